@@ -1,3 +1,59 @@
 """Bayesian neural networks of finite width: sample the posterior and predict it in closed form, side by side."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from stpbnn import activations, datasets, figures, programs, samplers
+    from stpbnn.activations import Activation
+    from stpbnn.comparison import compare
+    from stpbnn.network import FullyConnected
+    from stpbnn.regressors import NNGPRegressor, ProportionalLimitRegressor
+    from stpbnn.report import write_report
+    from stpbnn.samplers import sample
+
+_MODULES = ("activations", "datasets", "figures", "programs", "samplers")
+_NAMES = {
+    "Activation": "activations",
+    "FullyConnected": "network",
+    "NNGPRegressor": "regressors",
+    "ProportionalLimitRegressor": "regressors",
+    "compare": "comparison",
+    "sample": "samplers",
+    "write_report": "report",
+}
+
+__all__ = [
+    "Activation",
+    "FullyConnected",
+    "NNGPRegressor",
+    "ProportionalLimitRegressor",
+    "activations",
+    "compare",
+    "datasets",
+    "figures",
+    "programs",
+    "sample",
+    "samplers",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: importing stpbnn alone costs nothing."""
+    if name in _MODULES:
+        return import_module(f"stpbnn.{name}")
+    if name in _NAMES:
+        value = getattr(import_module(f"stpbnn.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'stpbnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted({*globals(), *__all__})

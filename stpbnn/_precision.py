@@ -1,0 +1,21 @@
+"""Double precision for the closed forms, whatever JAX's global flag says and without touching it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+
+__all__ = ["in_float64"]
+
+
+def in_float64[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function that is called from outside of JAX's transformations in float64."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.enable_x64(True):
+            return function(*args, **kwargs)
+
+    return wrapped

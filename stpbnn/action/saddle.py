@@ -1,0 +1,148 @@
+"""The saddle points of the effective action, and the log evidence there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from stpbnn.action import spectral
+from stpbnn.action.layered import LayeredAction, descend
+from stpbnn.activations import Activation
+from stpbnn.kernels import Closure, Gram, features, nngp
+from stpbnn.network import Prior
+
+__all__ = ["SaddlePoint", "gaussian_log_evidence", "log_evidence", "saddle_points"]
+
+TOLERANCE = 1e-8
+
+
+class SaddlePoint(NamedTuple):
+    """A minimum of S: Q̄ (L,), S(Q̄), the relative size of the gradient there, and the Hessian in log Q (L, L)."""
+
+    order_parameters: Float[np.ndarray, " L"]
+    action: float
+    residual: float
+    hessian: Float[np.ndarray, "L L"]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the gradient vanishes to a relative 1e-8 and the Hessian is positive definite."""
+        return self.residual < TOLERANCE and bool(np.linalg.eigvalsh(self.hessian)[0] > 0)
+
+
+def saddle_points(
+    sigma: Activation,
+    prior: Prior,
+    gram: Gram,
+    y: Float[np.ndarray, " P"],
+    widths: Sequence[int],
+    temperature: float,
+    closure: Closure = "nested",
+) -> list[SaddlePoint]:
+    """Return the minima of the effective action, the lowest first.
+
+    The landscape of the global closure is one-dimensional: all of its minima are found. With one hidden layer there
+    is nothing else to do; otherwise they are the starts for the closure that was asked for.
+
+    Parameters
+    ----------
+    sigma : Activation
+        The activation of the hidden layers.
+    prior : Prior
+        Weight precisions and bias variance.
+    gram : Gram
+        C of the training inputs.
+    y : array of shape (P,)
+        Targets.
+    widths : sequence of int
+        N_1..N_L.
+    temperature : float
+        T, the variance of the noise.
+    closure : {"nested", "global", "wishart"}
+        How the order parameters enter the kernel.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If A(Q) is singular, or S has no minimum (T = 0 only).
+
+    References
+    ----------
+    Theory notes, section 4, eq. (4.1).
+
+    Examples
+    --------
+    One hidden layer of linear units at T = 0 has a closed form (4.3).
+
+    >>> import jax, jax.numpy as jnp
+    >>> from stpbnn.kernels import input_gram
+    >>> from stpbnn.network import FullyConnected
+    >>> net = FullyConnected((4,), "linear")
+    >>> with jax.enable_x64(True):
+    ...     point, *others = saddle_points(
+    ...         net.sigma, net.prior, input_gram(net.prior, jnp.eye(2)), np.array([1.0, 2.0]), net.widths, 0.0
+    ...     )
+    >>> bool(np.isclose(point.order_parameters[0], ((1 - 0.5) + ((1 - 0.5) ** 2 + 4 * 0.5 * 5) ** 0.5) / 2))
+    True
+    """
+    N = np.asarray(widths, dtype=np.float64)
+    below = gram
+    if len(N) > 1:
+        below = nngp(sigma, prior._replace(precisions=prior.precisions[:-1]), gram)
+    K = np.asarray(features(sigma, below, prior.precisions[-1]).entries)
+    spectrum = spectral.tridiagonalise(K, y)
+    found = [
+        _along_the_product(spectrum, u, N, temperature, prior.bias_variance)
+        for u in spectral.minima(spectrum, N, temperature, prior.bias_variance)
+    ]
+    if len(N) > 1 and closure != "global":
+        action = LayeredAction(sigma, prior, gram, y, N, temperature, closure)
+        found = _distinct([_of_layers(action, np.log(start.order_parameters)) for start in found])
+    return sorted(found, key=lambda point: point.action)
+
+
+def _along_the_product(
+    spectrum: spectral.Spectrum, u: float, widths: Float[np.ndarray, " L"], temperature: float, bias: float
+) -> SaddlePoint:
+    """Return the stationary point of the global closure at log Q = u of the narrowest layer."""
+    Q = spectral.order_parameters(u, widths)
+    terms = spectral.terms(spectrum, float(np.log(Q).sum()), temperature, bias)
+    gradient = widths * (Q - 1) + terms.slope
+    residual = np.max(np.abs(gradient) / (widths * (Q + 1)))
+    hessian = np.diag(widths * Q) + terms.curvature
+    return SaddlePoint(Q, float(widths @ (Q - np.log(Q)) + terms.value), float(residual), hessian)
+
+
+def _of_layers(action: LayeredAction, start: Float[np.ndarray, " L"]) -> SaddlePoint:
+    log_q = descend(action, start)
+    value, gradient = action.value_and_gradient(log_q)
+    return SaddlePoint(np.exp(log_q), value, action.residual(log_q, gradient), action.hessian(log_q))
+
+
+def _distinct(points: list[SaddlePoint]) -> list[SaddlePoint]:
+    """Drop the points that were reached twice."""
+    kept: list[SaddlePoint] = []
+    for point in points:
+        if not any(np.allclose(point.order_parameters, other.order_parameters, rtol=1e-6) for other in kept):
+            kept.append(point)
+    return kept
+
+
+def log_evidence(point: SaddlePoint, widths: Sequence[int], examples: int) -> float:
+    r"""Return log p(y) at the saddle point, with the Gaussian fluctuation of log Q.
+
+    .. math::
+        \log Z = -\tfrac12 [S(\bar Q) - \sum_l N_l + P \log 2\pi]
+                 + \tfrac12 \log\frac{\prod_l N_l}{\det \partial^2 S / \partial(\log Q)^2}
+    """
+    N = np.asarray(widths, dtype=np.float64)
+    _, log_det = np.linalg.slogdet(point.hessian)
+    return float(-(point.action - N.sum() + examples * np.log(2 * np.pi)) / 2 + (np.log(N).sum() - log_det) / 2)
+
+
+def gaussian_log_evidence(log_det: float, quadratic: float, examples: int) -> float:
+    """Return log N(y; 0, A) = −½ [log det A + y^T A^{-1} y + P log 2π]."""
+    return float(-(log_det + quadratic + examples * np.log(2 * np.pi)) / 2)

@@ -1,0 +1,61 @@
+r"""What is kept of every draw: functions, losses and order parameters, a few numbers in place of all weights."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from numpyro.distributions import Normal
+
+from stpbnn.network import FullyConnected, Weights
+
+__all__ = ["Data", "kernel_scales", "observe", "squared_loss"]
+
+
+class Data(NamedTuple):
+    """Training set, and the points at which functions are wanted; None where there are none."""
+
+    X: jax.Array
+    y: jax.Array
+    X_test: jax.Array | None = None
+    y_test: jax.Array | None = None
+
+
+def squared_loss(y: jax.Array, f: jax.Array) -> jax.Array:
+    """Return |y − f|², summed over outputs and averaged over rows."""
+    return jnp.sum((y - f) ** 2) / len(y)
+
+
+def kernel_scales(net: FullyConnected, X: jax.Array, features: list[jax.Array]) -> jax.Array:
+    r"""Return tr K̂_l / tr(κ(K̂_{l-1})/λ_l) for every layer: how much larger the sampled kernel is than expected.
+
+    :math:`\hat K_l = \sigma(h^l)\sigma(h^l)^T / (\lambda_l N_l)` is the kernel of the sampled features, and the
+    expectation is over the weights of layer l under the prior, given the layer below.
+    """
+    prior, kappa = net.prior, net.sigma.kernel
+    variance = jnp.mean(X**2, axis=1)
+    scales = []
+    for layer, hidden in enumerate(features):
+        below = variance / prior.precisions[layer] + prior.bias_variance
+        variance = jnp.mean(hidden**2, axis=1)
+        scales.append(jnp.sum(variance) / jnp.sum(kappa(below, below, below)))
+    return jnp.stack(scales)
+
+
+def observe(net: FullyConnected, weights: Weights, data: Data, temperature: jax.Array) -> dict[str, jax.Array]:
+    """Return the observables of one draw of (whitened) weights."""
+    features = net.features(weights, data.X)
+    f = net.readout(weights, features[-1])
+    log_likelihood = Normal(f, jnp.sqrt(temperature)).log_prob(data.y)
+    observed = {
+        "readout_norm": jnp.mean(weights["v"] ** 2, axis=0),
+        "kernel_scale": kernel_scales(net, data.X, features),
+        "train_loss": squared_loss(data.y, f),
+        "log_likelihood": log_likelihood if f.ndim == 1 else jnp.sum(log_likelihood, axis=1),
+    }
+    if data.X_test is not None:
+        observed["f"] = net.forward(weights, data.X_test)
+        if data.y_test is not None:
+            observed["test_loss"] = squared_loss(data.y_test, observed["f"])
+    return observed

@@ -1,0 +1,102 @@
+"""Draws as an xarray.DataTree in ArviZ's schema: named dimensions, coordinates, and how they came about."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from stpbnn.network import FullyConnected
+from stpbnn.samplers.observables import Data
+
+__all__ = ["provenance", "to_datatree"]
+
+DRAWS = ("chain", "draw")
+RECORDED_AS = {"log_likelihood": ("log_likelihood", "y"), "f": ("predictions", "f")}
+
+
+def provenance() -> dict[str, str]:
+    """Return the versions, device and precision under which draws are made, and the time.
+
+    Examples
+    --------
+    >>> sorted(provenance())[:3]
+    ['arviz_version', 'created_at', 'device']
+    """
+    device = jax.devices()[0]
+    return {f"{name}_version": version(name) for name in ("stpbnn", "jax", "numpyro", "arviz")} | {
+        "python_version": platform.python_version(),
+        "device": f"{device.platform}: {device.device_kind}",
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _dims(net: FullyConnected, name: str) -> tuple[str, ...]:
+    """Return the dimensions of one draw of an observable, or of a weight array."""
+    output = ("output",) if net.outputs > 1 else ()
+    return {
+        "kernel_scale": ("layer",),
+        "readout_norm": output,
+        "log_likelihood": ("train_point",),
+        "f": ("test_point", *output),
+        "v": (f"unit_{net.depth}", *output),
+        f"b{net.depth + 1}": output,
+        **{f"W{layer}": ("feature" if layer == 1 else f"unit_{layer - 1}", f"unit_{layer}") for layer in _layers(net)},
+        **{f"b{layer}": (f"unit_{layer}",) for layer in _layers(net)},
+    }.get(name, ())
+
+
+def _layers(net: FullyConnected) -> range:
+    return range(1, net.depth + 1)
+
+
+def _dataset(variables: Mapping[str, tuple[tuple[str, ...], Any]]) -> xr.Dataset:
+    """Return a dataset whose every dimension has a coordinate; layers count from one."""
+    dataset = xr.Dataset({name: (dims, np.asarray(values)) for name, (dims, values) in variables.items()})
+    return dataset.assign_coords({dim: np.arange(size) + (dim == "layer") for dim, size in dataset.sizes.items()})
+
+
+def to_datatree(
+    net: FullyConnected,
+    data: Data,
+    draws: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+) -> xr.DataTree:
+    """Return draws (chain, draw, ...) with sampler statistics (chain, draw), data and attributes as one tree.
+
+    Parameters
+    ----------
+    net : FullyConnected
+        The network.
+    data : Data
+        Training set and test points.
+    draws : mapping of str to array
+        Observables, and weights where they were kept.
+    statistics : mapping of str to array
+        The sampler's own numbers, one a draw.
+    attributes : mapping
+        Settings to record at the root beside versions, device and time.
+    """
+    groups: dict[str, dict[str, tuple[tuple[str, ...], Any]]] = {"posterior": {}}
+    for name, values in draws.items():
+        group, variable = RECORDED_AS.get(name, ("posterior", name))
+        groups.setdefault(group, {})[variable] = (DRAWS + _dims(net, name), values)
+    groups["sample_stats"] = {name: (DRAWS, values) for name, values in statistics.items()}
+    output = ("output",) if net.outputs > 1 else ()
+    groups["observed_data"] = {"y": (("train_point", *output), data.y)}
+    groups["constant_data"] = {"X": (("train_point", "feature"), data.X)}
+    if data.X_test is not None:
+        groups["predictions_constant_data"] = {"X_test": (("test_point", "feature"), data.X_test)}
+        if data.y_test is not None:
+            groups["predictions_constant_data"]["y_test"] = (("test_point", *output), data.y_test)
+    tree = xr.DataTree.from_dict({name: _dataset(variables) for name, variables in groups.items()})
+    tree.attrs.update(provenance() | {"network": json.dumps(net.to_dict())} | dict(attributes))
+    return tree
