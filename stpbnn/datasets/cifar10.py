@@ -1,0 +1,81 @@
+"""CIFAR-10 from files in its binary layout: records of a label byte and 3072 bytes, red, green and blue planes."""
+
+from pathlib import Path
+
+import numpy as np
+
+from stpbnn.datasets import files, openml
+from stpbnn.datasets.tables import Table
+
+RECORD = 1 + 3 * 32 * 32
+FULL = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+TWO_CLASSES = ["cifar10_airplane_automobile_train.bin", "cifar10_airplane_automobile_test.bin"]
+
+
+def find(home: Path) -> list[Path] | None:
+    """Return the files of the full set, or else those restricted to classes 0 and 1, the test file last, or None."""
+    return files.find(_folders(home), FULL) or files.find(_folders(home), TWO_CLASSES)
+
+
+def read(home: Path) -> tuple[Table, Table]:
+    """Return the training and the test set: images (P, 3, 32, 32) of 0 to 255, labels (P,).
+
+    Parameters
+    ----------
+    home : Path
+        The folder of the files, or one above their folder ``cifar10`` or ``cifar-10-batches-bin``. The full set goes
+        before the files with the classes 0 (airplane) and 1 (automobile) only. Absent files are downloaded.
+
+    Returns
+    -------
+    (Table, Table)
+        Training and test set, in the order of the files.
+
+    Raises
+    ------
+    ValueError
+        If files are absent and cannot be downloaded, or are damaged.
+
+    References
+    ----------
+    A. Krizhevsky, Learning multiple layers of features from tiny images, technical report (2009).
+    """
+    *train, test = find(home) or _download(home)
+    parts = [_read_file(path) for path in train]
+    return Table(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), _read_file(test)
+
+
+def _folders(home: Path) -> list[Path]:
+    batches = "cifar-10-batches-bin"
+    return [home / "cifar10", home / "cifar10" / batches, home / batches, home]
+
+
+def _read_file(path: Path) -> Table:
+    data = files.read(path)
+    if not data or len(data) % RECORD:
+        raise ValueError(f"{path} has {len(data)} bytes; expected a multiple of {RECORD}, the record. Fetch it again.")
+    records = np.frombuffer(data, np.uint8).reshape(-1, RECORD)
+    labels = records[:, 0]
+    if labels.max() > 9:
+        raise ValueError(
+            f"{path} holds the label byte {labels.max()} in record {labels.argmax()}; expected 0 to 9. Check that it "
+            "is the binary version of CIFAR-10."
+        )
+    return Table(records[:, 1:].reshape(-1, 3, 32, 32), labels)
+
+
+def _download(home: Path) -> list[Path]:
+    missing = (
+        f"{files.lacking(_folders(home), FULL)} For the two classes 0 and 1, {' and '.join(TWO_CLASSES)} would do."
+    )
+    pixels, labels = openml.fetch("CIFAR_10", home, 60_000, RECORD - 1, missing)
+    if (np.bincount(labels[:50_000], minlength=10) != 5_000).any():
+        raise ValueError(
+            f"{missing} The download of CIFAR_10 does not begin with the training set: expected 5000 images of each "
+            "class among its first 50000. Put the files into one of these folders by hand."
+        )
+    records = np.column_stack([labels, pixels])
+    paths = [home / "cifar10" / name for name in FULL]
+    for path, batch in zip(paths, np.split(records, 6), strict=True):
+        files.write(path, batch.tobytes())
+    return paths

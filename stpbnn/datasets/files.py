@@ -1,0 +1,84 @@
+"""Finding, reading and writing whole data files."""
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stpbnn.files import written_whole
+
+
+def home(data_home: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of the data: the argument, else the variable ``STPBNN_DATA``, else ``~/.cache/stpbnn``."""
+    return Path(data_home or os.environ.get("STPBNN_DATA") or "~/.cache/stpbnn").expanduser()
+
+
+def find(folders: Iterable[Path], names: Sequence[str]) -> list[Path] | None:
+    """Return the files of these names, plain or .gz, from the first folder that has them all; None if none has."""
+    for folder in folders:
+        paths = [path for name in names if (path := _plain_or_gzip(folder, name))]
+        if len(paths) == len(names):
+            return paths
+    return None
+
+
+def lacking(folders: Sequence[Path], names: Sequence[str]) -> str:
+    """Say which files were looked for, where, and which of them is all that a folder lacks."""
+    text = f"Not together in one folder: {', '.join(names)} (plain or .gz); looked in {', '.join(map(str, folders))}."
+    for folder in folders:
+        absent = [name for name in names if not _plain_or_gzip(folder, name)]
+        if len(absent) < len(names):
+            text += f" {folder} lacks only {', '.join(absent)}."
+    return text
+
+
+def read(path: Path, published: tuple[int, str] | None = None) -> bytes:
+    """Read a file whole, unpacked if its name ends in .gz.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    published : (int, str), optional
+        Size in bytes and MD5 of the published file of this name. A file of this size must have this MD5; a file of
+        any other size is somebody's own, and its structure speaks for it.
+
+    Returns
+    -------
+    bytes
+        The unpacked content.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read or unpacked, or is a damaged copy of the published one.
+    """
+    try:
+        data = path.read_bytes()
+        if published is not None and len(data) == published[0]:
+            _check_md5(path, data, published[1])
+        return gzip.decompress(data) if path.suffix == ".gz" else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read: {error}. Expected a whole file; fetch it again.") from error
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole, and its folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _plain_or_gzip(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def _check_md5(path: Path, data: bytes, expected: str) -> None:
+    got = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if got != expected:
+        raise ValueError(
+            f"{path} has the name and the size of the published file, but MD5 {got} where {expected} is expected: "
+            "the copy is damaged; fetch it again."
+        )

@@ -1,0 +1,78 @@
+"""Downloads through scikit-learn's OpenML client."""
+
+import logging
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+
+from stpbnn.datasets.tables import Table
+
+WAIT = 15.0  # seconds without an answer before the network counts as absent
+
+_log = logging.getLogger(__name__)
+
+
+def fetch(name: str, home: Path, rows: int, pixels: int, missing: str) -> Table:
+    """Download an image set as one table of unsigned bytes.
+
+    Parameters
+    ----------
+    name : str
+        The set's name on OpenML; its version 1 is taken.
+    home : Path
+        The data folder, where scikit-learn keeps what it downloads.
+    rows, pixels : int
+        The shape expected.
+    missing : str
+        Which files were looked for and where: begins the message when there is no download.
+
+    Returns
+    -------
+    Table
+        Inputs (rows, pixels) and targets (rows,), both uint8.
+
+    Raises
+    ------
+    ValueError
+        If the download fails or has another shape.
+    """
+    from sklearn.datasets import fetch_openml
+
+    _log.info("downloading %s from OpenML into %s", name, home)
+    try:
+        with _patience(WAIT):
+            # the slower parser, because pandas 3.1 reads integer classes as scikit-learn 1.9's pandas parser cannot
+            bunch = fetch_openml(
+                name, version=1, data_home=home, as_frame=False, parser="liac-arff", n_retries=1, delay=0.1
+            )
+    except (OSError, HTTPException, ValueError) as error:
+        raise ValueError(
+            f"{missing} The download of {name} through scikit-learn's OpenML client failed: {error}. Put the files "
+            "into one of these folders, or name their folder with data_home or the environment variable STPBNN_DATA."
+        ) from error
+    inputs, targets = np.asarray(bunch.data), np.asarray(bunch.target).astype(np.int64)
+    if inputs.shape != (rows, pixels) or targets.shape != (rows,) or targets.min() < 0 or targets.max() > 9:
+        raise ValueError(
+            f"{missing} The download of {name} is not the set expected: got inputs {inputs.shape} and targets "
+            f"{targets.shape}, expected {(rows, pixels)} and {(rows,)} with classes 0 to 9. Put the files into one of "
+            "these folders by hand."
+        )
+    return Table(inputs.astype(np.uint8), targets.astype(np.uint8))
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Let sockets opened inside wait this long and no longer, and failed attempts pass without a warning."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "A network error occurred")
+            yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,111 @@
+"""The data sets by name."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from stpbnn._validation import one_of
+from stpbnn.datasets import bundled, cifar10, files, mnist, synthetic
+from stpbnn.datasets.tables import Table
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """How a data set is read, and which arguments of `load` suit it."""
+
+    summary: str
+    read: Callable[..., Sequence[Table]]
+    scales: tuple[str | None, ...]  # values of standardize, the default first
+    has_classes: bool = True
+    drawn: bool = False
+    options: tuple[str, ...] = ()
+    find: Callable[[Path], object] = lambda home: True
+
+
+SETS = {
+    "digits": DataSet(
+        "1797 handwritten digits, 8 x 8 pixels, ten classes", bundled.digits, ("pixels", "features", None)
+    ),
+    "diabetes": DataSet(
+        "442 patients, ten features, one real target", bundled.diabetes, ("features", "pixels", None), has_classes=False
+    ),
+    "mnist": DataSet(
+        "70000 handwritten digits, 28 x 28 pixels, ten classes",
+        mnist.read,
+        ("paper", "pixels", "features", None),
+        find=mnist.find,
+    ),
+    "cifar10": DataSet(
+        "60000 photographs, 32 x 32 pixels turned grey, ten classes",
+        cifar10.read,
+        ("paper", "pixels", "features", None),
+        find=cifar10.find,
+    ),
+    "random_labels": DataSet(
+        "Gaussian inputs, two classes by a fair coin", synthetic.random_labels, (None, "pixels", "features"), drawn=True
+    ),
+    "linear_teacher": DataSet(
+        "Gaussian inputs, a random linear function of them",
+        synthetic.linear_teacher,
+        (None, "pixels", "features"),
+        has_classes=False,
+        drawn=True,
+        options=("noise",),
+    ),
+    "erf_teacher": DataSet(
+        "Gaussian inputs, a random network with one hidden layer of erf units",
+        synthetic.erf_teacher,
+        (None, "pixels", "features"),
+        has_classes=False,
+        drawn=True,
+        options=("noise", "hidden_width"),
+    ),
+}
+
+
+class Description(NamedTuple):
+    """A data set's name, a line on it, and whether it can be loaded without a download."""
+
+    name: str
+    summary: str
+    found: bool
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that `load` knows.
+
+    Examples
+    --------
+    >>> names()
+    ('digits', 'diabetes', 'mnist', 'cifar10', 'random_labels', 'linear_teacher', 'erf_teacher')
+    """
+    return tuple(SETS)
+
+
+def describe(data_home: str | os.PathLike[str] | None = None) -> list[Description]:
+    """Describe every data set in a line.
+
+    Parameters
+    ----------
+    data_home : path, optional
+        The folder of the data, as in `load`.
+
+    Returns
+    -------
+    list of Description
+        Named tuples (name, summary, found): found is False for a set whose files are not in the folder.
+
+    Examples
+    --------
+    >>> describe()[0]
+    Description(name='digits', summary='1797 handwritten digits, 8 x 8 pixels, ten classes', found=True)
+    """
+    home = files.home(data_home)
+    return [Description(name, data_set.summary, bool(data_set.find(home))) for name, data_set in SETS.items()]
+
+
+def look_up(name: str) -> DataSet:
+    """Return the data set of this name; ValueError with the nearest name if there is none."""
+    return SETS[one_of("name of the data set", name, SETS)]

@@ -1,0 +1,128 @@
+"""Rows of inputs and targets: choosing classes, sharing rows out, encoding labels."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Table(NamedTuple):
+    """Inputs, one row first, (P, ...), and their targets, (P,): class numbers or real values."""
+
+    inputs: NDArray
+    targets: NDArray
+
+    def take(self, rows: NDArray[np.intp]) -> "Table":
+        """Return these rows, in this order."""
+        return Table(self.inputs[rows], self.targets[rows])
+
+
+def choose_classes(name: str, table: Table, classes: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the classes to keep: those asked for, or all that the table has, in increasing order."""
+    present = [int(c) for c in np.unique(table.targets)]
+    if classes is None:
+        return tuple(present)
+    chosen = tuple(np.atleast_1d(classes).tolist())
+    if len(chosen) < 2 or len(set(chosen)) != len(chosen):
+        raise ValueError(f"classes={classes!r}: expected two or more different classes, such as (0, 1).")
+    if absent := [c for c in chosen if c not in present]:
+        raise ValueError(
+            f"classes={classes!r}: the training rows of {name} have no class {absent[0]!r}; they have "
+            f"{', '.join(map(str, present))}. Choose among these, or give files that hold the others."
+        )
+    return chosen
+
+
+def share_out(
+    name: str, tables: Sequence[Table], train: int | None, test: int | None, seed: int | None
+) -> tuple[Table, Table]:
+    """Take the training and test rows from one table, or from one table each.
+
+    Parameters
+    ----------
+    name : str
+        The data set, for messages.
+    tables : sequence of Table
+        Two tables are the training and the test file. From a single one the first rows are the training set and
+        the next ones the test set.
+    train, test : int or None
+        Rows to take. None takes all that are left; from a single table with both None, a fifth is the test set.
+    seed : int or None
+        None keeps the order of the rows; an integer permutes them, the training table first, with one generator.
+
+    Returns
+    -------
+    (Table, Table)
+        Training and test rows.
+
+    Raises
+    ------
+    ValueError
+        If more rows are asked for than there are.
+    """
+    rng = None if seed is None else np.random.default_rng(seed)
+    orders = [np.arange(len(t.targets)) if rng is None else rng.permutation(len(t.targets)) for t in tables]
+    if len(tables) == 1:
+        rows = len(orders[0])
+        if train is None and test is None:
+            test = rows // 5
+        train = rows - (test or 0) if train is None else train
+        test = rows - train if test is None else test
+        if train < 1 or test < 0 or train + test > rows:
+            raise ValueError(
+                f"{name} has {rows} rows of these classes for training and test together; got train={train} and "
+                f"test={test}. Ask for fewer."
+            )
+        return tables[0].take(orders[0][:train]), tables[0].take(orders[0][train : train + test])
+    for part, wanted, order in zip(("train", "test"), (train, test), orders, strict=True):
+        if wanted is not None and wanted > len(order):
+            raise ValueError(
+                f"{name} has {len(order)} {part} rows of these classes; got {part}={wanted}. Ask for fewer."
+            )
+    return tables[0].take(orders[0][:train]), tables[1].take(orders[1][:test])
+
+
+def encode(
+    targets: NDArray, classes: tuple[int, ...], labels: Sequence[float] | Literal["one-hot"] | None
+) -> NDArray[np.float64]:
+    """Turn class numbers into targets.
+
+    Parameters
+    ----------
+    targets : (P,) array
+        Class numbers.
+    classes : tuple of int
+        The D classes, in the order of the labels.
+    labels : pair of float, "one-hot" or None
+        Values of the first and the second of two classes, or a unit vector for each class. None is (-1, 1) for
+        two classes and "one-hot" for more.
+
+    Returns
+    -------
+    (P,) or (P, D) array
+        The targets.
+
+    Raises
+    ------
+    ValueError
+        If the labels are neither "one-hot" nor two different finite numbers, or are a pair where D is not 2.
+
+    Examples
+    --------
+    >>> encode(np.array([3, 5, 5]), (5, 3), (0, 1))
+    array([1., 0., 0.])
+    """
+    if labels is None:
+        labels = (-1, 1) if len(classes) == 2 else "one-hot"
+    member = targets[:, None] == np.array(classes)
+    if isinstance(labels, str) and labels == "one-hot":
+        return member.astype(np.float64)
+    pair = np.asarray(labels)
+    if pair.shape != (2,) or pair.dtype.kind not in "iuf" or not np.isfinite(pair).all() or pair[0] == pair[1]:
+        raise ValueError(f"labels={labels!r}: expected two different numbers, such as (-1, 1), or 'one-hot'.")
+    if len(classes) != 2:
+        raise ValueError(
+            f"labels={labels!r} are for two classes; got {len(classes)}. Use 'one-hot', or choose two classes."
+        )
+    return np.where(member[:, 1], *pair[::-1].astype(np.float64))
