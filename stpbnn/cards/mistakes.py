@@ -1,0 +1,110 @@
+"""Mistakes in a card, each phrased once: the key, what was given, what was expected, the nearest key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from stpbnn.cards.schema import KEYS, SWEEPABLE, TABLES, Card, toml_value
+
+
+def mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Check a card against the schema; return the messages by dotted key, one for each mistaken key.
+
+    Parameters
+    ----------
+    raw : mapping
+        The card as TOML gives it, with the keys of its sweep dotted.
+
+    Examples
+    --------
+    >>> mistakes({"name": "a", "title": "b", "minutes": 0, "network": {"width": [5]}, "data": {"name": "digits"},
+    ...           "posterior": {"temperature": 1}})
+    {'minutes': 'minutes: got 0, expected a positive number, the expected time on two cores',
+     'network.width': 'unknown key network.width; did you mean network.widths?'}
+    """
+    found = _found(raw)
+    unknown = {key: _near(key, (*KEYS, *TABLES)) for key, kind in found.items() if kind == "extra_forbidden"}
+    messages = {}
+    for key, kind in found.items():
+        if key in unknown:
+            messages[key] = f"unknown key {key}{hint(unknown[key]) or f'; expected one of {_fellows(key)}'}"
+        elif kind != "missing":
+            messages[key] = f"{key}: got {_got(raw, key)}, expected {_expected(key)}"
+        elif key not in unknown.values():  # a misspelt key is one mistake, not two
+            messages[key] = f"{key}: missing, expected {_expected(key)}"
+    return messages
+
+
+def sweep_mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Check every value of a sweep in the place where it is to go; return the messages by dotted key.
+
+    Parameters
+    ----------
+    raw : mapping
+        A card that is valid but for its sweep.
+    """
+    messages = {}
+    for key, values in raw.get("sweep", {}).items():
+        if key not in SWEEPABLE:
+            near = nearest(key, SWEEPABLE) or f"; expected one of {', '.join(SWEEPABLE)}"
+            messages[f"sweep.{key}"] = f"unknown key sweep.{key}{near}"
+            continue
+        table, _, leaf = key.partition(".")
+        for i, value in enumerate(values):
+            changed = {**raw, table: {**raw.get(table, {}), leaf: value}}
+            if key in _found(changed):
+                at = f"sweep.{key}[{i}]"
+                messages[at] = f"{at}: got {_got(changed, key)}, expected {_expected(key)}"
+    return messages
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Return the hint '; did you mean …?' with the nearest known key, or nothing."""
+    return hint(_near(key, known))
+
+
+def hint(near: str | None) -> str:
+    """Phrase a nearest key."""
+    return f"; did you mean {near}?" if near else ""
+
+
+def _near(key: str, known: Iterable[str]) -> str | None:
+    return next(iter(get_close_matches(key, tuple(known), n=1, cutoff=0.6)), None)
+
+
+def _found(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Return the kinds of pydantic's errors by dotted key: of 'network.widths', whatever lies within its value."""
+    try:
+        Card.model_validate(raw)
+    except ValidationError as error:
+        return {_dotted(raw, each["loc"]): each["type"] for each in error.errors()}
+    return {}
+
+
+def _dotted(raw: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
+    nested = loc[0] in (*TABLES, "sweep") and len(loc) > 1 and isinstance(raw.get(str(loc[0])), dict)
+    return f"{loc[0]}.{loc[1]}" if nested else str(loc[0])
+
+
+def _fellows(key: str) -> str:
+    table, dot, _ = key.partition(".")
+    return ", ".join(TABLES[table].model_fields if dot else Card.model_fields)
+
+
+def _expected(key: str) -> str:
+    table, _, leaf = key.partition(".")
+    if leaf and table in TABLES:
+        return str(TABLES[table].model_fields[leaf].description)
+    return str(Card.model_fields[table].description)
+
+
+def _got(raw: Mapping[str, Any], key: str) -> str:
+    """Show the value as TOML would write it, shortened."""
+    table, _, leaf = key.partition(".")
+    value = raw[table][leaf] if leaf else raw[table]
+    text = "a table" if isinstance(value, dict) else toml_value(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,161 @@
+"""The schema of a model card, and the card as TOML text."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, Strict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from stpbnn.network import FullyConnected
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+NonEmpty = Field(min_length=1)
+
+
+class _Table(BaseModel):
+    """A table of a card. The description of a field is what its error message calls 'expected'."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Network(_Table):
+    """[network]: the settings of FullyConnected."""
+
+    widths: Annotated[tuple[PositiveInt, ...], Strict(False), NonEmpty] = Field(
+        description="a list of whole numbers from 1, such as [100] or [50, 50]"
+    )
+    activation: str = Field(default="erf", description='the name of an activation, such as "erf"')
+    outputs: PositiveInt = Field(default=1, description="a whole number from 1")
+    weight_precision: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Strict(False)] = Field(
+        default=1.0, description="a positive number, or a list of them, one for each layer of weights"
+    )
+    bias_precision: PositiveFloat | None = Field(
+        default=None, description="a positive number; leave it out for no biases"
+    )
+
+    def build(self) -> FullyConnected:
+        """Return the network; ValueError, naming the key, if the settings do not suit one another."""
+        from stpbnn.network import FullyConnected
+
+        try:
+            return FullyConnected(**self.model_dump())
+        except ValueError as error:
+            raise ValueError(f"network.{error}") from None
+
+
+class Data(_Table):
+    """[data]: the arguments of stpbnn.datasets.load."""
+
+    name: str = Field(description='the name of a data set, such as "digits"')
+    classes: Annotated[tuple[int, ...], Strict(False), NonEmpty] | None = Field(
+        default=None, description="a list of classes, such as [0, 1]"
+    )
+    train: PositiveInt | None = Field(default=None, description="a whole number from 1")
+    test: PositiveInt | None = Field(default=None, description="a whole number from 1")
+    size: PositiveInt | None = Field(default=None, description="the number of inputs, from 1")
+    labels: Annotated[tuple[float, float], Strict(False)] | Literal["one-hot"] | None = Field(
+        default=None, description='two numbers, such as [-1, 1], or "one-hot"'
+    )
+    standardize: Literal["auto", "paper", "pixels", "features", "none"] = Field(
+        default="auto", description='one of "auto", "paper", "pixels", "features", "none"'
+    )
+    seed: Seed | None = Field(default=None, description="a whole number from 0; leave it out for the order of the file")
+    data_home: str | None = Field(default=None, description="the path of the folder of the data")
+    noise: Annotated[float, Field(ge=0)] | None = Field(default=None, description="a number from 0")
+    hidden_width: PositiveInt | None = Field(default=None, description="a whole number from 1")
+
+    def load(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        """Return X, y and the test set Xt, yt; ValueError if the data cannot be had so."""
+        from stpbnn import datasets
+
+        options = self.model_dump() | {"standardize": None if self.standardize == "none" else self.standardize}
+        return datasets.load(**options)
+
+
+class Posterior(_Table):
+    """[posterior]: what is sampled."""
+
+    temperature: PositiveFloat = Field(description="a positive number, the variance of the Gaussian likelihood")
+
+
+class Sampler(_Table):
+    """[sampler]: how it is sampled, the arguments of stpbnn.sample."""
+
+    sampler: Literal["nuts", "hmc"] = Field(default="nuts", description='"nuts" or "hmc"')
+    readout: Literal["explicit"] = Field(default="explicit", description='"explicit"')
+    warmup: PositiveInt = Field(default=500, description="a whole number from 1")
+    draws: PositiveInt = Field(default=1000, description="a whole number from 1")
+    chains: PositiveInt = Field(default=4, description="a whole number from 1")
+    seed: Seed = Field(default=0, description="a whole number from 0 to 2**32 - 1")
+
+
+class Card(_Table):
+    """A model card: a network, a learning task, a temperature and a sampler, with a name and a title.
+
+    Cards are read with `load_card`, which says clearly what is wrong in a file; the constructor takes the same keys.
+
+    Examples
+    --------
+    >>> card = Card(name="tiny", title="A tiny network", minutes=1, network=Network(widths=[5]),
+    ...             data=Data(name="digits"), posterior=Posterior(temperature=0.1))
+    >>> card.sampler.draws
+    1000
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        description="letters, digits, dots, dashes and underscores"
+    )
+    title: str = Field(description="a line of text")
+    reference: str | None = Field(default=None, description="a line of text")
+    minutes: PositiveFloat = Field(description="a positive number, the expected time on two cores")
+    network: Network = Field(description="a table")
+    data: Data = Field(description="a table")
+    posterior: Posterior = Field(description="a table")
+    sampler: Sampler = Field(default=Sampler(), description="a table")
+    sweep: dict[str, Annotated[tuple[Any, ...], Strict(False), NonEmpty]] = Field(
+        default_factory=dict, description="a list of values for each key"
+    )
+
+    def to_toml(self) -> str:
+        """Return the whole card, defaults included, as TOML text that `load_card` reads back as an equal card.
+
+        Examples
+        --------
+        >>> card = Card(name="tiny", title="A tiny network", minutes=1, network=Network(widths=[5]),
+        ...             data=Data(name="digits"), posterior=Posterior(temperature=0.1))
+        >>> print(card.to_toml())
+        name = "tiny"
+        title = "A tiny network"
+        minutes = 1.0
+        <BLANKLINE>
+        [network]
+        widths = [5]
+        ...
+        """
+        tables = self.model_dump(exclude_none=True)
+        lines = [f"{key} = {toml_value(value)}" for key, value in tables.items() if not isinstance(value, dict)]
+        for name, table in tables.items():
+            if isinstance(table, dict) and table:
+                quoted = json.dumps if name == "sweep" else str  # the dots of a sweep's keys are part of them
+                lines += ["", f"[{name}]", *(f"{quoted(key)} = {toml_value(value)}" for key, value in table.items())]
+        return "\n".join(lines) + "\n"
+
+
+TABLES: dict[str, type[_Table]] = {"network": Network, "data": Data, "posterior": Posterior, "sampler": Sampler}
+SWEEPABLE = tuple(f"{name}.{key}" for name, table in TABLES.items() for key in table.model_fields)
+KEYS = (*(key for key in Card.model_fields if key not in TABLES and key != "sweep"), *SWEEPABLE)
+
+
+def toml_value(value: Any) -> str:
+    """Write a value as TOML: text, a number, a truth value, or a list of them."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(toml_value, value))}]"
+    return repr(value)
