@@ -99,12 +99,13 @@ def _root(x: Entries) -> Entries:
 
 
 def _sine_and_angle(a: Entries, b: Entries, c: Entries) -> tuple[Entries, Entries]:
-    """√(ab − c²) and the angle between the two inputs; inputs that are parallel to rounding are parallel."""
+    """√(ab − c²) and the angle between two inputs: 0 or π where parallel to rounding, π/2 where one of them is zero."""
     scale = _root(a) * _root(b)
     gap = scale - jnp.abs(c)
     apart = gap > 4 * jnp.finfo(jnp.result_type(a, b, c)).eps * scale
     sine = jnp.where(apart, _root(jnp.where(apart, gap, 1)) * _root(scale + jnp.abs(c)), 0)
-    angle = jnp.where(apart, jnp.arctan2(jnp.where(apart, sine, 1), c), jnp.where(c < 0, jnp.pi, 0))
+    along = jnp.where(scale > 0, jnp.where(c < 0, jnp.pi, 0), jnp.pi / 2)
+    angle = jnp.where(apart, jnp.arctan2(jnp.where(apart, sine, 1), c), along)
     return sine, angle
 
 
@@ -171,7 +172,7 @@ def available() -> tuple[str, ...]:
     return tuple(_REGISTRY)
 
 
-def get(activation: str | Activation) -> Activation:
+def get(activation: object) -> Activation:
     """Return the activation of that name, or the activation itself.
 
     Parameters

@@ -8,3 +8,35 @@ from jaxtyping import install_import_hook
 
 INTERNAL = ["activations", "kernels", "action"]
 install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
+
+
+@pytest.fixture(params=TOLERANCE)
+def precision(request):
+    """Run a test in both precisions; gives the dtype and its relative tolerance."""
+    with jax.enable_x64(request.param == "float64"):
+        yield np.dtype(request.param), TOLERANCE[request.param]
+
+
+@pytest.fixture
+def float64():
+    """Run a test of an internal function in double precision, as the public doors do."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Digits 0 against 1 as -1 and +1: 100 training and 10 test images, made here without the library's loaders."""
+    images, classes = load_digits(return_X_y=True)
+    images, classes = images[classes < 2], classes[classes < 2]
+    order = np.random.default_rng(0).permutation(len(images))
+    train, test = order[:100], order[100:110]
+    X, y = (images - images[train].mean()) / images[train].std(), np.where(classes == 0, -1.0, 1.0)
+    return X[train], y[train], X[test], y[test]
