@@ -1,0 +1,15 @@
+r"""Theory against posterior: closed-form predictions measured in units of the Monte Carlo standard error.
+
+The posterior mean of a test output is known up to its Monte Carlo standard error (MCSE), so that
+
+.. math:: z(x) = \frac{\bar f_{\mathrm{theory}}(x) - \bar f_{\mathrm{MCMC}}(x)}{\mathrm{MCSE}(x)}
+
+is standard normal where theory and posterior agree and the chains have converged. The generalisation error
+:math:`\epsilon = (y - \bar f)^2 + \sigma^2`, averaged over the test set, is compared in the same way.
+"""
+
+from stpbnn.comparison.agreement import compare, compare_predictions
+from stpbnn.comparison.tables import comparison_table, quote
+from stpbnn.comparison.theories import predict_theories
+
+__all__ = ["compare", "compare_predictions", "comparison_table", "predict_theories", "quote"]

@@ -1,0 +1,277 @@
+"""Theory against posterior: z values, differences of the generalisation error, and a verdict in plain words."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy.stats import norm
+
+from stpbnn import __version__
+from stpbnn._validation import inputs, number
+from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
+from stpbnn.comparison.tables import quote
+from stpbnn.comparison.theories import predict_theories, squeezed
+
+__all__ = ["compare", "compare_predictions"]
+
+
+def compare(
+    posterior: xr.DataTree, theories: Mapping[str, Any], X_test: Any, y_test: Any = None, **thresholds: float
+) -> xr.Dataset:
+    r"""Compare closed-form predictions with the sampled posterior, in units of the Monte Carlo standard error.
+
+    .. math:: z(x) = (\bar f_{\mathrm{theory}}(x) - \bar f_{\mathrm{MCMC}}(x)) / \mathrm{MCSE}(x)
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree
+        What `stpbnn.sample` returned, with predictions at X_test.
+    theories : mapping of str to regressor
+        Fitted estimators by name, e.g. {"infinite width": nngp, "proportional limit": prop}.
+    X_test : array of shape (M, N_0)
+        Test inputs; must be those of the posterior.
+    y_test : array of shape (M,) or (M, D), optional
+        Test targets; by default those stored with the posterior, if any.
+    **thresholds
+        Passed to `compare_predictions`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As returned by `compare_predictions`.
+
+    Raises
+    ------
+    ValueError
+        If X_test or y_test differ from those of the posterior, or for what `compare_predictions` and
+        `predict_theories` refuse.
+
+    References
+    ----------
+    Generalisation error, eq. (4.2) of the theory notes; Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023).
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import BayesianRidge
+    >>> X, y = np.arange(4.0)[:, None], np.arange(4.0)
+    >>> f = y + np.random.default_rng(0).normal(0, 1, (4, 500, 4))
+    >>> posterior = xr.DataTree.from_dict({
+    ...     "predictions": xr.Dataset({"f": (("chain", "draw", "test_point"), f)}),
+    ...     "predictions_constant_data": xr.Dataset({"X_test": (("test_point", "feature"), X)})})
+    >>> comparison = compare(posterior, {"ridge": BayesianRidge().fit(X, y)}, X)
+    >>> bool(comparison["agrees"].sel(theory="ridge"))
+    True
+    """
+    X_test = inputs("X_test", X_test)
+    stored = _stored(posterior, "X_test")
+    if stored is None or stored.shape != X_test.shape or not _same(stored.to_numpy(), X_test):
+        shape = "none" if stored is None else f"shape {stored.shape}"
+        raise ValueError(
+            f"X_test: got shape {X_test.shape}, but the posterior was sampled with other test inputs ({shape}); "
+            "pass the X_test that was given to sample()"
+        )
+    if y_test is None and (known := _stored(posterior, "y_test")) is not None:
+        y_test = known.to_numpy()
+    return compare_predictions(posterior, predict_theories(theories, X_test, y_test), **thresholds)
+
+
+def compare_predictions(
+    posterior: xr.DataTree,
+    predictions: xr.Dataset,
+    *,
+    max_rhat: float = 1.01,
+    min_ess: float = 400,
+    level: float = 0.01,
+    max_error_z: float = 3.0,
+) -> xr.Dataset:
+    r"""Compare stored predictions with a stored posterior; a pure function of the two.
+
+    Where the readout was integrated, g = `f_mean` is the mean of f given the draw and c = `f_variance` its variance;
+    else g = f and c = 0. The posterior is the same, the noise smaller. Summed over outputs, averaged over the test set,
+
+    .. math::
+        \epsilon = \overline{(y - g)^2 + c}, \qquad
+        \epsilon_{\mathrm{bias}} = (y - \bar g)^2 - \mathrm{MCSE}^2(\bar g), \qquad
+        \epsilon_{\mathrm{var}} = \overline{(g - \bar g)^2 + c} + \mathrm{MCSE}^2(\bar g).
+
+    The plug-in estimate of the squared bias is too large by the variance of :math:`\bar g`, that of the variance too
+    small by as much; the MCSE² terms undo both and leave the total as it is. The errors of total and variance are the
+    MCSE of their series. That of the squared bias follows from the delta method: the MCSE of :math:`-2 (y - \bar g) g`,
+    but never less than :math:`\sqrt2\,\mathrm{MCSE}^2(\bar g)`, the second-order error that remains where the bias
+    vanishes (reached when all test points move together, so cautious).
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree
+        A posterior with `predictions/f` (chain, draw, test_point[, output]).
+    predictions : xarray.Dataset
+        What `predict_theories` returned.
+    max_rhat, min_ess : float
+        The posterior counts as converged if, for every test prediction, rank-normalised R-hat is below `max_rhat` and
+        the bulk effective sample size is above `min_ess`.
+    level : float
+        Family-wise level of the test on the largest |z| (two-sided, Bonferroni over the test predictions).
+    max_error_z : float
+        Largest accepted difference of the generalisation errors, in standard errors.
+
+    Returns
+    -------
+    xarray.Dataset
+        `z` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `ess` (bulk), `ess_tail`
+        (test_point[, output]); `theory_mean`, `theory_variance`, `theory_converged`; `largest_z`, `agrees` and
+        `verdict` (theory); with targets also `y_test`, `error`, `relative_error`, `error_z` (theory, part),
+        `error_posterior` and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior),
+        `chains`, `draws`, `divergences`. Thresholds are attributes.
+
+    Raises
+    ------
+    ValueError
+        If there are no predictions of the posterior, they are not finite, or shapes or targets do not match.
+
+    References
+    ----------
+    Vehtari et al., Bayesian Anal. 16, 667 (2021) for R-hat and ESS; eq. (4.2) of the theory notes for the errors.
+
+    Examples
+    --------
+    >>> f = np.random.default_rng(0).normal(0, 1, (4, 500, 2))
+    >>> posterior = xr.DataTree.from_dict({"predictions": xr.Dataset({"f": (("chain", "draw", "test_point"), f)})})
+    >>> theory = xr.Dataset({"mean": (("theory", "test_point"), [[0.0, 1.0]]), "variance": 1.0}, {"theory": ["wrong"]})
+    >>> compare_predictions(posterior, theory)["verdict"].item()
+    'differs: largest |z| 4... of 2 predictions (threshold 2.8)'
+    """
+    settings = {
+        "max_rhat": number("max_rhat", max_rhat, minimum=1.0),
+        "min_ess": number("min_ess", min_ess, inclusive=True),
+        "level": number("level", level),
+        "max_error_z": number("max_error_z", max_error_z),
+    }
+    if settings["level"] >= 1:
+        raise ValueError(f"level: got {level!r}, expected a probability below one, such as 0.01")
+    draws, given = posterior_draws(posterior)
+    mean = predictions["mean"].drop_vars("test_point", errors="ignore")
+    if draws.isel(chain=0, draw=0).shape != mean.isel(theory=0).shape:
+        raise ValueError(
+            f"predictions: got theories of shape {mean.isel(theory=0).shape} and posterior draws of shape "
+            f"{draws.isel(chain=0, draw=0).shape}, expected the same test points and outputs"
+        )
+    y = _targets(posterior, predictions)
+
+    _warn_of_other_settings(posterior, predictions)
+    data = posterior_moments(draws, given)
+    mcse, n = data["mcse"], mean.isel(theory=0).size
+    with np.errstate(all="ignore"):
+        z = (mean - data["f_mean"]) / mcse
+    data["z"] = z.where((mcse > 0) | (mean != data["f_mean"]), 0.0)  # a constant that the theory has exactly
+    data["theory_mean"] = mean
+    data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
+    data["theory_converged"] = predictions.get("converged", xr.ones_like(mean["theory"], dtype=bool))
+    data["largest_z"] = abs(data["z"]).max([d for d in z.dims if d != "theory"], skipna=False)
+    if y is not None:
+        data["y_test"] = y
+        data |= posterior_error(draws, given, y, mcse)
+        if "error" in predictions:
+            data["error"] = error = predictions["error"]
+            data["relative_error"] = error / data["error_posterior"] - 1
+            data["error_z"] = (error - data["error_posterior"]) / data["error_mcse"]
+
+    chains, length = draws.sizes["chain"], draws.sizes["draw"]
+    settings["max_z"] = float(norm.isf(settings["level"] / (2 * n)))
+    worst, smallest = float(data["rhat"].max()), float(data["ess"].min())
+    converged = worst < max_rhat and smallest > min_ess
+    data |= {"rhat_worst": worst, "ess_smallest": smallest, "converged": converged, "chains": chains, "draws": length}
+    stats = posterior.get("sample_stats")
+    if stats is not None and "diverging" in stats:
+        data["divergences"] = int(stats["diverging"].sum())
+    comparison = xr.Dataset(data, attrs=settings | {"series": str(draws.name), "stpbnn_version": __version__})
+    verdicts = [_verdict(comparison.sel(theory=name), settings) for name in comparison["theory"].to_numpy()]
+    comparison["agrees"] = ("theory", [agrees for agrees, _ in verdicts])
+    comparison["verdict"] = ("theory", [sentence for _, sentence in verdicts])
+    return comparison
+
+
+def _stored(posterior: xr.DataTree, name: str) -> xr.DataArray | None:
+    group = posterior.get("predictions_constant_data")
+    return None if group is None or name not in group else group.to_dataset()[name]
+
+
+def _same(stored: np.ndarray, given: np.ndarray) -> bool:
+    """Equal up to single precision, in which the posterior may have been sampled."""
+    scale = float(np.max(np.abs(given), initial=0.0))
+    return bool(np.allclose(stored, given, rtol=1e-5, atol=1e-6 * scale))
+
+
+def _targets(posterior: xr.DataTree, predictions: xr.Dataset) -> xr.DataArray | None:
+    """Return the test targets of the predictions, or else of the posterior; refuse two that differ."""
+    known = _stored(posterior, "y_test")
+    shape = predictions["mean"].shape[1:]
+    stored = None if known is None else squeezed(known.to_numpy())
+    given = squeezed(predictions["y_test"].to_numpy()) if "y_test" in predictions else stored
+    if given is None:
+        return None
+    if given.shape != shape or (stored is not None and (stored.shape != shape or not _same(stored, given))):
+        raise ValueError(
+            f"y_test: got shape {given.shape}, expected {shape} and the values that were given to sample(); "
+            "leave y_test out to use those"
+        )
+    return xr.DataArray(given, dims=predictions["mean"].dims[1:])
+
+
+def _warn_of_other_settings(posterior: xr.DataTree, predictions: xr.Dataset) -> None:
+    """Warn of a theory for another temperature or another network than the one that was sampled."""
+    expected, network = posterior.attrs.get("temperature"), posterior.attrs.get("network")
+    for name in predictions["theory"].to_numpy():
+        one = {key: value.item() for key, value in predictions.sel(theory=name).items() if value.ndim == 0}
+        given, told = one.get("temperature", math.nan), []
+        if (
+            isinstance(expected, (int, float))
+            and math.isfinite(given)
+            and not math.isclose(given, expected, rel_tol=1e-6)
+        ):
+            told.append(f"temperature {given:g} instead of {expected:g}")
+        if network and one.get("network"):
+            sampled, fitted = json.loads(str(network)), json.loads(one["network"])
+            keys = {"widths", "activation", "outputs", "bias_precision"}
+            keys -= {"widths"} if one.get("regressor") == "NNGPRegressor" else set()
+            differ = [key for key in sorted(keys) if sampled.get(key) != fitted.get(key)]
+            told += [f"{key} {fitted.get(key)} instead of {sampled.get(key)}" for key in differ]
+        if told:
+            warnings.warn(f"theory {str(name)!r} is not one of the sampled posterior: {', '.join(told)}", stacklevel=3)
+
+
+def _verdict(one: xr.Dataset, limits: Mapping[str, float]) -> tuple[bool, str]:
+    """Return whether the theory agrees with the posterior, and a sentence that says so with its numbers."""
+    chains, draws = int(one["chains"]), int(one["draws"])
+    worst, smallest = float(one["rhat_worst"]), float(one["ess_smallest"])
+    if not math.isfinite(worst) and (chains < 2 or draws < 4):
+        needed = "at least 2 chains of 4 draws are needed"
+        return False, f"no verdict: R-hat cannot be computed from {chains} chain(s) of {draws} draw(s); {needed}"
+    if not one["converged"]:
+        found = f"R-hat {worst:.{2 if worst >= 1.015 else 3}f}, bulk ESS {smallest:.0f}"
+        return False, f"no verdict: the posterior has not converged ({found})"
+    if not one["theory_converged"]:
+        return False, "no verdict: the solver of the theory has not converged"
+    largest, points = float(one["largest_z"]), one["z"].size
+    differs = []
+    deviation = f"largest |z| {largest:.1f} of {points} predictions"
+    shift = None
+    if "error_z" in one:
+        total = one.sel(part="total")
+        relative, score = 100 * float(total["relative_error"]), float(total["error_z"])
+        truth, mcse = float(total["error_posterior"]), float(total["error_mcse"])
+        shift = f"error {relative:+.1f} % ± {100 * float(total['error']) * mcse / truth**2:.1f} %"
+        if abs(score) > limits["max_error_z"]:
+            side = "above" if score > 0 else "below"
+            size = f"generalisation error {abs(relative):.1f} % {side} the posterior's {quote(truth, mcse)}"
+            differs.append(f"{size} ({abs(score):.1f} standard errors)")
+    if not largest <= limits["max_z"]:
+        differs.append(f"{deviation} (threshold {limits['max_z']:.1f})")
+    if differs:
+        return False, "differs: " + "; ".join(differs)
+    return True, "agrees within Monte Carlo error (" + "; ".join(filter(None, [deviation, shift])) + ")"

@@ -1,0 +1,111 @@
+"""The predictions of fitted closed-form regressors, gathered in one data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from sklearn.utils.validation import check_is_fitted
+
+from stpbnn import __version__
+from stpbnn._validation import inputs
+
+__all__ = ["PARTS", "predict_theories", "squeezed"]
+
+PARTS = ("total", "squared_bias", "variance")
+
+
+def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = None) -> xr.Dataset:
+    r"""Return the predictions of fitted closed-form regressors as one data set, ready for NetCDF.
+
+    .. math:: \epsilon = \frac1M \sum_{t=1}^{M} \left[ |y_t - \bar f(x_t)|^2 + \sigma^2(x_t) \right]
+
+    Parameters
+    ----------
+    theories : mapping of str to regressor
+        Fitted estimators by the names that tables and figures shall show.
+    X_test : array of shape (M, N_0)
+        Test inputs.
+    y_test : array of shape (M,) or (M, D), optional
+        Test targets; without them there are no errors.
+
+    Returns
+    -------
+    xarray.Dataset
+        `mean` and `variance` (theory, test_point[, output]) of the function f; with targets `error` (theory, part) and
+        `y_test`; `order_parameters` (theory, layer), NaN where a theory has none, and tr Q/D of the (D, D) matrix
+        `order_parameter_matrix` for D > 1; `action`, `log_marginal_likelihood`, `converged`, `temperature`,
+        `regressor` and `network` (theory).
+
+    Raises
+    ------
+    ValueError
+        If there is no theory, one is not fitted, or shapes do not match.
+
+    References
+    ----------
+    Generalisation error, eq. (4.2) of the theory notes; Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023).
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import BayesianRidge
+    >>> X, y = np.arange(4.0)[:, None], np.arange(4.0)
+    >>> predict_theories({"ridge": BayesianRidge().fit(X, y)}, X)["mean"].sizes["test_point"]
+    4
+    """
+    if not isinstance(theories, Mapping) or not theories:
+        raise ValueError(f"theories: got {theories!r}, expected a mapping of at least one name to a fitted regressor")
+    X_test = inputs("X_test", X_test)
+    means, variances, shape = [], [], None
+    for name, theory in theories.items():
+        check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
+        mean, std = (squeezed(a) for a in theory.predict(X_test, return_std=True))
+        shape = shape or mean.shape
+        if mean.shape != shape or mean.shape[0] != len(X_test):
+            raise ValueError(f"theories[{name!r}]: its predictions have shape {mean.shape}, expected {shape}")
+        means.append(mean)
+        variances.append(np.broadcast_to(std[:, None] if std.ndim < mean.ndim else std, shape) ** 2)
+    dims = ("theory", "test_point", "output")[: len(means[0].shape) + 1]
+    fitted = list(theories.values())
+    data: dict[str, Any] = {"mean": (dims, np.stack(means)), "variance": (dims, np.stack(variances))}
+    coords: dict[str, Any] = {"theory": list(theories)}
+    if y_test is not None:
+        y_test = squeezed(y_test)
+        if y_test.shape != shape or not np.isfinite(y_test).all():
+            raise ValueError(f"y_test: got shape {y_test.shape}, expected finite numbers of shape {shape}")
+        data["y_test"] = (dims[1:], y_test)
+        data["error"] = (("theory", "part"), np.array([tuple(t.generalization_error(X_test, y_test)) for t in fitted]))
+        coords["part"] = list(PARTS)
+    data |= _learned(fitted)
+    return xr.Dataset(data, coords, {"stpbnn_version": __version__})
+
+
+def squeezed(values: Any) -> np.ndarray:
+    """Return float64 values, one column being none: (M,) or (M, D)."""
+    values = np.asarray(values, dtype=np.float64)
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+
+def _learned(fitted: list[Any]) -> dict[str, Any]:
+    """Return what the regressors have learned, padded with NaN to a common number of layers."""
+    orders = [np.asarray(getattr(t, "order_parameters_", [np.nan]), dtype=np.float64) for t in fitted]
+    rows = [np.atleast_1d(np.trace(q) / len(q) if q.ndim == 2 else q) for q in orders]
+    layers = max(len(row) for row in rows)
+    padded = np.array([np.pad(row, (0, layers - len(row)), constant_values=np.nan) for row in rows])
+    learned: dict[str, Any] = {"order_parameters": (("theory", "layer"), padded)}
+    outputs = max((len(q) for q in orders if q.ndim == 2), default=0)
+    if outputs:
+        empty = np.full((outputs, outputs), np.nan)
+        matrices = np.array([q if q.ndim == 2 else empty for q in orders])
+        learned["order_parameter_matrix"] = (("theory", "output", "other_output"), matrices)
+    scalars = {"action": "action_", "log_marginal_likelihood": "log_marginal_likelihood_", "temperature": "temperature"}
+    for name, attribute in scalars.items():
+        learned[name] = ("theory", [float(getattr(t, attribute, np.nan)) for t in fitted])
+    networks = [getattr(t, "network_", None) for t in fitted]
+    learned["network"] = ("theory", ["" if net is None else json.dumps(net.to_dict()) for net in networks])
+    learned["regressor"] = ("theory", [type(t).__name__ for t in fitted])
+    learned["converged"] = ("theory", [bool(getattr(t, "converged_", True)) for t in fitted])
+    return learned
