@@ -73,7 +73,9 @@ def hint(near: str | None) -> str:
 
 
 def _near(key: str, known: Iterable[str]) -> str | None:
-    return next(iter(get_close_matches(key, tuple(known), n=1, cutoff=0.6)), None)
+    known, leaf = tuple(known), key.rpartition(".")[2]
+    misplaced = [other for other in known if other.rpartition(".")[2] == leaf]
+    return next(iter(misplaced or get_close_matches(key, known, n=1, cutoff=0.6)), None)
 
 
 def _found(raw: Mapping[str, Any]) -> dict[str, str]:

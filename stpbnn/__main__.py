@@ -1,0 +1,5 @@
+"""`python -m stpbnn` is `stpbnn`."""
+
+from stpbnn.cli import main
+
+main()

@@ -1,0 +1,196 @@
+"""The command line: run, theory, report, models, datasets."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from stpbnn import __version__
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+console = Console()
+
+CardArgument = Annotated[str, typer.Argument(help="A model card: a TOML file, or a name that `stpbnn models` lists.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the card: --set network.widths=[50]. Repeatable."),
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 for success, 2 for bad input, 130 for an interruption.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after `stpbnn`; by default those of the process.
+    """
+    warnings.showwarning = _warn
+    logging.basicConfig(format="stpbnn: %(message)s")
+    logging.getLogger("stpbnn").setLevel(logging.INFO)
+    try:
+        code = app(arguments, prog_name="stpbnn", standalone_mode=False)
+    except typer.TyperException as error:  # a word of the command line that is not understood
+        _fail(error.format_message())
+    except ValueError as error:  # what the doors of the library refuse
+        _fail(str(error))
+    except OSError as error:  # a file that cannot be written
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    if code == 130:
+        typer.echo("stpbnn: interrupted; the same command goes on from what is finished", err=True)
+    sys.exit(code)
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"stpbnn: error: {message}", err=True)
+    sys.exit(2)
+
+
+def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    """Show a warning in one line, without the line of code that gave it."""
+    typer.echo(f"stpbnn: warning: {message}", err=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stpbnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def stpbnn(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Bayesian neural networks of finite width: sample the posterior, predict it in closed form, compare the two.
+
+    A first run, in seconds: stpbnn run smoke-1hl-linear
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def run(
+    card: CardArgument,
+    folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="runs/NAME")
+    ] = None,
+    changes: SetOption = None,
+    quiet: Annotated[bool, typer.Option("--no-progress", "--quiet", "-q", help="Show no progress bar.")] = False,
+) -> None:
+    """Run a card: solve the theories, sample the posterior, compare them, and write a report.
+
+    The run folder gets card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html. The same command
+    again uses the posterior that is there.
+    """
+    from stpbnn.cards import load_card
+
+    checked = load_card(card, changes or ())
+    if checked.sweep:
+        warnings.warn(
+            f"{checked.name} has a sweep over {', '.join(checked.sweep)}: only its base point is run", stacklevel=1
+        )
+    from stpbnn.runs import run_card
+
+    finished = run_card(checked, folder or Path("runs") / checked.name, progress=not quiet)
+    _show_run(finished.comparison, finished.report)
+
+
+@app.command()
+def theory(
+    card: CardArgument,
+    changes: SetOption = None,
+    file: Annotated[Path | None, typer.Option("--out", "-o", help="Write the predictions to this NetCDF file.")] = None,
+) -> None:
+    """Solve the closed forms of a card, in seconds and without sampling."""
+    from stpbnn.cards import load_card
+
+    checked = load_card(card, changes or ())
+    from stpbnn import runs
+
+    predictions = runs.theory(checked)
+    console.print(_theory_table(predictions))
+    if file is not None:
+        runs.write_netcdf(file, predictions)
+        typer.echo(f"Predictions: {file}")
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")]) -> None:
+    """Make the comparison and report.html of a finished run anew, from its folder alone."""
+    from stpbnn.runs import rerender
+
+    finished = rerender(folder)
+    _show_run(finished.comparison, finished.report)
+
+
+@app.command()
+def models() -> None:
+    """List the model cards that come with stpbnn."""
+    from stpbnn.cards import shipped_cards
+
+    table = Table("name", "title", box=SIMPLE)
+    table.add_column("minutes", justify="right")
+    for name, card in shipped_cards().items():
+        table.add_row(name, card.title, f"{card.minutes:g}")
+    console.print(table)
+
+
+@app.command()
+def datasets() -> None:
+    """List the data sets, and whether their files are found.
+
+    Files are looked for in the folder that the variable STPBNN_DATA names, else in ~/.cache/stpbnn; a card can name
+    another one as data.data_home.
+    """
+    from stpbnn.datasets import describe
+
+    table = Table("name", "what it is", "found", box=SIMPLE)
+    for name, summary, found in describe():
+        table.add_row(name, summary, "yes" if found else "no")
+    console.print(table)
+
+
+def _show_run(comparison: xr.Dataset, path: Path) -> None:
+    from stpbnn.comparison import comparison_table
+
+    console.print(comparison_table(comparison))
+    typer.echo(f"Report: {path}")
+
+
+def _theory_table(predictions: xr.Dataset) -> Table:
+    """Return one row for each theory: its generalisation error and what it has learned."""
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for header in ("theory", "error", "bias²", "variance", "order\nparameters", "log\nevidence", "converged"):
+        table.add_column(header, no_wrap=True)
+    for name in predictions["theory"].to_numpy():
+        one = predictions.sel(theory=name)
+        table.add_row(
+            str(name),
+            *(f"{error:.3g}" for error in one["error"].to_numpy()),
+            ", ".join(f"{order:.3g}" for order in one["order_parameters"].to_numpy()),
+            f"{float(one['log_marginal_likelihood']):.2f}",
+            "yes" if one["converged"] else "no",
+        )
+    return table

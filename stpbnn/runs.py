@@ -1,0 +1,308 @@
+"""Runs: a folder that holds a card, its posterior, its theories, their comparison and a report.
+
+A run folder has card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html. Each file appears whole,
+in this order, and a posterior that is there already is used again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stpbnn.cards import Card, load_card
+from stpbnn.comparison import compare_predictions, predict_theories
+from stpbnn.files import written_whole
+from stpbnn.regressors import NNGPRegressor, ProportionalLimitRegressor
+
+__all__ = ["Run", "load_run", "rerender", "run_card", "theory", "write_netcdf"]
+
+logger = logging.getLogger(__name__)
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds."""
+
+    folder: Path
+    card: Card
+    theory: xr.Dataset
+    posterior: xr.DataTree
+    comparison: xr.Dataset
+    record: Mapping[str, Any]
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+
+def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
+    """Return the predictions of the closed forms for a card: infinite width and the proportional limit.
+
+    Parameters
+    ----------
+    card : Card
+        The card.
+    data : tuple of arrays, optional
+        X, y, Xt, yt of the card, where they are loaded already.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `stpbnn.comparison.predict_theories` gives it.
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be had, or do not suit the network.
+
+    Examples
+    --------
+    >>> theory(load_card("smoke-1hl-linear"))["order_parameters"].sel(theory="infinite width").item()
+    1.0
+    """
+    X, y, X_test, y_test = data or card.data.load()
+    network, temperature = card.network.build(), card.posterior.temperature
+    theories = {
+        "infinite width": NNGPRegressor(network, temperature=temperature),
+        "proportional limit": ProportionalLimitRegressor(network, temperature=temperature),
+    }
+    return predict_theories({name: theory.fit(X, y) for name, theory in theories.items()}, X_test, y_test)
+
+
+def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = True) -> Run:
+    """Run a card: closed forms, posterior, comparison and report, in a folder.
+
+    Nothing is written before the data are loaded and the theories solved. A run that was interrupted is taken up by
+    the same call: a posterior that is there already is used again, and everything else is quickly made anew.
+
+    Parameters
+    ----------
+    card : Card
+        What to run; a sweep is left aside, so that this is the point that the other tables describe.
+    folder : path
+        The run folder: a new or an empty one, or that of an earlier run of the same card.
+    progress : bool
+        Whether to show the sampler's progress bar.
+
+    Returns
+    -------
+    Run
+        What the folder now holds.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something else, or the data cannot be had or do not suit the network.
+    """
+    folder = Path(folder)
+    _refuse_other(folder, card)
+    times: dict[str, float] = {}
+    with _timed(times, "data"):
+        data = card.data.load()
+    with _timed(times, "theory"):
+        predictions = theory(card, data)
+    predictions.attrs["fingerprint"] = fingerprint = _fingerprint(card, data)
+    posterior = _earlier(folder, fingerprint)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_text(folder / "card.toml", card.to_toml())
+    write_netcdf(folder / "theory.nc", predictions)
+    if posterior is None:
+        posterior = _sample(card, data, fingerprint, folder / "posterior.nc", progress)
+    times["sampling"] = posterior.attrs["wall_time_s"]
+    with _timed(times, "comparison"):
+        comparison = compare_predictions(posterior, predictions)
+    write_netcdf(folder / "comparison.nc", comparison)
+    record = _record(card, posterior, times)
+    _write_text(folder / "run.json", json.dumps(record, indent=2) + "\n")
+    run = Run(folder, card, predictions, posterior, comparison, record)
+    _write_report(run)
+    return run
+
+
+def load_run(folder: str | os.PathLike[str]) -> Run:
+    """Read a finished run from its folder.
+
+    Parameters
+    ----------
+    folder : path
+        A run folder.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no run, or one that is not finished.
+    """
+    folder = Path(folder)
+    if not (folder / "card.toml").is_file():
+        raise ValueError(f"{folder}: expected a run folder, as `stpbnn run` makes it; there is no card.toml in it")
+    card = load_card(folder / "card.toml")
+    for name in ("theory.nc", "posterior.nc", "comparison.nc", "run.json"):
+        if not (folder / name).is_file():
+            again = f"`stpbnn run {folder / 'card.toml'} -o {folder}`"
+            raise ValueError(f"{folder}: the run is not finished, there is no {name}; finish it with {again}")
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / 'run.json'}: not valid JSON ({error}); run the card again") from None
+    return Run(
+        folder=folder,
+        card=card,
+        theory=_read(folder / "theory.nc", xr.open_dataset),
+        posterior=_read(folder / "posterior.nc", xr.open_datatree),
+        comparison=_read(folder / "comparison.nc", xr.open_dataset),
+        record=record,
+    )
+
+
+def rerender(folder: str | os.PathLike[str]) -> Run:
+    """Make the comparison and the report of a finished run anew, from its folder alone.
+
+    Parameters
+    ----------
+    folder : path
+        A run folder.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no run, or one that is not finished.
+    """
+    run = load_run(folder)
+    run = replace(run, comparison=compare_predictions(run.posterior, run.theory))
+    write_netcdf(run.folder / "comparison.nc", run.comparison)
+    _write_report(run)
+    return run
+
+
+def _settings(card: Card) -> dict[str, Any]:
+    """Return all that decides on the numbers, by dotted key; where the data lie does not."""
+    tables = card.model_dump(include={"network", "data", "posterior", "sampler"}, mode="json")
+    flat = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
+    del flat["data.data_home"]
+    return flat
+
+
+def _fingerprint(card: Card, data: Arrays) -> str:
+    """Return a hash of the card's settings and of the data themselves."""
+    digest = hashlib.sha256(json.dumps(_settings(card), sort_keys=True).encode())
+    for array in data:
+        digest.update(repr(array.shape).encode() + np.ascontiguousarray(array, dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _refuse_other(folder: Path, card: Card) -> None:
+    """Refuse a folder that holds anything but an earlier run of the same card."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; choose another folder with -o")
+    if (folder / "card.toml").is_file():
+        there, here = _settings(load_card(folder / "card.toml")), _settings(card)
+        differ = [f"{key} is {there[key]} there and {here[key]} here" for key in here if there[key] != here[key]]
+        if differ:
+            raise ValueError(
+                f"{folder}: holds the run of another card ({'; '.join(differ)}); "
+                "choose another folder with -o, or remove this one"
+            )
+    elif any(folder.iterdir()):
+        raise ValueError(f"{folder}: is not empty and holds no run; choose another folder with -o")
+
+
+def _earlier(folder: Path, fingerprint: str) -> xr.DataTree | None:
+    """Return the posterior of an earlier run of the same card on the same data, if there is one."""
+    path = folder / "posterior.nc"
+    if not path.is_file():
+        return None
+    posterior = _read(path, xr.open_datatree)
+    if posterior.attrs.get("fingerprint") != fingerprint:
+        raise ValueError(
+            f"{path}: was sampled with other data than the card loads now; "
+            "choose another folder with -o, or remove this one"
+        )
+    logger.info("%s is there already and is used again", path)
+    return posterior
+
+
+def _sample(card: Card, data: Arrays, fingerprint: str, path: Path, progress: bool) -> xr.DataTree:
+    """Sample, write, and return what was written."""
+    from stpbnn.samplers import sample
+
+    X, y, X_test, y_test = data
+    posterior = sample(
+        card.network.build(),
+        X,
+        y,
+        temperature=card.posterior.temperature,
+        X_test=X_test,
+        y_test=y_test,
+        **card.sampler.model_dump(),
+        progress=progress,
+    )
+    posterior.attrs["fingerprint"] = fingerprint
+    write_netcdf(path, posterior)
+    return _read(path, xr.open_datatree)
+
+
+def _record(card: Card, posterior: xr.DataTree, times: Mapping[str, float]) -> dict[str, Any]:
+    """Return what run.json says: how the numbers came about, and how long each stage took, in seconds."""
+    attributes = {str(key): value for key, value in posterior.attrs.items()}
+    return {
+        "card": card.name,
+        "seed": card.sampler.seed,
+        "fingerprint": attributes["fingerprint"],
+        "created_at": attributes["created_at"],
+        "device": attributes["device"],
+        "cores": os.cpu_count(),
+        "versions": {
+            key.removesuffix("_version"): value for key, value in attributes.items() if key.endswith("_version")
+        },
+        "seconds": {stage: round(float(seconds), 3) for stage, seconds in times.items()},
+    }
+
+
+@contextmanager
+def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    times[stage] = time.perf_counter() - start
+
+
+def _write_report(run: Run) -> None:
+    from stpbnn import report
+
+    html = report.render(run.posterior, run.theory, run.comparison, card=run.card.to_toml(), run=dict(run.record))
+    _write_text(run.report, html)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_netcdf(path: Path, data: xr.Dataset | xr.DataTree) -> None:
+    with written_whole(path) as temporary:
+        data.to_netcdf(temporary, engine="h5netcdf")
+
+
+def _read(path: Path, opened: Any) -> Any:
+    """Read a NetCDF file into memory, as a data set or as a tree of them."""
+    try:
+        with opened(path, engine="h5netcdf") as data:
+            return data.load()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error}); remove it and run the card again") from None
