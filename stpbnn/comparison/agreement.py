@@ -124,7 +124,8 @@ def compare_predictions(
     -------
     xarray.Dataset
         `z` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `ess` (bulk), `ess_tail`
-        (test_point[, output]); `theory_mean`, `theory_variance`, `theory_converged`; `largest_z`, `agrees` and
+        (test_point[, output]); `theory_mean`, `theory_variance`, `theory_converged`,
+        `order_parameters`; `largest_z`, `agrees` and
         `verdict` (theory); with targets also `y_test`, `error`, `relative_error`, `error_z` (theory, part),
         `error_posterior` and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior),
         `chains`, `draws`, `divergences`. Thresholds are attributes.
@@ -171,6 +172,8 @@ def compare_predictions(
     data["z"] = z.where((mcse > 0) | (mean != data["f_mean"]), 0.0)  # a constant that the theory has exactly
     data["theory_mean"] = mean
     data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
+    if "order_parameters" in predictions:
+        data["order_parameters"] = predictions["order_parameters"]
     data["theory_converged"] = predictions.get("converged", xr.ones_like(mean["theory"], dtype=bool))
     data["largest_z"] = abs(data["z"]).max([d for d in z.dims if d != "theory"], skipna=False)
     if y is not None:

@@ -80,6 +80,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         data["error"] = (("theory", "part"), np.array([tuple(t.generalization_error(X_test, y_test)) for t in fitted]))
         coords["part"] = list(PARTS)
     data |= _learned(fitted)
+    coords["layer"] = np.arange(1, data["order_parameters"][1].shape[1] + 1)
     return xr.Dataset(data, coords, {"stpbnn_version": __version__})
 
 

@@ -1,0 +1,10 @@
+"""Figures of posterior and theory: functions of data sets that draw into given axes and return them.
+
+Without `ax` each function makes a figure of its own, independent of pyplot: `ax.figure.savefig("name.svg")`. Colours
+are those of Okabe and Ito, which colour-blind readers can tell apart; markers, lines and hatching repeat what they say.
+"""
+
+from stpbnn.figures.chains import plot_energy, plot_order_parameter, plot_ranks
+from stpbnn.figures.predictions import plot_error, plot_predictions, plot_z
+
+__all__ = ["plot_energy", "plot_error", "plot_order_parameter", "plot_predictions", "plot_ranks", "plot_z"]
