@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -99,19 +99,23 @@ class FullyConnected:
     outputs: int = 1
     weight_precision: float | Sequence[float] = 1.0
     bias_precision: float | None = None
-    sigma: activations.Activation = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         widths = _widths(self.widths)
+        activations.get(self.activation)
         settings = {
             "widths": widths,
             "outputs": integer("outputs", self.outputs),
             "weight_precision": _precisions(self.weight_precision, len(widths) + 1),
             "bias_precision": None if self.bias_precision is None else number("bias_precision", self.bias_precision),
-            "sigma": activations.get(self.activation),
         }
         for name, value in settings.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def sigma(self) -> activations.Activation:
+        """The activation σ with its dual kernel and mean."""
+        return activations.get(self.activation)
 
     @property
     def depth(self) -> int:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import cho_solve, cholesky, lapack, solve_triangular
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
@@ -88,7 +89,8 @@ class _NetworkRegressor(RegressorMixin, BaseEstimator):
         temperature = check.number("temperature", self.temperature, minimum=0, inclusive=True)
         if not (self.network is None or isinstance(self.network, FullyConnected)):
             raise ValueError(f"network: got {self.network!r}, expected a stpbnn.FullyConnected or None")
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        several = get_tags(self).target_tags.multi_output
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=several, y_numeric=True)
         outputs = 1 if y.ndim == 1 else y.shape[1]
         self.network_ = FullyConnected(outputs=outputs) if self.network is None else self.network
         y = check.targets("y", y, examples=len(X), outputs=self.network_.outputs)
@@ -117,7 +119,7 @@ class _NetworkRegressor(RegressorMixin, BaseEstimator):
     @in_float64
     def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Gaussian:
         """Return the predictive law at X: mean and variance, and the covariance for the joint law."""
-        check_is_fitted(self)
+        check_is_fitted(self, "X_train_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
         cross = self._kernel(X, self.X_train_)
         mean = cross.entries @ self.alpha_
@@ -319,14 +321,17 @@ class ProportionalLimitRegressor(_NetworkRegressor):
         super().__init__(network, temperature=temperature)
         self.closure = closure
 
+    def _validated(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        check.one_of("closure", self.closure, kernels.CLOSURES)
+        if isinstance(self.network, FullyConnected) and self.network.outputs > 1:
+            raise ValueError(
+                f"network: got {self.network.outputs} outputs, expected 1: the proportional limit of several outputs "
+                "has a matrix order parameter; fit one regressor an output, or use NNGPRegressor"
+            )
+        return super()._validated(X, y)
+
     def _condition(self, gram: kernels.Gram, y: np.ndarray) -> None:
         net = self.network_
-        check.one_of("closure", self.closure, kernels.CLOSURES)
-        if net.outputs > 1:
-            raise ValueError(
-                f"network: got {net.outputs} outputs, expected 1: the proportional limit of several outputs has a "
-                "matrix order parameter; fit one regressor an output, or use NNGPRegressor"
-            )
         if self._temperature == 0:  # a kernel that is singular to rounding has no meaningful saddle point
             _well_conditioned_cholesky(np.array(kernels.nngp(net.sigma, net.prior, gram).entries))
         points = saddle_points(net.sigma, net.prior, gram, y, net.widths, self._temperature, self.closure)

@@ -1,18 +1,18 @@
-"""Shapes and types of internal functions are checked here and nowhere else; the public doors speak for themselves."""
+"""Shared fixtures; shapes and types of internal functions are checked here and nowhere else."""
 
 import os
-
-os.environ.setdefault("MPLBACKEND", "Agg")
-
-from jaxtyping import install_import_hook
-
-INTERNAL = ["activations", "kernels", "action"]
-install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
 
 import jax
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 from sklearn.datasets import load_digits
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# before the first import of stpbnn; its public doors speak for themselves
+INTERNAL = ["activations", "kernels", "action", "samplers.observables"]
+install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 

@@ -73,7 +73,9 @@ def test_mean_is_the_gaussian_expectation(name, variance, precision):
     sigma = activations.get(name)
     expected = 2**0.5 * 0  # odd
     if not sigma.odd:
-        expected = quad(lambda z: FUNCTIONS[name](variance**0.5 * z) * norm.pdf(z), -9, 9, points=[0.0], epsabs=1e-13)[0]
+        expected = quad(lambda z: FUNCTIONS[name](variance**0.5 * z) * norm.pdf(z), -9, 9, points=[0.0], epsabs=1e-13)[
+            0
+        ]
         np.testing.assert_allclose(sigma.mean(jnp.array(variance, dtype)), expected, rtol=tolerance)
     else:
         odd = [FUNCTIONS[name](h) + FUNCTIONS[name](-h) for h in (0.3, 1.7)]

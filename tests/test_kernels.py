@@ -1,4 +1,4 @@
-"""The kernel recursion by hand, the closures against each other, and the exactness of the nested one for linear nets."""
+"""The kernel recursion by hand, the closures against each other, and the nested one where it is exact."""
 
 import jax
 import jax.numpy as jnp

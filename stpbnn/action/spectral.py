@@ -61,11 +61,13 @@ def terms(spectrum: Spectrum, log_scale: float, temperature: float, bias_varianc
     shifted = scaled + temperature
     if not shifted.min() > 0:
         raise np.linalg.LinAlgError("the kernel plus temperature is singular")
-    log_det = np.array([np.log(shifted).sum(), (scaled / shifted).sum(), (scaled / shifted**2).sum() * temperature])
+    log_det = np.array(
+        [np.log(shifted).sum(), (scaled / shifted).sum(), (scaled / shifted * (temperature / shifted)).sum()]
+    )
     vectors = spectrum.vectors if bias_variance else spectrum.vectors[:, :1]
-    banded = np.zeros((2, len(scaled)))
+    banded = np.zeros((min(2, len(scaled)), len(scaled)))
     banded[0] = scale * spectrum.diagonal + temperature
-    banded[1, :-1] = scale * spectrum.off_diagonal
+    banded[1:, :-1] = scale * spectrum.off_diagonal
 
     def solve(V: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
         return solveh_banded(banded, V, lower=True, check_finite=False)
@@ -97,7 +99,8 @@ def _output_bias(
 
 def order_parameters(u: float, widths: Float[np.ndarray, " L"]) -> Float[np.ndarray, " L"]:
     """Return the Q of all layers that go with log Q = u of the narrowest: N_l (Q_l − 1) the same for all."""
-    return 1 + widths.min() * np.expm1(u) / widths
+    share = widths.min() / widths
+    return share * np.exp(u) + (1 - share)
 
 
 def _force(u: float, spectrum: Spectrum, widths: Float[np.ndarray, " L"], temperature: float, bias: float) -> float:
@@ -120,7 +123,7 @@ def _bracket(
     lower = upper = 1.0  # T = 0: y^T A^{-1} y and with it the force falls and rises without bound
     while _force(-lower, spectrum, widths, temperature, bias) > 0:
         lower *= 2
-        if lower > 700:
+        if lower > 500:
             raise np.linalg.LinAlgError("the action has no minimum at T = 0: it falls without bound as Q goes to zero")
     while _force(upper, spectrum, widths, temperature, bias) < 0:
         upper *= 2

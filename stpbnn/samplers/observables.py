@@ -43,7 +43,7 @@ def kernel_scales(net: FullyConnected, X: jax.Array, features: list[jax.Array]) 
     return jnp.stack(scales)
 
 
-def observe(net: FullyConnected, weights: Weights, data: Data, temperature: jax.Array) -> dict[str, jax.Array]:
+def observe(net: FullyConnected, weights: Weights, data: Data, temperature: jax.Array | float) -> dict[str, jax.Array]:
     """Return the observables of one draw of (whitened) weights."""
     features = net.features(weights, data.X)
     f = net.readout(weights, features[-1])

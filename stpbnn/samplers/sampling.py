@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
+from numpyro.distributions import Distribution
 from numpyro.infer import HMC, MCMC, NUTS, init_to_sample
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import constrain_fn
@@ -112,6 +112,7 @@ def sample(
 
     Examples
     --------
+    >>> import numpy as np
     >>> X = np.eye(4)
     >>> posterior = sample(FullyConnected((5,), "linear"), X, X[:, 0], temperature=0.1, X_test=X[:2],
     ...                    warmup=20, draws=10, chains=2, progress=False)
@@ -127,7 +128,7 @@ def sample(
         "readout": check.one_of("readout", readout, READOUTS),
     }
     keep = check.one_of("keep", keep, KEEP)
-    random_temperature = not isinstance(temperature, int | float | np.number)
+    random_temperature = isinstance(temperature, Distribution)
     if not random_temperature:
         temperature = check.number("temperature", temperature)
     model = programs.network(net)
@@ -144,7 +145,7 @@ def sample(
         num_warmup=warmup,
         num_samples=draws,
         num_chains=chains,
-        chain_method="vectorized",
+        chain_method="vectorized" if isinstance(kernel, HMC) else "sequential",
         postprocess_fn=record,
         progress_bar=progress,
     )

@@ -1,0 +1,241 @@
+"""Closed-form regressors against scikit-learn's Gaussian process, published numbers and independent algebra."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from stpbnn import FullyConnected, NNGPRegressor, ProportionalLimitRegressor
+from stpbnn.predictive import JointGaussian
+
+REGRESSORS = [NNGPRegressor, ProportionalLimitRegressor]
+
+
+@parametrize_with_checks([regressor(temperature=T) for regressor in REGRESSORS for T in (0.01, 1.0)])
+def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
+
+
+def data(P=15, N0=4, outputs=1, seed=0):
+    rng = np.random.default_rng(seed)
+    X, Xt = rng.normal(size=(P, N0)), rng.normal(size=(7, N0))
+    shape = (P,) if outputs == 1 else (P, outputs)
+    return X, rng.normal(size=shape), Xt
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_infinite_linear_network_is_scikit_learns_gaussian_process(outputs):
+    """A linear network has the kernel x·x' / (N_0 λ_0 λ_1 λ_2) + biases, which scikit-learn has as well."""
+    X, y, Xt = data(outputs=outputs)
+    net = FullyConnected((9, 8), "linear", outputs, weight_precision=(0.5, 2.0, 3.0), bias_precision=4.0)
+    # (C/3·1 + ...): with a = 1/(4·0.5), biases 0.25 a layer: K_0 = a x·x' + .25, K_1 = K_0/2 + .25, K_2 = K_1/3 + .25
+    slope, constant = 1 / (4 * 0.5) / 2 / 3, (0.25 / 2 + 0.25) / 3 + 0.25
+    kernel = ConstantKernel(slope) * DotProduct(sigma_0=(constant / slope) ** 0.5)
+    reference = GaussianProcessRegressor(kernel, alpha=0.1, optimizer=None).fit(X, y)
+    model = NNGPRegressor(net, temperature=0.1).fit(X, y)
+    for option in ({"return_std": True}, {"return_cov": True}):
+        for ours, theirs in zip(model.predict(Xt, **option), reference.predict(Xt, **option), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(model.log_marginal_likelihood_, reference.log_marginal_likelihood_value_, rtol=1e-10)
+    assert model.sample_y(Xt, 5).shape == reference.sample_y(Xt, 5).shape
+
+
+def test_digits_reach_the_published_numbers(digits):
+    """Q̄ and the generalisation error of the main job: erf, N_1 = 100, P = 100, T = 0.05, unit precisions."""
+    X, y, Xt, yt = digits
+    model = ProportionalLimitRegressor(FullyConnected((100,), "erf"), temperature=0.05).fit(X, y)
+    assert model.order_parameters_.shape == (1,)
+    assert abs(model.order_parameters_[0] - 0.943685) < 5e-7
+    assert abs(model.generalization_error(Xt, yt).total - 0.039398) < 5e-7
+    assert model.converged_
+
+
+def test_proportional_limit_predicts_with_the_renormalised_kernel():
+    """One hidden erf layer written out in numpy, at the order parameter that was found."""
+    X, y, Xt = data()
+    net = FullyConnected((12,), "erf", weight_precision=(0.5, 2.0), bias_precision=4.0)
+    model = ProportionalLimitRegressor(net, temperature=0.1).fit(X, y)
+    both = np.vstack([X, Xt])
+    C = both @ both.T / (4 * 0.5) + 0.25
+    K = 2 / np.pi * np.arcsin(2 * C / np.sqrt(np.outer(1 + 2 * np.diag(C), 1 + 2 * np.diag(C)))) / 2.0
+    K = model.order_parameters_[0] * K + 0.25
+    A = K[:15, :15] + 0.1 * np.eye(15)
+    mean = K[15:, :15] @ np.linalg.solve(A, y)
+    covariance = K[15:, 15:] - K[15:, :15] @ np.linalg.solve(A, K[:15, 15:])
+    predicted, predicted_covariance = model.predict(Xt, return_cov=True)
+    np.testing.assert_allclose(predicted, mean, rtol=1e-9)
+    np.testing.assert_allclose(predicted_covariance, covariance, rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(model.predict(Xt, return_std=True)[1] ** 2, np.diag(covariance), rtol=1e-9)
+    yt = np.ones(7)
+    error = model.generalization_error(Xt, yt)
+    np.testing.assert_allclose(error, [error[1] + error[2], np.mean((yt - mean) ** 2), np.diag(covariance).mean()])
+
+
+@pytest.mark.parametrize("closure", ["nested", "global", "wishart"])
+def test_wide_networks_predict_like_infinite_ones(closure):
+    X, y, Xt = data()
+    wide = FullyConnected((10**7, 10**7), "erf", bias_precision=1.0)
+    limit = NNGPRegressor(wide, temperature=0.1).fit(X, y)
+    model = ProportionalLimitRegressor(wide, temperature=0.1, closure=closure).fit(X, y)
+    np.testing.assert_allclose(model.predict(Xt), limit.predict(Xt), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(model.log_marginal_likelihood_, limit.log_marginal_likelihood_, rtol=1e-5)
+
+
+def test_log_evidence_of_the_infinite_network():
+    X, y, _ = data()
+    model = NNGPRegressor(FullyConnected((9,), "linear"), temperature=0.1).fit(X, y)
+    expected = multivariate_normal.logpdf(y, cov=X @ X.T / 4 + 0.1 * np.eye(15))
+    np.testing.assert_allclose(model.log_marginal_likelihood_, expected, rtol=1e-10)
+
+
+def test_predictive_laws():
+    X, y, Xt = data()
+    model = ProportionalLimitRegressor(temperature=0.1).fit(X, y)
+    mean, covariance = model.predict(Xt, return_cov=True)
+    law, target = model.predictive(Xt), model.predictive(Xt, noise=True)
+    np.testing.assert_allclose(law.mean, mean)
+    np.testing.assert_allclose(target.variance, law.variance + 0.1)
+    joint = model.predictive(Xt, noise=True, joint=True)
+    assert isinstance(joint, JointGaussian)
+    expected = multivariate_normal.logpdf(y[:7], mean, covariance + 0.1 * np.eye(7))
+    np.testing.assert_allclose(joint.logpdf(y[:7]), expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS)
+@pytest.mark.parametrize("activation", ["erf", "relu"])
+def test_zero_rows_and_repeated_inputs_are_fine(regressor, activation):
+    X, y, Xt = data()
+    X[3], X[4], Xt[0] = 0.0, X[5], 0.0
+    net = FullyConnected((20, 20), activation)
+    mean, std = regressor(net, temperature=0.1).fit(X, y).predict(np.vstack([Xt, X[5:6]]), return_std=True)
+    assert np.all(np.isfinite(mean))
+    assert mean[0] == 0  # f(0) = 0 without biases
+    assert std[0] == 0
+    assert std[-1] > 0
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS)
+def test_zero_temperature_interpolates(regressor):
+    X, y, _ = data(N0=30)
+    model = regressor(FullyConnected((50,), "erf"), temperature=0).fit(X, y)
+    mean, std = model.predict(X, return_std=True)
+    np.testing.assert_allclose(mean, y, rtol=1e-10)
+    np.testing.assert_allclose(std, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS)
+@pytest.mark.parametrize("network", [FullyConnected((50,), "linear"), FullyConnected((50, 50), "linear")], ids=str)
+def test_zero_temperature_with_a_singular_kernel_is_refused(regressor, network):
+    X, y, _ = data(P=15, N0=4)  # rank 4
+    with pytest.raises(ValueError, match=r"temperature: got 0 with a kernel that is singular.*larger temperature"):
+        regressor(network, temperature=0).fit(X, y)
+    X, y, _ = data(N0=30)
+    X[1] = X[0]
+    with pytest.raises(ValueError, match="remove repeated"):
+        regressor(FullyConnected((50,), "erf"), temperature=0.0).fit(X, y)
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": -0.1}, "temperature: got -0.1, expected a finite number at least 0"),
+        ({"temperature": float("nan")}, "temperature: got nan"),
+        ({"temperature": "hot"}, "temperature: got 'hot'"),
+        ({"network": "erf"}, "network: got 'erf', expected a stpbnn.FullyConnected"),
+    ],
+)
+def test_bad_settings_are_refused_by_fit(regressor, settings, message):
+    X, y, _ = data()
+    with pytest.raises(ValueError, match=message):
+        regressor(**settings).fit(X, y)
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: (X[:, 0], y), "Expected 2D array, got 1D array"),
+        (lambda X, y: (X[:-1], y), "inconsistent numbers of samples"),
+        (lambda X, y: (X[:0], y[:0]), "0 sample"),
+        (lambda X, y: (np.where(X[2, 1] == X, np.nan, X), y), "contains NaN"),
+        (lambda X, y: (X, np.where(y == y[2], np.inf, y)), "contains infinity"),
+        (lambda X, y: (X, np.stack([y, y], axis=1)), r"shape \(15, 2\)"),
+    ],
+)
+def test_bad_data_are_refused_by_fit(regressor, change, message):
+    X, y, _ = data()
+    with pytest.raises(ValueError, match=message):
+        regressor(FullyConnected((10,))).fit(*change(X, y))
+
+
+def test_other_mistakes_are_refused():
+    X, y, Xt = data()
+    model = ProportionalLimitRegressor(closure="nestd")
+    with pytest.raises(ValueError, match="did you mean 'nested'"):
+        model.fit(X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(Xt)
+    model = NNGPRegressor().fit(X, y)
+    with pytest.raises(ValueError, match="at most one"):
+        model.predict(Xt, return_std=True, return_cov=True)
+    with pytest.raises(ValueError, match="features"):
+        model.predict(Xt[:, :2])
+    with pytest.raises(ValueError, match="y: got shape"):
+        model.generalization_error(Xt, y)
+    with pytest.raises(ValueError, match="matrix order parameter"):
+        ProportionalLimitRegressor(FullyConnected(outputs=2)).fit(X, np.stack([y, y], axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_everything_is_float64_and_the_global_flag_stays(dtype):
+    X, y, Xt = data()
+    X = (10 * X).astype(dtype)
+    before = jax.config.jax_enable_x64
+    model = ProportionalLimitRegressor(FullyConnected((20, 20)), temperature=0.1).fit(X, y)
+    assert all(a.dtype == np.float64 for a in (*model.predict(Xt, return_std=True), model.order_parameters_))
+    assert jax.config.jax_enable_x64 == before
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS)
+def test_column_targets_and_clones(regressor):
+    X, y, Xt = data()
+    model = clone(regressor(FullyConnected((30,)), temperature=0.2))
+    column = clone(model).fit(X, y[:, None]).predict(Xt) if regressor is NNGPRegressor else model.fit(X, y).predict(Xt)
+    np.testing.assert_array_equal(column, model.fit(X, y).predict(Xt))
+
+
+def test_importing_changes_no_global_state():
+    code = """
+import logging, warnings
+filters, level, handlers = list(warnings.filters), logging.root.level, list(logging.root.handlers)
+import sys, stpbnn
+assert not {"jax", "numpyro", "sklearn", "arviz", "matplotlib", "pydantic", "dask"} & set(sys.modules), "heavy import"
+assert set(stpbnn.__all__) <= set(dir(stpbnn))
+for name in stpbnn.__all__:
+    getattr(stpbnn, name)
+import jax
+assert not jax.config.jax_enable_x64
+assert (logging.root.level, logging.root.handlers) == (level, handlers)
+own = [f for f in warnings.filters if f not in filters and f[3] is not None and "stpbnn" in str(f[3])]
+assert not own, own
+import matplotlib
+assert matplotlib.rcParams == matplotlib.rcParamsDefault or matplotlib.rcParams._get_backend_or_none() is None
+try:
+    stpbnn.nonsense
+except AttributeError as error:
+    assert "nonsense" in str(error)
+else:
+    raise SystemExit("no error")
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
