@@ -1,0 +1,170 @@
+"""The command line: its words, its exit codes, one line for a mistake."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+import stpbnn
+from stpbnn import cli
+from stpbnn.cards import load_card
+
+CARDS = ["diabetes-2hl-relu", "digits-1hl-erf", "mnist-1hl-erf", "smoke-1hl-linear"]
+
+
+def words(*arguments):
+    """Run the command line within this process, as far as its exit."""
+    return CliRunner().invoke(cli.app, arguments, prog_name="stpbnn", env={"COLUMNS": "200", "TERM": "dumb"})
+
+
+def process(*arguments, **more):
+    """Run the command line as a user does."""
+    command = [sys.executable, "-m", "stpbnn", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "200"}, **more
+    )
+
+
+def test_version_and_help_are_instant_and_load_nothing_heavy():
+    code = "import sys, stpbnn.cli; print(*({'jax', 'arviz', 'xarray', 'sklearn', 'pydantic'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+    version = process("--version")
+    assert (version.returncode, version.stdout, version.stderr) == (0, f"stpbnn {stpbnn.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["run", "theory", "report", "models", "datasets"])
+def test_every_command_is_in_the_help_and_has_its_own(command):
+    assert command in words().output
+    result = words(command, "--help")
+    assert result.exit_code == 0
+    assert f"Usage: stpbnn {command}" in result.output
+
+
+def test_models_lists_the_shipped_cards():
+    result = words("models")
+    assert result.exit_code == 0
+    assert all(name in result.output for name in CARDS)
+    assert "A linear teacher, one hidden layer of 5 linear units" in result.output
+
+
+def test_datasets_says_which_are_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("STPBNN_DATA", str(tmp_path))
+    result = words("datasets")
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.output.splitlines() if line.strip()]
+    found = {row[0]: row[-1] for row in rows if row[-1] in ("yes", "no")}
+    assert found["digits"] == found["linear_teacher"] == "yes"
+    assert found["mnist"] == found["cifar10"] == "no"
+    assert set(found) == set(stpbnn.datasets.names())
+
+
+def test_theory_prints_the_closed_forms_and_writes_them(tmp_path):
+    file = tmp_path / "theory.nc"
+    result = words("theory", "smoke-1hl-linear", "--set", "data.train=6", "--set", "data.test=4", "-o", str(file))
+    assert result.exit_code == 0
+    X, y, X_test, y_test = stpbnn.datasets.load("linear_teacher", train=6, test=4, size=10, noise=0.1, seed=0)
+    model = stpbnn.NNGPRegressor(stpbnn.FullyConnected((5,), "linear"), temperature=0.1).fit(X, y)
+    (row,) = (line.split() for line in result.output.splitlines() if "infinite width" in line)
+    error = model.generalization_error(X_test, y_test)
+    evidence = f"{model.log_marginal_likelihood_:.2f}"
+    assert row[2:] == [*(f"{part:.3g}" for part in error), "1", evidence, "yes"]
+    with xr.open_dataset(file, engine="h5netcdf") as written:
+        assert written["error"].sel(theory="infinite width", part="total").item() == error.total
+    assert [path.name for path in tmp_path.iterdir()] == ["theory.nc"]
+
+
+def test_run_and_report_print_the_table_and_the_path(tmp_path):
+    """A card from end to end in a process of its own, with a chain of a few steps; then its report from the folder."""
+    folder, tiny = tmp_path / "run", ("sampler=hmc", "warmup=10", "draws=20", "chains=2")
+    changes = [word for change in tiny for word in ("--set", f"sampler.{change}")]
+    done = process("run", "smoke-1hl-linear", "-o", folder, "--quiet", *changes)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "posterior (MCMC)" in done.stdout
+    assert done.stdout.endswith(f"Report: {folder / 'report.html'}\n")
+    (folder / "report.html").unlink()
+    again = words("report", str(folder))
+    assert (again.exit_code, again.output) == (0, done.stdout)
+    assert (folder / "report.html").is_file()
+
+
+def test_run_folder_is_named_after_the_card_and_a_sweep_is_left_aside_aloud(tmp_path, monkeypatch):
+    """What is asked of the library: the base point, in runs/NAME."""
+    card, asked = tmp_path / "swept.toml", []
+    card.write_text(
+        load_card("smoke-1hl-linear", ["name=swept"]).to_toml() + "[sweep]\n'network.widths' = [[5], [9]]\n"
+    )
+
+    def run_card(card, folder, *, progress):
+        asked.append((card.network.widths, folder, progress))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("stpbnn.runs.run_card", run_card)
+    with pytest.warns(UserWarning, match=r"swept has a sweep over network.widths: only its base point is run"):
+        words("run", str(card), "-q")
+    assert asked == [((5,), Path("runs/swept"), False)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["run"], "Missing argument 'card'."),
+        (["rnu"], "No such command 'rnu'. Did you mean 'run'?"),
+        (["run", "digits-1hl-erf", "--sett"], "No such option: --sett"),
+        (["run", "digit-1hl-erf"], f"digit-1hl-erf: expected a TOML file or one of {', '.join(CARDS)}; did you mean"),
+        (["run", "digits-1hl-erf", "--set", "network.widths=[0]"], "override 'network.widths=[0]': network"),
+        (["theory", "digits-1hl-erf", "--set", "data.train=9999"], "digits"),
+        (["theory", "digits-1hl-erf", "--set", "network.activation=erff"], "override 'network.activation=erff': "),
+        (["theory", "smoke-1hl-linear", "-o", "{file}/theory.nc"], "{file}/"),
+        (["run", "smoke-1hl-linear", "-o", "{file}"], "{file}: is a file; choose another folder with -o"),
+        (["report", "{absent}"], "{absent}: expected a run folder, as `stpbnn run` makes it; there is no "),
+    ],
+)  # fmt: skip
+def test_bad_input_ends_with_one_line_and_exit_code_2(arguments, line, tmp_path, capsys):
+    file, absent = tmp_path / "file.txt", tmp_path / "absent"
+    file.touch()
+    with pytest.raises(SystemExit) as end:
+        cli.main([argument.format(file=file, absent=absent) for argument in arguments])
+    shown = capsys.readouterr().err
+    assert end.value.code == 2
+    assert shown.startswith(f"stpbnn: error: {line.format(file=file, absent=absent)}")
+    assert shown.count("\n") == 1
+    assert not absent.exists()
+
+
+def test_a_process_ends_so_too_and_lists_every_mistake(tmp_path):
+    card = tmp_path / "card.toml"
+    card.write_text(
+        load_card("smoke-1hl-linear").to_toml().replace("0.1\n\n[sampler]", "0\n\n[sampler]").replace("draws", "darws")
+    )
+    done = process("run", card, "-o", tmp_path / "run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        f"stpbnn: error: {card}: posterior.temperature: got 0, expected a positive number, the variance of the "
+        "Gaussian likelihood",
+        f"{card}: unknown key sampler.darws; did you mean sampler.draws?",
+    ]
+    assert not (tmp_path / "run").exists()
+
+
+def test_interruption_ends_with_130(monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stpbnn.cards.load_card", interrupted)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["run", "digits-1hl-erf"])
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "stpbnn: interrupted; the same command goes on from what is finished\n"
+
+
+def test_warnings_are_one_line_each(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    warnings.showwarning(UserWarning("mind the gap"), UserWarning, "a.py", 1)
+    assert capsys.readouterr().err == "stpbnn: warning: mind the gap\n"

@@ -1,0 +1,194 @@
+"""Run folders: what is in them, what is used again, what is refused, and what an interruption leaves."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import stpbnn
+from stpbnn import cards, files, runs
+
+FILES = ["card.toml", "comparison.nc", "posterior.nc", "report.html", "run.json", "theory.nc"]
+TINY = ["sampler.warmup=10", "sampler.draws=20", "sampler.chains=2", "data.train=6", "data.size=3", "data.test=4"]
+
+
+@pytest.fixture(scope="module")
+def card():
+    return cards.load_card("smoke-1hl-linear", TINY)
+
+
+@pytest.fixture(scope="module")
+def finished(card, tmp_path_factory):
+    """One real run, sampled once; tests that change its folder copy it first."""
+    return runs.run_card(card, tmp_path_factory.mktemp("runs") / "deep" / "run", progress=False)
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    return shutil.copytree(finished.folder, tmp_path / "run")
+
+
+@pytest.fixture
+def no_sampling(monkeypatch):
+    def sample(*args, **kwargs):
+        raise AssertionError("sampled again")
+
+    monkeypatch.setattr("stpbnn.samplers.sample", sample)
+
+
+def contents(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def snapshot(folder):
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+
+
+def test_folder_holds_the_whole_run(card, finished):
+    assert contents(finished.folder) == FILES
+    assert cards.load_card(finished.folder / "card.toml") == card
+    assert finished.report.read_text(encoding="utf-8").count("</html>") == 1
+    record = json.loads((finished.folder / "run.json").read_text())
+    assert record == finished.record
+    assert (record["card"], record["seed"], record["versions"]["stpbnn"]) == (card.name, 0, stpbnn.__version__)
+    assert set(record["seconds"]) == {"data", "theory", "sampling", "comparison"}
+    assert record["seconds"]["sampling"] == round(finished.posterior.attrs["wall_time_s"], 3)
+
+
+def test_run_is_what_the_library_gives_with_the_settings_of_the_card(finished):
+    """The same calls as in a script: theory and chain, draw by draw."""
+    X, y, X_test, y_test = stpbnn.datasets.load("linear_teacher", train=6, test=4, size=3, noise=0.1, seed=0)
+    net = stpbnn.FullyConnected((5,), "linear")
+    for name, regressor in (
+        ("infinite width", stpbnn.NNGPRegressor(net, temperature=0.1)),
+        ("proportional limit", stpbnn.ProportionalLimitRegressor(net, temperature=0.1)),
+    ):
+        theory = finished.theory.sel(theory=name)
+        mean, std = regressor.fit(X, y).predict(X_test, return_std=True)
+        np.testing.assert_array_equal(theory["mean"], mean)
+        np.testing.assert_allclose(theory["variance"], std**2, rtol=1e-12)
+        assert theory["error"].sel(part="total") == regressor.generalization_error(X_test, y_test).total
+    posterior = stpbnn.sample(
+        net, X, y, temperature=0.1, X_test=X_test, y_test=y_test, warmup=10, draws=20, chains=2, seed=0, progress=False
+    )
+    for group in ("posterior", "predictions", "sample_stats"):
+        xr.testing.assert_equal(finished.posterior[group].to_dataset(), posterior[group].to_dataset())
+
+
+def test_files_read_back_as_what_run_card_returned(finished):
+    again = runs.load_run(finished.folder)
+    assert (again.card, again.record) == (finished.card, finished.record)
+    xr.testing.assert_identical(again.theory, finished.theory)
+    xr.testing.assert_identical(again.comparison, finished.comparison)
+    assert again.posterior.identical(finished.posterior)
+
+
+@pytest.mark.usefixtures("no_sampling")
+def test_second_run_uses_the_posterior_again(card, folder, finished):
+    before = snapshot(folder)
+    again = runs.run_card(card, folder, progress=False)
+    after = snapshot(folder)
+    assert contents(folder) == FILES
+    assert after["posterior.nc"] == before["posterior.nc"]
+    xr.testing.assert_identical(again.comparison, finished.comparison)
+    assert again.record["seconds"]["sampling"] == finished.record["seconds"]["sampling"]
+
+
+@pytest.mark.usefixtures("no_sampling")
+def test_what_does_not_change_the_numbers_may_change(folder):
+    card = cards.load_card("smoke-1hl-linear", [*TINY, "title=Another title", "data.data_home=elsewhere"])
+    runs.run_card(card, folder, progress=False)
+    assert "Another title" in (folder / "card.toml").read_text()
+
+
+def test_run_of_another_card_is_refused_and_left_alone(folder):
+    before = snapshot(folder)
+    other = cards.load_card("smoke-1hl-linear", [*TINY, "posterior.temperature=0.2", "network.widths=[6]"])
+    with pytest.raises(ValueError, match=r"widths is \[5\] there and \[6\] here; posterior.temperature is 0.1 "):
+        runs.run_card(other, folder, progress=False)
+    assert snapshot(folder) == before
+
+
+def test_posterior_of_other_data_is_refused_and_left_alone(card, folder, monkeypatch):
+    before = snapshot(folder)
+    X, y, X_test, y_test = card.data.load()
+    monkeypatch.setattr(cards.Data, "load", lambda self: (X, y + 1e-9, X_test, y_test))
+    with pytest.raises(ValueError, match=r"posterior.nc: was sampled with other data than the card loads now"):
+        runs.run_card(card, folder, progress=False)
+    assert snapshot(folder) == before
+
+
+def test_folder_with_other_files_is_refused_and_left_alone(card, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="is not empty and holds no run"):
+        runs.run_card(card, tmp_path, progress=False)
+    with pytest.raises(ValueError, match="is a file"):
+        runs.run_card(card, tmp_path / "thesis.tex", progress=False)
+    assert contents(tmp_path) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("mistake", ["data.name=digts", "data.classes=[0, 1]", "network.outputs=2"])
+def test_bad_input_leaves_no_folder(mistake, tmp_path):
+    card = cards.load_card("smoke-1hl-linear", [*TINY, mistake])
+    with pytest.raises(ValueError, match=r"expected|regression"):
+        runs.run_card(card, tmp_path / "run", progress=False)
+    assert contents(tmp_path) == []
+
+
+def test_interrupted_run_leaves_only_whole_files_and_goes_on(card, finished, tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stpbnn.samplers.sample", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runs.run_card(card, tmp_path, progress=False)
+    assert contents(tmp_path) == ["card.toml", "theory.nc"]
+    with pytest.raises(ValueError, match=r"not finished, there is no posterior.nc; finish it with `stpbnn run"):
+        runs.load_run(tmp_path)
+    monkeypatch.setattr("stpbnn.samplers.sample", lambda *args, **kwargs: finished.posterior.copy())
+    runs.run_card(card, tmp_path, progress=False)
+    assert contents(tmp_path) == FILES
+
+
+def test_interruption_while_a_file_is_written_leaves_the_old_one(tmp_path):
+    def interrupt(path):
+        with files.written_whole(path) as temporary:
+            temporary.write_text("ha")
+            raise KeyboardInterrupt
+
+    path = tmp_path / "a.txt"
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(path)
+    assert contents(tmp_path) == []
+    path.write_text("whole")
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(path)
+    assert contents(tmp_path) == ["a.txt"]
+    assert path.read_text() == "whole"
+
+
+@pytest.mark.usefixtures("no_sampling")
+def test_rerender_needs_the_folder_alone(folder, finished, monkeypatch):
+    monkeypatch.setattr(cards.Data, "load", lambda self: pytest.fail("loaded the data"))
+    report = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    again = runs.rerender(folder)
+    xr.testing.assert_identical(again.comparison, finished.comparison)
+    xr.testing.assert_identical(runs.load_run(folder).comparison, finished.comparison)
+    assert again.report == folder / "report.html"
+    assert again.report.read_bytes() == report
+
+
+def test_damaged_and_absent_runs_are_refused(card, folder, tmp_path):
+    with pytest.raises(ValueError, match=r"expected a run folder, .*there is no card.toml"):
+        runs.load_run(tmp_path / "absent")
+    whole = (folder / "posterior.nc").read_bytes()
+    (folder / "posterior.nc").write_bytes(whole[: len(whole) // 2])
+    for attempt in (runs.load_run, lambda folder: runs.run_card(card, folder, progress=False)):
+        with pytest.raises(ValueError, match=r"posterior.nc: cannot be read .*remove it and run the card again"):
+            attempt(folder)
+    (folder / "run.json").write_text("{")
+    with pytest.raises(ValueError, match=r"run.json: not valid JSON"):
+        runs.load_run(folder)
