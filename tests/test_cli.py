@@ -79,16 +79,16 @@ def test_theory_prints_the_closed_forms_and_writes_them(tmp_path):
 
 
 def test_run_and_report_print_the_table_and_the_path(tmp_path):
-    """A card from end to end in a process of its own, with a chain of a few steps; then its report from the folder."""
+    """A card from end to end, with a chain of a few steps; then its report from the folder."""
     folder, tiny = tmp_path / "run", ("sampler=hmc", "warmup=10", "draws=20", "chains=2")
     changes = [word for change in tiny for word in ("--set", f"sampler.{change}")]
-    done = process("run", "smoke-1hl-linear", "-o", folder, "--quiet", *changes)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "posterior (MCMC)" in done.stdout
-    assert done.stdout.endswith(f"Report: {folder / 'report.html'}\n")
+    done = words("run", "smoke-1hl-linear", "-o", str(folder), "--quiet", *changes)
+    assert (done.exit_code, done.stderr) == (0, ""), done.exception
+    assert "posterior (MCMC)" in done.output
+    assert done.output.endswith(f"Report: {folder / 'report.html'}\n")
     (folder / "report.html").unlink()
     again = words("report", str(folder))
-    assert (again.exit_code, again.output) == (0, done.stdout)
+    assert (again.exit_code, again.output) == (0, done.output)
     assert (folder / "report.html").is_file()
 
 
