@@ -18,7 +18,7 @@ from stpbnn.comparison.estimates import posterior_draws, posterior_error, poster
 from stpbnn.comparison.tables import quote
 from stpbnn.comparison.theories import predict_theories, squeezed
 
-__all__ = ["compare", "compare_predictions"]
+__all__ = ["check_test_inputs", "compare", "compare_predictions"]
 
 
 def compare(
@@ -68,6 +68,12 @@ def compare(
     >>> bool(comparison["agrees"].sel(theory="ridge"))
     True
     """
+    y_test = check_test_inputs(posterior, X_test, y_test)
+    return compare_predictions(posterior, predict_theories(theories, X_test, y_test), **thresholds)
+
+
+def check_test_inputs(posterior: xr.DataTree, X_test: Any, y_test: Any = None) -> Any:
+    """Refuse test inputs other than those of the posterior; return the test targets, given or stored."""
     X_test = inputs("X_test", X_test)
     stored = _stored(posterior, "X_test")
     if stored is None or stored.shape != X_test.shape or not _same(stored.to_numpy(), X_test):
@@ -77,8 +83,8 @@ def compare(
             "pass the X_test that was given to sample()"
         )
     if y_test is None and (known := _stored(posterior, "y_test")) is not None:
-        y_test = known.to_numpy()
-    return compare_predictions(posterior, predict_theories(theories, X_test, y_test), **thresholds)
+        return known.to_numpy()
+    return y_test
 
 
 def compare_predictions(
@@ -125,8 +131,8 @@ def compare_predictions(
     xarray.Dataset
         `z` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `ess` (bulk), `ess_tail`
         (test_point[, output]); `theory_mean`, `theory_variance`, `theory_converged`,
-        `order_parameters`; `largest_z`, `agrees` and
-        `verdict` (theory); with targets also `y_test`, `error`, `relative_error`, `error_z` (theory, part),
+        `order_parameters`; `largest_z`, `agrees` and `verdict` (theory); with targets also `y_test`; `error`,
+        `relative_error`, `error_z` (theory, part);
         `error_posterior` and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior),
         `chains`, `draws`, `divergences`. Thresholds are attributes.
 
@@ -261,7 +267,7 @@ def _verdict(one: xr.Dataset, limits: Mapping[str, float]) -> tuple[bool, str]:
     if not one["theory_converged"]:
         return False, "no verdict: the solver of the theory has not converged"
     largest, points = float(one["largest_z"]), one["z"].size
-    differs = []
+    differs: list[str] = []
     deviation = f"largest |z| {largest:.1f} of {points} predictions"
     shift = None
     if "error_z" in one:
@@ -272,9 +278,9 @@ def _verdict(one: xr.Dataset, limits: Mapping[str, float]) -> tuple[bool, str]:
         if abs(score) > limits["max_error_z"]:
             side = "above" if score > 0 else "below"
             size = f"generalisation error {abs(relative):.1f} % {side} the posterior's {quote(truth, mcse)}"
-            differs.append(f"{size} ({abs(score):.1f} standard errors)")
+            differs, shift = [f"{size} ({abs(score):.1f} standard errors)"], None
     if not largest <= limits["max_z"]:
         differs.append(f"{deviation} (threshold {limits['max_z']:.1f})")
     if differs:
-        return False, "differs: " + "; ".join(differs)
+        return False, "differs: " + "; ".join(filter(None, [*differs, shift]))
     return True, "agrees within Monte Carlo error (" + "; ".join(filter(None, [deviation, shift])) + ")"

@@ -78,7 +78,8 @@ def plot_order_parameter(
         network = json.loads(posterior.attrs.get("network", "{}"))
         if "widths" in network:
             shape = network["widths"][-1] / 2
-            grid = gamma.ppf(np.linspace(1e-4, 1 - 1e-4, 400), shape, scale=1 / shape)
+            ends = gamma.ppf([1e-4, 1 - 1e-4], shape, scale=1 / shape)
+            grid = np.linspace(ends[0], ends[1], 400)
             density = gamma.pdf(grid, shape, scale=1 / shape)
             ax.plot(grid, density / density.max(), color=POSTERIOR, lw=1, ls=":", label="readout norm, prior")
     _peaked(ax, scale.isel(layer=layer - 1).to_numpy().ravel(), label="kernel scale, posterior", **outline)
@@ -150,7 +151,7 @@ def plot_ranks(
         raise ValueError(f"worst: got {worst!r}, expected 0..{size - 1} for {size} predictions")
     rhat = None if comparison is None else np.nan_to_num(flat(comparison["rhat"]), nan=0.0)
     point = worst if rhat is None else int(np.argsort(-rhat, kind="stable")[worst])
-    ax = new_axes(ax, 5.0, 3.2)
+    ax = new_axes(ax, 4.4, 3.2)
     values = predictions[..., point]
     with np.errstate(all="ignore"):
         ess = float(az.ess(values, method="bulk"))
@@ -210,12 +211,12 @@ def plot_energy(posterior: xr.DataTree, *, ax: Axes | None = None) -> Axes:
         raise ValueError("posterior: got no sample_stats/energy, which Hamiltonian samplers (nuts, hmc) record")
     energy = stats["energy"].transpose("chain", "draw").to_numpy().astype(np.float64)
     center, change = energy - energy.mean(axis=1, keepdims=True), np.diff(energy, axis=1)
-    ax = new_axes(ax, 5.0, 3.2)
+    ax = new_axes(ax, 4.4, 3.2)
     style: dict[str, Any] = {"bins": 40, "density": True}
     ax.hist(center.ravel(), color=COLOURS[0], alpha=0.35, label="energy − mean", **style)
     ax.hist(change.ravel(), color=COLOURS[1], histtype="step", lw=1.5, label="change from draw to draw", **style)
     bfmi = np.mean(change**2, axis=1) / np.var(energy, axis=1)
     ax.set(title=f"smallest BFMI of the chains: {bfmi.min():.2f}", xlabel="energy (dimensionless)", ylabel="density")
-    ax.set_ylim(top=1.25 * ax.get_ylim()[1])
-    ax.legend(frameon=False, ncols=2, loc="upper center")
+    ax.set_ylim(top=1.4 * ax.get_ylim()[1])
+    ax.legend(frameon=False, loc="upper center")
     return ax

@@ -50,7 +50,7 @@ def plot_predictions(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     mean, mcse = flat(comparison["f_mean"]), flat(comparison["mcse"])
     theory = flat(comparison["theory_mean"])
     if mean.size > FEW:
-        ax = new_axes(ax, 5.0, 5.0)
+        ax = new_axes(ax, 4.8, 4.8)
         for (name, colour, marker), f in zip(styles(comparison), theory, strict=True):
             drawn: dict[str, Any] = {"fmt": marker, "ms": 3, "lw": 0.6, "alpha": 0.5, "mew": 0, "rasterized": True}
             ax.errorbar(mean, f, xerr=mcse, color=colour, label=name, **drawn)
@@ -59,7 +59,7 @@ def plot_predictions(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         ax.set(xlabel="posterior mean of f (MCMC, ± Monte Carlo error)", ylabel="theory: mean of f")
         ax.legend(frameon=False)
         return ax
-    ax = new_axes(ax, 7.2, 4.0)
+    ax = new_axes(ax, 5.4 if mean.size <= 15 else 8.0, 3.8)
     x, sd = np.arange(mean.size), np.sqrt(flat(comparison["f_variance"]))
     ax.errorbar(x, mean, sd, fmt="none", ecolor=POSTERIOR, elinewidth=7, alpha=0.25)
     ax.errorbar(x, mean, mcse, fmt="o", color=POSTERIOR, ms=5, capsize=4, lw=1, label="posterior (MCMC)")
@@ -167,7 +167,7 @@ def plot_error(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     rows = [("posterior (MCMC)", POSTERIOR, comparison["error_posterior"])]
     if theory is not None:
         rows += [(name, colour, theory[i]) for i, (name, colour, _) in enumerate(styles(comparison))]
-    ax = new_axes(ax, 6.4, 1.2 + 0.55 * len(rows))
+    ax = new_axes(ax, 5.4, 1.2 + 0.5 * len(rows))
     total, mcse = (float(comparison[k].sel(part="total")) for k in ("error_posterior", "error_mcse"))
     for i, (_, colour, error) in enumerate(rows):
         bias, variance = (max(float(error.sel(part=part)), 0.0) for part in ("squared_bias", "variance"))
@@ -181,7 +181,7 @@ def plot_error(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     ax.invert_yaxis()
     ax.set_xlabel("generalisation error, squared units of y")
-    ax.margins(x=0.12)
+    ax.margins(x=0.2)
     legend_above(ax)
     return ax
 

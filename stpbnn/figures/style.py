@@ -15,7 +15,7 @@ MARKERS = ("s", "D", "^", "v", "P", "X")
 FEW = 40
 
 
-def new_axes(ax: Axes | None, width: float = 6.4, height: float = 4.0) -> Axes:
+def new_axes(ax: Axes | None, width: float = 5.4, height: float = 3.6) -> Axes:
     """Return the axes that were given, or those of a new figure that pyplot does not know."""
     return Figure(figsize=(width, height), layout="constrained").subplots() if ax is None else ax
 

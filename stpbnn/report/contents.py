@@ -1,0 +1,264 @@
+"""What the report says: plain strings and rows, made from stored data sets."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import arviz as az
+import numpy as np
+import xarray as xr
+
+from stpbnn.comparison import quote
+from stpbnn.report.explanation import explanation
+
+__all__ = ["contents"]
+
+SADDLE = "ProportionalLimitRegressor"
+KINDS = {"agrees": "agrees", "differs": "differs", "no verdict": "open"}
+
+
+def contents(
+    posterior: xr.DataTree,
+    predictions: xr.Dataset,
+    comparison: xr.Dataset,
+    *,
+    title: str | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the text of the report by section, ready for the template."""
+    network = json.loads(posterior.attrs.get("network", "{}"))
+    sizes = _sizes(posterior, comparison)
+    name, saddle = _headline(predictions)
+    verdict = str(comparison["verdict"].sel(theory=name).item())
+    subject = "of the proportional limit" if saddle else f"“{name}”"
+    return {
+        "title": title or _title(network, sizes),
+        "question": f"Does the closed-form prediction {subject} agree with the true posterior of this network?",
+        "answer": _answer(verdict),
+        "kind": _kind(verdict),
+        "setting": _setting(posterior, network, sizes),
+        "rows": _rows(comparison),
+        "has_error": "error" in comparison,
+        "criteria": _criteria(comparison),
+        "explanation": explanation(posterior, predictions, comparison, name, saddle, network, sizes),
+        "layers": _layers(posterior, predictions, network, sizes),
+        "convergence": _convergence(posterior, comparison),
+        "worst": _worst(comparison, name),
+        "headline": name,
+        "facts": _facts(posterior, dict(run or {})),
+        "call": _call(posterior, network),
+    }
+
+
+def _headline(predictions: xr.Dataset) -> tuple[str, bool]:
+    """Return the theory that the report is about, and whether it is the saddle point of the proportional limit."""
+    names = [str(name) for name in predictions["theory"].to_numpy()]
+    kinds = predictions["regressor"].to_numpy().tolist() if "regressor" in predictions else []
+    return (names[kinds.index(SADDLE)], True) if SADDLE in kinds else (names[-1], False)
+
+
+def _kind(verdict: str) -> str:
+    return next((kind for start, kind in KINDS.items() if verdict.startswith(start)), "open")
+
+
+def _answer(verdict: str) -> str:
+    if verdict.startswith("agrees"):
+        return f"Yes: it {verdict}."
+    if verdict.startswith("differs: "):
+        return f"No, it differs by more than the Monte Carlo error: {verdict.removeprefix('differs: ')}."
+    return f"Not decided. {verdict[:1].upper()}{verdict[1:]}."
+
+
+def _sizes(posterior: xr.DataTree, comparison: xr.Dataset) -> dict[str, int]:
+    """Return P, N_0 and the number of test points, as far as they are known."""
+    sizes = {"test": int(comparison.sizes["test_point"])}
+    group = posterior.get("constant_data")
+    if group is not None and "X" in group:
+        sizes |= {"train": int(group["X"].sizes["train_point"]), "features": int(group["X"].sizes["feature"])}
+    return sizes
+
+
+def _title(network: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+    if not network:
+        return "Theory and posterior of a Bayesian network"
+    widths = " × ".join(str(width) for width in network["widths"])
+    points = f", {sizes['train']} training points" if "train" in sizes else ""
+    return f"Theory and posterior: {network['activation']} network of width {widths}{points}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _setting(posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[str, int]) -> list[tuple[str, str]]:
+    attrs = posterior.attrs
+    facts = []
+    if network:
+        widths, outputs = network["widths"], int(network.get("outputs", 1))
+        precision = network.get("weight_precision", 1.0)
+        weights = ", ".join(f"{p:g}" for p in precision) if isinstance(precision, list) else f"{precision:g}"
+        bias = network.get("bias_precision")
+        biases = "no biases" if bias is None else f"bias precision λ_b = {bias:g}"
+        shape = (
+            f"{_plural(len(widths), 'hidden layer')} of width {', '.join(map(str, widths))}; {network['activation']}"
+        )
+        facts.append(("Network", f"{shape}; {_plural(outputs, 'output')}; weight precision λ = {weights}; {biases}"))
+    data = f"{_plural(sizes['test'], 'test point')}"
+    if "train" in sizes:
+        data = f"P = {sizes['train']} training points with N₀ = {sizes['features']} inputs; {data}"
+    facts.append(("Data", data))
+    if "temperature" in attrs:
+        value = attrs["temperature"]
+        facts.append(("Temperature", f"T = {value:g}" if isinstance(value, int | float) else f"random, {value}"))
+    chains = posterior["predictions"].sizes
+    length = f"{_plural(chains['chain'], 'chain')} of {_plural(chains['draw'], 'draw')}"
+    sampler = f"{str(attrs['sampler']).upper()}, {length}" if "sampler" in attrs else length
+    sampler += f" after {attrs['warmup']} warm-up steps" if "warmup" in attrs else ""
+    sampler += f"; readout {attrs['readout']}" if "readout" in attrs else ""
+    return [*facts, ("Sampler", sampler)]
+
+
+def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:
+    """Return the verdict table: the posterior, then each theory."""
+    state = "converged" if comparison["converged"] else "not converged"
+    first = {"name": "posterior (MCMC)", "difference": "", "z": "", "verdict": state, "kind": ""}
+    if "error_posterior" in comparison:
+        pairs = zip(comparison["error_posterior"].to_numpy(), comparison["error_mcse"].to_numpy(), strict=True)
+        first |= dict(zip(("error", "bias", "variance"), (quote(float(v), float(e)) for v, e in pairs), strict=True))
+    rows = [first]
+    for name in comparison["theory"].to_numpy():
+        one = comparison.sel(theory=name)
+        verdict = str(one["verdict"].item())
+        row = {"name": str(name), "z": f"{float(one['largest_z']):.1f}", "verdict": verdict, "kind": _kind(verdict)}
+        if "error" in one:
+            row |= dict(zip(("error", "bias", "variance"), (f"{v:.4g}" for v in one["error"].to_numpy()), strict=True))
+            shifts = (f"{100 * float(shift):+.1f} %" for shift in one["relative_error"].to_numpy())
+            row |= dict(zip(("difference", "bias_difference", "variance_difference"), shifts, strict=True))
+        rows.append(row)
+    return rows
+
+
+def _criteria(comparison: xr.Dataset) -> str:
+    limits, n = comparison.attrs, comparison["f_mean"].size
+    sentence = (
+        f"A theory agrees if its largest |z| over {_plural(n, 'prediction')} is at most {limits['max_z']:.1f} "
+        f"(two-sided, family-wise level {limits['level']:g}, Bonferroni)"
+    )
+    if "error" in comparison:
+        sentence += f" and its generalisation error within {limits['max_error_z']:g} standard errors of the posterior's"
+    converged = (
+        f" The posterior counts as converged if R-hat is below {limits['max_rhat']:g} and the bulk effective sample "
+        f"size above {limits['min_ess']:g} for every prediction."
+    )
+    series = (
+        " The readout was integrated: means are those of f given each draw." if limits["series"] == "f_mean" else ""
+    )
+    return sentence + "." + converged + series
+
+
+def _layers(
+    posterior: xr.DataTree, predictions: xr.Dataset, network: Mapping[str, Any], sizes: Mapping[str, int]
+) -> dict[str, Any] | None:
+    """Return the table of order parameters: a row for each hidden layer."""
+    group = posterior.get("posterior")
+    if group is None or "kernel_scale" not in group or "order_parameters" not in predictions or not network:
+        return None
+    orders = predictions["order_parameters"].transpose("theory", "layer").to_numpy()
+    names = [str(name) for name in predictions["theory"].to_numpy()]
+    rows = []
+    for i, width in enumerate(network["widths"]):
+        scale = _spread(group["kernel_scale"].isel(layer=i))
+        last = i == len(network["widths"]) - 1 and "readout_norm" in group
+        rows.append(
+            {
+                "layer": str(i + 1),
+                "width": str(width),
+                "load": f"{sizes['train'] / width:.3g}" if "train" in sizes else "",
+                "orders": [f"{q[i]:.3g}" if i < len(q) and math.isfinite(q[i]) else "–" for q in orders],
+                "readout": _spread(group["readout_norm"]) if last else "–",
+                "scale": scale,
+            }
+        )
+    return {"theories": names, "rows": rows}
+
+
+def _spread(values: Any) -> str:
+    """Return mean and standard deviation over the draws."""
+    sd = float(values.std())
+    digits = max(0, 1 - math.floor(math.log10(sd))) if sd > 0 else 2
+    return f"{float(values.mean()):.{digits}f} ± {sd:.{digits}f}"
+
+
+def _convergence(posterior: xr.DataTree, comparison: xr.Dataset) -> list[str]:
+    chains, draws = int(comparison["chains"]), int(comparison["draws"])
+    said = [f"{_plural(chains, 'chain')} of {_plural(draws, 'draw')}"]
+    worst = float(comparison["rhat_worst"])
+    said.append(f"largest R-hat {worst:.3f}" if math.isfinite(worst) else "R-hat not computable, or infinite")
+    smallest = float(comparison["ess_smallest"])
+    said.append(
+        f"smallest bulk effective sample size {smallest:.0f}" if math.isfinite(smallest) else "ESS not computable"
+    )
+    if "divergences" in comparison:
+        said.append(f"{_plural(int(comparison['divergences']), 'divergent transition')}")
+    stats = posterior.get("sample_stats")
+    if stats is not None and "energy" in stats and draws > 2:
+        bfmi = az.bfmi(posterior)["energy"]
+        said.append(f"smallest BFMI {float(bfmi.min()):.2f}")
+    return said
+
+
+def _worst(comparison: xr.Dataset, name: str, count: int = 5) -> list[dict[str, str]]:
+    """Return the test predictions of largest R-hat."""
+    shape = comparison["f_mean"].shape
+    flat = {key: comparison[key].to_numpy().reshape(-1) for key in ("f_mean", "mcse", "rhat", "ess", "ess_tail")}
+    z = comparison["z"].sel(theory=name).to_numpy().reshape(-1)
+    rows = []
+    for i in np.argsort(-np.nan_to_num(flat["rhat"], nan=0.0), kind="stable")[:count]:
+        at = np.unravel_index(i, shape)
+        rows.append(
+            {
+                "point": ", output ".join(str(k) for k in at),
+                "mean": quote(float(flat["f_mean"][i]), float(flat["mcse"][i])),
+                "rhat": f"{flat['rhat'][i]:.3f}",
+                "ess": f"{flat['ess'][i]:.0f}",
+                "tail": f"{flat['ess_tail'][i]:.0f}",
+                "z": f"{z[i]:+.1f}",
+            }
+        )
+    return rows
+
+
+def _facts(posterior: xr.DataTree, run: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return how the numbers came about: versions, device, seed and times."""
+    attrs = {str(key): value for key, value in posterior.attrs.items()}
+    versions = run.get("versions") or {
+        key.removesuffix("_version"): value for key, value in attrs.items() if key.endswith("_version")
+    }
+    seconds = run.get("seconds") or ({"sampling": attrs["wall_time_s"]} if "wall_time_s" in attrs else {})
+    known = {
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "Device": str(run.get("device", attrs.get("device", ""))),
+        "Cores": str(run.get("cores", "")),
+        "Precision of the draws": str(attrs.get("precision", "")),
+        "Seed": str(run.get("seed", attrs.get("seed", ""))),
+        "Sampled at": str(run.get("created_at", attrs.get("created_at", ""))),
+        "Wall time": ", ".join(f"{stage} {float(value):.3g} s" for stage, value in seconds.items()),
+    }
+    return [(name, value) for name, value in known.items() if value]
+
+
+def _call(posterior: xr.DataTree, network: Mapping[str, Any]) -> str | None:
+    """Return the Python call that samples this posterior, for want of a card."""
+    attrs = posterior.attrs
+    keys = ("temperature", "sampler", "readout", "warmup", "draws", "chains", "seed")
+    if not network or any(key not in attrs for key in keys):
+        return None
+    plain = {key: attrs[key].item() if isinstance(attrs[key], np.generic) else attrs[key] for key in keys}
+    net = ", ".join(f"{key}={value!r}" for key, value in network.items())
+    arguments = ", ".join(f"{key}={value!r}" for key, value in plain.items())
+    return (
+        f"net = stpbnn.FullyConnected({net})\nposterior = stpbnn.sample(net, X, y, X_test=Xt, y_test=yt, {arguments})"
+    )

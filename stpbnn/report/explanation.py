@@ -1,0 +1,134 @@
+"""Why theory and posterior differ at finite width: the paragraph that every report has, with its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+__all__ = ["explanation"]
+
+ODD = ("linear", "erf", "sin", "tanh")
+
+
+def explanation(
+    posterior: xr.DataTree,
+    predictions: xr.Dataset,
+    comparison: xr.Dataset,
+    name: str,
+    saddle: bool,
+    network: Mapping[str, Any],
+    sizes: Mapping[str, int],
+) -> list[str]:
+    """Return paragraphs on what a theory leaves out, and how large that is here.
+
+    Parameters
+    ----------
+    posterior, predictions, comparison
+        As for `stpbnn.report.render`.
+    name : str
+        The theory that the report is about.
+    saddle : bool
+        Whether it is the saddle point of the proportional limit.
+    network : mapping
+        The network's settings; empty where unknown.
+    sizes : mapping
+        Numbers of training points (`train`) and test points (`test`).
+    """
+    paragraphs = [_finding(comparison.sel(theory=name), name)]
+    if saddle and network:
+        q = predictions["order_parameters"].sel(theory=name).to_numpy()
+        paragraphs += [_fluctuations(posterior, q, network), _turning(posterior, network)]
+    else:
+        paragraphs.append(
+            "Closed forms are exact in a limit. At finite width N, differences of relative order 1/N at fixed P are to "
+            "be expected, and of order P/N from infinite width."
+        )
+    return paragraphs + _load(predictions, name, network, sizes)
+
+
+def _finding(one: xr.Dataset, name: str) -> str:
+    """Return the paragraph that says what was found."""
+    left_out = "what the theory leaves out is of relative order 1/N at fixed number of training points P"
+    verdict, total = str(one["verdict"].item()), one.sel(part="total") if "error" in one else None
+    size = room = ""
+    if total is not None:
+        truth, mcse = float(total["error_posterior"]), float(total["error_mcse"])
+        uncertainty = 100 * float(total["error"]) * mcse / truth**2
+        size = f"{100 * float(total['relative_error']):+.1f} % ± {uncertainty:.1f} % in the error, "
+        room = f" The Monte Carlo error leaves room for ± {uncertainty:.1f} % in the error."
+    if verdict.startswith("differs"):
+        return (
+            f"The theory “{name}” differs from the posterior ({size}largest |z| {float(one['largest_z']):.1f}). The "
+            "chains have converged by the criteria above, so the sampling does not explain it. Such a difference is "
+            f"expected at finite width: {left_out}."
+        )
+    if verdict.startswith("agrees"):
+        return (
+            f"No difference between the theory “{name}” and the posterior is resolved.{room} A longer run would "
+            f"resolve one: {left_out}."
+        )
+    return f"The comparison is not decided. At finite width a difference is expected: {left_out}."
+
+
+def _fluctuations(posterior: xr.DataTree, q: Any, network: Mapping[str, Any]) -> str:
+    """Return the paragraph on the fluctuations of the order parameter."""
+    width = int(network["widths"][-1])
+    text = (
+        "First, the saddle point puts one value in place of the order parameter Q, which fluctuates: its prior law has "
+        f"the relative variance 2/N = {2 / width:.3g} for N = {width}."
+    )
+    group = posterior.get("posterior")
+    saddle = [float(value) for value in q if math.isfinite(value)]
+    if group is not None and "readout_norm" in group and saddle:
+        norm = group["readout_norm"]
+        text += (
+            " In this posterior the readout norm λ|v|²/N, the observable that corresponds to Q, has the mean "
+            f"{float(norm.mean()):.3g} and the standard deviation {float(norm.std()):.2g}; the saddle point of the "
+            f"last layer is at Q̄ = {saddle[-1]:.3g}."
+        )
+    return text
+
+
+def _turning(posterior: xr.DataTree, network: Mapping[str, Any]) -> str:
+    """Return the paragraph on what a rescaled kernel cannot do."""
+    if network["activation"] == "linear":
+        return (
+            "For linear networks with one output and no biases the law of f given Q is exact at every width, so the "
+            "fluctuation of Q is all that the saddle point neglects."
+        )
+    text = (
+        "Second, the theory rescales the kernel of infinite width, whereas the hidden units of the sampled network "
+        "also turn it towards the task."
+    )
+    group = posterior.get("posterior")
+    if group is not None and "kernel_scale" in group:
+        scale = group["kernel_scale"].isel(layer=-1)
+        text += (
+            f" The trace of the sampled kernel of the last layer is {float(scale.mean()):.2f} times its expectation "
+            f"(standard deviation {float(scale.std()):.2g}). The trace tells the size of the kernel, not its direction."
+        )
+    if network["activation"] not in ODD:
+        text += (
+            f" For an activation that is not odd, such as {network['activation']}, the treatment of its mean is a "
+            "further approximation."
+        )
+    return text
+
+
+def _load(predictions: xr.Dataset, name: str, network: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+    """Return the paragraph on the load α, where it is known."""
+    if not network or "train" not in sizes:
+        return []
+    loads = [f"{sizes['train'] / width:.3g}" for width in network["widths"]]
+    if len(set(loads)) == 1:
+        text = f"The load is α = P/N = {loads[0]}{' in every layer' if len(loads) > 1 else ''}."
+    else:
+        text = f"The loads α = P/N of the layers are {', '.join(loads)}."
+    kinds = predictions["regressor"].to_numpy().tolist() if "regressor" in predictions else []
+    names = [str(theory) for theory in predictions["theory"].to_numpy()]
+    if "NNGPRegressor" in kinds and (other := names[kinds.index("NNGPRegressor")]) != name:
+        text += f" “{other}” sets Q = 1 and thereby leaves out effects of order α as well."
+    return [text]

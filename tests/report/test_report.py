@@ -1,0 +1,285 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from stpbnn import FullyConnected, NNGPRegressor, ProportionalLimitRegressor, write_report
+from stpbnn.comparison import compare_predictions, predict_theories
+from stpbnn.report import render
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+NET = FullyConnected((20,), "erf")
+
+
+class Page(HTMLParser):
+    """A page taken apart: tags balanced, and what a reader or a browser would look at."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.headings, self.text = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append([tag, ""])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+        if self.open and re.fullmatch("h[1-6]", self.open[-1]):
+            self.headings[-1][1] += data
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def made(points=10, shift=0.0, draws=500, outputs=1, seed=0):
+    """A posterior of independent draws about the saddle point's predictions, and the theories."""
+    rng = np.random.default_rng(seed)
+    X, Xt = rng.normal(size=(12, 4)), rng.normal(size=(points, 4))
+    net = FullyConnected((20,), "erf", outputs=outputs)
+    y, yt = np.sign(X[:, :outputs]).squeeze(), np.sign(Xt[:, :outputs]).reshape(points, -1)
+    yt = yt[:, 0] if outputs == 1 else yt
+    theories = {"infinite width": NNGPRegressor(net, temperature=0.1).fit(X, y)}
+    if outputs == 1:
+        theories["proportional limit"] = ProportionalLimitRegressor(net, temperature=0.1).fit(X, y)
+    mean, std = list(theories.values())[-1].predict(Xt, return_std=True)
+    dims, chains = ("test_point", "output")[: mean.ndim], ("chain", "draw")
+    f = mean + shift + std * rng.normal(size=(4, draws, *mean.shape))
+    posterior = xr.DataTree.from_dict(
+        {
+            "posterior": xr.Dataset(
+                {
+                    "readout_norm": (chains, rng.gamma(10, 0.1, (4, draws))),
+                    "kernel_scale": ((*chains, "layer"), rng.gamma(100, 0.01, (4, draws, 1))),
+                }
+            ),
+            "predictions": xr.Dataset({"f": ((*chains, *dims), f)}),
+            "sample_stats": xr.Dataset(
+                {
+                    "energy": (chains, rng.normal(50, 5, (4, draws))),
+                    "diverging": (chains, np.zeros((4, draws), bool)),
+                }
+            ),
+            "constant_data": xr.Dataset({"X": (("train_point", "feature"), X)}),
+            "predictions_constant_data": xr.Dataset({"X_test": (("test_point", "feature"), Xt)}),
+        }
+    )
+    posterior.attrs |= {
+        "network": json.dumps(net.to_dict()),
+        "temperature": 0.1,
+        "sampler": "nuts",
+        "readout": "explicit",
+        "warmup": 500,
+        "draws": draws,
+        "chains": 4,
+        "seed": 7,
+        "device": "cpu: cpu",
+        "precision": "float32",
+        "wall_time_s": 12.3,
+        "stpbnn_version": "0.1.0",
+        "created_at": "2026-01-01T00:00:00+00:00",
+    }
+    return posterior, theories, Xt, yt
+
+
+def rendered(*arguments, title=None, card=None, run=None, **settings):
+    posterior, theories, Xt, yt = made(*arguments, **settings)
+    predictions = predict_theories(theories, Xt, yt)
+    return render(posterior, predictions, compare_predictions(posterior, predictions), title=title, card=card, run=run)
+
+
+@pytest.fixture(scope="module")
+def html():
+    return rendered()
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_is_one_file_that_asks_for_nothing(html, page):
+    assert len(html.encode()) < 3e6
+    assert page.all("script") == []
+    for _, attrs in page.tags:
+        for key in ("src", "href", "srcset", "action"):
+            assert attrs.get(key, "data:").startswith(("data:", "#"))
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_headings_are_in_order_and_name_the_sections(page):
+    levels = [int(tag[1]) for tag, _ in page.headings]
+    assert levels == [1] + [2] * (len(levels) - 1)
+    assert [text for _, text in page.headings][1:] == [
+        "Setting",
+        "Verdict",
+        "What the theory leaves out",
+        "Predictions",
+        "Generalisation error",
+        "Deviations in standard errors",
+        "Order parameter",
+        "Convergence of the chains",
+        "How to reproduce",
+    ]
+
+
+def test_figures_have_words_and_are_sound_svg(page):
+    images = page.all("img")
+    assert len(images) == 7
+    for image in images:
+        assert len(image["alt"]) > 40
+        svg = base64.b64decode(image["src"].removeprefix("data:image/svg+xml;base64,"))
+        root = ElementTree.fromstring(svg)
+        assert root.tag.endswith("svg")
+        links = [value for element in root.iter() for key, value in element.attrib.items() if key.endswith("href")]
+        assert all(link.startswith(("#", "data:")) for link in links)
+
+
+def test_tables_have_captions_and_scopes(page):
+    assert len(page.all("table")) == len(page.all("caption")) == 3
+    assert all(header.get("scope") in ("col", "row") for header in page.all("th"))
+    labels = [a["aria-labelledby"] for _, a in page.tags if "aria-labelledby" in a]
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert set(labels) <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+def test_says_what_was_asked_found_and_done(page):
+    words = page.words
+    for part in (
+        "Does the closed-form prediction of the proportional limit agree with the true posterior of this network?",
+        "Yes: it agrees within Monte Carlo error (largest |z|",
+        "1 hidden layer of width 20; erf; 1 output; weight precision λ = 1; no biases",
+        "P = 12 training points with N₀ = 4 inputs; 10 test points",
+        "T = 0.1",
+        "NUTS, 4 chains of 500 draws after 500 warm-up steps; readout explicit",
+        "family-wise level 0.01, Bonferroni",
+        "0 divergent transitions",
+        "Seed 7",
+        "sampling 12.3 s",
+        "relative variance 2/N = 0.1 for N = 20",
+        "The load is α = P/N = 0.6.",
+        "seed=7",
+    ):
+        assert part in words
+
+
+def test_shows_and_explains_a_difference():
+    words = Page(rendered(shift=0.3)).words.replace("\u00a0", " ")
+    assert "No, it differs by more than the Monte Carlo error: " in words
+    assert "The theory “proportional limit” differs from the posterior (" in words
+    assert "relative order 1/N at fixed number of training points P" in words
+    assert "turn it towards the task" in words
+    assert re.search(r"the saddle point of the last layer is at Q̄ = \d", words)
+
+
+def test_an_unconverged_posterior_gets_no_verdict():
+    words = Page(rendered(draws=50)).words
+    assert "Not decided. No verdict: the posterior has not converged (R-hat" in words
+    assert "not converged" in words
+
+
+def test_text_from_outside_is_escaped():
+    bad = "<script>alert(1)</script>"
+    html = rendered(title=f"A {bad}", card=f'title = "{bad}"', run={"device": bad, "versions": {bad: bad}})
+    page = Page(html)
+    assert page.all("script") == []
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 6
+    assert page.headings[0][1] == f"A {bad}"
+
+
+def test_theory_names_are_escaped_too():
+    posterior, theories, Xt, yt = made()
+    predictions = predict_theories({'<b onclick="x">': theories["infinite width"]}, Xt, yt)
+    page = Page(render(posterior, predictions, compare_predictions(posterior, predictions)))
+    assert page.all("b") == []
+
+
+def test_card_gives_title_and_commands():
+    card = 'name = "tiny"\ntitle = "A tiny network"\n'
+    page = Page(rendered(card=card, run={"seconds": {"sampling": 1.5, "theory": 0.25}, "cores": 2}))
+    assert page.headings[0][1] == "A tiny network"
+    assert "stpbnn run card.toml" in page.words
+    assert "sampling 1.5 s, theory 0.25 s" in page.words
+    assert Page(rendered(card="not TOML at all = =")).headings[0][1].startswith("Theory and posterior")
+
+
+@pytest.mark.parametrize("settings", [{"points": 60}, {"points": 20}, {"points": 1}, {"outputs": 2}], ids=str)
+def test_many_points_few_points_and_several_outputs(settings):
+    html = rendered(**settings)
+    assert len(Page(html).all("img")) >= 6
+    assert len(html.encode()) < 3e6
+
+
+def test_the_same_data_give_the_same_page(html):
+    assert rendered() == html
+
+
+def test_the_least_that_a_posterior_can_hold_is_enough():
+    f = np.random.default_rng(0).normal(size=(1, 50, 2))
+    posterior = xr.DataTree.from_dict({"predictions": xr.Dataset({"f": (("chain", "draw", "test_point"), f)})})
+    theory = xr.Dataset({"mean": (("theory", "test_point"), np.zeros((1, 2))), "variance": 1.0}, {"theory": ["zero"]})
+    page = Page(render(posterior, theory, compare_predictions(posterior, theory)))
+    assert "R-hat cannot be computed from 1 chain(s) of 50 draw(s)" in page.words
+    assert "Generalisation error" not in [text for _, text in page.headings]
+
+
+def test_writes_the_file_whole(tmp_path):
+    posterior, theories, Xt, yt = made()
+    write_report(tmp_path / "report.html", posterior, theories, Xt, yt, title="Whole")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert page.headings[0][1] == "Whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_bad_input_leaves_nothing_behind(tmp_path):
+    posterior, theories, Xt, yt = made()
+    for arguments, message in [
+        ((tmp_path / "no" / "report.html", posterior, theories, Xt, yt), "folder that exists"),
+        ((tmp_path, posterior, theories, Xt, yt), "folder that exists"),
+        ((tmp_path / "a.html", posterior, {}, Xt, yt), "theories"),
+        ((tmp_path / "a.html", posterior, {"x": NNGPRegressor()}, Xt, yt), "not fitted"),
+        ((tmp_path / "a.html", posterior, theories, Xt[:5], yt[:5]), "other test inputs"),
+        ((tmp_path / "a.html", xr.DataTree(), theories, Xt, yt), "other test inputs"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            write_report(*arguments)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="what compare returned"):
+        render(posterior, xr.Dataset(), xr.Dataset())
+
+
+def test_colours_have_the_contrast_of_wcag_aa(html):
+    def luminance(colour):
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    themes = [
+        dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", html, re.S)
+    ]
+    assert len(themes) == 3
+    for theme in themes[:2]:
+        for ink in ("text", "quiet", "agrees", "differs", "open"):
+            for ground in ("ground", "panel"):
+                low, high = sorted(luminance(theme[name]) for name in (ink, ground))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
