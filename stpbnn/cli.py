@@ -127,12 +127,12 @@ def theory(
     from stpbnn.cards import load_card
 
     checked = load_card(card, changes or ())
-    from stpbnn import runs
+    from stpbnn import files, runs
 
     predictions = runs.theory(checked)
     console.print(_theory_table(predictions))
     if file is not None:
-        runs.write_netcdf(file, predictions)
+        files.write_netcdf(file, predictions)
         typer.echo(f"Predictions: {file}")
 
 

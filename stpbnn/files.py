@@ -6,8 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["written_whole"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["write_netcdf", "write_text", "written_whole"]
 
 
 @contextmanager
@@ -35,3 +39,31 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file whole, in UTF-8.
+
+    Parameters
+    ----------
+    path : path
+        The file; its folder exists.
+    text : str
+        Its content.
+    """
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_netcdf(path: str | os.PathLike[str], data: xr.Dataset | xr.DataTree) -> None:
+    """Write a NetCDF file whole.
+
+    Parameters
+    ----------
+    path : path
+        The file; its folder exists.
+    data : xarray.Dataset or xarray.DataTree
+        Its content.
+    """
+    with written_whole(path) as temporary:
+        data.to_netcdf(temporary, engine="h5netcdf")

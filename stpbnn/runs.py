@@ -22,10 +22,10 @@ import xarray as xr
 
 from stpbnn.cards import Card, load_card
 from stpbnn.comparison import compare_predictions, predict_theories
-from stpbnn.files import written_whole
+from stpbnn.files import write_netcdf, write_text
 from stpbnn.regressors import NNGPRegressor, ProportionalLimitRegressor
 
-__all__ = ["Run", "load_run", "rerender", "run_card", "theory", "write_netcdf"]
+__all__ = ["Run", "load_run", "rerender", "run_card", "theory"]
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
     posterior = _earlier(folder, fingerprint)
 
     folder.mkdir(parents=True, exist_ok=True)
-    _write_text(folder / "card.toml", card.to_toml())
+    write_text(folder / "card.toml", card.to_toml())
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
         posterior = _sample(card, data, fingerprint, folder / "posterior.nc", progress)
@@ -128,7 +128,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
         comparison = compare_predictions(posterior, predictions)
     write_netcdf(folder / "comparison.nc", comparison)
     record = _record(card, posterior, times)
-    _write_text(folder / "run.json", json.dumps(record, indent=2) + "\n")
+    write_text(folder / "run.json", json.dumps(record, indent=2) + "\n")
     run = Run(folder, card, predictions, posterior, comparison, record)
     _write_report(run)
     return run
@@ -286,17 +286,7 @@ def _write_report(run: Run) -> None:
     from stpbnn import report
 
     html = report.render(run.posterior, run.theory, run.comparison, card=run.card.to_toml(), run=dict(run.record))
-    _write_text(run.report, html)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_netcdf(path: Path, data: xr.Dataset | xr.DataTree) -> None:
-    with written_whole(path) as temporary:
-        data.to_netcdf(temporary, engine="h5netcdf")
+    write_text(run.report, html)
 
 
 def _read(path: Path, opened: Any) -> Any:
