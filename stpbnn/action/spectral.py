@@ -14,18 +14,29 @@ from jaxtyping import Float
 from scipy.linalg import eigvalsh_tridiagonal, lapack, solveh_banded
 from scipy.optimize import brentq
 
-__all__ = ["Spectrum", "Terms", "minima", "order_parameters", "terms", "tridiagonalise"]
+__all__ = ["Forms", "Spectrum", "Terms", "forms", "minima", "order_parameters", "terms", "tridiagonalise"]
 
 GRID_STEP = 0.1  # in log Q: the two minima of known double-well actions are 2 or more apart
 
 
 class Spectrum(NamedTuple):
-    """K = H J H^T with J tridiagonal: its eigenvalues, both diagonals, and H^T y and H^T 1 as columns."""
+    """K = H J H^T with J tridiagonal: its eigenvalues, both diagonals, and columns H^T [V, 1] that go with it."""
 
     eigenvalues: Float[np.ndarray, " P"]
     diagonal: Float[np.ndarray, " P"]
     off_diagonal: Float[np.ndarray, " P-1"]
-    vectors: Float[np.ndarray, "P 2"]
+    vectors: Float[np.ndarray, "P k"]
+
+
+class Forms(NamedTuple):
+    """Everything that the action needs at one scale, with B = ρK + b 11^T + T."""
+
+    log_det: float  # log det B
+    trace: float  # tr B^{-1} K
+    trace_squared: float  # tr B^{-1} K B^{-1} K
+    inverse: Float[np.ndarray, "k k"]  # V^T B^{-1} V
+    slope: Float[np.ndarray, "k k"]  # V^T B^{-1} K B^{-1} V
+    curvature: Float[np.ndarray, "k k"]  # V^T B^{-1} K B^{-1} K B^{-1} V
 
 
 class Terms(NamedTuple):
@@ -36,9 +47,9 @@ class Terms(NamedTuple):
     curvature: float
 
 
-def tridiagonalise(K: Float[np.ndarray, "P P"], y: Float[np.ndarray, " P"]) -> Spectrum:
-    """Reduce a symmetric kernel to tridiagonal form, and carry the targets along."""
-    vectors = np.stack([y, np.ones_like(y)], axis=1)
+def tridiagonalise(K: Float[np.ndarray, "P P"], *columns: Float[np.ndarray, " P"]) -> Spectrum:
+    """Reduce a symmetric kernel to tridiagonal form, and carry vectors V, y the first of them, and ones along."""
+    vectors = np.stack([*columns, np.ones(len(K))], axis=1)
     if len(K) == 1:
         return Spectrum(K[0], K[0], np.empty(0), vectors)
     lwork, _ = lapack.dsytrd_lwork(len(K), lower=1)
@@ -48,53 +59,58 @@ def tridiagonalise(K: Float[np.ndarray, "P P"], y: Float[np.ndarray, " P"]) -> S
     return Spectrum(np.maximum(eigenvalues, 0), diagonal, off_diagonal, np.vstack([vectors[:1], rotated]))
 
 
-def terms(spectrum: Spectrum, log_scale: float, temperature: float, bias_variance: float = 0.0) -> Terms:
-    """Return log det A + y^T A^{-1} y and its derivatives in log ρ; the output bias is a rank-one term.
+def forms(spectrum: Spectrum, scale: float, temperature: float, bias: float = 0.0) -> Forms:
+    """Return determinant, traces and quadratic forms of B = ρK + b 11^T + T: the bias is a rank-one term.
 
     Raises
     ------
     numpy.linalg.LinAlgError
         If ρK + T is not positive definite to working precision.
     """
-    scale = np.exp(log_scale)
-    scaled = scale * spectrum.eigenvalues
-    shifted = scaled + temperature
+    share = spectrum.eigenvalues / (shifted := scale * spectrum.eigenvalues + temperature)
     if not shifted.min() > 0:
         raise np.linalg.LinAlgError("the kernel plus temperature is singular")
-    log_det = np.array(
-        [np.log(shifted).sum(), (scaled / shifted).sum(), (scaled / shifted * (temperature / shifted)).sum()]
-    )
-    vectors = spectrum.vectors if bias_variance else spectrum.vectors[:, :1]
-    banded = np.zeros((min(2, len(scaled)), len(scaled)))
+    log_det, trace, trace_squared = np.log(shifted).sum(), share.sum(), (share * share).sum()
+    diagonal, off_diagonal = spectrum.diagonal[:, None], spectrum.off_diagonal[:, None]
+    banded = np.zeros((min(2, len(diagonal)), len(diagonal)))
     banded[0] = scale * spectrum.diagonal + temperature
     banded[1:, :-1] = scale * spectrum.off_diagonal
 
     def solve(V: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
         return solveh_banded(banded, V, lower=True, check_finite=False)
 
-    # F = V^T M^{-1} V with M = ρJ + T, and its derivatives in log ρ
-    Z = solve(vectors)
-    R = vectors - temperature * Z  # ρ J Z
-    ZR = Z.T @ R
-    forms = np.array([vectors.T @ Z, -ZR, 2 * R.T @ solve(R) - ZR])
-    quadratic = forms[:, 0, 0]
-    if bias_variance:
-        rank_one, quadratic = _output_bias(forms, bias_variance)
-        log_det = log_det + rank_one
-    return Terms(*(log_det + quadratic))
+    def multiply(V: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
+        product = diagonal * V
+        product[:-1] += off_diagonal * V[1:]
+        product[1:] += off_diagonal * V[:-1]
+        return product
+
+    V, ones = spectrum.vectors[:, :-1], spectrum.vectors[:, -1:]
+    inverse_of = solve
+    if bias:  # B^{-1} = M^{-1} − β g g^T with M = ρK + T and g = M^{-1} 1
+        g = solve(ones)
+        Kg = multiply(g)
+        overlap = bias * (ones.T @ g).item()
+        beta = bias / (1 + overlap)
+        pull = beta * (g.T @ Kg).item()
+        log_det, trace = log_det + np.log1p(overlap), trace - pull
+        trace_squared += pull**2 - 2 * beta * (Kg.T @ solve(Kg)).item()
+
+        def inverse_of(W: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
+            return solve(W) - beta * g * (g.T @ W)
+
+    Z = inverse_of(V)
+    KZ = multiply(Z)
+    return Forms(float(log_det), float(trace), float(trace_squared), V.T @ Z, Z.T @ KZ, KZ.T @ inverse_of(KZ))
 
 
-def _output_bias(
-    forms: Float[np.ndarray, "3 2 2"], b: float
-) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
-    """Return log(1 + b F_11) and F_yy − b F_y1² / (1 + b F_11), each with two derivatives."""
-    (f, f1, f2), (c, c1, c2) = forms[:, 0, 0], forms[:, 0, 1]
-    p, p1, p2 = np.array([1.0, 0.0, 0.0]) + b * forms[:, 1, 1]
-    rank_one = np.array([np.log(p), p1 / p, p2 / p - (p1 / p) ** 2])
-    r = c / p
-    r1 = (c1 - r * p1) / p
-    r2 = (c2 - 2 * r1 * p1 - r * p2) / p
-    return rank_one, np.array([f - b * c * r, f1 - b * (c1 * r + c * r1), f2 - b * (c2 * r + 2 * c1 * r1 + c * r2)])
+def terms(spectrum: Spectrum, log_scale: float, temperature: float, bias: float = 0.0) -> Terms:
+    """Return log det A + y^T A^{-1} y and its derivatives in log ρ."""
+    scale = float(np.exp(log_scale))
+    found = forms(spectrum, scale, temperature, bias)
+    slope = scale * (found.trace - found.slope[0, 0])
+    curvature = slope + scale**2 * (2 * found.curvature[0, 0] - found.trace_squared)
+    return Terms(found.log_det + float(found.inverse[0, 0]), float(slope), float(curvature))
 
 
 def order_parameters(u: float, widths: Float[np.ndarray, " L"]) -> Float[np.ndarray, " L"]:
