@@ -377,13 +377,26 @@ def test_numbers_are_quoted_to_the_digits_of_their_error(value, error, text):
     assert quote(value, error) == text
 
 
-def test_table_for_the_terminal(fitted):
+@pytest.mark.parametrize("width", [80, 200])
+def test_table_for_the_terminal(fitted, width):
     theories, Xt, yt = fitted
+    theories = {"infinite [bold]width": theories["infinite width"]}
     comparison = compare(tree(normal_draws(yt, 1.0), yt, Xt), theories, Xt, yt)
     out = io.StringIO()
-    Console(file=out, width=200).print(comparison_table(comparison))
-    text = out.getvalue()
-    for word in ("posterior (MCMC)", "infinite width", "proportional limit", "bias²", "±", "%", "differs"):
+    Console(file=out, width=width).print(comparison_table(comparison))
+    text = " ".join(out.getvalue().split())
+    for word in (
+        "posterior",
+        "(MCMC)",
+        "[bold]",
+        "bias²",
+        "±",
+        "%",
+        "differs",
+        "has converged (R-hat 1.0",
+        "differs: ",
+    ):
         assert word in text
+    assert max(map(len, out.getvalue().splitlines())) <= width
     with pytest.raises(ValueError, match="verdict"):
         comparison_table(xr.Dataset())

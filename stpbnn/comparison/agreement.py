@@ -274,7 +274,7 @@ def _verdict(one: xr.Dataset, limits: Mapping[str, float]) -> tuple[bool, str]:
         total = one.sel(part="total")
         relative, score = 100 * float(total["relative_error"]), float(total["error_z"])
         truth, mcse = float(total["error_posterior"]), float(total["error_mcse"])
-        shift = f"error {relative:+.1f} % ± {100 * float(total['error']) * mcse / truth**2:.1f} %"
+        shift = f"error {relative:+z.1f} % ± {100 * float(total['error']) * mcse / truth**2:.1f} %"
         if abs(score) > limits["max_error_z"]:
             side = "above" if score > 0 else "below"
             size = f"generalisation error {abs(relative):.1f} % {side} the posterior's {quote(truth, mcse)}"

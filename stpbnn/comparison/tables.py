@@ -29,7 +29,7 @@ def quote(value: float, error: float = math.nan) -> str:
 
 
 def comparison_table(comparison: xr.Dataset) -> Table:
-    """Return a rich table for the terminal: the posterior, then one row for each theory with its verdict.
+    """Return a rich table for the terminal: the posterior, then one row for each theory; the verdicts below.
 
     Parameters
     ----------
@@ -55,27 +55,34 @@ def comparison_table(comparison: xr.Dataset) -> Table:
     >>> comparison_table(compare_predictions(posterior, theory)).row_count
     2
     """
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     if "verdict" not in comparison:
         raise ValueError("comparison: got no variable 'verdict', expected what stpbnn.compare returned")
     errors = "error" in comparison
-    table = Table()
-    for header in ("", *(("error", "bias²", "variance", "difference") if errors else ()), "largest |z|", "verdict"):
-        table.add_column(header, overflow="fold")
+    verdicts = {
+        str(name): str(comparison["verdict"].sel(theory=name).item()) for name in comparison["theory"].to_numpy()
+    }
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", caption_style="")
+    for header in ("", *(("error", "bias²", "variance", "diff.") if errors else ()), "|z|", "verdict"):
+        table.add_column(header, justify="left" if header in ("", "verdict") else "right", overflow="fold")
     cells: list[str] = []
     if errors:
         pairs = zip(comparison["error_posterior"].to_numpy(), comparison["error_mcse"].to_numpy(), strict=True)
         cells = [*(quote(float(value), float(mcse)) for value, mcse in pairs), ""]
-    state = "converged" if comparison["converged"] else "not converged"
-    found = f"R-hat {float(comparison['rhat_worst']):.3f}, ESS {float(comparison['ess_smallest']):.0f}"
-    table.add_row("posterior (MCMC)", *cells, "", f"{state} ({found})")
-    for name in comparison["theory"].to_numpy():
+    table.add_row("posterior (MCMC)", *cells, "", "")
+    for name, verdict in verdicts.items():
         one = comparison.sel(theory=name)
         cells = []
         if errors:
             relative = 100 * float(one["relative_error"].sel(part="total"))
-            cells = [*(quote(float(value)) for value in one["error"].to_numpy()), f"{relative:+.1f} %"]
-        table.add_row(Text(str(name)), *cells, f"{float(one['largest_z']):.1f}", str(one["verdict"].item()))
+            cells = [*(quote(float(value)) for value in one["error"].to_numpy()), f"{relative:+z.1f} %"]
+        short = next((word for word in ("agrees", "differs") if verdict.startswith(word)), "none")
+        table.add_row(Text(name), *cells, f"{float(one['largest_z']):.1f}", short)
+    state = "has converged" if comparison["converged"] else "has not converged"
+    found = f"R-hat {float(comparison['rhat_worst']):.3f}, bulk ESS {float(comparison['ess_smallest']):.0f}"
+    lines = [f"posterior (MCMC): {state} ({found})", *(f"{name}: {verdict}" for name, verdict in verdicts.items())]
+    table.caption = Text("\n".join(lines))
     return table

@@ -135,7 +135,7 @@ def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:
         row = {"name": str(name), "z": f"{float(one['largest_z']):.1f}", "verdict": verdict, "kind": _kind(verdict)}
         if "error" in one:
             row |= dict(zip(("error", "bias", "variance"), (f"{v:.4g}" for v in one["error"].to_numpy()), strict=True))
-            shifts = (f"{100 * float(shift):+.1f} %" for shift in one["relative_error"].to_numpy())
+            shifts = (f"{100 * float(shift):+z.1f} %" for shift in one["relative_error"].to_numpy())
             row |= dict(zip(("difference", "bias_difference", "variance_difference"), shifts, strict=True))
         rows.append(row)
     return rows
@@ -225,7 +225,7 @@ def _worst(comparison: xr.Dataset, name: str, count: int = 5) -> list[dict[str, 
                 "rhat": f"{flat['rhat'][i]:.3f}",
                 "ess": f"{flat['ess'][i]:.0f}",
                 "tail": f"{flat['ess_tail'][i]:.0f}",
-                "z": f"{z[i]:+.1f}",
+                "z": f"{z[i]:+z.1f}",
             }
         )
     return rows

@@ -57,7 +57,7 @@ def _finding(one: xr.Dataset, name: str) -> str:
     if total is not None:
         truth, mcse = float(total["error_posterior"]), float(total["error_mcse"])
         uncertainty = 100 * float(total["error"]) * mcse / truth**2
-        size = f"{100 * float(total['relative_error']):+.1f} % ± {uncertainty:.1f} % in the error, "
+        size = f"{100 * float(total['relative_error']):+z.1f} % ± {uncertainty:.1f} % in the error, "
         room = f" The Monte Carlo error leaves room for ± {uncertainty:.1f} % in the error."
     if verdict.startswith("differs"):
         return (
@@ -67,7 +67,7 @@ def _finding(one: xr.Dataset, name: str) -> str:
         )
     if verdict.startswith("agrees"):
         return (
-            f"No difference between the theory “{name}” and the posterior is resolved.{room} A longer run would "
+            f"No difference between the theory “{name}” and the posterior is resolved.{room} A longer run may "
             f"resolve one: {left_out}."
         )
     return f"The comparison is not decided. At finite width a difference is expected: {left_out}."
@@ -76,8 +76,9 @@ def _finding(one: xr.Dataset, name: str) -> str:
 def _fluctuations(posterior: xr.DataTree, q: Any, network: Mapping[str, Any]) -> str:
     """Return the paragraph on the fluctuations of the order parameter."""
     width = int(network["widths"][-1])
+    start = "The saddle point" if network["activation"] == "linear" else "First, the saddle point"
     text = (
-        "First, the saddle point puts one value in place of the order parameter Q, which fluctuates: its prior law has "
+        f"{start} puts one value in place of the order parameter Q, which fluctuates: its prior law has "
         f"the relative variance 2/N = {2 / width:.3g} for N = {width}."
     )
     group = posterior.get("posterior")
