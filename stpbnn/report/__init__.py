@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.comparison.agreement import check_test_inputs
-from stpbnn.files import written_whole
+from stpbnn.files import write_text
 from stpbnn.report.contents import contents
 from stpbnn.report.pictures import pictures
 
@@ -88,8 +88,7 @@ def write_report(
     y_test = check_test_inputs(posterior, X_test, y_test)
     predictions = predict_theories(theories, X_test, y_test)
     html = render(posterior, predictions, compare_predictions(posterior, predictions), title=title, card=card)
-    with written_whole(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_text(path, html)
 
 
 def render(
