@@ -26,7 +26,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn._precision import in_float64
-from stpbnn.action import SaddlePoint, gaussian_log_evidence, log_evidence, saddle_points
+from stpbnn.action import SaddlePoint, gaussian_log_evidence, saddle_points
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, JointGaussian
 
@@ -339,7 +339,7 @@ class ProportionalLimitRegressor(_NetworkRegressor):
         best = points[0]
         self._solve(gram, y, best.order_parameters, self.closure)
         self.action_ = best.action
-        self.log_marginal_likelihood_ = log_evidence(best, net.widths, len(y))
+        self.log_marginal_likelihood_ = best.log_evidence
         self.converged_ = best.converged
         if not best.converged:
             warnings.warn(

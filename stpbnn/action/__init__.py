@@ -13,6 +13,7 @@ References
 Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023), effective action; theory notes, section 4.
 """
 
-from stpbnn.action.saddle import SaddlePoint, gaussian_log_evidence, log_evidence, saddle_points
+from stpbnn.action.point import SaddlePoint
+from stpbnn.action.saddle import gaussian_log_evidence, saddle_points
 
-__all__ = ["SaddlePoint", "gaussian_log_evidence", "log_evidence", "saddle_points"]
+__all__ = ["SaddlePoint", "gaussian_log_evidence", "saddle_points"]

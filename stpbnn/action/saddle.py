@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from stpbnn.action import spectral
 from stpbnn.action.layered import LayeredAction, descend
+from stpbnn.action.point import SaddlePoint, laplace
 from stpbnn.activations import Activation
 from stpbnn.kernels import Closure, Gram, features, nngp
 from stpbnn.network import Prior
 
-__all__ = ["SaddlePoint", "gaussian_log_evidence", "log_evidence", "saddle_points"]
-
-TOLERANCE = 1e-8
-
-
-class SaddlePoint(NamedTuple):
-    """A minimum of S: Q̄ (L,), S(Q̄), the relative size of the gradient there, and the Hessian in log Q (L, L)."""
-
-    order_parameters: Float[np.ndarray, " L"]
-    action: float
-    residual: float
-    hessian: Float[np.ndarray, "L L"]
-
-    @property
-    def converged(self) -> bool:
-        """Whether the gradient vanishes to a relative 1e-8 and the Hessian is positive definite."""
-        return self.residual < TOLERANCE and bool(np.linalg.eigvalsh(self.hessian)[0] > 0)
+__all__ = ["gaussian_log_evidence", "saddle_points"]
 
 
 def saddle_points(
@@ -113,13 +97,17 @@ def _along_the_product(
     gradient = widths * (Q - 1) + terms.slope
     residual = np.max(np.abs(gradient) / (widths * (Q + 1)))
     hessian = np.diag(widths * Q) + terms.curvature
-    return SaddlePoint(Q, float(widths @ (Q - np.log(Q)) + terms.value), float(residual), hessian)
+    action = float(widths @ (Q - np.log(Q)) + terms.value)
+    evidence = laplace(action, hessian, widths, float(widths.sum()), len(spectrum.vectors))
+    return SaddlePoint(Q, action, float(residual), hessian, evidence)
 
 
 def _of_layers(action: LayeredAction, start: Float[np.ndarray, " L"]) -> SaddlePoint:
     log_q = descend(action, start)
     value, gradient = action.value_and_gradient(log_q)
-    return SaddlePoint(np.exp(log_q), value, action.residual(log_q, gradient), action.hessian(log_q))
+    hessian = action.hessian(log_q)
+    evidence = laplace(value, hessian, action.widths, float(action.widths.sum()), len(action.y))
+    return SaddlePoint(np.exp(log_q), value, action.residual(log_q, gradient), hessian, evidence)
 
 
 def _distinct(points: list[SaddlePoint]) -> list[SaddlePoint]:
@@ -129,18 +117,6 @@ def _distinct(points: list[SaddlePoint]) -> list[SaddlePoint]:
         if not any(np.allclose(point.order_parameters, other.order_parameters, rtol=1e-6) for other in kept):
             kept.append(point)
     return kept
-
-
-def log_evidence(point: SaddlePoint, widths: Sequence[int], examples: int) -> float:
-    r"""Return log p(y) at the saddle point, with the Gaussian fluctuation of log Q.
-
-    .. math::
-        \log Z = -\tfrac12 [S(\bar Q) - \sum_l N_l + P \log 2\pi]
-                 + \tfrac12 \log\frac{\prod_l N_l}{\det \partial^2 S / \partial(\log Q)^2}
-    """
-    N = np.asarray(widths, dtype=np.float64)
-    _, log_det = np.linalg.slogdet(point.hessian)
-    return float(-(point.action - N.sum() + examples * np.log(2 * np.pi)) / 2 + (np.log(N).sum() - log_det) / 2)
 
 
 def gaussian_log_evidence(log_det: float, quadratic: float, examples: int) -> float:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.linalg import eigvalsh_tridiagonal, lapack, solveh_banded
 from scipy.optimize import brentq
 
-__all__ = ["Forms", "Spectrum", "Terms", "forms", "minima", "order_parameters", "terms", "tridiagonalise"]
+__all__ = ["Forms", "Spectrum", "Terms", "bracket", "forms", "minima", "order_parameters", "terms", "tridiagonalise"]
 
 GRID_STEP = 0.1  # in log Q: the two minima of known double-well actions are 2 or more apart
 
@@ -86,7 +86,7 @@ def forms(spectrum: Spectrum, scale: float, temperature: float, bias: float = 0.
         return product
 
     V, ones = spectrum.vectors[:, :-1], spectrum.vectors[:, -1:]
-    inverse_of = solve
+    Z, correction = solve(V), 0.0
     if bias:  # B^{-1} = M^{-1} − β g g^T with M = ρK + T and g = M^{-1} 1
         g = solve(ones)
         Kg = multiply(g)
@@ -95,13 +95,11 @@ def forms(spectrum: Spectrum, scale: float, temperature: float, bias: float = 0.
         pull = beta * (g.T @ Kg).item()
         log_det, trace = log_det + np.log1p(overlap), trace - pull
         trace_squared += pull**2 - 2 * beta * (Kg.T @ solve(Kg)).item()
-
-        def inverse_of(W: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
-            return solve(W) - beta * g * (g.T @ W)
-
-    Z = inverse_of(V)
+        Z = Z - beta * g * (g.T @ V)
+        correction = beta * np.outer(Kg.T @ Z, Kg.T @ Z)
     KZ = multiply(Z)
-    return Forms(float(log_det), float(trace), float(trace_squared), V.T @ Z, Z.T @ KZ, KZ.T @ inverse_of(KZ))
+    curvature = KZ.T @ solve(KZ) - correction
+    return Forms(float(log_det), float(trace), float(trace_squared), V.T @ Z, Z.T @ KZ, curvature)
 
 
 def terms(spectrum: Spectrum, log_scale: float, temperature: float, bias: float = 0.0) -> Terms:
@@ -125,7 +123,7 @@ def _force(u: float, spectrum: Spectrum, widths: Float[np.ndarray, " L"], temper
     return float(widths.min() * np.expm1(u) + terms(spectrum, log_scale, temperature, bias).slope)
 
 
-def _bracket(
+def bracket(
     spectrum: Spectrum, widths: Float[np.ndarray, " L"], temperature: float, bias: float
 ) -> tuple[float, float]:
     """Return bounds of log Q of the narrowest layer that hold every minimum of S."""
@@ -148,7 +146,7 @@ def _bracket(
 
 def minima(spectrum: Spectrum, widths: Float[np.ndarray, " L"], temperature: float, bias: float = 0.0) -> list[float]:
     """Return log Q of the narrowest layer at every minimum of S, found on a grid and refined to rounding."""
-    lower, upper = _bracket(spectrum, widths, temperature, bias)
+    lower, upper = bracket(spectrum, widths, temperature, bias)
     arguments = (spectrum, widths, temperature, bias)
     grid = np.linspace(lower - GRID_STEP, upper + GRID_STEP, int((upper - lower) / GRID_STEP) + 3)
     forces = np.array([_force(u, *arguments) for u in grid])
