@@ -124,7 +124,7 @@ def _setting(posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[
 def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:
     """Return the verdict table: the posterior, then each theory."""
     state = "converged" if comparison["converged"] else "not converged"
-    first = {"name": "posterior (MCMC)", "difference": "", "z": "", "verdict": state, "kind": ""}
+    first = {"name": "posterior (MCMC)", "difference": "", "z": "", "word": state, "kind": ""}
     if "error_posterior" in comparison:
         pairs = zip(comparison["error_posterior"].to_numpy(), comparison["error_mcse"].to_numpy(), strict=True)
         first |= dict(zip(("error", "bias", "variance"), (quote(float(v), float(e)) for v, e in pairs), strict=True))
@@ -132,7 +132,8 @@ def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:
     for name in comparison["theory"].to_numpy():
         one = comparison.sel(theory=name)
         verdict = str(one["verdict"].item())
-        row = {"name": str(name), "z": f"{float(one['largest_z']):.1f}", "verdict": verdict, "kind": _kind(verdict)}
+        row = {"name": str(name), "z": f"{float(one['largest_z']):.1f}", "kind": _kind(verdict)}
+        row |= {"verdict": verdict, "word": next((word for word in KINDS if verdict.startswith(word)), verdict)}
         if "error" in one:
             row |= dict(zip(("error", "bias", "variance"), (f"{v:.4g}" for v in one["error"].to_numpy()), strict=True))
             shifts = (f"{100 * float(shift):+z.1f} %" for shift in one["relative_error"].to_numpy())
