@@ -1,4 +1,4 @@
-"""The NumPyro models: the Bayesian network as a probabilistic program."""
+"""The NumPyro models: the Bayesian network, and its closed forms, as probabilistic programs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 
-from stpbnn._validation import number
+from stpbnn import kernels
+from stpbnn._validation import number, one_of
 from stpbnn.network import FullyConnected
 
-__all__ = ["network"]
+__all__ = ["network", "scale_mixture"]
 
 
 def _temperature(value: Any) -> jax.Array | float:
@@ -72,5 +73,61 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
         with numpyro.plate("data", X.shape[0]):
             numpyro.sample("y", dist.Normal(f, jnp.sqrt(variance)).to_event(f.ndim - 1), obs=y)
         return f
+
+    return model
+
+
+def scale_mixture(net: FullyConnected, closure: kernels.Closure = "nested") -> Callable[..., jax.Array]:
+    r"""Return the NumPyro model of a finite network's outputs as a mixture over its order parameters.
+
+    .. math:: Q_l \sim \mathrm{Gamma}(\tfrac{N_l}2, \tfrac{N_l}2), \qquad y \mid Q \sim N(0, K^R(Q) + T\,1)
+
+    The sites are "Q" (L,), "temperature" where it has a prior, and the observed "y": one draw of all P targets, which
+    depend on each other once the function is integrated out. No jitter is added: in single precision T should be
+    above about 1e-6 of the largest eigenvalue of the kernel; below, call it under ``jax.enable_x64``.
+
+    Parameters
+    ----------
+    net : FullyConnected
+        The network, with one output. Activations that are not odd are treated in the zero-mean form.
+    closure : {"nested", "global", "wishart"}
+        How the order parameters of deep networks enter the kernel.
+
+    Returns
+    -------
+    callable
+        ``model(X, y=None, *, temperature)`` with X of shape (P, N_0), y of shape (P,), and as temperature T a number
+        (a variance) or a NumPyro distribution. It returns the renormalised kernel K^R(Q), (P, P).
+
+    Raises
+    ------
+    ValueError
+        For several outputs or an unknown closure; when the model runs, if the temperature is not a positive number.
+
+    References
+    ----------
+    Theory notes, section 3, eq. (3.2) and its deep forms. Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023).
+
+    Examples
+    --------
+    >>> from numpyro.infer import Predictive
+    >>> model = scale_mixture(FullyConnected((16, 8), "erf"))
+    >>> draws = Predictive(model, num_samples=5)(jax.random.key(0), jnp.eye(3), temperature=0.01)
+    >>> draws["Q"].shape, draws["y"].shape
+    ((5, 2), (5, 3))
+    """
+    one_of("closure", closure, kernels.CLOSURES)
+    if net.outputs > 1:
+        raise ValueError(f"net: got {net.outputs} outputs, expected one: several have a matrix of order parameters")
+
+    def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
+        variance = _temperature(temperature)
+        X = jnp.asarray(X)
+        half = jnp.asarray(net.widths) / 2
+        Q = numpyro.sample("Q", dist.Gamma(half, half).to_event(1))
+        K = kernels.renormalised(net.sigma, net.prior, kernels.input_gram(net.prior, X), Q, closure).entries
+        noise = variance * jnp.eye(X.shape[0])
+        numpyro.sample("y", dist.MultivariateNormal(covariance_matrix=K + noise), obs=y)
+        return K
 
     return model

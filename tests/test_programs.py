@@ -1,4 +1,4 @@
-"""The NumPyro model against the density it stands for."""
+"""The NumPyro models against the densities they stand for."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from numpyro.infer import Predictive, log_likelihood
 from numpyro.infer.util import log_density
 from scipy import stats
 
-from stpbnn import FullyConnected, programs
+from stpbnn import FullyConnected, kernels, programs
 
 X = np.random.default_rng(0).normal(size=(6, 4))
 NETS = [
@@ -47,3 +47,33 @@ def test_temperature_may_have_a_prior():
 def test_bad_temperatures_are_refused(temperature):
     with pytest.raises(ValueError, match="temperature: got"):
         Predictive(programs.network(NETS[0]), num_samples=1)(jax.random.key(0), X, temperature=temperature)
+
+
+@pytest.mark.parametrize("closure", kernels.CLOSURES)
+def test_log_density_of_the_scale_mixture(closure):
+    """Gamma priors and a joint Gaussian, at order parameters that the closures tell apart."""
+    net, y, Q = FullyConnected((5, 3), "erf"), np.random.default_rng(1).normal(size=6), np.array([0.7, 1.4])
+    density, _ = log_density(programs.scale_mixture(net, closure), (X, y), {"temperature": 0.3}, {"Q": jnp.asarray(Q)})
+    gram = kernels.input_gram(net.prior, jnp.asarray(X))
+    K = np.asarray(kernels.renormalised(net.sigma, net.prior, gram, jnp.asarray(Q), closure).entries)
+    expected = stats.gamma.logpdf(Q, [2.5, 1.5], scale=[2 / 5, 2 / 3]).sum()
+    expected += stats.multivariate_normal.logpdf(y, cov=K + 0.3 * np.eye(6))
+    np.testing.assert_allclose(density, expected, rtol=1e-5)
+
+
+def test_scale_mixture_draws_its_prior():
+    """Var y = K + T and, from the spread of Q, more than Gaussian fourth moments: 3 (1 + 2/N) for T = 0."""
+    net = FullyConnected((5,), "linear")
+    draws = Predictive(programs.scale_mixture(net), num_samples=20_000)(jax.random.key(0), X[:1], temperature=1e-4)
+    y = np.asarray(draws["y"])[:, 0] / np.sqrt(X[0] @ X[0] / 4 + 1e-4)
+    for sample, expected in ((y**2, 1.0), (y**4, 3 * (1 + 2 / 5))):
+        assert abs(sample.mean() - expected) < 4 * sample.std() / 20_000**0.5 + 1e-3
+
+
+def test_scale_mixture_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="2 outputs"):
+        programs.scale_mixture(FullyConnected((5,), outputs=2))
+    with pytest.raises(ValueError, match="closure: got 'nestd'"):
+        programs.scale_mixture(FullyConnected((5,)), "nestd")
+    with pytest.raises(ValueError, match="temperature: got"):
+        Predictive(programs.scale_mixture(FullyConnected((5,))), num_samples=1)(jax.random.key(0), X, temperature=0.0)

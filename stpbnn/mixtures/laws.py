@@ -1,0 +1,93 @@
+"""Mixing laws of the scale of a kernel, as actions -2 log p(u) of u = log scale: convex, normalised, with a slope."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from scipy.special import gammaln
+
+__all__ = ["Gamma", "InverseGamma", "MixingLaw"]
+
+
+class MixingLaw(Protocol):
+    """What the quadrature needs to know of a law: -2 log p(u), convex in u = log scale, its slope and its minimum."""
+
+    @property
+    def centre(self) -> float:
+        """The most probable u."""
+
+    def value(self, u: np.ndarray) -> np.ndarray:
+        """Return -2 log p(u)."""
+
+    def slope(self, u: np.ndarray) -> np.ndarray:
+        """Return its derivative in u."""
+
+
+class Gamma(NamedTuple):
+    r"""The order parameter of a layer of N units: Gamma of shape and rate N/2, of mean one and variance 2/N.
+
+    .. math:: p(u) = \frac{(N/2)^{N/2}}{\Gamma(N/2)} \exp[\tfrac N2 (u - e^u)], \qquad u = \log Q
+
+    References
+    ----------
+    Theory notes, eq. (3.2).
+
+    Examples
+    --------
+    >>> from scipy.stats import gamma
+    >>> law, Q = Gamma(6.0), 1.3
+    >>> bool(np.isclose(np.exp(-law.value(np.log(Q)) / 2), Q * gamma.pdf(Q, 3, scale=1 / 3)))
+    True
+    """
+
+    width: float
+
+    @property
+    def centre(self) -> float:
+        """The most probable u, zero."""
+        return 0.0
+
+    def value(self, u: np.ndarray) -> np.ndarray:
+        """Return -2 log p(u)."""
+        N = self.width
+        return N * (np.expm1(u) - u) + N * (1 - np.log(N / 2)) + 2 * gammaln(N / 2)
+
+    def slope(self, u: np.ndarray) -> np.ndarray:
+        """Return its derivative in u."""
+        return self.width * np.expm1(u)
+
+
+class InverseGamma(NamedTuple):
+    r"""The scale of a Student's t-process with ν > 2 degrees of freedom, of mean one: K is the covariance.
+
+    .. math:: r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2), \qquad u = \log r
+
+    References
+    ----------
+    Theory notes, section 5; Shah, Wilson, Ghahramani (2014).
+
+    Examples
+    --------
+    >>> from scipy.stats import invgamma
+    >>> law, r = InverseGamma(5.0), 0.7
+    >>> bool(np.isclose(np.exp(-law.value(np.log(r)) / 2), r * invgamma.pdf(r, 2.5, scale=1.5)))
+    True
+    """
+
+    df: float
+
+    @property
+    def centre(self) -> float:
+        """The most probable u, log (ν − 2)/ν."""
+        return float(np.log1p(-2 / self.df))
+
+    def value(self, u: np.ndarray) -> np.ndarray:
+        """Return -2 log p(u)."""
+        nu = self.df
+        constant = nu * (1 - np.log(nu / 2 - 1)) + 2 * gammaln(nu / 2)
+        return nu * (u + np.expm1(-u)) - 2 * np.exp(-u) + constant
+
+    def slope(self, u: np.ndarray) -> np.ndarray:
+        """Return its derivative in u."""
+        return self.df - (self.df - 2) * np.exp(-u)
