@@ -11,30 +11,35 @@ if TYPE_CHECKING:
     from stpbnn import activations, datasets, figures, programs, samplers
     from stpbnn.activations import Activation
     from stpbnn.comparison import compare
+    from stpbnn.mixtures import dual_student_t
     from stpbnn.network import FullyConnected
-    from stpbnn.regressors import NNGPRegressor, ProportionalLimitRegressor
+    from stpbnn.regressors import FiniteWidthRegressor, NNGPRegressor, ProportionalLimitRegressor
     from stpbnn.report import write_report
     from stpbnn.samplers import sample
 
 _MODULES = ("activations", "datasets", "figures", "programs", "samplers")
 _NAMES = {
     "Activation": "activations",
+    "FiniteWidthRegressor": "regressors",
     "FullyConnected": "network",
     "NNGPRegressor": "regressors",
     "ProportionalLimitRegressor": "regressors",
     "compare": "comparison",
+    "dual_student_t": "mixtures",
     "sample": "samplers",
     "write_report": "report",
 }
 
 __all__ = [
     "Activation",
+    "FiniteWidthRegressor",
     "FullyConnected",
     "NNGPRegressor",
     "ProportionalLimitRegressor",
     "activations",
     "compare",
     "datasets",
+    "dual_student_t",
     "figures",
     "programs",
     "sample",

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 from stpbnn.activations import Activation
 from stpbnn.network import Prior
 
-__all__ = ["CLOSURES", "Closure", "Gram", "features", "input_gram", "nngp", "renormalised"]
+__all__ = ["CLOSURES", "Closure", "Gram", "feature_mean", "features", "input_gram", "mean_kept", "nngp", "renormalised"]
 
 Closure = Literal["nested", "global", "wishart"]
 CLOSURES = get_args(Closure)
@@ -146,3 +146,29 @@ def nngp(sigma: Activation, prior: Prior, gram: Gram) -> Gram:
     [0.125, 0.125]
     """
     return _nested(sigma, prior, gram, jnp.ones(len(prior.precisions) - 1, gram.left.dtype))
+
+
+def feature_mean(sigma: Activation, variances: Float[Array, " n"], precision: Scalar) -> Float[Array, " n"]:
+    """Return m/√λ_l, the Gaussian mean of a layer's features in the units of K_l, from the variances below it."""
+    if sigma.odd or sigma.mean is None:
+        return jnp.zeros_like(variances)
+    return sigma.mean(variances) * jnp.asarray(precision) ** -0.5
+
+
+def mean_kept(sigma: Activation, prior: Prior, gram: Gram, Q: Scalar, p: Scalar) -> Gram:
+    """Return Q (K_1 − m m^T) + p m m^T + 1/λ_b: one hidden layer, with a scale of its own for the mean's direction.
+
+    Examples
+    --------
+    >>> from stpbnn.network import FullyConnected
+    >>> net = FullyConnected((10,), "relu")
+    >>> gram = input_gram(net.prior, jnp.eye(2))
+    >>> kept, full = mean_kept(net.sigma, net.prior, gram, 1.0, 1.0), nngp(net.sigma, net.prior, gram)
+    >>> bool(jnp.allclose(kept.entries, full.entries))
+    True
+    """
+    precision = prior.precisions[1]
+    K = features(sigma, gram, precision)
+    left, right = feature_mean(sigma, gram.left, precision), feature_mean(sigma, gram.right, precision)
+    means = Gram(jnp.outer(left, right), left**2, right**2)
+    return jax.tree.map(lambda k, m: Q * (k - m) + p * m + prior.bias_variance, K, means)

@@ -7,17 +7,19 @@ import sys
 import jax
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.integrate import quad_vec
+from scipy.stats import gamma, multivariate_normal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from stpbnn import FullyConnected, NNGPRegressor, ProportionalLimitRegressor
+from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
 from stpbnn.predictive import JointGaussian
 
-REGRESSORS = [NNGPRegressor, ProportionalLimitRegressor]
+REGRESSORS = [NNGPRegressor, ProportionalLimitRegressor, FiniteWidthRegressor]
 
 
 @parametrize_with_checks([regressor(temperature=T) for regressor in REGRESSORS for T in (0.01, 1.0)])
@@ -192,8 +194,13 @@ def test_other_mistakes_are_refused():
         model.predict(Xt[:, :2])
     with pytest.raises(ValueError, match="y: got shape"):
         model.generalization_error(Xt, y)
-    with pytest.raises(ValueError, match="matrix order parameter"):
-        ProportionalLimitRegressor(FullyConnected(outputs=2)).fit(X, np.stack([y, y], axis=1))
+    two = np.stack([y, y], axis=1)
+    with pytest.raises(ValueError, match="known for one hidden layer"):
+        ProportionalLimitRegressor(FullyConnected((5, 5), outputs=2)).fit(X, two)
+    with pytest.raises(ValueError, match="expected 1: fit one regressor an output"):
+        FiniteWidthRegressor(FullyConnected(outputs=2)).fit(X, two)
+    with pytest.raises(ValueError, match="the mean is known for one hidden layer"):
+        ProportionalLimitRegressor(FullyConnected((5, 5), "relu"), mean="keep").fit(X, y)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
@@ -210,8 +217,86 @@ def test_everything_is_float64_and_the_global_flag_stays(dtype):
 def test_column_targets_and_clones(regressor):
     X, y, Xt = data()
     model = clone(regressor(FullyConnected((30,)), temperature=0.2))
-    column = clone(model).fit(X, y[:, None]).predict(Xt) if regressor is NNGPRegressor else model.fit(X, y).predict(Xt)
+    column = y[:, None] if get_tags(model).target_tags.multi_output else y
+    column = clone(model).fit(X, column).predict(Xt)
     np.testing.assert_array_equal(column, model.fit(X, y).predict(Xt))
+
+
+@pytest.mark.parametrize("bias_precision", [None, 2.0])
+def test_kept_mean_predicts_with_two_scales(bias_precision):
+    """One relu layer in numpy: Q (K_1 − m m^T) + m m^T/(1 + q), at the order parameters that were found."""
+    X, y, Xt = data()
+    net = FullyConnected((12,), "relu", weight_precision=(0.5, 2.0), bias_precision=bias_precision)
+    model = ProportionalLimitRegressor(net, temperature=0.1).fit(X, y + 1)
+    assert model.converged_
+    Q, p = model.order_parameters_[0], 1 / (1 + model.conjugate_order_parameter_)
+    bias = 0.0 if bias_precision is None else 0.5
+    both = np.vstack([X, Xt])
+    C = both @ both.T / (4 * 0.5) + bias
+    root = np.sqrt(np.diag(C))
+    u = np.clip(C / np.outer(root, root), -1, 1)
+    K = np.outer(root, root) / (2 * np.pi) * (u * (np.pi - np.arccos(u)) + np.sqrt(1 - u * u)) / 2
+    m = root / np.sqrt(2 * np.pi) / np.sqrt(2.0)
+    K = Q * (K - np.outer(m, m)) + p * np.outer(m, m) + bias
+    mean = K[15:, :15] @ np.linalg.solve(K[:15, :15] + 0.1 * np.eye(15), y + 1)
+    np.testing.assert_allclose(model.predict(Xt), mean, rtol=1e-6)
+    dropped = ProportionalLimitRegressor(net, temperature=0.1, mean="drop").fit(X, y + 1)
+    assert not hasattr(dropped, "conjugate_order_parameter_")
+    assert np.abs(dropped.predict(Xt) - mean).max() > 1e-4
+
+
+@pytest.mark.parametrize("bias_precision", [None, 2.0])
+def test_several_outputs_predict_with_the_matrix_order_parameter(bias_precision):
+    """Against the full PD by PD Gaussian process in numpy, at the order parameter that was found."""
+    X, y, Xt = data(outputs=3)
+    y[:, 2] += y[:, 0]
+    net = FullyConnected((12,), "erf", outputs=3, bias_precision=bias_precision)
+    model = ProportionalLimitRegressor(net, temperature=0.1).fit(X, y)
+    assert model.converged_
+    assert model.order_parameters_.shape == (3, 3)
+    bias = 0.0 if bias_precision is None else 0.5
+    both = np.vstack([X, Xt])
+    C = both @ both.T / 4 + bias
+    K = 2 / np.pi * np.arcsin(2 * C / np.sqrt(np.outer(1 + 2 * np.diag(C), 1 + 2 * np.diag(C))))
+    full = np.kron(model.order_parameters_, K) + np.kron(np.eye(3), np.full((22, 22), bias))
+    train = np.concatenate([np.arange(15) + 22 * d for d in range(3)])
+    test = np.setdiff1d(np.arange(66), train)
+    A = full[np.ix_(train, train)] + 0.1 * np.eye(45)
+    mean = full[np.ix_(test, train)] @ np.linalg.solve(A, y.T.ravel())
+    covariance = full[np.ix_(test, test)] - full[np.ix_(test, train)] @ np.linalg.solve(A, full[np.ix_(train, test)])
+    predicted, std = model.predict(Xt, return_std=True)
+    np.testing.assert_allclose(predicted, mean.reshape(3, 7).T, rtol=1e-8)
+    np.testing.assert_allclose(std**2, np.diag(covariance).reshape(3, 7).T, rtol=1e-7)
+    joint = model.predictive(Xt, noise=True, joint=True)
+    expected = multivariate_normal.logpdf(y[:7].T.ravel(), mean, covariance + 0.1 * np.eye(21))
+    np.testing.assert_allclose(joint.logpdf(y[:7]), expected, rtol=1e-8)
+    per_output = [covariance[7 * d : 7 * d + 7, 7 * d : 7 * d + 7] for d in range(3)]
+    np.testing.assert_allclose(model.predict(Xt, return_cov=True)[1], np.stack(per_output, -1), rtol=1e-6, atol=1e-10)
+    draws = joint.sample(40_000, random_state=0).transpose(0, 2, 1).reshape(40_000, 21)
+    spread = np.sqrt(np.diag(covariance) + 0.1)
+    np.testing.assert_allclose(np.cov(draws.T), covariance + 0.1 * np.eye(21), atol=0.04 * spread.max() ** 2)
+
+
+def test_finite_width_of_a_linear_network_against_quadrature():
+    """Moments of f by scipy's quadrature over Q ~ Gamma(N/2, rate N/2)."""
+    X, y, Xt = data()
+    model = FiniteWidthRegressor(FullyConnected((5,), "linear"), temperature=0.1).fit(X, y)
+
+    def moments(u):
+        A = np.exp(u) * X @ X.T / 4 + 0.1 * np.eye(15)
+        k = np.exp(u) * Xt @ X.T / 4
+        weight = multivariate_normal.pdf(y, cov=A) * gamma.pdf(np.exp(u), 2.5, scale=0.4) * np.exp(u)
+        mean = k @ np.linalg.solve(A, y)
+        second = np.diag(np.exp(u) * Xt @ Xt.T / 4 - k @ np.linalg.solve(A, k.T)) + mean**2
+        return weight * np.concatenate([[1.0], mean, second])
+
+    evidence, *rest = quad_vec(moments, -12, 5, epsrel=1e-11, epsabs=0, points=[-2, -1, 0, 1])[0]
+    mean, second = np.split(np.array(rest) / evidence, 2)
+    predicted, std = model.predict(Xt, return_std=True)
+    np.testing.assert_allclose(predicted, mean, rtol=1e-8)
+    np.testing.assert_allclose(std**2, second - mean**2, rtol=1e-8)
+    np.testing.assert_allclose(model.log_marginal_likelihood_, np.log(evidence), rtol=1e-9)
+    assert model.converged_
 
 
 def test_importing_changes_no_global_state():

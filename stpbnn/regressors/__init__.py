@@ -1,0 +1,17 @@
+r"""Closed-form regressors with scikit-learn's interface, one for each theory of the network.
+
+Given its kernel a network is a Gaussian process,
+
+.. math::
+    \bar f(x) = k^R_x \cdot A^{-1} y, \qquad \sigma^2(x) = k^R_{xx} - k^R_x \cdot A^{-1} k^R_x, \qquad A = K^R + T\,1.
+
+The theories differ in the order parameters at which the kernel is taken: one for infinite width, the saddle point of
+the effective action in the proportional limit, their whole posterior at finite width.
+"""
+
+from stpbnn.regressors.base import GeneralizationError
+from stpbnn.regressors.finite_width import FiniteWidthRegressor
+from stpbnn.regressors.infinite import NNGPRegressor
+from stpbnn.regressors.proportional import ProportionalLimitRegressor
+
+__all__ = ["FiniteWidthRegressor", "GeneralizationError", "NNGPRegressor", "ProportionalLimitRegressor"]

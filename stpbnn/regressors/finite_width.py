@@ -1,0 +1,97 @@
+"""Finite width: the posterior of the order parameters in place of their saddle point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from stpbnn import _validation as check
+from stpbnn import kernels, mixtures
+from stpbnn.network import FullyConnected
+from stpbnn.regressors.base import NetworkRegressor
+from stpbnn.regressors.conditioning import compiled_input_gram, refuse_singular
+
+__all__ = ["FiniteWidthRegressor"]
+
+
+class FiniteWidthRegressor(NetworkRegressor):
+    r"""Bayesian network of finite width, as a mixture of Gaussian processes over its order parameters.
+
+    .. math:: p(f \mid y) = \int \mathrm{d}Q\; p(Q \mid y)\, p(f \mid Q, y), \qquad
+              p(Q \mid y) \propto \prod_l \mathrm{Gamma}(Q_l; \tfrac{N_l}{2}, \tfrac{N_l}{2})\, N(y; 0, K^R(Q) + T\,1)
+
+    Exact for linear networks of one output at every width and number of examples. The integral is a quadrature for up
+    to three hidden layers and NUTS on the order parameters beyond. Activations that are not odd are treated in the
+    zero-mean form. One output.
+
+    Parameters
+    ----------
+    network : FullyConnected or None
+        The network; None means FullyConnected((200,)).
+    temperature : float
+        T >= 0, the variance of the Gaussian likelihood.
+    closure : {"nested", "global", "wishart"}
+        How the order parameters of deep networks enter the kernel.
+    random_state : int, numpy RandomState or None
+        Seed of the chains of networks with more than three hidden layers.
+
+    Attributes
+    ----------
+    order_parameters_ : array of shape (L,)
+        Posterior means of Q_1..Q_L.
+    order_parameter_posterior_ : OrderParameterPosterior
+        Nodes (n, L), weights (n,), log evidence and its error.
+    log_marginal_likelihood_ : float
+        log p(y), exact under the scale mixture (for more than three layers, that of the saddle point).
+    converged_ : bool
+        Whether the integral has reached its accuracy.
+    network_ : FullyConnected
+        The network that was used.
+
+    References
+    ----------
+    Theory notes, sections 3 and 4.
+
+    Examples
+    --------
+    >>> X, y = np.eye(3), np.array([1.0, 0.0, -1.0])
+    >>> model = FiniteWidthRegressor(FullyConnected((10,), "linear"), temperature=0.1).fit(X, y)
+    >>> model.predict(X).round(4)
+    array([ 0.7681,  0.    , -0.7681])
+    """
+
+    def __init__(
+        self,
+        network: FullyConnected | None = None,
+        *,
+        temperature: float = 0.01,
+        closure: kernels.Closure = "nested",
+        random_state: Any = None,
+    ) -> None:
+        self.network = network
+        self.temperature = temperature
+        self.closure = closure
+        self.random_state = random_state
+
+    def _check_settings(self) -> None:
+        check.one_of("closure", self.closure, kernels.CLOSURES)
+        if isinstance(self.network, FullyConnected) and self.network.outputs > 1:
+            raise ValueError(
+                f"network: got {self.network.outputs} outputs, expected 1: fit one regressor an output, or use "
+                "ProportionalLimitRegressor"
+            )
+
+    def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
+        net, temperature = self.network_, float(self.temperature)
+        refuse_singular(net, compiled_input_gram(net.prior, X), temperature)
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed)
+        self.order_parameter_posterior_ = posterior = self._conditioned.posterior
+        self.order_parameters_ = posterior.mean
+        self.log_marginal_likelihood_ = posterior.log_evidence
+        self.converged_ = bool(posterior.error < 1e-2)
+
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+        return mixtures.predictive(self._conditioned, X, joint=joint, noise=noise)

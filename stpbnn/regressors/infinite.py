@@ -1,0 +1,72 @@
+"""Infinite width: Gaussian-process regression on the NNGP kernel."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.base import MultiOutputMixin
+
+from stpbnn.action import gaussian_log_evidence
+from stpbnn.network import FullyConnected
+from stpbnn.regressors.base import NetworkRegressor
+from stpbnn.regressors.conditioning import SharedKernel, compiled_input_gram, nngp_kernel
+
+__all__ = ["NNGPRegressor"]
+
+
+class NNGPRegressor(MultiOutputMixin, NetworkRegressor):
+    r"""Infinite-width limit of a Bayesian network: Gaussian-process regression on the NNGP kernel.
+
+    .. math:: A = K_L + T\,1, \qquad \bar f(x) = k_x \cdot A^{-1} y, \qquad \sigma^2(x) = k_{xx} - k_x \cdot A^{-1} k_x
+
+    Parameters
+    ----------
+    network : FullyConnected or None
+        The network, whose widths do not matter here; None means FullyConnected((200,)) with as many outputs as y.
+    temperature : float
+        T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned.
+
+    Attributes
+    ----------
+    order_parameters_ : array of shape (L,)
+        Ones.
+    action_ : float
+        The effective action S(Q = 1).
+    log_marginal_likelihood_ : float
+        log N(y; 0, A), summed over outputs.
+    converged_ : bool
+        Always True: there is nothing to solve for.
+    network_ : FullyConnected
+        The network that was used.
+
+    References
+    ----------
+    Theory notes, section 2. Lee et al., ICLR 2018; Matthews et al., ICLR 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y = np.eye(3), np.array([1.0, 0.0, -1.0])
+    >>> NNGPRegressor(FullyConnected((10,), "linear"), temperature=1 / 3).fit(X, y).predict(X)
+    array([ 0.5,  0. , -0.5])
+    """
+
+    def __init__(self, network: FullyConnected | None = None, *, temperature: float = 0.01) -> None:
+        self.network = network
+        self.temperature = temperature
+
+    def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
+        net = self.network_
+        kernel = partial(nngp_kernel, net)
+        gram = compiled_input_gram(net.prior, X)
+        self._process = SharedKernel.of(net.prior, X, gram, y, kernel, float(self.temperature))
+        log_det, quadratic = self._process.log_det * net.outputs, float(np.vdot(y, self._process.alpha))
+        self.order_parameters_ = np.ones(net.depth)
+        self.action_ = float(sum(net.widths)) * net.outputs + log_det + quadratic
+        self.log_marginal_likelihood_ = gaussian_log_evidence(log_det, quadratic, y.size)
+        self.converged_ = True
+
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+        return self._process.law(X, joint=joint, noise=noise)
