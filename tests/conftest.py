@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 # before the first import of stpbnn; its public doors speak for themselves
-INTERNAL = ["activations", "kernels", "action", "samplers.observables"]
+INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels", "action", "samplers.observables"]
 install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
