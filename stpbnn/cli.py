@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 130
     if code == 130:
         typer.echo("stpbnn: interrupted; the same command goes on from what is finished", err=True)
+        sys.stdout.flush()
+        os._exit(code)  # an ordinary exit would wait for JAX to finish the chains
     sys.exit(code)
 
 

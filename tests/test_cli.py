@@ -151,15 +151,23 @@ def test_a_process_ends_so_too_and_lists_every_mistake(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_interruption_ends_with_130(monkeypatch, capsys):
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
+BUSY = """
+import jax, stpbnn.cards, stpbnn.cli
 
-    monkeypatch.setattr("stpbnn.cards.load_card", interrupted)
-    with pytest.raises(SystemExit) as end:
-        cli.main(["run", "digits-1hl-erf"])
-    assert end.value.code == 130
-    assert capsys.readouterr().err == "stpbnn: interrupted; the same command goes on from what is finished\n"
+def busy(*arguments):
+    global result  # computed in the background, for hours
+    result = jax.jit(lambda x: jax.lax.while_loop(lambda x: x[0] < 1e9, lambda x: x + 1e-3, x))(jax.numpy.ones(1000))
+    raise KeyboardInterrupt
+
+stpbnn.cards.load_card = busy
+stpbnn.cli.main(["run", "digits-1hl-erf"])
+"""
+
+
+def test_interruption_ends_with_130_at_once_though_jax_is_busy():
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130
+    assert done.stderr == "stpbnn: interrupted; the same command goes on from what is finished\n"
 
 
 def test_warnings_are_one_line_each(capsys):
