@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stpbnn.comparison import compare
     from stpbnn.mixtures import dual_student_t
     from stpbnn.network import FullyConnected
-    from stpbnn.regressors import FiniteWidthRegressor, NNGPRegressor, ProportionalLimitRegressor
+    from stpbnn.regressors import FiniteWidthRegressor, NNGPRegressor, ProportionalLimitRegressor, theory_grid
     from stpbnn.report import write_report
     from stpbnn.samplers import sample
 
@@ -27,6 +27,7 @@ _NAMES = {
     "compare": "comparison",
     "dual_student_t": "mixtures",
     "sample": "samplers",
+    "theory_grid": "regressors",
     "write_report": "report",
 }
 
@@ -44,6 +45,7 @@ __all__ = [
     "programs",
     "sample",
     "samplers",
+    "theory_grid",
     "write_report",
 ]
 

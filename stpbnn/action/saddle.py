@@ -14,7 +14,7 @@ from stpbnn.activations import Activation
 from stpbnn.kernels import Closure, Gram, features, nngp
 from stpbnn.network import Prior
 
-__all__ = ["gaussian_log_evidence", "saddle_points"]
+__all__ = ["along_the_product", "gaussian_log_evidence", "saddle_points"]
 
 
 def saddle_points(
@@ -79,7 +79,7 @@ def saddle_points(
     K = np.asarray(features(sigma, below, prior.precisions[-1]).entries)
     spectrum = spectral.tridiagonalise(K, y)
     found = [
-        _along_the_product(spectrum, u, N, temperature, prior.bias_variance)
+        along_the_product(spectrum, u, N, temperature, prior.bias_variance)
         for u in spectral.minima(spectrum, N, temperature, prior.bias_variance)
     ]
     if len(N) > 1 and closure != "global":
@@ -88,7 +88,7 @@ def saddle_points(
     return sorted(found, key=lambda point: point.action)
 
 
-def _along_the_product(
+def along_the_product(
     spectrum: spectral.Spectrum, u: float, widths: Float[np.ndarray, " L"], temperature: float, bias: float
 ) -> SaddlePoint:
     """Return the stationary point of the global closure at log Q = u of the narrowest layer."""

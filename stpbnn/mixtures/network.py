@@ -121,7 +121,7 @@ def predictive(
     if isinstance(problem, scale.ScaleProblem):
         k = jax.tree.map(np.asarray, _features(net.sigma, cross, net.precisions[1]))
         inner = None if within is None else np.asarray(_features(net.sigma, within, net.precisions[1]).entries)
-        moments = scale.moments(problem, posterior.nodes[:, 0], k.entries, k.left, inner)
+        moments = scale.moments(problem, posterior.nodes[:, 0], k.entries @ problem.eigenvectors, k.left, inner)
     else:
         moments = layers.moments(problem, posterior.nodes, cross, within)
     added = problem.temperature if noise else 0.0

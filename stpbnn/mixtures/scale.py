@@ -246,7 +246,7 @@ def _difference(a: OrderParameterPosterior, b: OrderParameterPosterior) -> float
 def moments(
     problem: ScaleProblem,
     scales: Float[np.ndarray, " n"],
-    cross: Float[np.ndarray, "q P"],
+    projected: Float[np.ndarray, "q P"],
     variances: Float[np.ndarray, " q"],
     within: Float[np.ndarray, "q q"] | None = None,
 ) -> Moments:
@@ -258,8 +258,8 @@ def moments(
         The training set.
     scales : array of shape (n,)
         Values of r.
-    cross : array of shape (q, P)
-        K between query points and training points; scale and output bias are put in here.
+    projected : array of shape (q, P)
+        K between query points and training points, times the eigenvectors U; scale and output bias are put in here.
     variances : array of shape (q,)
         K of each query point with itself.
     within : array of shape (q, q), optional
@@ -267,7 +267,6 @@ def moments(
     """
     r, g, p, alpha = _inverse(problem, np.log(scales))
     b, e = problem.bias_variance, problem.ones
-    projected = cross @ problem.eigenvectors
     means = r * (alpha @ projected.T) + b * (alpha @ e)[:, None]
     # k = r K_x + b 1:  k·A^{-1} k' = r² x·g x' + r b (x + x')·g e + b² e·g e − b (k·g e)(k'·g e)/p, b e·g e = p − 1
     along = (g * e) @ projected.T

@@ -11,7 +11,14 @@ the effective action in the proportional limit, their whole posterior at finite 
 
 from stpbnn.regressors.base import GeneralizationError
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
+from stpbnn.regressors.grid import theory_grid
 from stpbnn.regressors.infinite import NNGPRegressor
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
-__all__ = ["FiniteWidthRegressor", "GeneralizationError", "NNGPRegressor", "ProportionalLimitRegressor"]
+__all__ = [
+    "FiniteWidthRegressor",
+    "GeneralizationError",
+    "NNGPRegressor",
+    "ProportionalLimitRegressor",
+    "theory_grid",
+]

@@ -140,8 +140,9 @@ class DecoupledOutputs:
         cross = jax.tree.map(np.asarray, feature_kernel(self.net, compiled_input_gram(prior, X, self.X)))
         within = np.asarray(feature_kernel(self.net, compiled_input_gram(prior, X)).entries) if joint else None
         added = self.temperature if noise else 0.0
+        projected = cross.entries @ self.problems[0].eigenvectors  # which all outputs share
         found = [
-            scale.moments(problem, np.array([q]), cross.entries, cross.left, within)
+            scale.moments(problem, np.array([q]), projected, cross.left, within)
             for problem, q in zip(self.problems, self.scales, strict=True)
         ]
         means = np.stack([moments.means[0] for moments in found], axis=1)

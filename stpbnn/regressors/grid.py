@@ -1,0 +1,255 @@
+"""Whole curves: the theories over widths, temperatures and numbers of training examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+
+from stpbnn import _validation as check
+from stpbnn._precision import in_float64
+from stpbnn.action import SaddlePoint, gaussian_log_evidence, matrix, spectral
+from stpbnn.action.saddle import along_the_product
+from stpbnn.mixtures import scale
+from stpbnn.network import FullyConnected
+from stpbnn.regressors.conditioning import compiled_input_gram, feature_kernel
+from stpbnn.regressors.finite_width import FiniteWidthRegressor
+from stpbnn.regressors.infinite import NNGPRegressor
+from stpbnn.regressors.proportional import ProportionalLimitRegressor, keeps_mean
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["theory_grid"]
+
+PARTS = ("total", "squared_bias", "variance")
+THEORIES = {
+    "infinite": NNGPRegressor,
+    "proportional": ProportionalLimitRegressor,
+    "finite": FiniteWidthRegressor,
+}
+Row = tuple[np.ndarray, np.ndarray, float, bool]  # error, order parameters, log evidence, converged
+
+
+@in_float64
+def theory_grid(
+    net: FullyConnected,
+    X: ArrayLike,
+    y: ArrayLike,
+    X_test: ArrayLike,
+    y_test: ArrayLike,
+    *,
+    widths: Sequence[int | Sequence[int]],
+    temperatures: Sequence[float],
+    train: Sequence[int] | None = None,
+    theories: Sequence[str] = ("infinite", "proportional"),
+    progress: bool = False,
+) -> xr.Dataset:
+    r"""Return generalisation errors and order parameters over a grid of widths, temperatures and training sizes.
+
+    With one hidden layer, one output and a zero-mean kernel, one eigendecomposition a training size serves all widths
+    and temperatures: a point of the grid costs O(P) for its saddle point and two products of a vector with the
+    (n, P) matrix of the test set. Elsewhere every point is solved by its regressor.
+
+    Parameters
+    ----------
+    net : FullyConnected
+        The network; its own widths are replaced.
+    X, y : arrays of shape (P, N_0) and (P,) or (P, D)
+        Training set.
+    X_test, y_test : arrays of shape (n, N_0) and (n,) or (n, D)
+        Test set.
+    widths : sequence of int, or of sequences of int
+        Widths of all hidden layers, or N_1..N_L for each point.
+    temperatures : sequence of float
+        T, variances of the noise.
+    train : sequence of int or None
+        Training sizes: the first rows of the training set are taken. None means all of it.
+    theories : sequence of {"infinite", "proportional", "finite"}
+        Which closed forms.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    xarray.Dataset
+        `error` (theory, train, width, temperature, part) with the parts total, squared_bias and variance;
+        `order_parameters` (theory, train, width, temperature, layer), for several outputs their mean tr Q/D;
+        `log_marginal_likelihood` and `converged` (theory, train, width, temperature).
+
+    Raises
+    ------
+    ValueError
+        For bad data or settings, or a kernel that is singular at T = 0.
+
+    References
+    ----------
+    Theory notes, section 4.
+
+    Examples
+    --------
+    >>> X, y = np.eye(4), np.array([1.0, -1.0, 1.0, -1.0])
+    >>> grid = theory_grid(FullyConnected((9,), "linear"), X, y, X, y, widths=[5, 50], temperatures=[0.1, 1.0])
+    >>> grid["error"].sel(theory="proportional", part="total", train=4).round(3).values.tolist()
+    [[0.119, 0.843], [0.145, 0.84]]
+    """
+    import xarray as xr
+
+    X, X_test = check.inputs("X", X), check.inputs("X_test", X_test, features=np.shape(X)[-1])
+    y = check.targets("y", y, examples=len(X), outputs=net.outputs)
+    y_test = check.targets("y_test", y_test, examples=len(X_test), outputs=net.outputs)
+    nets = [_with_width(net, width) for width in _listed("widths", widths)]
+    kelvins = [
+        check.number(f"temperatures[{i}]", T, minimum=0, inclusive=True)
+        for i, T in enumerate(_listed("temperatures", temperatures))
+    ]
+    sizes = [_size(i, P, len(X)) for i, P in enumerate([len(X)] if train is None else _listed("train", train))]
+    for theory in _listed("theories", theories):
+        check.one_of("theories", theory, THEORIES)
+
+    shape = (len(theories), len(sizes), len(nets), len(kelvins))
+    found = {
+        "error": np.empty((*shape, 3)),
+        "order_parameters": np.empty((*shape, net.depth)),
+        "log_marginal_likelihood": np.empty(shape),
+        "converged": np.empty(shape, dtype=bool),
+    }
+    fast = net.depth == 1 and net.outputs == 1 and not keeps_mean(net, "auto")
+    for place, theory in enumerate(theories):
+        for at, P in enumerate(sizes):
+            solve = _one_factorisation if fast and theory != "finite" else _one_by_one
+            rows = solve(theory, nets, kelvins, X[:P], y[:P], X_test, y_test)
+            for (i, j), row in _shown(rows, progress, f"{theory}, P = {P}", len(nets) * len(kelvins)):
+                for name, value in zip(found, row, strict=True):
+                    found[name][place, at, i, j] = value
+    dims = ("theory", "train", "width", "temperature")
+    labels = [n.widths[0] if len(set(n.widths)) == 1 else "-".join(map(str, n.widths)) for n in nets]
+    labels = labels if all(isinstance(label, int) for label in labels) else [str(label) for label in labels]
+    extra = {"error": ("part",), "order_parameters": ("layer",)}
+    return xr.Dataset(
+        {name: (dims + extra.get(name, ()), values) for name, values in found.items()},
+        {
+            "theory": list(theories),
+            "train": sizes,
+            "width": labels,
+            "temperature": kelvins,
+            "part": list(PARTS),
+            "layer": np.arange(1, net.depth + 1),
+        },
+    )
+
+
+def _listed(what: str, values: Any) -> list[Any]:
+    if isinstance(values, str) or not isinstance(values, Iterable) or not len(listed := list(values)):
+        raise ValueError(f"{what}: got {values!r}, expected a list with at least one entry")
+    return listed
+
+
+def _with_width(net: FullyConnected, width: Any) -> FullyConnected:
+    return replace(net, widths=tuple(width) if isinstance(width, Iterable) else (width,) * net.depth)
+
+
+def _size(i: int, P: Any, available: int) -> int:
+    P = check.integer(f"train[{i}]", P)
+    if available < P:
+        raise ValueError(f"train[{i}]: got {P}, expected at most the {available} examples of the training set")
+    return P
+
+
+def _shown(rows: Iterable[Any], progress: bool, title: str, total: int) -> Iterator[Any]:
+    if not progress:
+        return iter(rows)
+    from tqdm.auto import tqdm
+
+    return iter(tqdm(rows, desc=title, total=total))
+
+
+def _one_by_one(
+    theory: str,
+    nets: list[FullyConnected],
+    temperatures: list[float],
+    X: np.ndarray,
+    y: np.ndarray,
+    X_test: np.ndarray,
+    y_test: np.ndarray,
+) -> Iterator[tuple[tuple[int, int], Row]]:
+    """Solve each point with its regressor; infinite width only once a temperature."""
+    for j, T in enumerate(temperatures):
+        for i, net in enumerate(nets):
+            if i == 0 or theory != "infinite":
+                model = THEORIES[theory](net, temperature=T).fit(X, y)
+                Q = model.order_parameters_
+                Q = np.array([np.trace(Q) / len(Q)]) if Q.ndim == 2 else Q
+                error = np.array(model.generalization_error(X_test, y_test))
+                row = (error, Q, model.log_marginal_likelihood_, model.converged_)
+            yield (i, j), row
+
+
+def _one_factorisation(
+    theory: str,
+    nets: list[FullyConnected],
+    temperatures: list[float],
+    X: np.ndarray,
+    y: np.ndarray,
+    X_test: np.ndarray,
+    y_test: np.ndarray,
+) -> Iterator[tuple[tuple[int, int], Row]]:
+    """Solve all points in the eigenbasis of the kernel of one hidden layer."""
+    prior, net = nets[0].prior, nets[0]
+    K = np.asarray(feature_kernel(net, compiled_input_gram(prior, X)).entries)
+    k, U, targets, ones = matrix.decouple(K, y[:, None])
+    if min(temperatures) == 0 and not k[0] > len(k) * np.finfo(np.float64).eps * k[-1]:
+        raise ValueError(
+            "temperatures: got 0 with a kernel that is singular to working precision; remove repeated or linearly "
+            "dependent inputs, or give larger temperatures"
+        )
+    spectrum = spectral.Spectrum(k, k, np.zeros(len(k) - 1), np.column_stack([targets, ones]))
+    cross = jax.tree.map(np.asarray, feature_kernel(net, compiled_input_gram(prior, X_test, X)))
+    projected = cross.entries @ U
+    for j, T in enumerate(temperatures):
+        problem = scale.ScaleProblem(k, U, targets[:, 0], ones, T, prior.bias_variance)
+        points = [_infinite(spectrum, T, prior.bias_variance)] * len(nets)
+        if theory == "proportional":
+            points = _lowest_minima(spectrum, problem, [float(n.widths[0]) for n in nets])
+        Q = np.array([point.order_parameters[0] for point in points])
+        distinct, back = np.unique(Q, return_inverse=True)
+        law = scale.moments(problem, distinct, projected, cross.left)
+        squared_bias = np.mean((law.means - y_test) ** 2, axis=1)[back]
+        variance = law.variances.mean(axis=1)[back]
+        for i, point in enumerate(points):
+            error = np.array([squared_bias[i] + variance[i], squared_bias[i], variance[i]])
+            yield (i, j), (error, point.order_parameters, point.log_evidence, point.converged)
+
+
+def _infinite(spectrum: spectral.Spectrum, temperature: float, bias: float) -> SaddlePoint:
+    """Return Q = 1 with its Gaussian evidence."""
+    value = spectral.terms(spectrum, 0.0, temperature, bias).value
+    evidence = gaussian_log_evidence(value, 0.0, len(spectrum.vectors))
+    return SaddlePoint(np.ones(1), value, 0.0, np.eye(1), evidence)
+
+
+def _lowest_minima(spectrum: spectral.Spectrum, problem: scale.ScaleProblem, widths: list[float]) -> list[SaddlePoint]:
+    """Return the lowest minimum of the action for every width: the data's part of its slope is computed once."""
+    temperature, bias = problem.temperature, problem.bias_variance
+    ends = [spectral.bracket(spectrum, np.array([N]), temperature, bias) for N in widths]
+    lower, upper = min(end[0] for end in ends), max(end[1] for end in ends)
+    grid = np.arange(lower - spectral.GRID_STEP, upper + 2 * spectral.GRID_STEP, spectral.GRID_STEP)
+    data = scale.terms(problem, grid)
+    slope = data.freedom - data.pull
+    found = []
+    for N in widths:
+
+        def force(u: float, N: float = N) -> float:
+            return float(N * np.expm1(u) + spectral.terms(spectrum, u, temperature, bias).slope)
+
+        forces = N * np.expm1(grid) + slope
+        rising = np.flatnonzero((forces[:-1] < 0) & (forces[1:] >= 0))
+        roots = [brentq(force, grid[i], grid[i + 1], xtol=1e-15, rtol=1e-15) for i in rising]
+        points = [along_the_product(spectrum, u, np.array([N]), temperature, bias) for u in roots]
+        found.append(min(points, key=lambda point: point.action))
+    return found
