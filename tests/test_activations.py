@@ -55,7 +55,7 @@ def expectation(g1, g2, a, b, c):
     rays = sorted({-math.pi / 2, math.pi / 2, angle - math.pi / 2, angle + math.pi / 2 - 2 * math.pi * (angle > 0)})
     rays.append(rays[0] + 2 * math.pi)
     wedges = [(low, high) for low, high in pairwise(rays) if high - low > 1e-9]
-    parts = [cubature(density, [0.0, low], [12.0, high], rtol=1e-12, atol=1e-12) for low, high in wedges]
+    parts = [cubature(density, [0.0, low], [10.0, high], rtol=1e-11, atol=1e-12) for low, high in wedges]
     assert all(part.status == "converged" for part in parts)
     return sum(part.estimate for part in parts) / (2 * math.pi)
 
@@ -125,9 +125,10 @@ def test_second_derivatives_at_equal_inputs(name, float64):
     derivative = [sigma.function]
     for _ in range(4):
         derivative.append(jax.grad(derivative[-1]))
+    derivatives = jax.jit(jax.vmap(lambda h: tuple(g(h) for g in derivative)))
     z = np.linspace(-12, 12, 2001)
     for variance in (0.5, 3.0):
-        d = [np.array(jax.vmap(g)(jnp.array(variance**0.5 * z))) for g in derivative]
+        d = [np.array(values) for values in derivatives(jnp.array(variance**0.5 * z))]
         aa, ab, ac = (np.trapezoid(p * norm.pdf(z), z) for p in (d[4] * d[0] / 4, d[2] ** 2 / 4, d[3] * d[1] / 2))
         expected = [[aa, ab, ac], [ab, aa, ac], [ac, ac, 4 * ab]]
         np.testing.assert_allclose(hessian(jnp.full(3, variance)), expected, rtol=1e-9, atol=1e-11)
@@ -274,32 +275,27 @@ def test_kinks_are_differentiated_and_their_error_is_estimated(kink, float64):
 
 
 def test_quadrature_agrees_with_the_closed_forms(float64):
-    """The same function with and without its kernel, to second order, on broadcast shapes."""
-    a, b = jnp.array([[0.1], [0.7]]), jnp.array([[0.5, 0.0, 1.0]])
-    c = jnp.array([0.3, 1.0, -0.7]) * jnp.sqrt(a * b)
-
-    def derivatives(kernel):
-        def total(s):
-            return jnp.sum(jnp.cos(kernel(s[0] * a, s[1] * b, s[2] * c)))
-
-        return jax.jit(lambda s: (kernel(a, b, c), jax.grad(total)(s), jax.hessian(total)(s)))(jnp.ones(3))
-
+    """The same function with and without its kernel, on broadcast shapes and to second order."""
     gelu = activations.get("gelu")
     own = Activation("own", gelu.function, order=128)
-    for quadrature, closed in zip(derivatives(own.kernel), derivatives(gelu.kernel), strict=True):
-        np.testing.assert_allclose(quadrature, closed, rtol=1e-10, atol=1e-11)
+    a, b = jnp.array([[0.1], [0.7]]), jnp.array([0.5, 0.0, 1.0])
+    c = jnp.array([0.3, 1.0, -0.7]) * jnp.sqrt(a * b)
+    np.testing.assert_allclose(own.kernel(a, b, c), gelu.kernel(a, b, c), rtol=1e-12, atol=1e-15)
+    point = jnp.array([0.7, 1.0, -0.5])
+    quadrature, closed = (jax.jit(jax.hessian(lambda p, k=k: k(*p)))(point) for k in (own.kernel, gelu.kernel))
+    np.testing.assert_allclose(quadrature, closed, rtol=1e-10, atol=1e-12)
 
 
 def test_a_function_that_is_not_zero_at_zero(float64):
     """Sigmoid: at a zero input κ = σ(0) m(b), ∂κ/∂c = σ'(0) E[σ'(h')] and ∂κ/∂a = ½ σ''(0) m(b)."""
-    sigma = Activation("sigmoid", jax.nn.sigmoid)
+    sigma = Activation("sigmoid", jax.nn.sigmoid, order=64)
     zero, b = jnp.array(0.0), jnp.array(2.0)
     np.testing.assert_allclose(sigma.mean(b), 0.5, rtol=1e-13)
     np.testing.assert_allclose(sigma.kernel(zero, b, zero), 0.25, rtol=1e-13)
     slope = average(lambda h: expit(h) * expit(-h), 2.0)
     da, db, dc = jax.grad(sigma.kernel, argnums=(0, 1, 2))(zero, b, zero)
     np.testing.assert_allclose([da, db, dc], [0, 0, slope / 4], rtol=1e-12, atol=1e-14)
-    cosine = Activation("cosine", jnp.cos)
+    cosine = Activation("cosine", jnp.cos, order=64)
     np.testing.assert_allclose(jax.grad(cosine.kernel)(zero, b, zero), -0.5 * np.exp(-1), rtol=1e-12)
     np.testing.assert_allclose(jax.grad(cosine.mean)(zero), -0.5, rtol=1e-12)
 
