@@ -32,10 +32,12 @@ def number(what: str, value: Any, *, minimum: float = 0.0, inclusive: bool = Fal
     return float(value)
 
 
-def integer(what: str, value: Any, *, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, (bool, np.bool_)) or value < minimum:
-        raise ValueError(f"{what}: got {value!r}, expected an integer of at least {minimum}")
+def integer(what: str, value: Any, *, minimum: int = 1, below: int | None = None) -> int:
+    """Return `value` as an int of at least `minimum`, and below `below` where that is given."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
+    if not whole or value < minimum or (below is not None and value >= below):
+        limit = "" if below is None else f" and below {below}"
+        raise ValueError(f"{what}: got {value!r}, expected an integer of at least {minimum}{limit}")
     return int(value)
 
 

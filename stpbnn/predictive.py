@@ -7,7 +7,7 @@ law has one entry a query point (and output); the joint law couples the query po
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -54,7 +54,7 @@ class _Law:
         return np.exp(self.logpdf(y))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gaussian(_Law):
     r"""Independent Gaussian laws, one for each query point and output.
 
@@ -78,23 +78,24 @@ class Gaussian(_Law):
     mean: np.ndarray
     variance: np.ndarray
 
-    @property
-    def _law(self) -> Any:
-        return stats.norm(self.mean, self.std)
-
     def quantile(self, p: ArrayLike) -> np.ndarray:
         """Return quantiles; for an array of levels they lie along a new last axis."""
         p = _levels(p)
         mean, std = (x.reshape(x.shape + (1,) * p.ndim) for x in (self.mean, self.std))
-        return stats.norm.ppf(p, mean, std)
+        inside = (p > 0) & (p < 1)
+        return np.where(inside, mean + std * ndtri(np.where(inside, p, 0.5)), np.where(p > 0, np.inf, -np.inf))
 
     def cdf(self, y: ArrayLike) -> np.ndarray:
-        """Return the probability of a value below y, entry by entry."""
-        return self._law.cdf(y)
+        """Return the probability of a value of at most y, entry by entry; at zero variance it is a step."""
+        above = np.asarray(y, dtype=float) - self.mean
+        certain = self.variance == 0
+        return np.where(certain, above >= 0, ndtr(above / np.where(certain, 1, self.std)))
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
-        """Return the log density at y, entry by entry."""
-        return self._law.logpdf(y)
+        """Return the log density at y, entry by entry; at zero variance there is none (infinite, or zero)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            density = stats.norm.logpdf(y, self.mean, self.std)
+        return np.where(self.variance > 0, density, np.where(np.asarray(y) == self.mean, np.inf, -np.inf))
 
     def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
@@ -104,9 +105,9 @@ class Gaussian(_Law):
         return self.mean + self.std * noise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class JointGaussian(Gaussian):
-    r"""The joint Gaussian law at all query points; outputs share the covariance and are independent of each other.
+    r"""The joint Gaussian law at all query points: density and samples are joint, quantiles and cdf marginal.
 
     .. math:: (f(x_1), \dots, f(x_n)) \sim N(\text{mean}, \text{covariance})
 
@@ -158,7 +159,7 @@ class JointGaussian(Gaussian):
         return self.mean + np.einsum("ij,nj...->ni...", root, noise)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IndependentOutputs(Gaussian):
     r"""The joint Gaussian law of several outputs at all query points: independent after a rotation of the outputs.
 
@@ -215,7 +216,7 @@ class IndependentOutputs(Gaussian):
         return np.stack([law.sample(n, rng) for law in self.laws], axis=-1) @ self.rotation.T
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mixture(_Law):
     r"""Finite mixtures of Gaussian laws with common weights, one mixture for each query point and output.
 
@@ -298,7 +299,7 @@ class Mixture(_Law):
         return means + np.sqrt(variances) * rng.standard_normal(shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class JointMixture(Mixture):
     r"""A finite mixture of joint Gaussian laws at all query points, for one output.
 

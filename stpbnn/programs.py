@@ -21,7 +21,9 @@ def _temperature(value: Any) -> jax.Array | float:
     """Return a fixed temperature, or a draw from its prior under the site name "temperature"."""
     if isinstance(value, dist.Distribution):
         return numpyro.sample("temperature", value)
-    return value if isinstance(value, jax.core.Tracer) else number("temperature", value)
+    if isinstance(value, jax.core.Tracer):
+        return value
+    return number("temperature", value.item() if isinstance(value, jax.Array) and value.ndim == 0 else value)
 
 
 def network(net: FullyConnected) -> Callable[..., jax.Array]:

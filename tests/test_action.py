@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.optimize import brentq, minimize
 from scipy.stats import gamma, multivariate_normal
 
 from stpbnn import FullyConnected, kernels
@@ -118,6 +119,53 @@ def test_one_layer_against_fifty_digits(width, scale, temperature):
 
         exact = mpmath.exp(mpmath.findroot(force, mpmath.log(mpmath.mpf(point.order_parameters[0]))))
         assert abs(point.order_parameters[0] / exact - 1) < 1e-12
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+@pytest.mark.parametrize("temperature", [1e-2, 1e-4, 1e-6, 1e-8])
+def test_singular_kernels_at_low_temperature(temperature, scale):
+    """More examples than inputs, linear units: exact in the row space, where the action is a sum over five terms."""
+    X, y = problem(P=50, N0=5, scale=scale)
+    point = solve(FullyConnected((10,), "linear"), X, y, temperature)[0]
+    U, singular, _ = np.linalg.svd(X, full_matrices=False)
+    k, targets = singular**2 / 5, (U.T @ y) ** 2
+
+    def force(u):
+        shifted = np.exp(u) * k + temperature
+        return 10 * np.expm1(u) + np.sum(np.exp(u) * k / shifted * (1 - targets / shifted))
+
+    exact = np.exp(brentq(force, -5, 30, xtol=1e-15, rtol=1e-15))
+    assert point.converged
+    assert abs(point.order_parameters[0] / exact - 1) < 1e-12
+
+
+def test_two_minima_of_a_deep_network_are_found():
+    """The global minimum of two layers against a grid search refined by Nelder and Mead."""
+    eigenvalues, targets = np.array([1.0] * 50 + [0.0025]), np.sqrt([0.3] * 50 + [30.0])
+    X = np.diag(np.sqrt(51 * eigenvalues))
+    points = solve(FullyConnected((20, 20), "linear"), X, targets, 0.05)
+
+    def action(log_q):
+        A = np.exp(np.sum(log_q)) * eigenvalues + 0.05
+        return 20 * np.sum(np.exp(log_q) - log_q) + np.sum(np.log(A) + targets**2 / A)
+
+    grid = np.linspace(-3, 3, 61)
+    values = np.array([[action([a, b]) for b in grid] for a in grid])
+    start = np.unravel_index(values.argmin(), values.shape)
+    best = minimize(action, grid[list(start)], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-10})
+    assert points[0].converged
+    np.testing.assert_allclose(points[0].action, best.fun, rtol=1e-10)
+    np.testing.assert_allclose(np.log(points[0].order_parameters), best.x, atol=1e-4)
+
+
+def test_a_closure_that_loses_positivity_says_so_or_finds_its_minimum():
+    X, y = problem(P=50, N0=5, scale=1e3)
+    net = FullyConnected((10, 10), "erf")
+    assert solve(net, X, y, 0.01)[0].converged
+    try:
+        assert solve(net, X, y, 0.01, "wishart")[0].order_parameters.min() > 0
+    except np.linalg.LinAlgError as error:
+        assert "closure 'wishart'" in str(error)  # noqa: PT017
 
 
 @pytest.mark.parametrize("width", [5, 12, 40])

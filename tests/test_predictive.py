@@ -24,6 +24,15 @@ def test_marginals_agree_with_scipy():
         law.quantile(1.5)
 
 
+def test_certain_values_are_steps():
+    law = Gaussian(np.array([1.0, 1.0]), np.array([0.0, 4.0]))
+    np.testing.assert_array_equal(law.quantile([0.0, 0.3, 1.0])[0], [-np.inf, 1.0, np.inf])
+    np.testing.assert_allclose(law.interval(0.9)[0], [1.0, 1.0])
+    np.testing.assert_allclose(law.cdf(np.array([0.9, 1.0])), [0.0, 0.5])
+    np.testing.assert_allclose(law.cdf(np.array([1.0, 1.0])), [1.0, 0.5])
+    np.testing.assert_array_equal(law.logpdf(np.array([0.9, 1.0]))[0], -np.inf)
+
+
 def test_several_outputs_keep_their_shape():
     law = Gaussian(np.zeros((4, 2)), np.ones((4, 2)))
     assert law.quantile(0.5).shape == (4, 2)

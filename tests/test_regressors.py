@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import arviz as az
 import jax
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import stpbnn
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
 from stpbnn.predictive import JointGaussian
+from stpbnn.regressors.hidden_kernel import kernel_overlap
 
 REGRESSORS = [NNGPRegressor, ProportionalLimitRegressor, FiniteWidthRegressor]
 
@@ -80,6 +83,44 @@ def test_proportional_limit_predicts_with_the_renormalised_kernel():
     yt = np.ones(7)
     error = model.generalization_error(Xt, yt)
     np.testing.assert_allclose(error, [error[1] + error[2], np.mean((yt - mean) ** 2), np.diag(covariance).mean()])
+
+
+def relu_dual(C):
+    root = np.sqrt(np.diag(C))
+    u = np.clip(C / np.outer(root, root), -1, 1)
+    return np.outer(root, root) / (2 * np.pi) * (u * (np.pi - np.arccos(u)) + np.sqrt(1 - u * u))
+
+
+def test_two_layers_predict_with_the_nested_kernel():
+    """Unequal widths, precisions and biases, written out in numpy at the order parameters that were found."""
+    X, y, Xt = data()
+    net = FullyConnected((8, 20), "relu", weight_precision=(0.5, 2.0, 3.0), bias_precision=4.0)
+    model = ProportionalLimitRegressor(net, temperature=0.1).fit(X, 3 * y)
+    Q = model.order_parameters_
+    assert np.abs(Q - 1).max() > 0.2
+    both = np.vstack([X, Xt])
+    K = Q[0] * relu_dual(both @ both.T / (4 * 0.5) + 0.25) / 2.0 + 0.25
+    K = Q[1] * relu_dual(K) / 3.0 + 0.25
+    A = K[:15, :15] + 0.1 * np.eye(15)
+    covariance = K[15:, 15:] - K[15:, :15] @ np.linalg.solve(A, K[:15, 15:])
+    mean, std = model.predict(Xt, return_std=True)
+    np.testing.assert_allclose(mean, K[15:, :15] @ np.linalg.solve(A, 3 * y), rtol=1e-6)
+    np.testing.assert_allclose(std**2, np.diag(covariance), rtol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_deep_relu_networks_at_zero_temperature_have_a_closed_form(depth):
+    """Equal layers at T = 0: Q^L (Q − 1 + α) = α y·K^{-1} y / P, with K the infinite-width kernel."""
+    X, y, _ = data(N0=30)
+    model = ProportionalLimitRegressor(FullyConnected((10,) * depth, "relu"), temperature=0).fit(X, y)
+    K = X @ X.T / 30
+    for _ in range(depth):
+        K = relu_dual(K)
+    load, s = 15 / 10, y @ np.linalg.solve(K, y) / 15
+    roots = np.roots([1, load - 1, *[0] * (depth - 1), -load * s])
+    expected = roots[np.isreal(roots) & (roots.real > 0)].real
+    assert len(expected) == 1
+    np.testing.assert_allclose(model.order_parameters_, expected[0], rtol=1e-9)
 
 
 @pytest.mark.parametrize("closure", ["nested", "global", "wishart"])
@@ -297,6 +338,52 @@ def test_finite_width_of_a_linear_network_against_quadrature():
     np.testing.assert_allclose(std**2, second - mean**2, rtol=1e-8)
     np.testing.assert_allclose(model.log_marginal_likelihood_, np.log(evidence), rtol=1e-9)
     assert model.converged_
+
+
+def test_hidden_kernel_of_a_linear_network_against_sampling():
+    """E[K̂ | y] is exact for linear networks: NUTS over all weights, entry by entry within 4.5 standard errors."""
+    X, y, _ = data(P=8)
+    net = FullyConnected((4,), "linear", weight_precision=(1.0, 2.0), bias_precision=4.0)
+    model = FiniteWidthRegressor(net, temperature=0.2).fit(X, y)
+    posterior = stpbnn.sample(
+        net, X, y, temperature=0.2, warmup=400, draws=1500, chains=4, keep="weights", progress=False
+    )["posterior"]
+    hidden = np.einsum("pi,csij->cspj", X / 2.0, posterior["W1"]) + posterior["b1"].values[:, :, None] / 2
+    sampled = np.einsum("cspj,csqj->cspq", hidden, hidden) / (2.0 * 4)
+    expected, prior = model.posterior_kernel(), (X @ X.T / 4 + 0.25) / 2
+    for i, j in [(0, 0), (1, 2), (3, 3), (4, 7), (5, 6)]:
+        draws = sampled[:, :, i, j]
+        assert az.rhat(draws) < 1.01
+        assert abs(draws.mean() - expected[i, j]) < 4.5 * az.mcse(draws)
+    assert np.abs(expected - prior).max() > 0.02  # it has moved
+    task = np.outer(y, y)
+    assert kernel_overlap(expected, task) > kernel_overlap(prior, task)
+    np.testing.assert_allclose(model.posterior_kernel(X[2:5]), expected[2:5, 2:5], rtol=1e-8)
+
+
+def test_hidden_kernel_at_the_saddle_point_approaches_the_average_over_order_parameters():
+    X, y, Xt = data()
+    gaps = []
+    for N in (50, 500):
+        net = FullyConnected((N,), "erf", bias_precision=2.0)
+        saddle = ProportionalLimitRegressor(net, temperature=0.1).fit(X, y).posterior_kernel(Xt)
+        average = FiniteWidthRegressor(net, temperature=0.1).fit(X, y).posterior_kernel(Xt)
+        gaps.append(np.abs(saddle - average).max())
+    assert gaps[1] < gaps[0] / 50  # both changes are of order 1/N, and Q fluctuates by as much
+    with pytest.raises(ValueError, match="expected one hidden layer"):
+        NNGPRegressor(FullyConnected((5, 5))).fit(X, y).posterior_kernel()
+
+
+@pytest.mark.parametrize("N", [10, 100])
+def test_feeding_the_hidden_kernel_back_leads_away_from_the_exact_answer(N):
+    """The learned kernel is no predictor: for linear networks the mixture is exact, the inserted kernel is not."""
+    X, y, Xt = data()
+    net = FullyConnected((N,), "linear")
+    exact = FiniteWidthRegressor(net, temperature=0.1).fit(X, y).predict(Xt)
+    saddle = ProportionalLimitRegressor(net, temperature=0.1).fit(X, y)
+    K = saddle.order_parameters_[0] * saddle.posterior_kernel(np.vstack([X, Xt]))
+    inserted = K[15:, :15] @ np.linalg.solve(K[:15, :15] + 0.1 * np.eye(15), y)
+    assert np.linalg.norm(inserted - exact) > np.linalg.norm(saddle.predict(Xt) - exact)
 
 
 def test_importing_changes_no_global_state():

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from scipy.linalg import cho_solve, cholesky, lapack
 from scipy.optimize import minimize
 
+from stpbnn.action.point import SaddlePoint, laplace
 from stpbnn.activations import Activation
 from stpbnn.kernels import Closure, Gram, renormalised
 from stpbnn.network import Prior
@@ -99,28 +100,48 @@ class LayeredAction:
         mixed = pulled @ cho_solve((factor, True), pulled.T, check_finite=False)
         return np.diag(self.widths * np.exp(log_q)) + np.asarray(second) - trace + 2 * mixed
 
+    def rounding(self, log_q: Float[np.ndarray, " L"]) -> float:
+        """Return the size of the rounding error of the gradient, in the units of the residual.
+
+        The entries of K^R are known to a relative ε; where they are nearly singular, α feels that as |α|² ε |K^R|.
+        """
+        factor = self._factor(log_q)
+        alpha = cho_solve((factor, True), self.y, check_finite=False)
+        size = np.finfo(np.float64).eps * float(np.sum(factor**2, axis=1).max() * (alpha @ alpha))
+        return float(np.max(size / (self.widths * (np.exp(log_q) + 1))))
+
     def residual(self, log_q: Float[np.ndarray, " L"], gradient: Float[np.ndarray, " L"]) -> float:
         """Return the largest |∂S/∂log Q_l| relative to N_l (Q_l + 1)."""
         return float(np.max(np.abs(gradient) / (self.widths * (np.exp(log_q) + 1))))
 
 
-def descend(action: LayeredAction, start: Float[np.ndarray, " L"]) -> Float[np.ndarray, " L"]:
-    """Return the minimum of S in whose valley `start` lies: quasi-Newton steps, then Newton steps to rounding."""
+def descend(action: LayeredAction, start: Float[np.ndarray, " L"]) -> SaddlePoint:
+    """Return the minimum of S in whose valley `start` lies: quasi-Newton steps, then Newton steps to rounding.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If A(Q) is not positive definite where the search begins or ends.
+    """
 
     def objective(log_q: Float[np.ndarray, " L"]) -> tuple[float, Float[np.ndarray, " L"]]:
         try:
             return action.value_and_gradient(log_q)
         except np.linalg.LinAlgError:  # outside of the region where A(Q) is positive definite
-            return np.inf, np.zeros_like(log_q)
+            return np.inf, np.full_like(log_q, np.nan)
 
+    action.value_and_gradient(start)
     inverse = np.diag(1 / (action.widths * (np.exp(start) + 1)))
     log_q = minimize(objective, start, jac=True, method="BFGS", options={"hess_inv0": inverse, "gtol": 1e-6}).x
-    _, gradient = action.value_and_gradient(log_q)
+    value, gradient = action.value_and_gradient(log_q)
     hessian = action.hessian(log_q)
     for _ in range(10):
-        candidate = log_q - np.linalg.solve(hessian, gradient)
-        _, trial = objective(candidate)
-        if not action.residual(candidate, trial) < action.residual(log_q, gradient):
+        candidate = log_q - np.linalg.lstsq(hessian, gradient)[0]
+        lower, trial = objective(candidate)
+        falls = lower <= value + 1e-12 * (abs(value) + action.widths.sum())
+        if not (falls and action.residual(candidate, trial) < action.residual(log_q, gradient)):
             break
-        log_q, gradient = candidate, trial
-    return log_q
+        log_q, value, gradient = candidate, lower, trial
+    residual = max(action.residual(log_q, gradient), action.rounding(log_q))
+    evidence = laplace(value, hessian, action.widths, float(action.widths.sum()), len(action.y))
+    return SaddlePoint(np.exp(log_q), value, residual, hessian, evidence)

@@ -50,8 +50,8 @@ class Local(NamedTuple):
 
 def decouple(K: Float[np.ndarray, "P P"], y: Float[np.ndarray, "P D"]) -> Decoupled:
     """Diagonalise the kernel and rotate the targets."""
-    k, U = eigh(K, driver="evd", check_finite=False)
-    return Decoupled(np.maximum(k, 0), U, U.T @ y, U.sum(axis=0))
+    k, U = spectral.eigenbasis(K)
+    return Decoupled(k, U, U.T @ y, U.sum(axis=0))
 
 
 def local_terms(

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from stpbnn.action.point import SaddlePoint
-from stpbnn.action.spectral import GRID_STEP, Forms, Spectrum, bracket, forms
+from stpbnn.action.spectral import GRID_STEP, Forms, Spectrum, bracket, finite, forms
 
 __all__ = ["MeanTerms", "mean_scale", "mean_terms", "stationary_points"]
 
@@ -113,7 +113,7 @@ def stationary_points(spectrum: Spectrum, width: int, temperature: float, bias: 
     lower, upper = bracket(spectrum, np.array([N]), temperature, bias)
     margin = np.log1p(1 / N) + upper / 2 + 1  # p/Q lies between N/(N + y^T B^{-1} y/4) and N/(N − 1)
     grid = np.arange(lower - margin, upper + margin + GRID_STEP, GRID_STEP)
-    forces = np.array([force(u) for u in grid])
+    forces = np.array([finite(force, u) for u in grid])
     points = []
     for i in np.flatnonzero((forces[:-1] < 0) & (forces[1:] >= 0)):
         u = brentq(force, grid[i], grid[i + 1], xtol=1e-15, rtol=1e-15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -84,7 +85,8 @@ def saddle_points(
     ]
     if len(N) > 1 and closure != "global":
         action = LayeredAction(sigma, prior, gram, y, N, temperature, closure)
-        found = _distinct([_of_layers(action, np.log(start.order_parameters)) for start in found])
+        starts = [np.log(start.order_parameters) for start in found]
+        found = _descended(action, starts if closure == "nested" else [*starts, np.zeros(len(N))])
     return sorted(found, key=lambda point: point.action)
 
 
@@ -102,12 +104,17 @@ def along_the_product(
     return SaddlePoint(Q, action, float(residual), hessian, evidence)
 
 
-def _of_layers(action: LayeredAction, start: Float[np.ndarray, " L"]) -> SaddlePoint:
-    log_q = descend(action, start)
-    value, gradient = action.value_and_gradient(log_q)
-    hessian = action.hessian(log_q)
-    evidence = laplace(value, hessian, action.widths, float(action.widths.sum()), len(action.y))
-    return SaddlePoint(np.exp(log_q), value, action.residual(log_q, gradient), hessian, evidence)
+def _descended(action: LayeredAction, starts: list[Float[np.ndarray, " L"]]) -> list[SaddlePoint]:
+    """Return the minima that are reached from those starts at which the kernel is positive definite."""
+    found = []
+    for start in starts:
+        with contextlib.suppress(np.linalg.LinAlgError):
+            found.append(descend(action, start))
+    if not found:
+        raise np.linalg.LinAlgError(
+            f"with the closure {action.closure!r} the kernel is not positive definite where the minimum was looked for"
+        )
+    return _distinct(found)
 
 
 def _distinct(points: list[SaddlePoint]) -> list[SaddlePoint]:

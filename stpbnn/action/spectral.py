@@ -7,14 +7,27 @@ all layers, so that one number, here :math:`u = \log Q` of the narrowest layer, 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import eigvalsh_tridiagonal, lapack, solveh_banded
+from scipy.linalg import eigh, eigvalsh_tridiagonal, lapack, solveh_banded
 from scipy.optimize import brentq
 
-__all__ = ["Forms", "Spectrum", "Terms", "bracket", "forms", "minima", "order_parameters", "terms", "tridiagonalise"]
+__all__ = [
+    "Forms",
+    "Spectrum",
+    "Terms",
+    "bracket",
+    "eigenbasis",
+    "finite",
+    "forms",
+    "minima",
+    "order_parameters",
+    "terms",
+    "tridiagonalise",
+]
 
 GRID_STEP = 0.1  # in log Q: the two minima of known double-well actions are 2 or more apart
 
@@ -56,7 +69,21 @@ def tridiagonalise(K: Float[np.ndarray, "P P"], *columns: Float[np.ndarray, " P"
     reflectors, diagonal, off_diagonal, tau, _ = lapack.dsytrd(K, lower=1, lwork=int(lwork))
     rotated, *_ = lapack.dormqr("L", "T", reflectors[1:, :-1], tau, vectors[1:], lwork=64 * len(K))
     eigenvalues = eigvalsh_tridiagonal(diagonal, off_diagonal, check_finite=False)
-    return Spectrum(np.maximum(eigenvalues, 0), diagonal, off_diagonal, np.vstack([vectors[:1], rotated]))
+    if eigenvalues[0] <= rounding(eigenvalues):  # in the null space only the eigenbasis tells zero from rounding
+        k, U = eigenbasis(K)
+        return Spectrum(k, k, np.zeros(len(k) - 1), U.T @ vectors)
+    return Spectrum(eigenvalues, diagonal, off_diagonal, np.vstack([vectors[:1], rotated]))
+
+
+def rounding(eigenvalues: Float[np.ndarray, " P"]) -> float:
+    """Return the size below which an eigenvalue of a kernel is zero to rounding."""
+    return float(len(eigenvalues) * np.finfo(np.float64).eps * eigenvalues[-1])
+
+
+def eigenbasis(K: Float[np.ndarray, "P P"]) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"]]:
+    """Diagonalise a kernel; eigenvalues that are zero to rounding are zero."""
+    k, U = eigh(K, driver="evd", check_finite=False)
+    return np.where(k > rounding(k), k, 0.0), U
 
 
 def forms(spectrum: Spectrum, scale: float, temperature: float, bias: float = 0.0) -> Forms:
@@ -144,11 +171,21 @@ def bracket(
     return -lower, upper
 
 
+def finite(force: Callable[..., float], u: float, *arguments: Any) -> float:
+    """Return the force, or NaN where ρK + T is singular to rounding: far out, such scales are no candidates."""
+    try:
+        return force(u, *arguments)
+    except np.linalg.LinAlgError:
+        return np.nan
+
+
 def minima(spectrum: Spectrum, widths: Float[np.ndarray, " L"], temperature: float, bias: float = 0.0) -> list[float]:
     """Return log Q of the narrowest layer at every minimum of S, found on a grid and refined to rounding."""
     lower, upper = bracket(spectrum, widths, temperature, bias)
     arguments = (spectrum, widths, temperature, bias)
     grid = np.linspace(lower - GRID_STEP, upper + GRID_STEP, int((upper - lower) / GRID_STEP) + 3)
-    forces = np.array([_force(u, *arguments) for u in grid])
+    forces = np.array([finite(_force, u, *arguments) for u in grid])
     rising = np.flatnonzero((forces[:-1] < 0) & (forces[1:] >= 0))
+    if not len(rising):
+        raise np.linalg.LinAlgError("no minimum of the action where the kernel plus temperature is regular")
     return [brentq(_force, grid[i], grid[i + 1], args=arguments, xtol=1e-15, rtol=1e-15) for i in rising]

@@ -245,13 +245,21 @@ def _warn_of_other_settings(posterior: xr.DataTree, predictions: xr.Dataset) -> 
         ):
             told.append(f"temperature {given:g} instead of {expected:g}")
         if network and one.get("network"):
-            sampled, fitted = json.loads(str(network)), json.loads(one["network"])
-            keys = {"widths", "activation", "outputs", "bias_precision"}
-            keys -= {"widths"} if one.get("regressor") == "NNGPRegressor" else set()
-            differ = [key for key in sorted(keys) if sampled.get(key) != fitted.get(key)]
+            sampled, fitted = (_settings(text, one.get("regressor")) for text in (str(network), one["network"]))
+            differ = [key for key in sampled if sampled[key] != fitted[key]]
             told += [f"{key} {fitted.get(key)} instead of {sampled.get(key)}" for key in differ]
         if told:
             warnings.warn(f"theory {str(name)!r} is not one of the sampled posterior: {', '.join(told)}", stacklevel=3)
+
+
+def _settings(network: str, regressor: str | None) -> dict[str, Any]:
+    """Return what two networks must share: not the widths for infinite width, but the depth."""
+    settings = json.loads(network)
+    precision, depth = settings["weight_precision"], len(settings["widths"])
+    settings["weight_precision"] = precision if isinstance(precision, list) else [precision] * (depth + 1)
+    if regressor == "NNGPRegressor":
+        settings["widths"] = f"{depth} layers"
+    return settings
 
 
 def _verdict(one: xr.Dataset, limits: Mapping[str, float]) -> tuple[bool, str]:

@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import eigh
 from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
 
+from stpbnn.action.spectral import eigenbasis
 from stpbnn.mixtures.laws import MixingLaw
 from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
 
-__all__ = ["Moments", "ScaleProblem", "Terms", "diagonalise", "moments", "posterior", "terms"]
+__all__ = ["Inverse", "Moments", "ScaleProblem", "Terms", "diagonalise", "inverse", "moments", "posterior", "terms"]
 
 GRID_STEP = 0.1  # of the search for minima in u
 RISE = 80.0  # of the action above its minimum, at which the integrand, e^-40, is left out
@@ -62,12 +62,11 @@ def diagonalise(
     K: Float[np.ndarray, "P P"], y: Float[np.ndarray, " P"], temperature: float, bias_variance: float = 0.0
 ) -> ScaleProblem:
     """Diagonalise K; eigenvalues that are zero to rounding are set to zero."""
-    values, U = eigh(K, driver="evd", check_finite=False)
-    values = np.where(values > len(K) * np.finfo(np.float64).eps * values[-1], values, 0.0)
+    values, U = eigenbasis(K)
     return ScaleProblem(values, U, U.T @ y, U.sum(axis=0), temperature, bias_variance)
 
 
-class _Inverse(NamedTuple):
+class Inverse(NamedTuple):
     """U^T A^{-1} U = diag(g) − b (g∘e)(g∘e)^T / p at every node, e = U^T 1, p = 1 + b e·(g∘e); and U^T A^{-1} y."""
 
     scales: Float[np.ndarray, "n 1"]
@@ -76,7 +75,8 @@ class _Inverse(NamedTuple):
     alpha: Float[np.ndarray, "n P"]
 
 
-def _inverse(problem: ScaleProblem, u: Float[np.ndarray, " n"]) -> _Inverse:
+def inverse(problem: ScaleProblem, u: Float[np.ndarray, " n"]) -> Inverse:
+    """Return A^{-1} in the eigenbasis and U^T A^{-1} y, at an array of u = log scale."""
     scales = np.exp(u)[:, None]
     shifted = scales * problem.eigenvalues + problem.temperature
     if not shifted.min() > 0:
@@ -84,7 +84,7 @@ def _inverse(problem: ScaleProblem, u: Float[np.ndarray, " n"]) -> _Inverse:
     g, b = 1 / shifted, problem.bias_variance
     p = 1 + b * (g @ problem.ones**2)[:, None]
     drawn = b * (g @ (problem.ones * problem.targets))[:, None] / p
-    return _Inverse(scales, g, p, g * (problem.targets - drawn * problem.ones))
+    return Inverse(scales, g, p, g * (problem.targets - drawn * problem.ones))
 
 
 def terms(problem: ScaleProblem, u: Float[np.ndarray, " n"]) -> Terms:
@@ -95,7 +95,7 @@ def terms(problem: ScaleProblem, u: Float[np.ndarray, " n"]) -> Terms:
     numpy.linalg.LinAlgError
         If rK + T is singular, as it is for a singular kernel at T = 0.
     """
-    scales, g, p, alpha = _inverse(problem, u)
+    scales, g, p, alpha = inverse(problem, u)
     scaled = scales * problem.eigenvalues
     output_bias = problem.bias_variance * ((scaled * g**2) @ problem.ones**2) / p[:, 0]
     return Terms(
@@ -265,7 +265,7 @@ def moments(
     within : array of shape (q, q), optional
         K between the query points.
     """
-    r, g, p, alpha = _inverse(problem, np.log(scales))
+    r, g, p, alpha = inverse(problem, np.log(scales))
     b, e = problem.bias_variance, problem.ones
     means = r * (alpha @ projected.T) + b * (alpha @ e)[:, None]
     # k = r K_x + b 1:  k·A^{-1} k' = r² x·g x' + r b (x + x')·g e + b² e·g e − b (k·g e)(k'·g e)/p, b e·g e = p − 1

@@ -68,6 +68,11 @@ class NetworkRegressor(RegressorMixin, BaseEstimator):
                 f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
                 "remove repeated or linearly dependent inputs, or give a larger temperature"
             ) from None
+        except OverflowError:
+            raise ValueError(
+                f"temperature: got {self.temperature!r} with inputs up to {np.abs(X).max():.0e} and targets up to "
+                f"{np.abs(y).max():.0e}: out of the range of double precision; rescale the data or the temperature"
+            ) from None
         self.is_fitted_ = True
         return self
 

@@ -10,13 +10,15 @@ from sklearn.utils import check_random_state
 from stpbnn import _validation as check
 from stpbnn import kernels, mixtures
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.base import NetworkRegressor
 from stpbnn.regressors.conditioning import compiled_input_gram, refuse_singular
+from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 
 __all__ = ["FiniteWidthRegressor"]
 
+ACCURACY = {False: 1e-3, True: 0.1}  # relative error of evidence and mean of Q: of quadrature, of chains
 
-class FiniteWidthRegressor(NetworkRegressor):
+
+class FiniteWidthRegressor(HiddenKernelRegressor):
     r"""Bayesian network of finite width, as a mixture of Gaussian processes over its order parameters.
 
     .. math:: p(f \mid y) = \int \mathrm{d}Q\; p(Q \mid y)\, p(f \mid Q, y), \qquad
@@ -91,7 +93,7 @@ class FiniteWidthRegressor(NetworkRegressor):
         self.order_parameter_posterior_ = posterior = self._conditioned.posterior
         self.order_parameters_ = posterior.mean
         self.log_marginal_likelihood_ = posterior.log_evidence
-        self.converged_ = bool(posterior.error < 1e-2)
+        self.converged_ = bool(posterior.error < ACCURACY[net.depth > 3])
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return mixtures.predictive(self._conditioned, X, joint=joint, noise=noise)

@@ -10,13 +10,13 @@ from sklearn.base import MultiOutputMixin
 
 from stpbnn.action import gaussian_log_evidence
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.base import NetworkRegressor
 from stpbnn.regressors.conditioning import SharedKernel, compiled_input_gram, nngp_kernel
+from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 
 __all__ = ["NNGPRegressor"]
 
 
-class NNGPRegressor(MultiOutputMixin, NetworkRegressor):
+class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
     r"""Infinite-width limit of a Bayesian network: Gaussian-process regression on the NNGP kernel.
 
     .. math:: A = K_L + T\,1, \qquad \bar f(x) = k_x \cdot A^{-1} y, \qquad \sigma^2(x) = k_{xx} - k_x \cdot A^{-1} k_x

@@ -15,7 +15,6 @@ from stpbnn import kernels
 from stpbnn.action import SaddlePoint, matrix, nonodd, saddle_points, spectral
 from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.base import NetworkRegressor
 from stpbnn.regressors.conditioning import (
     DecoupledOutputs,
     SharedKernel,
@@ -25,6 +24,7 @@ from stpbnn.regressors.conditioning import (
     refuse_singular,
     renormalised_kernel,
 )
+from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 
 __all__ = ["MEANS", "ProportionalLimitRegressor", "keeps_mean"]
 
@@ -44,7 +44,7 @@ def keeps_mean(net: FullyConnected, mean: str) -> bool:
     return mean != "drop" and possible and not net.sigma.odd
 
 
-class ProportionalLimitRegressor(MultiOutputMixin, NetworkRegressor):
+class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
     r"""Proportional limit of a Bayesian network: the renormalised kernel at the saddle point of the effective action.
 
     .. math:: \bar Q = \arg\min_Q \sum_l N_l (Q_l - \log Q_l) + \log\det A(Q) + y^T A(Q)^{-1} y,

@@ -120,11 +120,11 @@ def sample(
     {'chain': 2, 'draw': 10, 'test_point': 2}
     """
     data = _data(net, X, y, X_test, y_test)
-    settings = {
+    settings: dict[str, Any] = {
         "warmup": check.integer("warmup", warmup, minimum=0),
         "draws": check.integer("draws", draws),
         "chains": check.integer("chains", chains),
-        "seed": check.integer("seed", seed, minimum=0),
+        "seed": check.integer("seed", seed, minimum=0, below=2**32),
         "readout": check.one_of("readout", readout, READOUTS),
     }
     keep = check.one_of("keep", keep, KEEP)
@@ -142,15 +142,17 @@ def sample(
 
     mcmc = MCMC(
         kernel,
-        num_warmup=warmup,
-        num_samples=draws,
-        num_chains=chains,
+        num_warmup=settings["warmup"],
+        num_samples=settings["draws"],
+        num_chains=settings["chains"],
         chain_method="vectorized" if isinstance(kernel, HMC) else "sequential",
         postprocess_fn=record,
         progress_bar=progress,
     )
     start = time.perf_counter()
-    mcmc.run(jax.random.key(seed), data.X, data.y, temperature=temperature, extra_fields=_extra_fields(kernel))
+    mcmc.run(
+        jax.random.key(settings["seed"]), data.X, data.y, temperature=temperature, extra_fields=_extra_fields(kernel)
+    )
     recorded = jax.device_get(mcmc.get_samples(group_by_chain=True))
     statistics = _statistics(jax.device_get(mcmc.get_extra_fields(group_by_chain=True)))
     attributes = settings | {

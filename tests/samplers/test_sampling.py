@@ -194,10 +194,46 @@ def test_a_chain_that_is_not_hamiltonian():
 
 
 def test_temperature_with_a_prior_is_part_of_the_posterior():
-    X, y, Xt, _ = small()
-    posterior = quick(FullyConnected((4,)), X, y, Xt, temperature=dist.LogNormal(0.0, 1.0))
-    assert posterior["posterior"]["temperature"].dims == ("chain", "draw")
-    assert (posterior["posterior"]["temperature"] > 0).all()
+    """A linear network on two inputs: p(T | y) by quadrature over Q and T on a grid."""
+    X, y = np.array([[1.0, 0.5], [-0.3, 2.0], [0.7, 0.7]]), np.array([1.0, -2.0, 0.5])
+    prior = dist.LogNormal(-1.0, 0.7)
+    posterior = quick(FullyConnected((3,), "linear"), X, y, temperature=prior, warmup=500, draws=1500)
+    draws = posterior["posterior"]["temperature"].transpose("chain", "draw").values
+    q, T = np.exp(np.linspace(-5, 3, 300))[:, None], np.exp(np.linspace(-5, 4, 400))[None, :]
+    k, U = np.linalg.eigh(X @ X.T / 2)
+    A = q[..., None] * k + T[..., None]
+    log_weight = -np.sum(np.log(A) + (U.T @ y) ** 2 / A, axis=-1) / 2 + gamma.logpdf(q, 1.5, scale=2 / 3) + np.log(q)
+    log_weight += np.asarray(prior.log_prob(T)) + np.log(T)
+    weight = np.exp(log_weight - log_weight.max())
+    assert az.rhat(draws) < 1.01
+    assert abs(draws.mean() - np.sum(weight * T) / weight.sum()) < 4 * az.mcse(draws)
+
+
+def test_two_layers_biases_and_two_outputs_against_importance_sampling():
+    """Draws from the prior, weighted by the likelihood: few examples at high temperature keep the weights even."""
+    net = FullyConnected((4, 3), "erf", outputs=2, weight_precision=(0.5, 2.0, 1.0), bias_precision=2.0)
+    X, y, Xt, _ = small(P=3, outputs=2)
+    posterior = quick(net, X, y, Xt, temperature=1.0, warmup=400, draws=1000, chains=4)
+
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        weights = net.sample_prior(key, 3)
+        log_likelihood = -jnp.sum((y - net.forward(weights, jnp.asarray(X))) ** 2) / 2
+        f = net.forward(weights, jnp.asarray(Xt))
+        return log_likelihood, jnp.concatenate([f.ravel(), f.ravel() ** 2, jnp.mean(weights["v"] ** 2, axis=0)])
+
+    log_weights, values = (np.asarray(a, float) for a in draw(jax.random.split(jax.random.key(0), 400_000)))
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    expected = weights @ values
+    error = np.sqrt(weights**2 @ (values - expected) ** 2)
+    f = posterior["predictions"]["f"].values.reshape(4, 1000, 8)
+    sampled = np.concatenate([f, f**2, posterior["posterior"]["readout_norm"].values], axis=-1)
+    for i in range(sampled.shape[-1]):
+        assert az.rhat(sampled[..., i]) < 1.01
+        gap = sampled[..., i].mean() - expected[i]
+        assert abs(gap) < 4 * np.hypot(az.mcse(sampled[..., i]), error[i])
 
 
 def replaced(array, value):
@@ -241,6 +277,7 @@ def test_bad_data_are_refused(change, message):
         ({"chains": 0}, "chains: got 0"),
         ({"warmup": -1}, "warmup: got -1"),
         ({"seed": 1.5}, "seed: got 1.5"),
+        ({"seed": 2**70}, "and below 4294967296"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

@@ -1,0 +1,109 @@
+r"""What the hidden kernel has learned: its posterior mean, one hidden layer and one output.
+
+.. math::
+    E[\hat K \mid y, Q] = K_1 + \frac{Q}{N_1} K_1 (\alpha\alpha^T - A^{-1}) K_1, \qquad \alpha = A^{-1} y,
+
+with :math:`\hat K = \sigma(h)\sigma(h)^T / (\lambda_1 N_1)`: exact given Q for linear networks, otherwise under the
+Gaussian ansatz. It is a diagnostic, not a predictor: put back into the prediction it leads away from the exact one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.linalg import solve_triangular
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from stpbnn._precision import in_float64
+from stpbnn.mixtures import Conditioned, scale
+from stpbnn.regressors.base import NetworkRegressor
+from stpbnn.regressors.conditioning import SharedKernel, compiled_input_gram, feature_kernel
+
+__all__ = ["HiddenKernelRegressor", "kernel_overlap"]
+
+
+def kernel_overlap(K1: ArrayLike, K2: ArrayLike) -> float:
+    r"""Return the overlap of two kernels on the same inputs: the cosine between them as vectors.
+
+    .. math:: \frac{\mathrm{tr}\, K_1 K_2}{\|K_1\|_F\, \|K_2\|_F}
+
+    Parameters
+    ----------
+    K1, K2 : arrays of shape (n, n)
+        Symmetric kernels; for the task, y y^T.
+
+    Examples
+    --------
+    >>> kernel_overlap(np.eye(2), np.ones((2, 2))).__round__(4)
+    0.7071
+    """
+    K1, K2 = np.asarray(K1, dtype=float), np.asarray(K2, dtype=float)
+    if K1.shape != K2.shape or K1.ndim != 2:
+        raise ValueError(f"K1, K2: got shapes {K1.shape} and {K2.shape}, expected two matrices of one shape")
+    return float(np.vdot(K1, K2) / (np.linalg.norm(K1) * np.linalg.norm(K2)))
+
+
+class HiddenKernelRegressor(NetworkRegressor):
+    """Regressors that know the posterior mean of the kernel of one hidden layer."""
+
+    @in_float64
+    def posterior_kernel(self, X: ArrayLike | None = None) -> np.ndarray:
+        r"""Return the posterior mean of the kernel of the hidden features.
+
+        .. math:: E[\hat K \mid y] = K_1 + \frac{Q}{N_1} K_1 (\alpha\alpha^T - A^{-1}) K_1,
+                  \qquad \hat K = \sigma(h)\sigma(h)^T / (\lambda_1 N_1)
+
+        at the order parameter that was learned, or averaged over its posterior. A change of relative order 1/N_1: a
+        diagnostic of what the hidden layer has learned, not to be put back into the prediction.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0) or None
+            Inputs; None means the training inputs.
+
+        Returns
+        -------
+        array of shape (n, n)
+            The kernel, in the units of K_1 = κ(C)/λ_1 (without the output bias).
+
+        Raises
+        ------
+        ValueError
+            For several hidden layers, several outputs, or an activation whose mean is kept.
+
+        References
+        ----------
+        Theory notes, section 4.
+        """
+        check_is_fitted(self, "is_fitted_")
+        net = self.network_
+        process: Any = getattr(self, "_conditioned", None) or getattr(self, "_process", None)
+        if net.depth > 1 or net.outputs > 1 or hasattr(self, "conjugate_order_parameter_"):
+            raise ValueError(
+                f"network: got {net.depth} hidden layer(s), {net.outputs} output(s) and activation {net.sigma.name!r}, "
+                "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
+            )
+        inputs = process.X if X is None else validate_data(self, X, dtype=np.float64, reset=False)
+        cross = np.asarray(feature_kernel(net, compiled_input_gram(net.prior, inputs, process.X)).entries)
+        K = np.array(feature_kernel(net, compiled_input_gram(net.prior, inputs)).entries)
+        if isinstance(process, SharedKernel):
+            Q = float(getattr(self, "order_parameters_", [1.0])[0])
+            mean = cross @ process.alpha
+            explained = solve_triangular(process.factor, cross.T, lower=True, check_finite=False)
+            return K + Q / net.widths[0] * (np.outer(mean, mean) - explained.T @ explained)
+        return K + _averaged(process, cross) / net.widths[0]
+
+
+def _averaged(conditioned: Conditioned, cross: np.ndarray) -> np.ndarray:
+    """Return the posterior mean of Q k (αα^T − A^{-1}) k^T over the nodes of Q."""
+    posterior, problem = conditioned.posterior, conditioned.problem
+    assert isinstance(problem, scale.ScaleProblem)
+    projected, weights = cross @ problem.eigenvectors, posterior.weights * posterior.nodes[:, 0]
+    _, g, p, alpha = scale.inverse(problem, np.log(posterior.nodes[:, 0]))
+    means, along = projected @ alpha.T, projected @ (g * problem.ones).T
+    explained = (projected * (weights @ g)) @ projected.T - (
+        along * (weights * problem.bias_variance / p[:, 0])
+    ) @ along.T
+    return (means * weights) @ means.T - explained
