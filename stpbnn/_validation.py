@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
-__all__ = ["inputs", "integer", "number", "one_of", "targets"]
+__all__ = ["inputs", "integer", "number", "one_of", "room_for_kernels", "targets"]
 
 
 def one_of(what: str, value: Any, options: Iterable[str]) -> str:
@@ -86,3 +87,17 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
         )
     _finite(what, y)
     return y
+
+
+def room_for_kernels(what: str, examples: int, matrices: int = 3) -> None:
+    """Refuse more examples than this machine has memory for: `matrices` dense P by P kernels in double precision."""
+    try:
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return
+    needed = matrices * 8 * examples**2
+    if needed > available:
+        raise ValueError(
+            f"{what}: got P = {examples} examples, whose kernels take about {needed / 2**30:.0f} GiB, and this machine "
+            f"has {available / 2**30:.0f} GiB of memory; take fewer examples"
+        )

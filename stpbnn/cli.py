@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +30,7 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
 console = Console()
+GRACE = 2.0  # seconds
 
 CardArgument = Annotated[str, typer.Argument(help="A model card: a TOML file, or a name that `stpbnn models` lists.")]
 SetOption = Annotated[
@@ -56,10 +61,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     if code == 130:
-        typer.echo("stpbnn: interrupted; the same command goes on from what is finished", err=True)
-        sys.stdout.flush()
-        os._exit(code)  # an ordinary exit would wait for JAX to finish the chains
+        _leave()
     sys.exit(code)
+
+
+def _leave() -> None:
+    """Say that the run was interrupted, and go: an ordinary exit would wait for JAX to finish the chains."""
+    typer.echo("stpbnn: interrupted; the same command goes on from what is finished", err=True)
+    sys.stdout.flush()
+    os._exit(130)
+
+
+def _exit_when_interrupted() -> None:
+    """Leave soon after Ctrl-C even where Python is waiting for a compiled loop and does not see the signal."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+    def wait() -> None:
+        with writer:  # kept open for as long as the thread lives
+            while reader.recv(1) != bytes([signal.SIGINT]):
+                pass
+            time.sleep(GRACE)  # in which KeyboardInterrupt may tidy up and leave by itself
+            _leave()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _fail(message: str) -> None:
@@ -116,6 +144,7 @@ def run(
         )
     from stpbnn.runs import run_card
 
+    _exit_when_interrupted()
     finished = run_card(checked, folder or Path("runs") / checked.name, progress=not quiet)
     _show_run(finished.comparison, finished.report)
 

@@ -2,13 +2,16 @@
 
 import os
 
+# two workers on two cores: one thread each, set before the libraries are loaded
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
 import jax
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 from sklearn.datasets import load_digits
-
-os.environ.setdefault("MPLBACKEND", "Agg")
 
 # before the first import of stpbnn; its public doors speak for themselves
 INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels", "action", "samplers.observables"]

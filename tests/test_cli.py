@@ -1,13 +1,16 @@
 """The command line: its words, its exit codes, one line for a mistake."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import pytest
 import xarray as xr
+from rich.console import Console
 from typer.testing import CliRunner
 
 import stpbnn
@@ -15,6 +18,12 @@ from stpbnn import cli
 from stpbnn.cards import load_card
 
 CARDS = ["diabetes-2hl-relu", "digits-1hl-erf", "mnist-1hl-erf", "smoke-1hl-linear"]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """Tables are printed without breaks, whatever the terminal that the tests run in."""
+    monkeypatch.setattr(cli, "console", Console(width=200))
 
 
 def words(*arguments):
@@ -168,6 +177,31 @@ def test_interruption_ends_with_130_at_once_though_jax_is_busy():
     done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=60)
     assert done.returncode == 130
     assert done.stderr == "stpbnn: interrupted; the same command goes on from what is finished\n"
+
+
+DEAF = """
+import jax, stpbnn.runs, stpbnn.cli
+
+def deaf(*arguments, **options):
+    print("begun", flush=True)
+    loop = jax.jit(lambda x: jax.lax.while_loop(lambda x: x[0] < 1e9, lambda x: x + 1e-3, x))
+    loop(jax.numpy.ones(1000)).block_until_ready()  # for hours, in which Python handles no signal
+
+stpbnn.runs.run_card = deaf
+stpbnn.cli.main(["run", "smoke-1hl-linear"])
+"""
+
+
+def test_ctrl_c_ends_a_run_that_waits_for_a_compiled_loop():
+    with subprocess.Popen(
+        [sys.executable, "-c", DEAF], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout.readline() == "begun\n"
+        time.sleep(3)
+        run.send_signal(signal.SIGINT)
+        _, shown = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert shown.endswith("stpbnn: interrupted; the same command goes on from what is finished\n")
 
 
 def test_warnings_are_one_line_each(capsys):

@@ -343,7 +343,7 @@ def test_bad_input_is_refused_with_a_reason(fitted):
         ((posterior, theories, Xt + 1, yt), "other test inputs"),
         ((posterior, theories, Xt[:3], yt[:3]), "other test inputs"),
         ((posterior, theories, Xt, yt[:3]), "y_test"),
-        ((posterior, theories, Xt, yt + 1), "values that were given to sample"),
+        ((posterior, theories, Xt, yt + 1), "other targets .* than were given to sample"),
         ((xr.DataTree(), theories, Xt, yt), "other test inputs"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -386,6 +386,11 @@ def test_feeding_the_hidden_kernel_back_leads_away_from_the_exact_answer(N):
     assert np.linalg.norm(inserted - exact) > np.linalg.norm(saddle.predict(Xt) - exact)
 
 
+def test_more_examples_than_memory_are_refused():
+    with pytest.raises(ValueError, match=r"X: got P = 1000000 examples, whose kernels take about 22352 GiB"):
+        NNGPRegressor().fit(np.ones((10**6, 1)), np.ones(10**6))
+
+
 def test_importing_changes_no_global_state():
     code = """
 import logging, warnings

@@ -69,7 +69,21 @@ def compare(
     True
     """
     y_test = check_test_inputs(posterior, X_test, y_test)
-    return compare_predictions(posterior, predict_theories(theories, X_test, y_test), **thresholds)
+    predictions = predict_theories(theories, X_test, y_test)
+    _warn_of_other_data(posterior, theories)
+    return compare_predictions(posterior, predictions, **thresholds)
+
+
+def _warn_of_other_data(posterior: xr.DataTree, theories: Mapping[str, Any]) -> None:
+    """Warn of a theory that was fitted to another training set than the one that was sampled."""
+    for group, name, attribute in (("constant_data", "X", "X_train_"), ("observed_data", "y", "y_train_")):
+        if (stored := posterior.get(f"{group}/{name}")) is None:
+            continue
+        for theory, fitted in theories.items():
+            given = getattr(fitted, attribute, None)
+            if given is not None and (given.shape != stored.shape or not _same(stored.to_numpy(), given)):
+                warnings.warn(f"theory {theory!r} was fitted to other training data than was sampled", stacklevel=3)
+                return
 
 
 def check_test_inputs(posterior: xr.DataTree, X_test: Any, y_test: Any = None) -> Any:
@@ -226,7 +240,7 @@ def _targets(posterior: xr.DataTree, predictions: xr.Dataset) -> xr.DataArray | 
         return None
     if given.shape != shape or (stored is not None and (stored.shape != shape or not _same(stored, given))):
         raise ValueError(
-            f"y_test: got shape {given.shape}, expected {shape} and the values that were given to sample(); "
+            f"y_test: got other targets (shape {given.shape}) than were given to sample() (shape {shape}); "
             "leave y_test out to use those"
         )
     return xr.DataArray(given, dims=predictions["mean"].dims[1:])

@@ -68,7 +68,7 @@ def _download(home: Path) -> list[Path]:
     missing = (
         f"{files.lacking(_folders(home), FULL)} For the two classes 0 and 1, {' and '.join(TWO_CLASSES)} would do."
     )
-    pixels, labels = openml.fetch("CIFAR_10", home, 60_000, RECORD - 1, missing)
+    pixels, labels = openml.fetch("CIFAR_10", 60_000, RECORD - 1, missing)
     if (np.bincount(labels[:50_000], minlength=10) != 5_000).any():
         raise ValueError(
             f"{missing} The download of CIFAR_10 does not begin with the training set: expected 5000 images of each "

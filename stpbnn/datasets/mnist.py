@@ -71,7 +71,7 @@ def _read_pair(images_path: Path, labels_path: Path) -> Table:
 
 def _download(home: Path) -> list[Path]:
     missing = files.lacking((home / "mnist", home), NAMES)
-    images, labels = openml.fetch("mnist_784", home, 70_000, 784, missing)
+    images, labels = openml.fetch("mnist_784", 70_000, 784, missing)
     images = images.reshape(-1, 28, 28)
     paths = [home / "mnist" / name for name in NAMES]
     # the table is the training file followed by the test file

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
-from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -17,15 +17,13 @@ WAIT = 15.0  # seconds without an answer before the network counts as absent
 _log = logging.getLogger(__name__)
 
 
-def fetch(name: str, home: Path, rows: int, pixels: int, missing: str) -> Table:
+def fetch(name: str, rows: int, pixels: int, missing: str) -> Table:
     """Download an image set as one table of unsigned bytes.
 
     Parameters
     ----------
     name : str
         The set's name on OpenML; its version 1 is taken.
-    home : Path
-        The data folder, where scikit-learn keeps what it downloads.
     rows, pixels : int
         The shape expected.
     missing : str
@@ -43,12 +41,12 @@ def fetch(name: str, home: Path, rows: int, pixels: int, missing: str) -> Table:
     """
     from sklearn.datasets import fetch_openml
 
-    _log.info("downloading %s from OpenML into %s", name, home)
+    _log.info("downloading %s from OpenML", name)
     try:
-        with _patience(WAIT):
+        with _patience(WAIT), TemporaryDirectory() as cache:  # what is kept, the caller writes
             # the slower parser, because pandas 3.1 reads integer classes as scikit-learn 1.9's pandas parser cannot
             bunch = fetch_openml(
-                name, version=1, data_home=home, as_frame=False, parser="liac-arff", n_retries=1, delay=0.1
+                name, version=1, data_home=cache, as_frame=False, parser="liac-arff", n_retries=1, delay=0.1
             )
     except (OSError, HTTPException, ValueError) as error:
         raise ValueError(

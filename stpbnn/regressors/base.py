@@ -61,6 +61,7 @@ class NetworkRegressor(RegressorMixin, BaseEstimator):
         outputs = 1 if y.ndim == 1 else y.shape[1]
         self.network_ = FullyConnected(outputs=outputs) if self.network is None else self.network
         y = check.targets("y", y, examples=len(X), outputs=self.network_.outputs)
+        check.room_for_kernels("X", len(X))
         try:
             self._condition(X, y)
         except np.linalg.LinAlgError as error:
@@ -73,7 +74,7 @@ class NetworkRegressor(RegressorMixin, BaseEstimator):
                 f"temperature: got {self.temperature!r} with inputs up to {np.abs(X).max():.0e} and targets up to "
                 f"{np.abs(y).max():.0e}: out of the range of double precision; rescale the data or the temperature"
             ) from None
-        self.is_fitted_ = True
+        self.X_train_, self.y_train_ = X, y
         return self
 
     def _check_settings(self) -> None:
@@ -89,7 +90,7 @@ class NetworkRegressor(RegressorMixin, BaseEstimator):
 
     @in_float64
     def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Any:
-        check_is_fitted(self, "is_fitted_")
+        check_is_fitted(self, "X_train_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self._predictive(X, joint=joint, noise=noise)
 

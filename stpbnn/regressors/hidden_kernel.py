@@ -77,7 +77,7 @@ class HiddenKernelRegressor(NetworkRegressor):
         ----------
         Theory notes, section 4.
         """
-        check_is_fitted(self, "is_fitted_")
+        check_is_fitted(self, "X_train_")
         net = self.network_
         process: Any = getattr(self, "_conditioned", None) or getattr(self, "_process", None)
         if net.depth > 1 or net.outputs > 1 or hasattr(self, "conjugate_order_parameter_"):

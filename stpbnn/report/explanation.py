@@ -43,7 +43,7 @@ def explanation(
         paragraphs += [_fluctuations(posterior, q, network), _turning(posterior, network)]
     else:
         paragraphs.append(
-            "Closed forms are exact in a limit. At finite width N, differences of relative order 1/N at fixed P are to "
+            "Closed forms are exact in a limit. At finite width N, differences that vanish like 1/N at fixed P are to "
             "be expected, and of order P/N from infinite width."
         )
     return paragraphs + _load(predictions, name, network, sizes)
@@ -51,7 +51,7 @@ def explanation(
 
 def _finding(one: xr.Dataset, name: str) -> str:
     """Return the paragraph that says what was found."""
-    left_out = "what the theory leaves out is of relative order 1/N at fixed number of training points P"
+    left_out = "what the theory leaves out vanishes like 1/N for wide networks at fixed number of training points P"
     verdict, total = str(one["verdict"].item()), one.sel(part="total") if "error" in one else None
     size = room = ""
     if total is not None:
@@ -62,7 +62,7 @@ def _finding(one: xr.Dataset, name: str) -> str:
     if verdict.startswith("differs"):
         return (
             f"The theory “{name}” differs from the posterior ({size}largest |z| {float(one['largest_z']):.1f}). The "
-            "chains have converged by the criteria above, so the sampling does not explain it. Such a difference is "
+            "chains have converged by the criteria above, so sampling error is no likely cause. Such a difference is "
             f"expected at finite width: {left_out}."
         )
     if verdict.startswith("agrees"):

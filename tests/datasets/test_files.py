@@ -25,7 +25,7 @@ def test_find_takes_the_first_folder_with_all_files(tmp_path):
 
 
 def test_read_unpacks_and_knows_a_damaged_copy(tmp_path):
-    packed = gzip.compress(b"content")
+    packed = gzip.compress(b"content", mtime=0)
     path = tmp_path / "file.gz"
     path.write_bytes(packed)
     md5 = hashlib.md5(packed).hexdigest()
@@ -37,7 +37,8 @@ def test_read_unpacks_and_knows_a_damaged_copy(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"not packed", gzip.compress(b"content")[:-4], gzip.compress(b"content")[:14] + b"xxxxxx"]
+    "data",
+    [b"not packed", gzip.compress(b"content", mtime=0)[:-4], gzip.compress(b"content", mtime=0)[:14] + b"xxxxxx"],
 )
 def test_read_refuses_a_corrupt_gzip(tmp_path, data):
     path = tmp_path / "file.gz"

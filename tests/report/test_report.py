@@ -187,7 +187,7 @@ def test_shows_and_explains_a_difference():
     words = Page(rendered(shift=0.3)).words.replace("\u00a0", " ")
     assert "No, it differs by more than the Monte Carlo error: " in words
     assert "The theory “proportional limit” differs from the posterior (" in words
-    assert "relative order 1/N at fixed number of training points P" in words
+    assert "vanishes like 1/N for wide networks at fixed number of training points P" in words
     assert "turn it towards the task" in words
     assert re.search(r"the saddle point of the last layer is at Q̄ = \d", words)
 
