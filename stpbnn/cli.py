@@ -220,8 +220,8 @@ def _theory_table(predictions: xr.Dataset) -> Table:
         one = predictions.sel(theory=name)
         table.add_row(
             str(name),
-            *(f"{error:.3g}" for error in one["error"].to_numpy()),
-            ", ".join(f"{order:.3g}" for order in one["order_parameters"].to_numpy()),
+            *(f"{error:#.3g}" for error in one["error"].to_numpy()),
+            ", ".join(f"{order:#.3g}" for order in one["order_parameters"].to_numpy()),
             f"{float(one['log_marginal_likelihood']):.2f}",
             "yes" if one["converged"] else "no",
         )

@@ -81,7 +81,7 @@ def test_theory_prints_the_closed_forms_and_writes_them(tmp_path):
     (row,) = (line.split() for line in result.output.splitlines() if "infinite width" in line)
     error = model.generalization_error(X_test, y_test)
     evidence = f"{model.log_marginal_likelihood_:.2f}"
-    assert row[2:] == [*(f"{part:.3g}" for part in error), "1", evidence, "yes"]
+    assert row[2:] == [*(f"{part:#.3g}" for part in error), "1.00", evidence, "yes"]
     with xr.open_dataset(file, engine="h5netcdf") as written:
         assert written["error"].sel(theory="infinite width", part="total").item() == error.total
     assert [path.name for path in tmp_path.iterdir()] == ["theory.nc"]

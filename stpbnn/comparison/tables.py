@@ -19,10 +19,10 @@ def quote(value: float, error: float = math.nan) -> str:
     Examples
     --------
     >>> quote(0.036987, 0.000512), quote(0.25), quote(12.3, 1.4)
-    ('0.0370 ± 0.0005', '0.25', '12.3 ± 1.4')
+    ('0.0370 ± 0.0005', '0.250', '12.3 ± 1.4')
     """
     if not (math.isfinite(error) and error > 0 and math.isfinite(value)):
-        return f"{value:.3g}"
+        return f"{value:#.3g}"
     exponent = math.floor(math.log10(error))
     decimals = max(0, -exponent + (error / 10**exponent < 2))
     return f"{value:.{decimals}f} ± {error:.{decimals}f}" if decimals < 9 else f"{value:.3g} ± {error:.1g}"

@@ -173,7 +173,7 @@ def plot_error(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         bias, variance = (max(float(error.sel(part=part)), 0.0) for part in ("squared_bias", "variance"))
         ax.barh(i, bias, 0.62, color=colour)
         ax.barh(i, variance, 0.62, left=bias, color="white", edgecolor=colour, hatch="///", lw=1)
-        ax.text(bias + variance, i, f"   {float(error.sel(part='total')):.3g}", va="center", ha="left")
+        ax.text(bias + variance, i, f"   {float(error.sel(part='total')):#.3g}", va="center", ha="left")
     ax.errorbar(total, 0, xerr=mcse, color=POSTERIOR, capsize=5, lw=1.5)
     ax.axvline(total, color=POSTERIOR, lw=1, ls=":", zorder=0)
     ax.barh(0, 0, color="#888888", label="squared bias")

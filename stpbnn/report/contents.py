@@ -135,7 +135,7 @@ def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:
         row = {"name": str(name), "z": f"{float(one['largest_z']):.1f}", "kind": _kind(verdict)}
         row |= {"verdict": verdict, "word": next((word for word in KINDS if verdict.startswith(word)), verdict)}
         if "error" in one:
-            row |= dict(zip(("error", "bias", "variance"), (f"{v:.4g}" for v in one["error"].to_numpy()), strict=True))
+            row |= dict(zip(("error", "bias", "variance"), (f"{v:#.4g}" for v in one["error"].to_numpy()), strict=True))
             shifts = (f"{100 * float(shift):+z.1f} %" for shift in one["relative_error"].to_numpy())
             row |= dict(zip(("difference", "bias_difference", "variance_difference"), shifts, strict=True))
         rows.append(row)
@@ -178,7 +178,7 @@ def _layers(
                 "layer": str(i + 1),
                 "width": str(width),
                 "load": f"{sizes['train'] / width:.3g}" if "train" in sizes else "",
-                "orders": [f"{q[i]:.3g}" if i < len(q) and math.isfinite(q[i]) else "–" for q in orders],
+                "orders": [f"{q[i]:#.3g}" if i < len(q) and math.isfinite(q[i]) else "–" for q in orders],
                 "readout": _spread(group["readout_norm"]) if last else "–",
                 "scale": scale,
             }
