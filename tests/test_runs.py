@@ -192,3 +192,18 @@ def test_damaged_and_absent_runs_are_refused(card, folder, tmp_path):
     (folder / "run.json").write_text("{")
     with pytest.raises(ValueError, match=r"run.json: not valid JSON"):
         runs.load_run(folder)
+
+
+@pytest.mark.long
+def test_the_main_job_converges_and_has_the_known_numbers(tmp_path):
+    """Digits 0 and 1: R-hat and ESS of every prediction, the proportional limit's error, and the posterior's."""
+    run = runs.run_card(cards.load_card("digits-1hl-erf"), tmp_path / "run", progress=False)
+    assert run.comparison["rhat_worst"] < 1.01
+    assert run.comparison["ess_smallest"] > 400
+    theory = run.theory.sel(theory="proportional limit")
+    np.testing.assert_allclose(theory["order_parameters"], 0.943685, atol=5e-7)
+    np.testing.assert_allclose(theory["error"].sel(part="total"), 0.039398, atol=5e-7)
+    posterior, error = (run.comparison[name].sel(part="total").item() for name in ("error_posterior", "error_mcse"))
+    assert error < 0.0005
+    assert abs(posterior - 0.0370) < 4 * np.hypot(error, 0.0005)
+    assert run.report.stat().st_size > 100_000

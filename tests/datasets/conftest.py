@@ -46,7 +46,7 @@ def small_mnist(tmp_path):
     folder = tmp_path / "mnist"
     folder.mkdir()
     for name, array in arrays.items():
-        (folder / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(array)))
+        (folder / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(array), mtime=0))
     return (*arrays.values(), folder)
 
 

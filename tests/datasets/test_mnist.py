@@ -61,11 +61,11 @@ def test_real_files(real_data):
 
 
 def images(count, rows, columns):
-    return gzip.compress(struct.pack(">IIII", 0x803, count, rows, columns) + bytes(count * rows * columns))
+    return gzip.compress(struct.pack(">IIII", 0x803, count, rows, columns) + bytes(count * rows * columns), mtime=0)
 
 
 def labels(*values):
-    return gzip.compress(struct.pack(">II", 0x801, len(values)) + bytes(values))
+    return gzip.compress(struct.pack(">II", 0x801, len(values)) + bytes(values), mtime=0)
 
 
 @pytest.mark.parametrize(
