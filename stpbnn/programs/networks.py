@@ -1,4 +1,4 @@
-"""The NumPyro models: the Bayesian network, and its closed forms, as probabilistic programs."""
+"""The Bayesian network, and its scale mixture, as NumPyro models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Kernels: the input Gram matrix, the NNGP recursion and the renormalised closures of finite networks.
+r"""A network's kernels as functions of arrays: the input Gram matrix, the NNGP recursion, the renormalised closures.
 
 A kernel between two sets of inputs is carried as a `Gram`: its entries together with the variances of both sets,
 which is all that an activation's dual kernel needs to go one layer further. The activation is fixed at compile
