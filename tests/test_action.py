@@ -22,8 +22,7 @@ def problem(P=12, N0=7, scale=1.0, seed=0):
 
 
 def solve(net, X, y, temperature, closure="nested"):
-    gram = kernels.input_gram(net.prior, jnp.array(X))
-    return saddle_points(net.sigma, net.prior, gram, y, net.widths, temperature, closure)
+    return saddle_points(net, X, y, temperature, closure)
 
 
 def dense_action(net, X, y, temperature, closure="nested"):
@@ -70,16 +69,16 @@ def test_derivatives_away_from_the_saddle(closure):
     """Analytic gradient = automatic one = central differences; likewise the Hessian."""
     net = NETS[2]
     X, y = problem()
-    gram = kernels.input_gram(net.prior, jnp.array(X))
-    layered = LayeredAction(net.sigma, net.prior, gram, y, np.array(net.widths, float), 0.1, closure)
+    layered = LayeredAction(net, kernels.input_tiles(net.prior, X), y, 0.1, closure)
     action = jax.jit(dense_action(net, X, y, 0.1, closure))
     log_q, h = np.array([0.3, -0.4]), 1e-5
-    value, gradient = layered.value_and_gradient(log_q)
+    at = layered.at(log_q)
+    value, gradient = at.value, at.gradient
     np.testing.assert_allclose(value, action(log_q), rtol=1e-13)
     np.testing.assert_allclose(gradient, jax.grad(action)(log_q), rtol=1e-10)
     numeric = [(action(log_q + e) - action(log_q - e)) / (2 * h) for e in h * np.eye(2)]
     np.testing.assert_allclose(gradient, numeric, rtol=1e-7)
-    np.testing.assert_allclose(layered.hessian(log_q), jax.hessian(action)(log_q), rtol=1e-9)
+    np.testing.assert_allclose(layered.hessian(at), jax.hessian(action)(log_q), rtol=1e-9)
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.7])

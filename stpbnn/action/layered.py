@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_solve, cholesky, lapack
-from scipy.optimize import minimize
+from scipy.linalg import blas, lapack
 
 from stpbnn.action.point import SaddlePoint, laplace
 from stpbnn.activations import Activation
-from stpbnn.kernels import Closure, Gram, renormalised
-from stpbnn.network import Prior
+from stpbnn.kernels import Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
+from stpbnn.network import FullyConnected, Prior
 
-__all__ = ["LayeredAction", "descend"]
+__all__ = ["Evaluation", "LayeredAction", "descend"]
+
+MAX_STEPS, LONGEST_STEP = 100, 2.0  # in log Q
+FULLY_CONVERGED = 1e-14
+CURVATURE = 1e-6  # smallest one of a Newton step, relative to that of the prior
 
 
 def _kernel(sigma: Activation, closure: Closure, prior: Prior, gram: Gram, log_q: jax.Array) -> jax.Array:
@@ -25,22 +29,29 @@ def _kernel(sigma: Activation, closure: Closure, prior: Prior, gram: Gram, log_q
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _value(sigma, closure, prior, gram, log_q):  # type: ignore[no-untyped-def]
-    return _kernel(sigma, closure, prior, gram, log_q)
+def _linearised(sigma, closure, prior, gram, log_q):  # type: ignore[no-untyped-def]
+    """Return K, and ∂K/∂log Q_l stacked."""
+    value, tangent = jax.linearize(partial(_kernel, sigma, closure, prior, gram), log_q)
+    return value, jax.vmap(tangent)(jnp.eye(len(log_q)))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _weighted_gradient(sigma, closure, prior, gram, log_q, weight):  # type: ignore[no-untyped-def]
-    """Return <weight, ∂K/∂log Q_l> for every layer."""
-    return jax.grad(lambda q: jnp.vdot(weight, _kernel(sigma, closure, prior, gram, q)))(log_q)
+def _curvature(sigma, closure, prior, gram, log_q, weight):  # type: ignore[no-untyped-def]
+    """Return <weight, ∂²K/∂log Q_l ∂log Q_m>."""
+    return jax.hessian(lambda q: jnp.vdot(weight, _kernel(sigma, closure, prior, gram, q)))(log_q)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _derivatives(sigma, closure, prior, gram, log_q, weight):  # type: ignore[no-untyped-def]
-    """Return ∂K/∂log Q_l, stacked, and <weight, ∂²K/∂log Q_l ∂log Q_m>."""
-    kernel = partial(_kernel, sigma, closure, prior, gram)
-    tangents = jax.vmap(lambda e: jax.jvp(kernel, (log_q,), (e,))[1])(jnp.eye(len(log_q)))
-    return tangents, jax.hessian(lambda q: jnp.vdot(weight, kernel(q)))(log_q)
+class Evaluation(NamedTuple):
+    """S and ∂S/∂log Q at log Q, with what the Hessian takes up: the factor of A, α, ∂K and the weight A^{-1} − αα^T."""
+
+    log_q: Float[np.ndarray, " L"]
+    value: float
+    gradient: Float[np.ndarray, " L"]
+    residual: float
+    factor: Float[np.ndarray, "P P"]
+    alpha: Float[np.ndarray, " P"]
+    tangents: list[Any]
+    weights: list[Any]
 
 
 @dataclass(frozen=True)
@@ -51,97 +62,111 @@ class LayeredAction:
     :math:`N_l (Q_l - 1) + \mathrm{tr}[(A^{-1} - \alpha\alpha^T)\, \partial K^R / \partial\log Q_l]`.
     """
 
-    sigma: Activation
-    prior: Prior
-    gram: Gram
+    net: FullyConnected
+    tiles: list[Tile]
     y: Float[np.ndarray, " P"]
-    widths: Float[np.ndarray, " L"]
     temperature: float
     closure: Closure
 
-    def _factor(self, log_q: Float[np.ndarray, " L"]) -> Float[np.ndarray, "P P"]:
-        A = np.array(_value(self.sigma, self.closure, self.prior, self.gram, log_q))
-        A[np.diag_indices_from(A)] += self.temperature
-        return cholesky(A, lower=True, overwrite_a=True, check_finite=False)
+    @property
+    def widths(self) -> Float[np.ndarray, " L"]:
+        """N_1..N_L."""
+        return np.asarray(self.net.widths, dtype=np.float64)
 
-    def _prior_term(self, log_q: Float[np.ndarray, " L"]) -> float:
-        return float(self.widths @ (np.exp(log_q) - log_q))
-
-    def _weight(self, factor: Float[np.ndarray, "P P"]) -> tuple[Float[np.ndarray, "P P"], Float[np.ndarray, " P"]]:
-        """A^{-1} − αα^T, and α."""
-        alpha = cho_solve((factor, True), self.y, check_finite=False)
-        inverse, _ = lapack.dpotri(factor, lower=1)
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        return inverse - np.outer(alpha, alpha), alpha
-
-    def value_and_gradient(self, log_q: Float[np.ndarray, " L"]) -> tuple[float, Float[np.ndarray, " L"]]:
-        """Return S and ∂S/∂log Q.
+    def at(self, log_q: Float[np.ndarray, " L"]) -> Evaluation:
+        """Return S and its gradient.
 
         Raises
         ------
         numpy.linalg.LinAlgError
             If A(Q) is not positive definite.
         """
-        factor = self._factor(log_q)
-        weight, alpha = self._weight(factor)
-        value = self._prior_term(log_q) + 2 * np.log(np.diag(factor)).sum() + self.y @ alpha
-        slope = _weighted_gradient(self.sigma, self.closure, self.prior, self.gram, log_q, weight)
-        return float(value), self.widths * np.expm1(log_q) + np.asarray(slope)
+        sigma, prior = self.net.sigma, self.net.prior
+        pairs = [_linearised(sigma, self.closure, prior, tile.values, log_q) for tile in self.tiles]
+        entries = (tile._replace(values=K) for tile, (K, _) in zip(self.tiles, pairs, strict=True))
+        A = lower_triangle(entries, len(self.y))
+        A[np.diag_indices_from(A)] += self.temperature
+        factor, failed = lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)
+        if failed:
+            raise np.linalg.LinAlgError("the kernel plus temperature is not positive definite")
+        alpha, _ = lapack.dpotrs(factor, self.y, lower=1)
+        weight, _ = lapack.dpotri(factor, lower=1)
+        weight -= np.outer(alpha, alpha)
+        weights = weight_tiles(self.tiles, weight)
+        tangents = [np.asarray(dK) for _, dK in pairs]
+        slope = sum(dK.reshape(len(dK), -1) @ w.ravel() for dK, w in zip(tangents, weights, strict=True))
+        value = self.widths @ (np.exp(log_q) - log_q) + 2 * np.log(np.diag(factor)).sum() + self.y @ alpha
+        gradient = self.widths * np.expm1(log_q) + slope
+        residual = np.max(np.abs(gradient) / (self.widths * (np.exp(log_q) + 1)))
+        if not np.isfinite(residual):
+            raise np.linalg.LinAlgError("the action is not a finite number")
+        return Evaluation(log_q, float(value), gradient, float(residual), factor, alpha, tangents, weights)
 
-    def hessian(self, log_q: Float[np.ndarray, " L"]) -> Float[np.ndarray, "L L"]:
+    def hessian(self, at: Evaluation) -> Float[np.ndarray, "L L"]:
         """Return ∂²S/∂log Q²."""
-        factor = self._factor(log_q)
-        weight, alpha = self._weight(factor)
-        tangents, second = _derivatives(self.sigma, self.closure, self.prior, self.gram, log_q, weight)
-        tangents = np.asarray(tangents)
-        solved = [cho_solve((factor, True), tangent, check_finite=False) for tangent in tangents]
-        pulled = tangents @ alpha
-        trace = np.array([[np.vdot(a.T, b) for b in solved] for a in solved])
-        mixed = pulled @ cho_solve((factor, True), pulled.T, check_finite=False)
-        return np.diag(self.widths * np.exp(log_q)) + np.asarray(second) - trace + 2 * mixed
+        sigma, prior, P = self.net.sigma, self.net.prior, len(self.y)
+        arguments = zip(self.tiles, at.weights, strict=True)
+        second = [_curvature(sigma, self.closure, prior, tile.values, at.log_q, weight) for tile, weight in arguments]
+        white_y = blas.dtrmv(at.factor, at.alpha, lower=1, trans=1)  # L^{-1} y
+        whitened, pulled = [], []  # L^{-1} ∂K L^{-T}, each element below the diagonal for two, and L^{-1} ∂K α
+        for layer in range(self.net.depth):
+            tiles = zip(self.tiles, at.tangents, strict=True)
+            tangent = lower_triangle((tile._replace(values=dK[layer]) for tile, dK in tiles), P)
+            white, _ = lapack.dsygst(tangent, at.factor, lower=1, overwrite_a=1)
+            pulled.append(blas.dsymv(1.0, white, white_y, lower=1))
+            white[np.diag_indices(P)] *= 0.5**0.5
+            whitened.append(np.triu(white.T).ravel())
+        trace = 2 * np.inner(whitened, whitened)
+        return np.diag(self.widths * np.exp(at.log_q)) + np.sum(second, axis=0) - trace + 2 * np.inner(pulled, pulled)
 
-    def rounding(self, log_q: Float[np.ndarray, " L"]) -> float:
+    def rounding(self, at: Evaluation) -> float:
         """Return the size of the rounding error of the gradient, in the units of the residual.
 
         The entries of K^R are known to a relative ε; where they are nearly singular, α feels that as |α|² ε |K^R|.
         """
-        factor = self._factor(log_q)
-        alpha = cho_solve((factor, True), self.y, check_finite=False)
-        size = np.finfo(np.float64).eps * float(np.sum(factor**2, axis=1).max() * (alpha @ alpha))
-        return float(np.max(size / (self.widths * (np.exp(log_q) + 1))))
-
-    def residual(self, log_q: Float[np.ndarray, " L"], gradient: Float[np.ndarray, " L"]) -> float:
-        """Return the largest |∂S/∂log Q_l| relative to N_l (Q_l + 1)."""
-        return float(np.max(np.abs(gradient) / (self.widths * (np.exp(log_q) + 1))))
+        diagonal = np.einsum("ij,ij->i", at.factor, at.factor).max()
+        size = np.finfo(np.float64).eps * float(diagonal * (at.alpha @ at.alpha))
+        return float(np.max(size / (self.widths * (np.exp(at.log_q) + 1))))
 
 
 def descend(action: LayeredAction, start: Float[np.ndarray, " L"]) -> SaddlePoint:
-    """Return the minimum of S in whose valley `start` lies: quasi-Newton steps, then Newton steps to rounding.
+    """Return the minimum of S in whose valley `start` lies: Newton steps, shortened where S would not fall.
 
     Raises
     ------
     numpy.linalg.LinAlgError
-        If A(Q) is not positive definite where the search begins or ends.
+        If A(Q) is not positive definite at the start.
     """
-
-    def objective(log_q: Float[np.ndarray, " L"]) -> tuple[float, Float[np.ndarray, " L"]]:
-        try:
-            return action.value_and_gradient(log_q)
-        except np.linalg.LinAlgError:  # outside of the region where A(Q) is positive definite
-            return np.inf, np.full_like(log_q, np.nan)
-
-    action.value_and_gradient(start)
-    inverse = np.diag(1 / (action.widths * (np.exp(start) + 1)))
-    log_q = minimize(objective, start, jac=True, method="BFGS", options={"hess_inv0": inverse, "gtol": 1e-6}).x
-    value, gradient = action.value_and_gradient(log_q)
-    hessian = action.hessian(log_q)
-    for _ in range(10):
-        candidate = log_q - np.linalg.lstsq(hessian, gradient)[0]
-        lower, trial = objective(candidate)
-        falls = lower <= value + 1e-12 * (abs(value) + action.widths.sum())
-        if not (falls and action.residual(candidate, trial) < action.residual(log_q, gradient)):
+    at = action.at(start)
+    hessian = action.hessian(at)
+    for _ in range(MAX_STEPS):
+        if at.residual < max(FULLY_CONVERGED, action.rounding(at)):
             break
-        log_q, value, gradient = candidate, lower, trial
-    residual = max(action.residual(log_q, gradient), action.rounding(log_q))
-    evidence = laplace(value, hessian, action.widths, float(action.widths.sum()), len(action.y))
-    return SaddlePoint(np.exp(log_q), value, residual, hessian, evidence)
+        curvatures, directions = np.linalg.eigh(hessian)
+        step = -directions @ (
+            (directions.T @ at.gradient) / np.maximum(np.abs(curvatures), CURVATURE * action.widths.min())
+        )
+        step *= min(1.0, LONGEST_STEP / float(np.abs(step).max()))
+        improved = _line_search(action, at, step)
+        if improved is None:
+            break
+        at, hessian = improved, action.hessian(improved)
+    residual = max(at.residual, action.rounding(at))
+    evidence = laplace(at.value, hessian, action.widths, float(action.widths.sum()), len(action.y))
+    return SaddlePoint(np.exp(at.log_q), at.value, residual, hessian, evidence)
+
+
+def _line_search(action: LayeredAction, at: Evaluation, step: Float[np.ndarray, " L"]) -> Evaluation | None:
+    """Return the first point on the way back from a full step at which S has fallen; to rounding, its gradient."""
+    rounding = 1e-12 * (abs(at.value) + action.widths.sum())
+    for shrink in 0.5 ** np.arange(30):
+        try:
+            trial = action.at(at.log_q + shrink * step)
+        except np.linalg.LinAlgError:  # outside of the region where A(Q) is positive definite
+            continue
+        fallen = trial.value < at.value - 1e-4 * shrink * abs(at.gradient @ step)
+        if fallen or (trial.value <= at.value + rounding and trial.residual < at.residual / 2):
+            return trial
+        if trial.value <= at.value + rounding and shrink < 1e-3:
+            return None
+    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -11,39 +10,32 @@ from jaxtyping import Float
 from stpbnn.action import spectral
 from stpbnn.action.layered import LayeredAction, descend
 from stpbnn.action.point import SaddlePoint, laplace
-from stpbnn.activations import Activation
-from stpbnn.kernels import Closure, Gram, features, nngp
-from stpbnn.network import Prior
+from stpbnn.kernels import Closure, feature_map, input_tiles, symmetric_kernel
+from stpbnn.network import FullyConnected
 
-__all__ = ["along_the_product", "gaussian_log_evidence", "saddle_points"]
+__all__ = ["along_the_product", "gaussian_log_evidence", "interpolating", "one_scale", "saddle_points"]
 
 
 def saddle_points(
-    sigma: Activation,
-    prior: Prior,
-    gram: Gram,
+    net: FullyConnected,
+    X: Float[np.ndarray, "P N0"],
     y: Float[np.ndarray, " P"],
-    widths: Sequence[int],
     temperature: float,
     closure: Closure = "nested",
 ) -> list[SaddlePoint]:
-    """Return the minima of the effective action, the lowest first.
+    """Return the minima of the effective action of a network with one output, the lowest first.
 
     The landscape of the global closure is one-dimensional: all of its minima are found. With one hidden layer there
     is nothing else to do; otherwise they are the starts for the closure that was asked for.
 
     Parameters
     ----------
-    sigma : Activation
-        The activation of the hidden layers.
-    prior : Prior
-        Weight precisions and bias variance.
-    gram : Gram
-        C of the training inputs.
+    net : FullyConnected
+        The network; activations that are not odd are treated in the zero-mean form.
+    X : array of shape (P, N_0)
+        Training inputs.
     y : array of shape (P,)
         Targets.
-    widths : sequence of int
-        N_1..N_L.
     temperature : float
         T, the variance of the noise.
     closure : {"nested", "global", "wishart"}
@@ -62,32 +54,57 @@ def saddle_points(
     --------
     One hidden layer of linear units at T = 0 has a closed form (4.3).
 
-    >>> import jax, jax.numpy as jnp
-    >>> from stpbnn.kernels import input_gram
-    >>> from stpbnn.network import FullyConnected
+    >>> import jax
     >>> net = FullyConnected((4,), "linear")
     >>> with jax.enable_x64(True):
-    ...     point, *others = saddle_points(
-    ...         net.sigma, net.prior, input_gram(net.prior, jnp.eye(2)), np.array([1.0, 2.0]), net.widths, 0.0
-    ...     )
+    ...     point, *others = saddle_points(net, np.eye(2), np.array([1.0, 2.0]), 0.0)
     >>> bool(np.isclose(point.order_parameters[0], ((1 - 0.5) + ((1 - 0.5) ** 2 + 4 * 0.5 * 5) ** 0.5) / 2))
     True
     """
-    N = np.asarray(widths, dtype=np.float64)
-    below = gram
-    if len(N) > 1:
-        below = nngp(sigma, prior._replace(precisions=prior.precisions[:-1]), gram)
-    K = np.asarray(features(sigma, below, prior.precisions[-1]).entries)
-    spectrum = spectral.tridiagonalise(K, y)
-    found = [
-        along_the_product(spectrum, u, N, temperature, prior.bias_variance)
-        for u in spectral.minima(spectrum, N, temperature, prior.bias_variance)
-    ]
-    if len(N) > 1 and closure != "global":
-        action = LayeredAction(sigma, prior, gram, y, N, temperature, closure)
+    spectrum = spectral.tridiagonalise(symmetric_kernel(feature_map(net), net.prior, X), y)
+    found = one_scale(spectrum, net, temperature)
+    if net.depth > 1 and closure != "global":
+        action = LayeredAction(net, input_tiles(net.prior, X), y, temperature, closure)
         starts = [np.log(start.order_parameters) for start in found]
-        found = _descended(action, starts if closure == "nested" else [*starts, np.zeros(len(N))])
+        found = _descended(action, starts if closure == "nested" else [*starts, np.zeros(net.depth)])
+    return found
+
+
+def one_scale(spectrum: spectral.Spectrum, net: FullyConnected, temperature: float) -> list[SaddlePoint]:
+    """Return the minima of the action of the global closure, which is that of one hidden layer, the lowest first."""
+    widths, bias = np.asarray(net.widths, dtype=np.float64), net.prior.bias_variance
+    found = [
+        along_the_product(spectrum, u, widths, temperature, bias)
+        for u in spectral.minima(spectrum, widths, temperature, bias)
+    ]
     return sorted(found, key=lambda point: point.action)
+
+
+def interpolating(quadratic: float, log_det: float, width: int, examples: int) -> SaddlePoint:
+    """Return the saddle point of one hidden layer without biases at T = 0, in closed form.
+
+    Parameters
+    ----------
+    quadratic, log_det : float
+        y^T K_1^{-1} y and log det K_1.
+    width, examples : int
+        N_1 and P.
+
+    References
+    ----------
+    Theory notes, eq. (4.3).
+    """
+    N, load = float(width), examples / width
+    gap = 1 - load
+    root = np.hypot(gap, 2 * np.sqrt(quadratic / N))
+    Q = (gap + root) / 2 if gap > 0 else 2 * quadratic / N / (root - gap)
+    if not Q > 0:
+        raise np.linalg.LinAlgError("the action has no minimum at T = 0: it falls without bound as Q goes to zero")
+    action = N * (Q - np.log(Q)) + examples * np.log(Q) + log_det + quadratic / Q
+    residual = abs(N * (Q - 1) + examples - quadratic / Q) / (N * (Q + 1))
+    hessian = np.array([[N * Q + quadratic / Q]])
+    evidence = laplace(float(action), hessian, np.array([N]), N, examples)
+    return SaddlePoint(np.array([Q]), float(action), float(residual), hessian, evidence)
 
 
 def along_the_product(
@@ -114,7 +131,7 @@ def _descended(action: LayeredAction, starts: list[Float[np.ndarray, " L"]]) -> 
         raise np.linalg.LinAlgError(
             f"with the closure {action.closure!r} the kernel is not positive definite where the minimum was looked for"
         )
-    return _distinct(found)
+    return sorted(_distinct(found), key=lambda point: point.action)
 
 
 def _distinct(points: list[SaddlePoint]) -> list[SaddlePoint]:

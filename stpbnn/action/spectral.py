@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import eigh, eigvalsh_tridiagonal, lapack, solveh_banded
+from scipy.linalg import eigh, eigh_tridiagonal, eigvalsh_tridiagonal, lapack, solveh_banded
 from scipy.optimize import brentq
 
 __all__ = [
+    "Basis",
     "Forms",
     "Spectrum",
     "Terms",
@@ -25,6 +26,7 @@ __all__ = [
     "forms",
     "minima",
     "order_parameters",
+    "solution",
     "terms",
     "tridiagonalise",
 ]
@@ -32,13 +34,38 @@ __all__ = [
 GRID_STEP = 0.1  # in log Q: the two minima of known double-well actions are 2 or more apart
 
 
+class Basis(NamedTuple):
+    """H, orthogonal: LAPACK's reflectors with their factors, followed by a rotation where there is one."""
+
+    reflectors: Float[np.ndarray, "P P"]
+    factors: Float[np.ndarray, " P-1"]
+    rotation: Float[np.ndarray, "P P"] | None = None
+
+    def into(self, vectors: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
+        """Return H^T V."""
+        reflected = self._reflect(vectors, "T")
+        return reflected if self.rotation is None else self.rotation.T @ reflected
+
+    def back(self, vectors: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
+        """Return H V."""
+        return self._reflect(vectors if self.rotation is None else self.rotation @ vectors, "N")
+
+    def _reflect(self, vectors: Float[np.ndarray, "P k"], transposed: str) -> Float[np.ndarray, "P k"]:
+        if len(vectors) == 1:
+            return vectors
+        work = 64 * vectors.shape[1]
+        rotated, *_ = lapack.dormqr("L", transposed, self.reflectors[1:, :-1], self.factors, vectors[1:], lwork=work)
+        return np.vstack([vectors[:1], rotated])
+
+
 class Spectrum(NamedTuple):
-    """K = H J H^T with J tridiagonal: its eigenvalues, both diagonals, and columns H^T [V, 1] that go with it."""
+    """K = H J H^T with J tridiagonal: its eigenvalues, both diagonals, columns H^T [V, 1] that go with it, and H."""
 
     eigenvalues: Float[np.ndarray, " P"]
     diagonal: Float[np.ndarray, " P"]
     off_diagonal: Float[np.ndarray, " P-1"]
     vectors: Float[np.ndarray, "P k"]
+    basis: Basis | None = None
 
 
 class Forms(NamedTuple):
@@ -61,18 +88,23 @@ class Terms(NamedTuple):
 
 
 def tridiagonalise(K: Float[np.ndarray, "P P"], *columns: Float[np.ndarray, " P"]) -> Spectrum:
-    """Reduce a symmetric kernel to tridiagonal form, and carry vectors V, y the first of them, and ones along."""
+    """Reduce a symmetric kernel to tridiagonal form, and carry vectors V, y the first of them, and ones along.
+
+    The lower triangle of K is read, and overwritten where K is in Fortran's order.
+    """
     vectors = np.stack([*columns, np.ones(len(K))], axis=1)
     if len(K) == 1:
-        return Spectrum(K[0], K[0], np.empty(0), vectors)
+        return Spectrum(K[0], K[0], np.empty(0), vectors, Basis(K, np.empty(0)))
     lwork, _ = lapack.dsytrd_lwork(len(K), lower=1)
-    reflectors, diagonal, off_diagonal, tau, _ = lapack.dsytrd(K, lower=1, lwork=int(lwork))
-    rotated, *_ = lapack.dormqr("L", "T", reflectors[1:, :-1], tau, vectors[1:], lwork=64 * len(K))
+    reflectors, diagonal, off_diagonal, tau, _ = lapack.dsytrd(K, lower=1, lwork=int(lwork), overwrite_a=1)
+    basis = Basis(reflectors, tau)
     eigenvalues = eigvalsh_tridiagonal(diagonal, off_diagonal, check_finite=False)
-    if eigenvalues[0] <= rounding(eigenvalues):  # in the null space only the eigenbasis tells zero from rounding
-        k, U = eigenbasis(K)
-        return Spectrum(k, k, np.zeros(len(k) - 1), U.T @ vectors)
-    return Spectrum(eigenvalues, diagonal, off_diagonal, np.vstack([vectors[:1], rotated]))
+    if eigenvalues[0] > rounding(eigenvalues):
+        return Spectrum(eigenvalues, diagonal, off_diagonal, basis.into(vectors), basis)
+    # in the null space only the eigenbasis tells zero from rounding
+    k, rotation = eigh_tridiagonal(diagonal, off_diagonal, check_finite=False, lapack_driver="stevd")
+    basis, k = basis._replace(rotation=rotation), _positive(k)
+    return Spectrum(k, k, np.zeros(len(k) - 1), basis.into(vectors), basis)
 
 
 def rounding(eigenvalues: Float[np.ndarray, " P"]) -> float:
@@ -83,7 +115,39 @@ def rounding(eigenvalues: Float[np.ndarray, " P"]) -> float:
 def eigenbasis(K: Float[np.ndarray, "P P"]) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"]]:
     """Diagonalise a kernel; eigenvalues that are zero to rounding are zero."""
     k, U = eigh(K, driver="evd", check_finite=False)
-    return np.where(k > rounding(k), k, 0.0), U
+    return _positive(k), U
+
+
+def _positive(k: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
+    return np.where(k > rounding(k), k, 0.0)
+
+
+def _solver(
+    spectrum: Spectrum, scale: float, temperature: float
+) -> Callable[[Float[np.ndarray, "P k"]], Float[np.ndarray, "P k"]]:
+    """Return V → (ρJ + T)^{-1} V."""
+    banded = np.zeros((min(2, len(spectrum.diagonal)), len(spectrum.diagonal)))
+    banded[0] = scale * spectrum.diagonal + temperature
+    banded[1:, :-1] = scale * spectrum.off_diagonal
+    return lambda V: solveh_banded(banded, V, lower=True, check_finite=False)
+
+
+def solution(spectrum: Spectrum, scale: float, temperature: float, bias: float = 0.0) -> Float[np.ndarray, " P"]:
+    """Return A^{-1} y with A = ρK + b 11^T + T.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If A is singular to working precision.
+    """
+    shifted = scale * spectrum.eigenvalues + temperature
+    if not shifted.min() > np.finfo(np.float64).eps * shifted.max():
+        raise np.linalg.LinAlgError(f"condition number above {shifted.max() / max(shifted.min(), 1e-300):.0e}")
+    assert spectrum.basis is not None
+    z, g = _solver(spectrum, scale, temperature)(spectrum.vectors[:, [0, -1]]).T
+    ones = spectrum.vectors[:, -1]
+    z = z - bias * (ones @ z) / (1 + bias * (ones @ g)) * g
+    return spectrum.basis.back(z[:, None])[:, 0]
 
 
 def forms(spectrum: Spectrum, scale: float, temperature: float, bias: float = 0.0) -> Forms:
@@ -99,12 +163,7 @@ def forms(spectrum: Spectrum, scale: float, temperature: float, bias: float = 0.
         raise np.linalg.LinAlgError("the kernel plus temperature is singular")
     log_det, trace, trace_squared = np.log(shifted).sum(), share.sum(), (share * share).sum()
     diagonal, off_diagonal = spectrum.diagonal[:, None], spectrum.off_diagonal[:, None]
-    banded = np.zeros((min(2, len(diagonal)), len(diagonal)))
-    banded[0] = scale * spectrum.diagonal + temperature
-    banded[1:, :-1] = scale * spectrum.off_diagonal
-
-    def solve(V: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
-        return solveh_banded(banded, V, lower=True, check_finite=False)
+    solve = _solver(spectrum, scale, temperature)
 
     def multiply(V: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
         product = diagonal * V

@@ -7,9 +7,44 @@ from stpbnn.kernels.closures import (
     feature_mean,
     features,
     input_gram,
+    input_variances,
     mean_kept,
     nngp,
     renormalised,
 )
+from stpbnn.kernels.maps import (
+    KernelMap,
+    cross_kernel,
+    feature_map,
+    feature_means,
+    mean_map,
+    nngp_map,
+    renormalised_map,
+)
+from stpbnn.kernels.tiles import Tile, input_tiles, lower_triangle, symmetric_kernel, weight_tiles
 
-__all__ = ["CLOSURES", "Closure", "Gram", "feature_mean", "features", "input_gram", "mean_kept", "nngp", "renormalised"]
+__all__ = [
+    "CLOSURES",
+    "Closure",
+    "CrossKernel",
+    "Gram",
+    "KernelMap",
+    "Tile",
+    "cross_kernel",
+    "feature_map",
+    "feature_mean",
+    "feature_means",
+    "features",
+    "input_gram",
+    "input_tiles",
+    "input_variances",
+    "lower_triangle",
+    "mean_kept",
+    "mean_map",
+    "nngp",
+    "nngp_map",
+    "renormalised",
+    "renormalised_map",
+    "symmetric_kernel",
+    "weight_tiles",
+]

@@ -27,7 +27,18 @@ from jaxtyping import Array, Float
 from stpbnn.activations import Activation
 from stpbnn.network import Prior
 
-__all__ = ["CLOSURES", "Closure", "Gram", "feature_mean", "features", "input_gram", "mean_kept", "nngp", "renormalised"]
+__all__ = [
+    "CLOSURES",
+    "Closure",
+    "Gram",
+    "feature_mean",
+    "features",
+    "input_gram",
+    "input_variances",
+    "mean_kept",
+    "nngp",
+    "renormalised",
+]
 
 Closure = Literal["nested", "global", "wishart"]
 CLOSURES = get_args(Closure)
@@ -42,6 +53,11 @@ class Gram(NamedTuple):
     right: Float[Array, " m"]
 
 
+def input_variances(prior: Prior, X: Float[Array, "n N0"]) -> Float[Array, " n"]:
+    """Return |x|² / (λ_0 N_0) + 1/λ_b, the diagonal of C."""
+    return jnp.sum(X * X, axis=1) / (prior.precisions[0] * X.shape[1]) + prior.bias_variance
+
+
 def input_gram(prior: Prior, X1: Float[Array, "n N0"], X2: Float[Array, "m N0"] | None = None) -> Gram:
     """Return C = X1 X2^T / (λ_0 N_0) + 1/λ_b; with one set of inputs, that of the set with itself.
 
@@ -53,15 +69,11 @@ def input_gram(prior: Prior, X1: Float[Array, "n N0"], X2: Float[Array, "m N0"] 
         Inputs.
     """
     scale = 1 / (prior.precisions[0] * X1.shape[1])
-
-    def variances(X: Float[Array, "k N0"]) -> Float[Array, " k"]:
-        return scale * jnp.sum(X * X, axis=1) + prior.bias_variance
-
-    left = variances(X1)
+    left = input_variances(prior, X1)
     entries = scale * (X1 @ (X1 if X2 is None else X2).T) + prior.bias_variance
     if X2 is None:  # x = x' to the last digit: no rounding sets the diagonal apart
         return Gram(jnp.fill_diagonal(entries, left, inplace=False), left, left)
-    return Gram(entries, left, variances(X2))
+    return Gram(entries, left, input_variances(prior, X2))
 
 
 def features(sigma: Activation, gram: Gram, precision: Scalar) -> Gram:

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve, cholesky, solve_triangular
@@ -24,11 +23,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import kernels
 from stpbnn.action import SaddlePoint
-from stpbnn.activations import Activation
 from stpbnn.mixtures.laws import Gamma
 from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
 from stpbnn.mixtures.scale import Moments
-from stpbnn.network import Prior
+from stpbnn.network import FullyConnected
 
 __all__ = ["LayeredProblem", "moments", "posterior"]
 
@@ -37,27 +35,23 @@ RISE = 36.0  # of the action above its minimum, at which the integrand, e^-18, i
 TOLERANCE = 3e-4  # of the difference of the two lattices: at most 1e-5, mostly 1e-7, is left in their union
 MAX_NODES = 16384
 
-_renormalised = jax.jit(kernels.renormalised, static_argnums=(0, 4))
-
 
 class LayeredProblem(NamedTuple):
-    """A training set: C, targets and noise variance T, and the network and closure that make a kernel of them."""
+    """A training set: inputs, targets and noise variance T, and the network and closure that make a kernel of them."""
 
-    sigma: Activation
-    prior: Prior
-    gram: kernels.Gram
+    net: FullyConnected
+    X: Float[np.ndarray, "P N0"]
     y: Float[np.ndarray, " P"]
-    widths: Float[np.ndarray, " L"]
     temperature: float
     closure: kernels.Closure
 
-
-def _kernel(problem: LayeredProblem, gram: kernels.Gram, Q: Float[np.ndarray, " L"]) -> kernels.Gram:
-    return jax.tree.map(np.asarray, _renormalised(problem.sigma, problem.prior, gram, Q, problem.closure))
+    def kernel(self, Q: Float[np.ndarray, " L"]) -> kernels.KernelMap:
+        """Return C → K^R(Q)."""
+        return kernels.renormalised_map(self.net, Q, self.closure)
 
 
 def _factor(problem: LayeredProblem, Q: Float[np.ndarray, " L"]) -> Float[np.ndarray, "P P"]:
-    A = np.array(_kernel(problem, problem.gram, Q).entries)
+    A = kernels.symmetric_kernel(problem.kernel(Q), problem.net.prior, problem.X)
     A[np.diag_indices_from(A)] += problem.temperature
     return cholesky(A, lower=True, overwrite_a=True, check_finite=False)
 
@@ -69,7 +63,7 @@ def _action(problem: LayeredProblem, log_q: Float[np.ndarray, " L"]) -> float:
     except np.linalg.LinAlgError:
         return np.inf
     white = solve_triangular(factor, problem.y, lower=True, check_finite=False)
-    prior = sum(Gamma(N).value(u) for N, u in zip(problem.widths, log_q, strict=True))
+    prior = sum(Gamma(float(N)).value(u) for N, u in zip(problem.net.widths, log_q, strict=True))
     return float(prior + 2 * np.log(np.diag(factor)).sum() + white @ white)
 
 
@@ -134,7 +128,7 @@ def posterior(problem: LayeredProblem, points: list[SaddlePoint]) -> OrderParame
     ----------
     Theory notes, section 4 (finite N beyond the saddle).
     """
-    L = len(problem.widths)
+    L = problem.net.depth
     precision = cholesky(points[0].hessian / 2, lower=True)
     whitening = solve_triangular(precision, np.eye(L), lower=True).T
     spacing, constant = SPACING, len(problem.y) * np.log(2 * np.pi) / 2
@@ -168,12 +162,9 @@ def _difference(*lattices: tuple[Float[np.ndarray, "n L"], Float[np.ndarray, " n
 
 
 def moments(
-    problem: LayeredProblem,
-    nodes: Float[np.ndarray, "n L"],
-    cross: kernels.Gram,
-    within: kernels.Gram | None = None,
+    problem: LayeredProblem, nodes: Float[np.ndarray, "n L"], X: Float[np.ndarray, "q N0"], *, joint: bool = False
 ) -> Moments:
-    """Return mean and variance of f at every query point given every node; with `within`, covariances also.
+    """Return mean and variance of f at every query point given every node; covariances also, where asked.
 
     Parameters
     ----------
@@ -181,17 +172,19 @@ def moments(
         The training set.
     nodes : array of shape (n, L)
         Order parameters.
-    cross : Gram
-        C between query points and training points.
-    within : Gram, optional
-        C of the query points.
+    X : array of shape (q, N_0)
+        Query points.
+    joint : bool
+        Whether to return covariances between the query points.
     """
+    prior = problem.net.prior
     means, variances, covariances = [], [], []
     for Q in nodes:
-        factor, k = _factor(problem, Q), _kernel(problem, cross, Q)
+        kernel, factor = problem.kernel(Q), _factor(problem, Q)
+        k = kernels.cross_kernel(kernel, prior, X, problem.X)
         means.append(k.entries @ cho_solve((factor, True), problem.y, check_finite=False))
         white = solve_triangular(factor, k.entries.T, lower=True, check_finite=False)
         variances.append(np.maximum(k.left - np.sum(white**2, axis=0), 0))
-        if within is not None:
-            covariances.append(_kernel(problem, within, Q).entries - white.T @ white)
-    return Moments(np.stack(means), np.stack(variances), None if within is None else np.stack(covariances))
+        if joint:
+            covariances.append(kernels.cross_kernel(kernel, prior, X).entries - white.T @ white)
+    return Moments(np.stack(means), np.stack(variances), np.stack(covariances) if joint else None)

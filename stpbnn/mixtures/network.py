@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -20,9 +19,6 @@ from stpbnn.predictive import JointMixture, Mixture
 __all__ = ["Conditioned", "condition", "predictive"]
 
 LATTICE_DEPTH = 3  # the number of nodes of a lattice is exponential in the depth
-
-_input_gram = jax.jit(kernels.input_gram)
-_features = jax.jit(kernels.features, static_argnums=0)
 
 
 class Conditioned(NamedTuple):
@@ -77,14 +73,12 @@ def condition(
     >>> fitted.posterior.mean.round(4)
     array([1.1156])
     """
-    gram = _input_gram(net.prior, X)
     if net.depth == 1:
-        K = np.asarray(_features(net.sigma, gram, net.precisions[1]).entries)
+        K = kernels.symmetric_kernel(kernels.feature_map(net), net.prior, X)
         problem = scale.diagonalise(K, y, temperature, net.prior.bias_variance)
         return Conditioned(net, X, problem, scale.posterior(problem, Gamma(float(net.widths[0]))))
-    points = saddle_points(net.sigma, net.prior, gram, y, net.widths, temperature, closure)
-    widths = np.asarray(net.widths, dtype=np.float64)
-    layered = layers.LayeredProblem(net.sigma, net.prior, gram, y, widths, temperature, closure)
+    points = saddle_points(net, X, y, temperature, closure)
+    layered = layers.LayeredProblem(net, X, y, temperature, closure)
     if net.depth <= LATTICE_DEPTH:
         return Conditioned(net, X, layered, layers.posterior(layered, points))
     return Conditioned(net, X, layered, chains.posterior(net, X, y, temperature, closure, points, seed))
@@ -116,14 +110,13 @@ def predictive(
     array([ 0.7681,  0.    , -0.7681])
     """
     net, problem, posterior = conditioned.net, conditioned.problem, conditioned.posterior
-    cross = _input_gram(net.prior, X, conditioned.X)
-    within = _input_gram(net.prior, X) if joint else None
     if isinstance(problem, scale.ScaleProblem):
-        k = jax.tree.map(np.asarray, _features(net.sigma, cross, net.precisions[1]))
-        inner = None if within is None else np.asarray(_features(net.sigma, within, net.precisions[1]).entries)
-        moments = scale.moments(problem, posterior.nodes[:, 0], k.entries @ problem.eigenvectors, k.left, inner)
+        features = kernels.feature_map(net)
+        k = kernels.cross_kernel(features, net.prior, X, conditioned.X)
+        within = kernels.cross_kernel(features, net.prior, X).entries if joint else None
+        moments = scale.moments(problem, posterior.nodes[:, 0], k.entries @ problem.eigenvectors, k.left, within)
     else:
-        moments = layers.moments(problem, posterior.nodes, cross, within)
+        moments = layers.moments(problem, posterior.nodes, X, joint=joint)
     added = problem.temperature if noise else 0.0
     if moments.covariances is None:
         return Mixture(posterior.weights, moments.means, moments.variances + added)

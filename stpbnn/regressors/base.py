@@ -88,11 +88,17 @@ class NetworkRegressor(RegressorMixin, BaseEstimator):
         """Return the predictive law at checked query points."""
         raise NotImplementedError
 
+    def _expectation(self, X: np.ndarray) -> np.ndarray:
+        """Return the mean of f at checked query points."""
+        return self._predictive(X, joint=False, noise=False).mean
+
+    def _queried(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "X_train_")
+        return validate_data(self, X, dtype=np.float64, reset=False)
+
     @in_float64
     def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Any:
-        check_is_fitted(self, "X_train_")
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return self._predictive(X, joint=joint, noise=noise)
+        return self._predictive(self._queried(X), joint=joint, noise=noise)
 
     def predictive(self, X: ArrayLike, noise: bool = False, *, joint: bool = False) -> Any:
         """Return the predictive distribution at query points: of the function f, or of a new target.
@@ -113,6 +119,7 @@ class NetworkRegressor(RegressorMixin, BaseEstimator):
         """
         return self._law(X, joint=joint, noise=noise)
 
+    @in_float64
     def predict(self, X: ArrayLike, return_std: bool = False, return_cov: bool = False) -> Any:
         """Return the posterior mean of f at query points, and its standard deviation or covariance where asked.
 
@@ -132,10 +139,10 @@ class NetworkRegressor(RegressorMixin, BaseEstimator):
         """
         if return_std and return_cov:
             raise ValueError("return_std, return_cov: got both, expected at most one of them; ask twice")
+        if not (return_std or return_cov):
+            return self._expectation(self._queried(X))
         law = self._law(X, joint=return_cov)
-        if return_std:
-            return law.mean, law.std
-        return (law.mean, law.covariance) if return_cov else law.mean
+        return (law.mean, law.covariance) if return_cov else (law.mean, law.std)
 
     def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = 0) -> np.ndarray:
         """Draw functions from the posterior at query points: shape (n, n_samples), or (n, D, n_samples).

@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
-import jax
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve, cholesky, lapack, solve_triangular
 
 from stpbnn import kernels
-from stpbnn.kernels import Gram
+from stpbnn.kernels import KernelMap
 from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 
-__all__ = [
-    "DecoupledOutputs",
-    "SharedKernel",
-    "compiled_input_gram",
-    "feature_kernel",
-    "mean_kernel",
-    "nngp_kernel",
-    "refuse_singular",
-    "renormalised_kernel",
-    "well_conditioned_cholesky",
-]
+__all__ = ["DecoupledOutputs", "SharedKernel", "refuse_singular", "well_conditioned_cholesky"]
 
-compiled_input_gram = jax.jit(kernels.input_gram)
-_nngp = jax.jit(kernels.nngp, static_argnums=0)
-_renormalised = jax.jit(kernels.renormalised, static_argnums=(0, 4))
-_features = jax.jit(kernels.features, static_argnums=0)
-_mean_kept = jax.jit(kernels.mean_kept, static_argnums=0)
-
-
-def nngp_kernel(net: FullyConnected, gram: Gram) -> Gram:
-    """Return K_L of infinite width."""
-    return _nngp(net.sigma, net.prior, gram)
-
-
-def renormalised_kernel(net: FullyConnected, Q: Float[np.ndarray, " L"], closure: kernels.Closure, gram: Gram) -> Gram:
-    """Return K^R(Q)."""
-    return _renormalised(net.sigma, net.prior, gram, Q, closure)
-
-
-def feature_kernel(net: FullyConnected, gram: Gram) -> Gram:
-    """Return κ(C)/λ_1 of one hidden layer, without the output bias."""
-    return _features(net.sigma, gram, net.precisions[1])
-
-
-def mean_kernel(net: FullyConnected, Q: float, p: float, gram: Gram) -> Gram:
-    """Return Q (K_1 − m m^T) + p m m^T + 1/λ_b of one hidden layer."""
-    return _mean_kept(net.sigma, net.prior, gram, Q, p)
+COLUMNS = 256
 
 
 def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
-    """Return the lower Cholesky factor of A, which is overwritten; LinAlgError where A is singular to rounding."""
-    norm = np.abs(A).sum(axis=0).max()
+    """Return the lower Cholesky factor of A; its lower triangle is read, and overwritten where in Fortran's order.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        Where A is singular to rounding.
+    """
+    norm = _largest_row_sum(A)
     factor = cholesky(A, lower=True, overwrite_a=True, check_finite=False)
     reciprocal, _ = lapack.dpocon(factor, norm, uplo="L")
     if reciprocal < np.finfo(np.float64).eps:
@@ -65,20 +36,29 @@ def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, 
     return factor
 
 
-def refuse_singular(net: FullyConnected, gram: Gram, temperature: float) -> None:
+def _largest_row_sum(lower: Float[np.ndarray, "P P"]) -> float:
+    """Return the 1-norm of a symmetric matrix from its lower triangle, a few columns at a time."""
+    sums = np.zeros(len(lower))
+    for start in range(0, len(lower), COLUMNS):
+        part = np.abs(np.tril(lower[start:, start : start + COLUMNS]))
+        sums[start:] += part.sum(axis=1)
+        sums[start : start + COLUMNS] += part.sum(axis=0) - np.diag(part)
+    return float(sums.max())
+
+
+def refuse_singular(net: FullyConnected, X: Float[np.ndarray, "P N0"], temperature: float) -> None:
     """Raise LinAlgError at T = 0 where the kernel is singular to rounding: no theory has a meaning there."""
     if temperature == 0:
-        well_conditioned_cholesky(np.array(nngp_kernel(net, gram).entries))
+        well_conditioned_cholesky(kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))
 
 
 @dataclass(frozen=True)
 class SharedKernel:
-    """A = K^R + T factorised, and α = A^{-1} y: the same kernel for every output."""
+    """A = K^R + T and α = A^{-1} y: the same kernel for every output. A is factorised when variances are asked for."""
 
     prior: Prior
     X: Float[np.ndarray, "P N0"]
-    kernel: Callable[[Gram], Gram]  # from the Gram matrix of the inputs to K^R
-    factor: Float[np.ndarray, "P P"]
+    kernel: KernelMap
     alpha: Float[np.ndarray, "P ..."]
     temperature: float
 
@@ -87,17 +67,37 @@ class SharedKernel:
         cls,
         prior: Prior,
         X: Float[np.ndarray, "P N0"],
-        gram: Gram,
         y: Float[np.ndarray, "P ..."],
-        kernel: Callable[[Gram], Gram],
+        kernel: KernelMap,
         temperature: float,
     ) -> SharedKernel:
-        """Condition on targets y, given the Gram matrix of the training inputs."""
-        A = np.array(kernel(gram).entries)
-        A[np.diag_indices_from(A)] += temperature
-        factor = well_conditioned_cholesky(A)
-        alpha = cho_solve((factor, True), y, check_finite=False)
-        return cls(prior, X, kernel, factor, alpha, temperature)
+        """Factorise A and condition on targets y."""
+        factor = _factorised(prior, X, kernel, temperature)
+        return cls.factorised(prior, X, kernel, cho_solve((factor, True), y, check_finite=False), temperature, factor)
+
+    @classmethod
+    def factorised(
+        cls,
+        prior: Prior,
+        X: Float[np.ndarray, "P N0"],
+        kernel: KernelMap,
+        alpha: Float[np.ndarray, "P ..."],
+        temperature: float,
+        factor: Float[np.ndarray, "P P"],
+    ) -> SharedKernel:
+        """Take up a factorisation of A that is there already."""
+        process = cls(prior, X, kernel, alpha, temperature)
+        process.__dict__["factor"] = factor
+        return process
+
+    @cached_property
+    def factor(self) -> Float[np.ndarray, "P P"]:
+        """The lower Cholesky factor of A."""
+        return _factorised(self.prior, self.X, self.kernel, self.temperature)
+
+    def mean(self, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, "n ..."]:
+        """Return the mean of f at query points."""
+        return kernels.cross_kernel(self.kernel, self.prior, X, self.X).entries @ self.alpha
 
     @property
     def log_det(self) -> float:
@@ -106,21 +106,29 @@ class SharedKernel:
 
     def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
         """Return the law of f, or of a new target, at query points."""
-        cross = jax.tree.map(np.asarray, self.kernel(compiled_input_gram(self.prior, X, self.X)))
+        cross = kernels.cross_kernel(self.kernel, self.prior, X, self.X)
         added = self.temperature if noise else 0.0
         mean = cross.entries @ self.alpha
         explained = solve_triangular(self.factor, cross.entries.T, lower=True, check_finite=False)
-        variance = np.maximum(cross.left - np.sum(explained**2, axis=0), 0) + added
+        variance = np.maximum(cross.left - np.einsum("pn,pn->n", explained, explained), 0) + added
         variance = np.array(np.broadcast_to(variance.reshape((-1,) + (1,) * (mean.ndim - 1)), mean.shape))
         if not joint:
             return Gaussian(mean, variance)
-        covariance = np.array(self.kernel(compiled_input_gram(self.prior, X)).entries)
+        covariance = np.array(kernels.cross_kernel(self.kernel, self.prior, X).entries)
         covariance -= explained.T @ explained
         covariance[np.diag_indices_from(covariance)] = variance if mean.ndim == 1 else variance[:, 0]
         covariance = (covariance + covariance.T) / 2
         if mean.ndim == 1:
             return JointGaussian(mean, variance, covariance)
         return IndependentOutputs.joint(mean, [covariance] * mean.shape[1])
+
+
+def _factorised(
+    prior: Prior, X: Float[np.ndarray, "P N0"], kernel: KernelMap, temperature: float
+) -> Float[np.ndarray, "P P"]:
+    A = kernels.symmetric_kernel(kernel, prior, X)
+    A[np.diag_indices_from(A)] += temperature
+    return well_conditioned_cholesky(A)
 
 
 @dataclass(frozen=True)
@@ -134,11 +142,16 @@ class DecoupledOutputs:
     rotation: Float[np.ndarray, "D D"]
     temperature: float
 
+    def mean(self, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, "n D"]:
+        """Return the mean of f at query points."""
+        return self.law(X, joint=False, noise=False).mean
+
     def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
         """Return the law of f, or of a new target, at query points."""
         prior = self.net.prior
-        cross = jax.tree.map(np.asarray, feature_kernel(self.net, compiled_input_gram(prior, X, self.X)))
-        within = np.asarray(feature_kernel(self.net, compiled_input_gram(prior, X)).entries) if joint else None
+        features = kernels.feature_map(self.net)
+        cross = kernels.cross_kernel(features, prior, X, self.X)
+        within = kernels.cross_kernel(features, prior, X).entries if joint else None
         added = self.temperature if noise else 0.0
         projected = cross.entries @ self.problems[0].eigenvectors  # which all outputs share
         found = [

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from stpbnn import _validation as check
 from stpbnn import kernels, mixtures
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.conditioning import compiled_input_gram, refuse_singular
+from stpbnn.regressors.conditioning import refuse_singular
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 
 __all__ = ["FiniteWidthRegressor"]
@@ -87,7 +87,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         net, temperature = self.network_, float(self.temperature)
-        refuse_singular(net, compiled_input_gram(net.prior, X), temperature)
+        refuse_singular(net, X, temperature)
         seed = int(check_random_state(self.random_state).randint(2**31))
         self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed)
         self.order_parameter_posterior_ = posterior = self._conditioned.posterior

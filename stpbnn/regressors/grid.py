@@ -6,18 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from stpbnn import _validation as check
+from stpbnn import kernels
 from stpbnn._precision import in_float64
 from stpbnn.action import SaddlePoint, gaussian_log_evidence, matrix, spectral
 from stpbnn.action.saddle import along_the_product
 from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.conditioning import compiled_input_gram, feature_kernel
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.infinite import NNGPRegressor
 from stpbnn.regressors.proportional import ProportionalLimitRegressor, keeps_mean
@@ -201,15 +200,15 @@ def _one_factorisation(
 ) -> Iterator[tuple[tuple[int, int], Row]]:
     """Solve all points in the eigenbasis of the kernel of one hidden layer."""
     prior, net = nets[0].prior, nets[0]
-    K = np.asarray(feature_kernel(net, compiled_input_gram(prior, X)).entries)
-    k, U, targets, ones = matrix.decouple(K, y[:, None])
+    features = kernels.feature_map(net)
+    k, U, targets, ones = matrix.decouple(kernels.symmetric_kernel(features, prior, X), y[:, None])
     if min(temperatures) == 0 and not k[0] > len(k) * np.finfo(np.float64).eps * k[-1]:
         raise ValueError(
             "temperatures: got 0 with a kernel that is singular to working precision; remove repeated or linearly "
             "dependent inputs, or give larger temperatures"
         )
     spectrum = spectral.Spectrum(k, k, np.zeros(len(k) - 1), np.column_stack([targets, ones]))
-    cross = jax.tree.map(np.asarray, feature_kernel(net, compiled_input_gram(prior, X_test, X)))
+    cross = kernels.cross_kernel(features, prior, X_test, X)
     projected = cross.entries @ U
     for j, T in enumerate(temperatures):
         problem = scale.ScaleProblem(k, U, targets[:, 0], ones, T, prior.bias_variance)

@@ -17,9 +17,10 @@ from scipy.linalg import solve_triangular
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn._precision import in_float64
+from stpbnn.kernels import cross_kernel, feature_map
 from stpbnn.mixtures import Conditioned, scale
 from stpbnn.regressors.base import NetworkRegressor
-from stpbnn.regressors.conditioning import SharedKernel, compiled_input_gram, feature_kernel
+from stpbnn.regressors.conditioning import SharedKernel
 
 __all__ = ["HiddenKernelRegressor", "kernel_overlap"]
 
@@ -86,8 +87,9 @@ class HiddenKernelRegressor(NetworkRegressor):
                 "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
             )
         inputs = process.X if X is None else validate_data(self, X, dtype=np.float64, reset=False)
-        cross = np.asarray(feature_kernel(net, compiled_input_gram(net.prior, inputs, process.X)).entries)
-        K = np.array(feature_kernel(net, compiled_input_gram(net.prior, inputs)).entries)
+        features = feature_map(net)
+        cross = cross_kernel(features, net.prior, inputs, process.X).entries
+        K = cross_kernel(features, net.prior, inputs).entries
         if isinstance(process, SharedKernel):
             Q = float(getattr(self, "order_parameters_", [1.0])[0])
             mean = cross @ process.alpha

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
 
 from stpbnn.action import gaussian_log_evidence
+from stpbnn.kernels import nngp_map
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.conditioning import SharedKernel, compiled_input_gram, nngp_kernel
+from stpbnn.regressors.conditioning import SharedKernel
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 
 __all__ = ["NNGPRegressor"]
@@ -59,14 +59,15 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         net = self.network_
-        kernel = partial(nngp_kernel, net)
-        gram = compiled_input_gram(net.prior, X)
-        self._process = SharedKernel.of(net.prior, X, gram, y, kernel, float(self.temperature))
+        self._process = SharedKernel.of(net.prior, X, y, nngp_map(net), float(self.temperature))
         log_det, quadratic = self._process.log_det * net.outputs, float(np.vdot(y, self._process.alpha))
         self.order_parameters_ = np.ones(net.depth)
         self.action_ = float(sum(net.widths)) * net.outputs + log_det + quadratic
         self.log_marginal_likelihood_ = gaussian_log_evidence(log_det, quadratic, y.size)
         self.converged_ = True
+
+    def _expectation(self, X: np.ndarray) -> np.ndarray:
+        return self._process.mean(X)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.law(X, joint=joint, noise=noise)

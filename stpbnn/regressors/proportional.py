@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from scipy.linalg import cho_solve
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.action import SaddlePoint, matrix, nonodd, saddle_points, spectral
+from stpbnn.action.saddle import interpolating, one_scale
+from stpbnn.kernels import feature_map, mean_map, renormalised_map, symmetric_kernel
 from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import (
     DecoupledOutputs,
     SharedKernel,
-    compiled_input_gram,
-    feature_kernel,
-    mean_kernel,
     refuse_singular,
-    renormalised_kernel,
+    well_conditioned_cholesky,
 )
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 
@@ -120,17 +119,22 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
                 f"network: got {net.outputs} outputs and {net.depth} hidden layers; the proportional limit of several "
                 "outputs is known for one hidden layer; fit one regressor an output, or use NNGPRegressor"
             )
-        gram = compiled_input_gram(net.prior, X)
-        refuse_singular(net, gram, temperature)
         self._process: SharedKernel | DecoupledOutputs
         if net.outputs > 1:
-            points, self._process = _several_outputs(net, X, gram, y, temperature)
+            refuse_singular(net, X, temperature)
+            points, self._process = _several_outputs(net, X, y, temperature)
         elif keeps_mean(net, self.mean):
-            points, self._process = _kept_mean(net, X, gram, y, temperature)
+            refuse_singular(net, X, temperature)
+            points, self._process = _kept_mean(net, X, y, temperature)
+        elif net.depth > 1 and self.closure != "global":
+            refuse_singular(net, X, temperature)
+            points = saddle_points(net, X, y, temperature, self.closure)
+            kernel = renormalised_map(net, points[0].order_parameters, self.closure)
+            self._process = SharedKernel.of(net.prior, X, y, kernel, temperature)
+        elif net.depth == 1 and temperature == 0 and net.bias_precision is None:
+            points, self._process = _interpolating(net, X, y)
         else:
-            points = saddle_points(net.sigma, net.prior, gram, y, net.widths, temperature, self.closure)
-            kernel = partial(renormalised_kernel, net, points[0].order_parameters, self.closure)
-            self._process = SharedKernel.of(net.prior, X, gram, y, kernel, temperature)
+            points, self._process = _one_scale(net, X, y, temperature)
         best = points[0]
         self.saddle_points_ = points
         self.order_parameters_ = best.order_parameters
@@ -147,30 +151,54 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
                 stacklevel=4,
             )
 
+    def _expectation(self, X: np.ndarray) -> np.ndarray:
+        return self._process.mean(X)
+
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.law(X, joint=joint, noise=noise)
 
 
+def _one_scale(
+    net: FullyConnected, X: np.ndarray, y: np.ndarray, temperature: float
+) -> tuple[list[SaddlePoint], SharedKernel]:
+    """Solve for the scale of one kernel, that of one hidden layer or of the global closure: one tridiagonalisation."""
+    spectrum = spectral.tridiagonalise(symmetric_kernel(feature_map(net), net.prior, X), y)
+    points = one_scale(spectrum, net, temperature)
+    Q = points[0].order_parameters
+    alpha = spectral.solution(spectrum, float(np.prod(Q)), temperature, net.prior.bias_variance)
+    return points, SharedKernel(net.prior, X, renormalised_map(net, Q, "global"), alpha, temperature)
+
+
+def _interpolating(net: FullyConnected, X: np.ndarray, y: np.ndarray) -> tuple[list[SaddlePoint], SharedKernel]:
+    """Take the closed form of one hidden layer at T = 0: one Cholesky factorisation."""
+    factor = well_conditioned_cholesky(symmetric_kernel(feature_map(net), net.prior, X))
+    alpha = cho_solve((factor, True), y, check_finite=False)
+    point = interpolating(float(y @ alpha), 2 * float(np.log(np.diag(factor)).sum()), net.widths[0], len(y))
+    Q = point.order_parameters
+    factor *= np.sqrt(Q)
+    return [point], SharedKernel.factorised(net.prior, X, renormalised_map(net, Q), alpha / Q, 0.0, factor)
+
+
 def _kept_mean(
-    net: FullyConnected, X: np.ndarray, gram: kernels.Gram, y: np.ndarray, temperature: float
+    net: FullyConnected, X: np.ndarray, y: np.ndarray, temperature: float
 ) -> tuple[list[SaddlePoint], SharedKernel]:
     """Solve for Q and q, and condition on the kernel Q (K_1 − m m^T) + m m^T/(1 + q)."""
-    m = np.asarray(kernels.feature_mean(net.sigma, gram.left, net.precisions[1]))
-    K = np.asarray(feature_kernel(net, gram).entries) - np.outer(m, m)
+    m = kernels.feature_means(net, X)
+    K = symmetric_kernel(feature_map(net), net.prior, X) - np.outer(m, m)
     spectrum = spectral.tridiagonalise(K, y, m)
     points = nonodd.stationary_points(spectrum, net.widths[0], temperature, net.prior.bias_variance)
     if not points:
         raise np.linalg.LinAlgError("the action has no stationary point")
     best = points[0]
-    kernel = partial(mean_kernel, net, float(best.order_parameters[0]), 1 / (1 + float(best.conjugate or 0)))
-    return points, SharedKernel.of(net.prior, X, gram, y, kernel, temperature)
+    kernel = mean_map(net, float(best.order_parameters[0]), 1 / (1 + float(best.conjugate or 0)))
+    return points, SharedKernel.of(net.prior, X, y, kernel, temperature)
 
 
 def _several_outputs(
-    net: FullyConnected, X: np.ndarray, gram: kernels.Gram, y: np.ndarray, temperature: float
+    net: FullyConnected, X: np.ndarray, y: np.ndarray, temperature: float
 ) -> tuple[list[SaddlePoint], DecoupledOutputs]:
     """Solve for the matrix Q = V diag(q) V^T, and condition each of the outputs y V on its own scale of the kernel."""
-    K, bias = np.asarray(feature_kernel(net, gram).entries), net.prior.bias_variance
+    K, bias = symmetric_kernel(feature_map(net), net.prior, X), net.prior.bias_variance
     decoupled = matrix.decouple(K, y)
     points = matrix.saddle_points(decoupled, net.widths[0], temperature, bias)
     q, V = np.linalg.eigh(points[0].order_parameters)

@@ -1,0 +1,105 @@
+"""Kernel maps: from the Gram matrix of the inputs to a kernel of the network, ready to be compiled.
+
+A map is a `jax.tree_util.Partial`: the activation and the closure are part of its compiled form, the numbers of the
+prior and the order parameters are its arguments, so that one compilation serves all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Float
+
+from stpbnn.activations import Activation
+from stpbnn.kernels.closures import (
+    Closure,
+    Gram,
+    feature_mean,
+    features,
+    input_gram,
+    input_variances,
+    mean_kept,
+    nngp,
+    renormalised,
+)
+from stpbnn.network import FullyConnected, Prior
+
+__all__ = ["KernelMap", "cross_kernel", "feature_map", "feature_means", "mean_map", "nngp_map", "renormalised_map"]
+
+KernelMap = Callable[[Gram], Gram]
+
+
+class CrossKernel(NamedTuple):
+    """A kernel between two sets of inputs (n, m), with the variances of both sets: a `Gram` of NumPy arrays."""
+
+    entries: Float[np.ndarray, "n m"]
+    left: Float[np.ndarray, " n"]
+    right: Float[np.ndarray, " m"]
+
+
+@cache
+def _renormalised(sigma: Activation, closure: Closure) -> Callable[..., Gram]:
+    return lambda prior, Q, gram: renormalised(sigma, prior, gram, Q, closure)
+
+
+@cache
+def _features(sigma: Activation) -> Callable[..., Gram]:
+    def last(prior: Prior, gram: Gram) -> Gram:
+        below = prior._replace(precisions=prior.precisions[:-1])
+        return features(sigma, nngp(sigma, below, gram) if len(below.precisions) > 1 else gram, prior.precisions[-1])
+
+    return last
+
+
+@cache
+def _mean_kept(sigma: Activation) -> Callable[..., Gram]:
+    return lambda prior, Q, p, gram: mean_kept(sigma, prior, gram, Q, p)
+
+
+def renormalised_map(net: FullyConnected, Q: Float[np.ndarray, " L"], closure: Closure = "nested") -> KernelMap:
+    """Return C → K^R(Q)."""
+    return Partial(_renormalised(net.sigma, closure), net.prior, np.asarray(Q, dtype=np.float64))
+
+
+def nngp_map(net: FullyConnected) -> KernelMap:
+    """Return C → K_L, the kernel of infinite width."""
+    return renormalised_map(net, np.ones(net.depth))
+
+
+def feature_map(net: FullyConnected) -> KernelMap:
+    """Return C → κ(K_{L−1})/λ_L, the kernel of the last features: without the output bias."""
+    return Partial(_features(net.sigma), net.prior)
+
+
+def mean_map(net: FullyConnected, Q: float, p: float) -> KernelMap:
+    """Return C → Q (K_1 − m m^T) + p m m^T + 1/λ_b of one hidden layer."""
+    return Partial(_mean_kept(net.sigma), net.prior, Q, p)
+
+
+def feature_means(net: FullyConnected, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, " n"]:
+    """Return m/√λ_1, the Gaussian means of the features of one hidden layer, at inputs X."""
+    return np.asarray(feature_mean(net.sigma, input_variances(net.prior, jnp.asarray(X)), net.precisions[1]))
+
+
+@jax.jit
+def _cross(kernel: KernelMap, prior: Prior, X1: jax.Array, X2: jax.Array) -> Gram:
+    return kernel(input_gram(prior, X1, X2))
+
+
+@jax.jit
+def _own(kernel: KernelMap, prior: Prior, X: jax.Array) -> Gram:
+    return kernel(input_gram(prior, X))
+
+
+def cross_kernel(
+    kernel: KernelMap, prior: Prior, X1: Float[np.ndarray, "n N0"], X2: Float[np.ndarray, "m N0"] | None = None
+) -> CrossKernel:
+    """Return a kernel between two sets of inputs, or of one set with itself."""
+    gram = _own(kernel, prior, jnp.asarray(X1)) if X2 is None else _cross(kernel, prior, jnp.asarray(X1), X2)
+    return CrossKernel(*map(np.asarray, gram))
