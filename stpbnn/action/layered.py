@@ -1,4 +1,8 @@
-"""Any closure at any depth: the effective action by Cholesky factorisation, its gradient and Hessian in log Q."""
+r"""Any closure at any depth: the effective action by Cholesky factorisation, its gradient and Hessian in log Q.
+
+In every closure the last order parameter is a scale, :math:`K^R = Q_L M(Q_1..Q_{L-1}) + 1/\lambda_b`, which needs no
+differentiation: :math:`\partial_L K^R = K^R - 1/\lambda_b` and :math:`\partial_l \partial_L K^R = \partial_l K^R`.
+"""
 
 from __future__ import annotations
 
@@ -14,35 +18,37 @@ from scipy.linalg import blas, lapack
 
 from stpbnn.action.point import SaddlePoint, laplace
 from stpbnn.activations import Activation
-from stpbnn.kernels import Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
+from stpbnn.kernels import Closure, Gram, Tile, lower_triangle, renormalised, symmetrised, weight_tiles
 from stpbnn.network import FullyConnected, Prior
 
 __all__ = ["Evaluation", "LayeredAction", "descend"]
 
 MAX_STEPS, LONGEST_STEP = 100, 2.0  # in log Q
-FULLY_CONVERGED = 1e-14
+FULLY_CONVERGED = 1e-12
 CURVATURE = 1e-6  # smallest one of a Newton step, relative to that of the prior
 
 
-def _kernel(sigma: Activation, closure: Closure, prior: Prior, gram: Gram, log_q: jax.Array) -> jax.Array:
-    return renormalised(sigma, prior, gram, jnp.exp(log_q), closure).entries
+def _kernel(sigma: Activation, closure: Closure, prior: Prior, gram: Gram, last: Any, below: jax.Array) -> jax.Array:
+    return renormalised(sigma, prior, gram, jnp.exp(jnp.append(below, last)), closure).entries
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _linearised(sigma, closure, prior, gram, log_q):  # type: ignore[no-untyped-def]
-    """Return K, and ∂K/∂log Q_l stacked."""
-    value, tangent = jax.linearize(partial(_kernel, sigma, closure, prior, gram), log_q)
-    return value, jax.vmap(tangent)(jnp.eye(len(log_q)))
+    """Return K^R, and ∂K^R/∂log Q_l stacked for all layers."""
+    value, tangent = jax.linearize(partial(_kernel, sigma, closure, prior, gram, log_q[-1]), log_q[:-1])
+    tangents = jax.vmap(tangent)(jnp.eye(len(log_q) - 1))
+    return value, jnp.concatenate([tangents, value[None] - prior.bias_variance])
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _curvature(sigma, closure, prior, gram, log_q, weight):  # type: ignore[no-untyped-def]
-    """Return <weight, ∂²K/∂log Q_l ∂log Q_m>."""
-    return jax.hessian(lambda q: jnp.vdot(weight, _kernel(sigma, closure, prior, gram, q)))(log_q)
+    """Return <weight, ∂²K^R/∂log Q_l ∂log Q_m> for all layers but the last."""
+    kernel = partial(_kernel, sigma, closure, prior, gram, log_q[-1])
+    return jax.hessian(lambda below: jnp.vdot(weight, kernel(below)))(log_q[:-1])
 
 
 class Evaluation(NamedTuple):
-    """S and ∂S/∂log Q at log Q, with what the Hessian takes up: the factor of A, α, ∂K and the weight A^{-1} − αα^T."""
+    """S and ∂S/∂log Q at log Q, with what the Hessian takes up: α, the factor of A, ∂K and the weight A^{-1} − αα^T."""
 
     log_q: Float[np.ndarray, " L"]
     value: float
@@ -50,8 +56,8 @@ class Evaluation(NamedTuple):
     residual: float
     factor: Float[np.ndarray, "P P"]
     alpha: Float[np.ndarray, " P"]
-    tangents: list[Any]
-    weights: list[Any]
+    tangents: list[Float[np.ndarray, "L b b"]]
+    weights: list[Float[np.ndarray, "b b"]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class LayeredAction:
             raise np.linalg.LinAlgError("the kernel plus temperature is not positive definite")
         alpha, _ = lapack.dpotrs(factor, self.y, lower=1)
         weight, _ = lapack.dpotri(factor, lower=1)
-        weight -= np.outer(alpha, alpha)
+        weight = blas.dsyr(-1.0, alpha, a=weight, lower=1, overwrite_a=1)
         weights = weight_tiles(self.tiles, weight)
         tangents = [np.asarray(dK) for _, dK in pairs]
         slope = sum(dK.reshape(len(dK), -1) @ w.ravel() for dK, w in zip(tangents, weights, strict=True))
@@ -104,20 +110,25 @@ class LayeredAction:
 
     def hessian(self, at: Evaluation) -> Float[np.ndarray, "L L"]:
         """Return ∂²S/∂log Q²."""
-        sigma, prior, P = self.net.sigma, self.net.prior, len(self.y)
+        net, P, T, bias = self.net, len(self.y), self.temperature, self.net.prior.bias_variance
         arguments = zip(self.tiles, at.weights, strict=True)
-        second = [_curvature(sigma, self.closure, prior, tile.values, at.log_q, weight) for tile, weight in arguments]
-        white_y = blas.dtrmv(at.factor, at.alpha, lower=1, trans=1)  # L^{-1} y
-        whitened, pulled = [], []  # L^{-1} ∂K L^{-T}, each element below the diagonal for two, and L^{-1} ∂K α
-        for layer in range(self.net.depth):
+        parts = [_curvature(net.sigma, self.closure, net.prior, tile.values, at.log_q, w) for tile, w in arguments]
+        prior_slope = self.widths * np.expm1(at.log_q)
+        second = np.empty((net.depth, net.depth))  # <A^{-1} − αα^T, ∂²K>
+        second[-1] = second[:, -1] = at.gradient - prior_slope
+        second[:-1, :-1] = np.sum(parts, axis=0)
+        inverse = symmetrised(lapack.dpotri(at.factor, lower=1)[0])
+        products, pulled = [], []  # A^{-1} ∂K, and ∂K α
+        for layer in range(net.depth - 1):
             tiles = zip(self.tiles, at.tangents, strict=True)
-            tangent = lower_triangle((tile._replace(values=dK[layer]) for tile, dK in tiles), P)
-            white, _ = lapack.dsygst(tangent, at.factor, lower=1, overwrite_a=1)
-            pulled.append(blas.dsymv(1.0, white, white_y, lower=1))
-            white[np.diag_indices(P)] *= 0.5**0.5
-            whitened.append(np.triu(white.T).ravel())
-        trace = 2 * np.inner(whitened, whitened)
-        return np.diag(self.widths * np.exp(at.log_q)) + np.sum(second, axis=0) - trace + 2 * np.inner(pulled, pulled)
+            tangent = symmetrised(lower_triangle((tile._replace(values=dK[layer]) for tile, dK in tiles), P))
+            products.append(inverse @ tangent)
+            pulled.append(tangent @ at.alpha)
+        products.append(np.eye(P) - T * inverse - bias * inverse.sum(axis=1)[:, None])
+        pulled.append(self.y - T * at.alpha - bias * at.alpha.sum())
+        trace = np.array([[np.vdot(a.T, b) for b in products] for a in products])
+        mixed = np.array(pulled) @ inverse @ np.array(pulled).T
+        return np.diag(self.widths * np.exp(at.log_q)) + second - trace + 2 * mixed
 
     def rounding(self, at: Evaluation) -> float:
         """Return the size of the rounding error of the gradient, in the units of the residual.
@@ -129,31 +140,53 @@ class LayeredAction:
         return float(np.max(size / (self.widths * (np.exp(at.log_q) + 1))))
 
 
-def descend(action: LayeredAction, start: Float[np.ndarray, " L"]) -> SaddlePoint:
-    """Return the minimum of S in whose valley `start` lies: Newton steps, shortened where S would not fall.
+def descend(action: LayeredAction, start: Float[np.ndarray, " L"], hessian: Float[np.ndarray, "L L"]) -> SaddlePoint:
+    """Return the minimum of S in whose valley a start lies: quasi-Newton steps, shortened where S would not fall.
+
+    Parameters
+    ----------
+    action : LayeredAction
+        S.
+    start : array of shape (L,)
+        log Q.
+    hessian : array of shape (L, L)
+        A first guess of the Hessian of S.
 
     Raises
     ------
     numpy.linalg.LinAlgError
         If A(Q) is not positive definite at the start.
     """
-    at = action.at(start)
-    hessian = action.hessian(at)
+    at, exact = action.at(start), False
     for _ in range(MAX_STEPS):
         if at.residual < max(FULLY_CONVERGED, action.rounding(at)):
             break
         curvatures, directions = np.linalg.eigh(hessian)
-        step = -directions @ (
-            (directions.T @ at.gradient) / np.maximum(np.abs(curvatures), CURVATURE * action.widths.min())
-        )
+        curvatures = np.maximum(np.abs(curvatures), CURVATURE * action.widths.min())
+        step = -directions @ ((directions.T @ at.gradient) / curvatures)
         step *= min(1.0, LONGEST_STEP / float(np.abs(step).max()))
-        improved = _line_search(action, at, step)
-        if improved is None:
+        better = _line_search(action, at, step)
+        if better is not None:
+            hessian, exact = _updated(hessian, better.log_q - at.log_q, better.gradient - at.gradient), False
+            at = better
+        elif not exact:  # where updates fail to tell a way down, the Hessian itself may
+            hessian, exact = action.hessian(at), True
+        else:
             break
-        at, hessian = improved, action.hessian(improved)
+    hessian = action.hessian(at)
     residual = max(at.residual, action.rounding(at))
     evidence = laplace(at.value, hessian, action.widths, float(action.widths.sum()), len(action.y))
     return SaddlePoint(np.exp(at.log_q), at.value, residual, hessian, evidence)
+
+
+def _updated(
+    hessian: Float[np.ndarray, "L L"], step: Float[np.ndarray, " L"], change: Float[np.ndarray, " L"]
+) -> Float[np.ndarray, "L L"]:
+    """Return the BFGS update of an approximate Hessian: B s becomes the change of the gradient."""
+    Bs = hessian @ step
+    if not (change @ step > 0 and Bs @ step > 0):
+        return hessian
+    return hessian - np.outer(Bs, Bs) / (Bs @ step) + np.outer(change, change) / (change @ step)
 
 
 def _line_search(action: LayeredAction, at: Evaluation, step: Float[np.ndarray, " L"]) -> Evaluation | None:

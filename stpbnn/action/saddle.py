@@ -65,8 +65,10 @@ def saddle_points(
     found = one_scale(spectrum, net, temperature)
     if net.depth > 1 and closure != "global":
         action = LayeredAction(net, input_tiles(net.prior, X), y, temperature, closure)
-        starts = [np.log(start.order_parameters) for start in found]
-        found = _descended(action, starts if closure == "nested" else [*starts, np.zeros(net.depth)])
+        starts = [(np.log(start.order_parameters), start.hessian) for start in found]
+        if closure == "wishart":  # which is known to be positive definite about Q = 1 alone
+            starts.append((np.zeros(net.depth), np.diag(2 * action.widths)))
+        found = _descended(action, starts)
     return found
 
 
@@ -121,12 +123,14 @@ def along_the_product(
     return SaddlePoint(Q, action, float(residual), hessian, evidence)
 
 
-def _descended(action: LayeredAction, starts: list[Float[np.ndarray, " L"]]) -> list[SaddlePoint]:
+def _descended(
+    action: LayeredAction, starts: list[tuple[Float[np.ndarray, " L"], Float[np.ndarray, "L L"]]]
+) -> list[SaddlePoint]:
     """Return the minima that are reached from those starts at which the kernel is positive definite."""
     found = []
-    for start in starts:
+    for start, hessian in starts:
         with contextlib.suppress(np.linalg.LinAlgError):
-            found.append(descend(action, start))
+            found.append(descend(action, start, hessian))
     if not found:
         raise np.linalg.LinAlgError(
             f"with the closure {action.closure!r} the kernel is not positive definite where the minimum was looked for"

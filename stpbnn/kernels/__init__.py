@@ -13,6 +13,7 @@ from stpbnn.kernels.closures import (
     renormalised,
 )
 from stpbnn.kernels.maps import (
+    CrossKernel,
     KernelMap,
     cross_kernel,
     feature_map,
@@ -21,7 +22,7 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
-from stpbnn.kernels.tiles import Tile, input_tiles, lower_triangle, symmetric_kernel, weight_tiles
+from stpbnn.kernels.tiles import Tile, input_tiles, lower_triangle, symmetric_kernel, symmetrised, weight_tiles
 
 __all__ = [
     "CLOSURES",
@@ -46,5 +47,6 @@ __all__ = [
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",
+    "symmetrised",
     "weight_tiles",
 ]

@@ -21,7 +21,7 @@ from stpbnn.kernels.closures import input_gram
 from stpbnn.kernels.maps import KernelMap
 from stpbnn.network import Prior
 
-__all__ = ["Tile", "input_tiles", "lower_triangle", "symmetric_kernel", "weight_tiles"]
+__all__ = ["Tile", "input_tiles", "lower_triangle", "symmetric_kernel", "symmetrised", "weight_tiles"]
 
 LARGEST, SMALLEST = 256, 16  # rows of a tile: what stays in a core's cache; fewer for small training sets
 AHEAD = 4  # tiles that are under way while one is put into its place
@@ -74,6 +74,12 @@ def lower_triangle(tiles: Iterable[Tile], examples: int) -> Float[np.ndarray, "P
         place = upper[columns, rows]
         place[...] = np.asarray(values)[: place.shape[0], : place.shape[1]]
     return upper.T
+
+
+def symmetrised(lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
+    """Return a symmetric matrix from its lower triangle."""
+    below = np.triu(lower.T, 1)
+    return (below.T + below + np.diag(np.diag(lower))).T
 
 
 @jax.jit
