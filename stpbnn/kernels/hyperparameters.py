@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +49,7 @@ def prior_of(net: FullyConnected, log_values: Float[ArrayLike, " n"]) -> Prior:
     log_values : array of shape (n,)
         Logarithms of the precisions, in the order of `names`.
     """
-    values = jnp.exp(jnp.asarray(log_values))
+    values: Any = jnp.exp(jnp.asarray(log_values))
     weights = (values[0],) * (net.depth + 1) if _tied(net) else tuple(values[: net.depth + 1])
     return Prior(weights, 0.0 if net.bias_precision is None else 1 / values[-1])
 
