@@ -39,7 +39,7 @@ from scipy.linalg import cho_solve, cholesky, lapack
 from stpbnn.kernels import Closure, Gram, hyperparameters, input_gram, mean_kept, renormalised
 from stpbnn.network import FullyConnected, Prior
 
-__all__ = ["Inverse", "Landscape", "gaussian_gradient", "inverse", "kernel_slopes", "saddle_gradient"]
+__all__ = ["Inverse", "Landscape", "along", "gaussian_gradient", "inverse", "kernel_slopes", "saddle_gradient"]
 
 Family = Closure | Literal["kept"]  # "kept": one hidden layer whose mean is kept, z = (q, Q); otherwise z = log Q
 Scalar = Float[Array, ""]
@@ -88,14 +88,14 @@ def _prior_action(family: Family, widths: Float[Array, " L"], z: Array) -> Scala
     return widths @ (jnp.exp(z) - z)
 
 
-def _along(function: Callable[[Array], Array], v: Array) -> Callable[[Array], Array]:
+def along(function: Callable[[Array], Array], v: Array) -> Callable[[Array], Array]:
     """Return the directional derivative D_v of a function."""
     return lambda z: jax.jvp(function, (z,), (v,))[1]
 
 
 def _forward_gradient(function: Callable[[Array], Scalar], x: Float[Array, " n"]) -> Float[Array, " n"]:
     """Return the gradient, one direction at a time: the memory of a single evaluation."""
-    return jax.lax.map(lambda e: _along(function, e)(x), jnp.eye(len(x)))
+    return jax.lax.map(lambda e: along(function, e)(x), jnp.eye(len(x)))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -163,8 +163,8 @@ def _covariance(landscape: Landscape, z: Float[np.ndarray, " k"], temperature: f
 @partial(jax.jit, static_argnums=(0, 1))
 def _tangents(net, family, base, theta, z, v):  # type: ignore[no-untyped-def]
     """D_v K and D_v² K."""
-    first = _along(partial(_kernel, net, family, base, theta), v)
-    return first(z), _along(first, v)(z)
+    first = along(partial(_kernel, net, family, base, theta), v)
+    return first(z), along(first, v)(z)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -176,11 +176,11 @@ def _slope(net, family, base, point, direction, widths, directions, signs, W, W1
 
         def curvature(terms: tuple[Array, Array, Array]) -> Scalar:
             v, sign, slope = terms
-            first, prior = _along(kernel, v), _along(partial(_prior_action, family, widths), v)
-            of_data = jnp.vdot(W, _along(first, v)(z)) + 2 * jnp.vdot(slope, first(z))
-            return sign * (of_data + _along(prior, v)(z))
+            first, prior = along(kernel, v), along(partial(_prior_action, family, widths), v)
+            of_data = jnp.vdot(W, along(first, v)(z)) + 2 * jnp.vdot(slope, first(z))
+            return sign * (of_data + along(prior, v)(z))
 
-        flat = jnp.vdot(V, kernel(z)) - jnp.vdot(W, _along(kernel, w)(z))
+        flat = jnp.vdot(V, kernel(z)) - jnp.vdot(W, along(kernel, w)(z))
         return flat + jax.lax.map(curvature, (directions, signs, W1)).sum()
 
     return jax.jvp(functional, point, direction)[1]

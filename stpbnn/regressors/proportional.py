@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn import kernels
-from stpbnn.action import SaddlePoint, evidence, matrix, nonodd, saddle_points, spectral
+from stpbnn.action import SaddlePoint, evidence, matrix, matrix_evidence, nonodd, saddle_points, spectral
 from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import (
@@ -168,8 +168,17 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
 
     def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         net, best, temperature = self.network_, self.saddle_points_[0], self.temperature_
-        if net.outputs > 1:
-            raise ValueError(f"optimizer: got {self.optimizer!r} with {net.outputs} outputs, expected None")
+        if isinstance(self._process, DecoupledOutputs):
+            k, U, _, ones, *_ = self._process.problems[0]
+            problem = matrix.Decoupled(k, U, U.T @ y, ones)
+            return matrix_evidence.saddle_gradient(
+                evidence.Landscape.of(net, X),
+                best.order_parameters,
+                problem,
+                net.widths[0],
+                temperature,
+                net.prior.bias_variance,
+            )
         if best.conjugate is None:
             landscape, z = evidence.Landscape.of(net, X, self.closure), np.log(best.order_parameters)
         else:
