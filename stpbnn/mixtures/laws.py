@@ -41,7 +41,7 @@ class Gamma(NamedTuple):
     True
     """
 
-    width: float
+    width: float | np.ndarray
 
     @property
     def centre(self) -> float:

@@ -22,7 +22,19 @@ from stpbnn.action.spectral import eigenbasis
 from stpbnn.mixtures.laws import MixingLaw
 from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
 
-__all__ = ["Inverse", "Moments", "ScaleProblem", "Terms", "diagonalise", "inverse", "moments", "posterior", "terms"]
+__all__ = [
+    "Inverse",
+    "Moments",
+    "ScaleProblem",
+    "Terms",
+    "bracket",
+    "diagonalise",
+    "force",
+    "inverse",
+    "moments",
+    "posterior",
+    "terms",
+]
 
 GRID_STEP = 0.1  # of the search for minima in u
 RISE = 80.0  # of the action above its minimum, at which the integrand, e^-40, is left out
@@ -42,12 +54,16 @@ class ScaleProblem(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """log det A and y^T A^{-1} y, with the rise of the one, tr A^{-1} rK, and the fall of the other, α^T rK α, in u."""
+    """log det A and y^T A^{-1} y, with the rise of the one, tr A^{-1} rK, and the fall of the other, α^T rK α, in u.
+
+    `curvature` is the second derivative in u of the sum of the first two.
+    """
 
     log_det: Float[np.ndarray, " n"]
     quadratic: Float[np.ndarray, " n"]
     freedom: Float[np.ndarray, " n"]
     pull: Float[np.ndarray, " n"]
+    curvature: Float[np.ndarray, " n"]
 
 
 class Moments(NamedTuple):
@@ -96,13 +112,21 @@ def terms(problem: ScaleProblem, u: Float[np.ndarray, " n"]) -> Terms:
         If rK + T is singular, as it is for a singular kernel at T = 0.
     """
     scales, g, p, alpha = inverse(problem, u)
-    scaled = scales * problem.eigenvalues
-    output_bias = problem.bias_variance * ((scaled * g**2) @ problem.ones**2) / p[:, 0]
+    scaled, e, b = scales * problem.eigenvalues, problem.ones, problem.bias_variance
+    share, drawn = scaled * g, scaled * alpha
+    freedom, pull = share.sum(axis=1), np.einsum("np,np->n", drawn, alpha)
+    squared, twice = np.einsum("np,np->n", share, share), np.einsum("np,np,np->n", drawn, drawn, g)
+    if b:
+        beta, shared = b / p[:, 0], share * g @ e**2
+        freedom = freedom - beta * shared
+        squared = squared - 2 * beta * (share**2 * g @ e**2) + (beta * shared) ** 2
+        twice = twice - beta * (drawn * g @ e) ** 2
     return Terms(
         np.log(p[:, 0]) - np.log(g).sum(axis=1),
         alpha @ problem.targets,
-        (scaled * g).sum(axis=1) - output_bias,
-        np.sum(scaled * alpha**2, axis=1),
+        freedom,
+        pull,
+        freedom - squared - pull + 2 * twice,
     )
 
 
@@ -111,13 +135,13 @@ def _action(problem: ScaleProblem, law: MixingLaw, u: Float[np.ndarray, " n"]) -
     return law.value(u) + data.log_det + data.quadratic
 
 
-def _force(problem: ScaleProblem, law: MixingLaw, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return the slope of the action."""
+def force(problem: ScaleProblem, law: MixingLaw, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return the slope of the action in u."""
     data = terms(problem, u)
     return law.slope(u) + data.freedom - data.pull
 
 
-def _bracket(problem: ScaleProblem, law: MixingLaw) -> tuple[float, float]:
+def bracket(problem: ScaleProblem, law: MixingLaw) -> tuple[float, float]:
     """Return bounds of u that hold every minimum of the action.
 
     tr A^{-1} rK rises with u, y^T A^{-1} y falls, and the law is convex. Hence left of a point where the law pushes
@@ -146,11 +170,11 @@ def _bracket(problem: ScaleProblem, law: MixingLaw) -> tuple[float, float]:
 
 
 def _minima(problem: ScaleProblem, law: MixingLaw) -> list[float]:
-    lower, upper = _bracket(problem, law)
+    lower, upper = bracket(problem, law)
     grid = np.linspace(lower - GRID_STEP, upper + GRID_STEP, int((upper - lower) / GRID_STEP) + 3)
-    forces = _force(problem, law, grid)
+    forces = force(problem, law, grid)
     rising = np.flatnonzero((forces[:-1] < 0) & (forces[1:] >= 0))
-    return [brentq(lambda u: _force(problem, law, np.array([u]))[0], grid[i], grid[i + 1]) for i in rising]
+    return [brentq(lambda u: force(problem, law, np.array([u]))[0], grid[i], grid[i + 1]) for i in rising]
 
 
 def _valleys(problem: ScaleProblem, law: MixingLaw) -> list[tuple[float, float]]:
@@ -249,6 +273,7 @@ def moments(
     projected: Float[np.ndarray, "q P"],
     variances: Float[np.ndarray, " q"],
     within: Float[np.ndarray, "q q"] | None = None,
+    squares: Float[np.ndarray, "P q"] | None = None,
 ) -> Moments:
     """Return mean and variance of f at every query point given every scale r; with `within`, covariances also.
 
@@ -264,6 +289,8 @@ def moments(
         K of each query point with itself.
     within : array of shape (q, q), optional
         K between the query points.
+    squares : array of shape (P, q), optional
+        The squares of `projected`, transposed, where many temperatures share them.
     """
     r, g, p, alpha = inverse(problem, np.log(scales))
     b, e = problem.bias_variance, problem.ones
@@ -271,7 +298,10 @@ def moments(
     # k = r K_x + b 1:  k·A^{-1} k' = r² x·g x' + r b (x + x')·g e + b² e·g e − b (k·g e)(k'·g e)/p, b e·g e = p − 1
     along = (g * e) @ projected.T
     reached = r * along + (p - 1)
-    explained = r**2 * (g @ (projected**2).T) + b * (2 * r * along + (p - 1) - reached**2 / p)
+    squares = projected.T**2 if squares is None else squares
+    explained = r**2 * (g @ squares) + b * (
+        2 * r * along + (p - 1) - reached**2 / p
+    )
     spread = np.maximum(r * variances + b - explained, 0)
     if within is None:
         return Moments(means, spread, None)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
+from scipy.optimize import elementwise
 
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn._precision import in_float64
-from stpbnn.action import SaddlePoint, gaussian_log_evidence, matrix, spectral
-from stpbnn.action.saddle import along_the_product
+from stpbnn.action import gaussian_log_evidence, spectral
+from stpbnn.action.point import TOLERANCE
 from stpbnn.mixtures import scale
+from stpbnn.mixtures.laws import Gamma
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.infinite import NNGPRegressor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["theory_grid"]
 
+EXACT = {"xatol": 0.0, "xrtol": 4e-16, "fatol": 0.0, "frtol": 0.0}  # roots to rounding
 PARTS = ("total", "squared_bias", "variance")
 THEORIES = {
     "infinite": NNGPRegressor,
@@ -201,54 +203,57 @@ def _one_factorisation(
     """Solve all points in the eigenbasis of the kernel of one hidden layer."""
     prior, net = nets[0].prior, nets[0]
     features = kernels.feature_map(net)
-    k, U, targets, ones = matrix.decouple(kernels.symmetric_kernel(features, prior, X), y[:, None])
-    if min(temperatures) == 0 and not k[0] > len(k) * np.finfo(np.float64).eps * k[-1]:
+    problem = scale.diagonalise(kernels.symmetric_kernel(features, prior, X), y, min(temperatures), prior.bias_variance)
+    k = problem.eigenvalues
+    if problem.temperature == 0 and not k[0] > len(k) * np.finfo(np.float64).eps * k[-1]:
         raise ValueError(
             "temperatures: got 0 with a kernel that is singular to working precision; remove repeated or linearly "
             "dependent inputs, or give larger temperatures"
         )
-    spectrum = spectral.Spectrum(k, k, np.zeros(len(k) - 1), np.column_stack([targets, ones]))
     cross = kernels.cross_kernel(features, prior, X_test, X)
-    projected = cross.entries @ U
+    projected = cross.entries @ problem.eigenvectors
+    squares = projected.T**2
+    widths = np.array([float(n.widths[0]) for n in nets])
     for j, T in enumerate(temperatures):
-        problem = scale.ScaleProblem(k, U, targets[:, 0], ones, T, prior.bias_variance)
-        points = [_infinite(spectrum, T, prior.bias_variance)] * len(nets)
-        if theory == "proportional":
-            points = _lowest_minima(spectrum, problem, [float(n.widths[0]) for n in nets])
-        Q = np.array([point.order_parameters[0] for point in points])
+        at = problem._replace(temperature=T)
+        Q, evidence, converged = (_infinite if theory == "infinite" else _lowest_minima)(at, widths)
         distinct, back = np.unique(Q, return_inverse=True)
-        law = scale.moments(problem, distinct, projected, cross.left)
+        law = scale.moments(at, distinct, projected, cross.left, squares=squares)
         squared_bias = np.mean((law.means - y_test) ** 2, axis=1)[back]
         variance = law.variances.mean(axis=1)[back]
-        for i, point in enumerate(points):
+        for i in range(len(nets)):
             error = np.array([squared_bias[i] + variance[i], squared_bias[i], variance[i]])
-            yield (i, j), (error, point.order_parameters, point.log_evidence, point.converged)
+            yield (i, j), (error, Q[i : i + 1], float(evidence[i]), bool(converged[i]))
 
 
-def _infinite(spectrum: spectral.Spectrum, temperature: float, bias: float) -> SaddlePoint:
+Solution = tuple[np.ndarray, np.ndarray, np.ndarray]  # order parameter, log evidence, converged: for every width
+
+
+def _infinite(problem: scale.ScaleProblem, widths: np.ndarray) -> Solution:
     """Return Q = 1 with its Gaussian evidence."""
-    value = spectral.terms(spectrum, 0.0, temperature, bias).value
-    evidence = gaussian_log_evidence(value, 0.0, len(spectrum.vectors))
-    return SaddlePoint(np.ones(1), value, 0.0, np.eye(1), evidence)
+    data = scale.terms(problem, np.zeros(1))
+    evidence = gaussian_log_evidence(data.log_det[0], data.quadratic[0], len(problem.targets))
+    same = np.ones(len(widths))
+    return same, evidence * same, same > 0
 
 
-def _lowest_minima(spectrum: spectral.Spectrum, problem: scale.ScaleProblem, widths: list[float]) -> list[SaddlePoint]:
-    """Return the lowest minimum of the action for every width: the data's part of its slope is computed once."""
-    temperature, bias = problem.temperature, problem.bias_variance
-    ends = [spectral.bracket(spectrum, np.array([N]), temperature, bias) for N in widths]
-    lower, upper = min(end[0] for end in ends), max(end[1] for end in ends)
+def _lowest_minima(problem: scale.ScaleProblem, widths: np.ndarray) -> Solution:
+    """Return the lowest minimum of the action for every width, all of them at once."""
+    brackets = [scale.bracket(problem, Gamma(N)) for N in (widths.min(), widths.max())]
+    lower, upper = np.min(brackets), np.max(brackets)
     grid = np.arange(lower - spectral.GRID_STEP, upper + 2 * spectral.GRID_STEP, spectral.GRID_STEP)
     data = scale.terms(problem, grid)
-    slope = data.freedom - data.pull
-    found = []
-    for N in widths:
-
-        def force(u: float, N: float = N) -> float:
-            return float(N * np.expm1(u) + spectral.terms(spectrum, u, temperature, bias).slope)
-
-        forces = N * np.expm1(grid) + slope
-        rising = np.flatnonzero((forces[:-1] < 0) & (forces[1:] >= 0))
-        roots = [brentq(force, grid[i], grid[i + 1], xtol=1e-15, rtol=1e-15) for i in rising]
-        points = [along_the_product(spectrum, u, np.array([N]), temperature, bias) for u in roots]
-        found.append(min(points, key=lambda point: point.action))
-    return found
+    forces = widths[:, None] * np.expm1(grid) + (data.freedom - data.pull)
+    place, cell = np.nonzero((forces[:, :-1] < 0) & (forces[:, 1:] >= 0))
+    N = widths[place]
+    u = elementwise.find_root(
+        lambda u, N: scale.force(problem, Gamma(N), u), (grid[cell], grid[cell + 1]), args=(N,), tolerances=EXACT
+    ).x
+    data = scale.terms(problem, u)
+    Q = np.exp(u)
+    action = N * (Q - u) + data.log_det + data.quadratic
+    residual = np.abs(N * (Q - 1) + data.freedom - data.pull) / (N * (Q + 1))
+    hessian = N * Q + data.curvature
+    evidence = -(action - N + len(problem.targets) * np.log(2 * np.pi)) / 2 + np.log(N / hessian) / 2
+    best = [min(np.flatnonzero(place == i), key=lambda root: action[root]) for i in range(len(widths))]
+    return Q[best], evidence[best], (residual[best] < TOLERANCE) & (hessian[best] > 0)
