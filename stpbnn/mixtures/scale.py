@@ -299,9 +299,7 @@ def moments(
     along = (g * e) @ projected.T
     reached = r * along + (p - 1)
     squares = projected.T**2 if squares is None else squares
-    explained = r**2 * (g @ squares) + b * (
-        2 * r * along + (p - 1) - reached**2 / p
-    )
+    explained = r**2 * (g @ squares) + b * (2 * r * along + (p - 1) - reached**2 / p)
     spread = np.maximum(r * variances + b - explained, 0)
     if within is None:
         return Moments(means, spread, None)

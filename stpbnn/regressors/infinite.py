@@ -89,7 +89,7 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
         self.log_marginal_likelihood_ = gaussian_log_evidence(log_det, quadratic, y.size)
         self.converged_ = True
 
-    def _expectation(self, X: np.ndarray) -> np.ndarray:
+    def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)
 
     def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:

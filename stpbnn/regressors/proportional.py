@@ -170,7 +170,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
                 stacklevel=4,
             )
 
-    def _expectation(self, X: np.ndarray) -> np.ndarray:
+    def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)
 
     def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
