@@ -11,7 +11,7 @@ from jaxtyping import Float
 from stpbnn import kernels
 from stpbnn._precision import in_float64
 from stpbnn.action import saddle_points
-from stpbnn.mixtures import chains, layers, scale
+from stpbnn.mixtures import chains, layers, mean, scale
 from stpbnn.mixtures.laws import Gamma
 from stpbnn.mixtures.posterior import OrderParameterPosterior
 from stpbnn.network import FullyConnected
@@ -23,6 +23,8 @@ LATTICE_DEPTH = 3  # the number of nodes of a lattice is exponential in the dept
 
 _input_gram = jax.jit(kernels.input_gram)
 _features = jax.jit(kernels.features, static_argnums=0)
+_feature_mean = jax.jit(kernels.feature_mean, static_argnums=0)
+_mean_kept = jax.jit(kernels.mean_kept, static_argnums=0)
 
 
 class Conditioned(NamedTuple):
@@ -30,8 +32,18 @@ class Conditioned(NamedTuple):
 
     net: FullyConnected
     X: Float[np.ndarray, "P N0"]
-    problem: scale.ScaleProblem | layers.LayeredProblem
+    problem: scale.ScaleProblem | mean.MeanProblem | layers.LayeredProblem
     posterior: OrderParameterPosterior
+
+
+def _means(net: FullyConnected, variances: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return m, the Gaussian mean of the features of one hidden layer."""
+    return np.asarray(_feature_mean(net.sigma, variances, net.precisions[1]))
+
+
+def _fluctuations(net: FullyConnected, gram: kernels.Gram) -> kernels.Gram:
+    """Return K_1 − m m^T of one hidden layer, without the output bias."""
+    return _mean_kept(net.sigma, net.prior._replace(bias_variance=0.0), gram, 1.0, 0.0)
 
 
 @in_float64
@@ -42,17 +54,18 @@ def condition(
     temperature: float,
     closure: kernels.Closure = "nested",
     seed: int = 0,
+    keep_mean: bool = False,
 ) -> Conditioned:
     """Return the posterior of the order parameters of a network with one output.
 
-    One hidden layer: quadrature to a relative 1e-10 in evidence and moments, after one eigendecomposition. Two or
-    three: a lattice about the saddle points, to about 1e-6, at one Cholesky factorisation a node. More: draws of NUTS,
-    with the log evidence of the saddle point.
+    One hidden layer: quadrature to a relative 1e-10 in evidence and moments, after one eigendecomposition; with the
+    mean of the features also over its amplitude. Two or three: a lattice about the saddle points, to about 1e-6, at one
+    Cholesky factorisation a node. More: draws of NUTS, with the log evidence of the saddle point.
 
     Parameters
     ----------
     net : FullyConnected
-        The network; activations that are not odd are treated in the zero-mean form.
+        The network.
     X, y : float64 arrays of shape (P, N_0) and (P,)
         Training set.
     temperature : float
@@ -61,6 +74,9 @@ def condition(
         How the order parameters of deep networks enter the kernel.
     seed : int
         Seed of the chains of networks with more than three hidden layers.
+    keep_mean : bool
+        Whether the Gaussian mean of the features is kept, eq. (3.3), which is known for one hidden layer; otherwise
+        activations that are not odd are treated in the zero-mean form.
 
     Raises
     ------
@@ -78,6 +94,11 @@ def condition(
     array([1.1156])
     """
     gram = _input_gram(net.prior, X)
+    if net.depth == 1 and keep_mean:
+        K, m = np.asarray(_fluctuations(net, gram).entries), _means(net, gram.left)
+        data = scale.diagonalise(K, y, temperature, net.prior.bias_variance)
+        kept = mean.MeanProblem(data, m @ data.eigenvectors, net.widths[0])
+        return Conditioned(net, X, kept, mean.posterior(kept))
     if net.depth == 1:
         K = np.asarray(_features(net.sigma, gram, net.precisions[1]).entries)
         problem = scale.diagonalise(K, y, temperature, net.prior.bias_variance)
@@ -122,6 +143,11 @@ def predictive(
         k = jax.tree.map(np.asarray, _features(net.sigma, cross, net.precisions[1]))
         inner = None if within is None else np.asarray(_features(net.sigma, within, net.precisions[1]).entries)
         moments = scale.moments(problem, posterior.nodes[:, 0], k.entries @ problem.eigenvectors, k.left, inner)
+    elif isinstance(problem, mean.MeanProblem):
+        k = jax.tree.map(np.asarray, _fluctuations(net, cross))
+        inner = None if within is None else np.asarray(_fluctuations(net, within).entries)
+        projected = k.entries @ problem.fluctuation.eigenvectors
+        moments = mean.moments(problem, posterior, projected, k.left, _means(net, cross.left), inner)
     else:
         moments = layers.moments(problem, posterior.nodes, cross, within)
     added = problem.temperature if noise else 0.0

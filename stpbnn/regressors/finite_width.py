@@ -12,6 +12,7 @@ from stpbnn import kernels, mixtures
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import compiled_input_gram, refuse_singular
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
+from stpbnn.regressors.proportional import MEANS, Mean, keeps_mean
 
 __all__ = ["FiniteWidthRegressor"]
 
@@ -25,8 +26,11 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
               p(Q \mid y) \propto \prod_l \mathrm{Gamma}(Q_l; \tfrac{N_l}{2}, \tfrac{N_l}{2})\, N(y; 0, K^R(Q) + T\,1)
 
     Exact for linear networks of one output at every width and number of examples. The integral is a quadrature for up
-    to three hidden layers and NUTS on the order parameters beyond. Activations that are not odd are treated in the
-    zero-mean form. One output.
+    to three hidden layers and NUTS on the order parameters beyond. One output. Features with a mean m have an amplitude
+    of it beside the order parameter, one hidden layer:
+
+    .. math:: f \mid a, Q \sim N(a\, m,\ Q (K_1 - m m^T)), \qquad a \sim N(0, 1), \quad Q = (a^2 + g)/N_1,
+              \quad g \sim \chi^2_{N_1 - 1}
 
     Parameters
     ----------
@@ -36,6 +40,10 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         T >= 0, the variance of the Gaussian likelihood.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel.
+    mean : {"auto", "keep", "drop"}
+        What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" is the
+        mixture over order parameter and amplitude above, one hidden layer; "drop" is the zero-mean form, in which the
+        paper plotted its relu networks. "auto" keeps the mean where it can.
     random_state : int, numpy RandomState or None
         Seed of the chains of networks with more than three hidden layers.
 
@@ -44,7 +52,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     order_parameters_ : array of shape (L,)
         Posterior means of Q_1..Q_L.
     order_parameter_posterior_ : OrderParameterPosterior
-        Nodes (n, L), weights (n,), log evidence and its error.
+        Nodes (n, L), weights (n,), log evidence and its error; where the mean is kept, an amplitude a of it (n,) also.
     log_marginal_likelihood_ : float
         log p(y), exact under the scale mixture (for more than three layers, that of the saddle point).
     converged_ : bool
@@ -70,15 +78,18 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         *,
         temperature: float = 0.01,
         closure: kernels.Closure = "nested",
+        mean: Mean = "auto",
         random_state: Any = None,
     ) -> None:
         self.network = network
         self.temperature = temperature
         self.closure = closure
+        self.mean = mean
         self.random_state = random_state
 
     def _check_settings(self) -> None:
         check.one_of("closure", self.closure, kernels.CLOSURES)
+        check.one_of("mean", self.mean, MEANS)
         if isinstance(self.network, FullyConnected) and self.network.outputs > 1:
             raise ValueError(
                 f"network: got {self.network.outputs} outputs, expected 1: fit one regressor an output, or use "
@@ -88,8 +99,9 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         net, temperature = self.network_, float(self.temperature)
         refuse_singular(net, compiled_input_gram(net.prior, X), temperature)
+        kept = keeps_mean(net, self.mean)
         seed = int(check_random_state(self.random_state).randint(2**31))
-        self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed)
+        self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed, kept)
         self.order_parameter_posterior_ = posterior = self._conditioned.posterior
         self.order_parameters_ = posterior.mean
         self.log_marginal_likelihood_ = posterior.log_evidence

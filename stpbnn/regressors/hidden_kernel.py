@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn._precision import in_float64
 from stpbnn.mixtures import Conditioned, scale
+from stpbnn.mixtures.mean import MeanProblem
 from stpbnn.regressors.base import NetworkRegressor
 from stpbnn.regressors.conditioning import SharedKernel, compiled_input_gram, feature_kernel
 
@@ -80,7 +81,7 @@ class HiddenKernelRegressor(NetworkRegressor):
         check_is_fitted(self, "X_train_")
         net = self.network_
         process: Any = getattr(self, "_conditioned", None) or getattr(self, "_process", None)
-        if net.depth > 1 or net.outputs > 1 or hasattr(self, "conjugate_order_parameter_"):
+        if net.depth > 1 or net.outputs > 1 or _with_mean(self, process):
             raise ValueError(
                 f"network: got {net.depth} hidden layer(s), {net.outputs} output(s) and activation {net.sigma.name!r}, "
                 "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
@@ -94,6 +95,11 @@ class HiddenKernelRegressor(NetworkRegressor):
             explained = solve_triangular(process.factor, cross.T, lower=True, check_finite=False)
             return K + Q / net.widths[0] * (np.outer(mean, mean) - explained.T @ explained)
         return K + _averaged(process, cross) / net.widths[0]
+
+
+def _with_mean(model: NetworkRegressor, process: Any) -> bool:
+    """Return whether the mean of the features was kept."""
+    return hasattr(model, "conjugate_order_parameter_") or isinstance(getattr(process, "problem", None), MeanProblem)
 
 
 def _averaged(conditioned: Conditioned, cross: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from stpbnn.regressors.conditioning import (
 )
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 
-__all__ = ["MEANS", "ProportionalLimitRegressor", "keeps_mean"]
+__all__ = ["MEANS", "Mean", "ProportionalLimitRegressor", "keeps_mean"]
 
 Mean = Literal["auto", "keep", "drop"]
 MEANS = ("auto", "keep", "drop")
