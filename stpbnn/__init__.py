@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from stpbnn import activations, datasets, figures, programs, samplers
+    from stpbnn import activations, classification, datasets, figures, programs, samplers
     from stpbnn.activations import Activation
     from stpbnn.comparison import compare
     from stpbnn.mixtures import dual_student_t
     from stpbnn.network import FullyConnected
-    from stpbnn.regressors import FiniteWidthRegressor, NNGPRegressor, ProportionalLimitRegressor, theory_grid
+    from stpbnn.regressors import (
+        FiniteWidthRegressor,
+        NNGPRegressor,
+        ProportionalLimitRegressor,
+        kernel_overlap,
+        theory_grid,
+    )
     from stpbnn.report import write_report
     from stpbnn.samplers import sample
 
-_MODULES = ("activations", "datasets", "figures", "programs", "samplers")
+_MODULES = ("activations", "classification", "datasets", "figures", "programs", "samplers")
 _NAMES = {
     "Activation": "activations",
     "FiniteWidthRegressor": "regressors",
@@ -26,6 +32,7 @@ _NAMES = {
     "ProportionalLimitRegressor": "regressors",
     "compare": "comparison",
     "dual_student_t": "mixtures",
+    "kernel_overlap": "regressors",
     "sample": "samplers",
     "theory_grid": "regressors",
     "write_report": "report",
@@ -38,10 +45,12 @@ __all__ = [
     "NNGPRegressor",
     "ProportionalLimitRegressor",
     "activations",
+    "classification",
     "compare",
     "datasets",
     "dual_student_t",
     "figures",
+    "kernel_overlap",
     "programs",
     "sample",
     "samplers",

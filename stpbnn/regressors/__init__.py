@@ -12,6 +12,7 @@ the effective action in the proportional limit, their whole posterior at finite 
 from stpbnn.regressors.base import GeneralizationError
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.grid import theory_grid
+from stpbnn.regressors.hidden_kernel import kernel_overlap
 from stpbnn.regressors.infinite import NNGPRegressor
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
@@ -20,5 +21,6 @@ __all__ = [
     "GeneralizationError",
     "NNGPRegressor",
     "ProportionalLimitRegressor",
+    "kernel_overlap",
     "theory_grid",
 ]

@@ -33,17 +33,39 @@ def kernel_overlap(K1: ArrayLike, K2: ArrayLike) -> float:
     Parameters
     ----------
     K1, K2 : arrays of shape (n, n)
-        Symmetric kernels; for the task, y y^T.
+        Symmetric kernels on the same inputs, neither of them zero; the kernel of the task itself is y y^T.
+
+    Returns
+    -------
+    float
+        One for kernels that are proportional to each other.
+
+    Raises
+    ------
+    ValueError
+        If they are not two finite square matrices of one shape, or one is zero.
+
+    References
+    ----------
+    Theory notes, section 4 (posterior mean of the hidden kernel).
 
     Examples
     --------
-    >>> kernel_overlap(np.eye(2), np.ones((2, 2))).__round__(4)
-    0.7071
+    The hidden layer turns from its prior, K_1 = 1/4, towards the task.
+
+    >>> from stpbnn import FiniteWidthRegressor, FullyConnected
+    >>> X, y = np.eye(4), np.array([1.0, 1.0, -1.0, -1.0])
+    >>> learned = FiniteWidthRegressor(FullyConnected((5,), "linear"), temperature=0.1).fit(X, y).posterior_kernel()
+    >>> [round(kernel_overlap(K, np.outer(y, y)), 2) for K in (np.eye(4) / 4, learned)]
+    [0.5, 0.83]
     """
     K1, K2 = np.asarray(K1, dtype=float), np.asarray(K2, dtype=float)
-    if K1.shape != K2.shape or K1.ndim != 2:
-        raise ValueError(f"K1, K2: got shapes {K1.shape} and {K2.shape}, expected two matrices of one shape")
-    return float(np.vdot(K1, K2) / (np.linalg.norm(K1) * np.linalg.norm(K2)))
+    if K1.shape != K2.shape or K1.ndim != 2 or K1.shape[0] != K1.shape[1]:
+        raise ValueError(f"K1, K2: got shapes {K1.shape} and {K2.shape}, expected two square matrices of one shape")
+    norms = np.linalg.norm(K1), np.linalg.norm(K2)
+    if not (np.isfinite(norms).all() and min(norms) > 0):
+        raise ValueError(f"K1, K2: got matrices of norms {norms[0]:g} and {norms[1]:g}, expected finite ones, not zero")
+    return float(np.vdot(K1 / norms[0], K2 / norms[1]))
 
 
 class HiddenKernelRegressor(NetworkRegressor):
