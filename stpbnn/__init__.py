@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from stpbnn import activations, datasets, figures, programs, samplers
+    from stpbnn import activations, classification, datasets, figures, programs, samplers
     from stpbnn.activations import Activation
     from stpbnn.comparison import compare
     from stpbnn.kernels.nngp_kernel import NNGPKernel
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
         NNGPRegressor,
         ProportionalLimitRegressor,
         StudentTProcessRegressor,
+        kernel_overlap,
         theory_grid,
     )
     from stpbnn.report import write_report
     from stpbnn.samplers import sample
 
-_MODULES = ("activations", "datasets", "figures", "programs", "samplers")
+_MODULES = ("activations", "classification", "datasets", "figures", "programs", "samplers")
 _NAMES = {
     "Activation": "activations",
     "FiniteWidthRegressor": "regressors",
@@ -35,6 +36,7 @@ _NAMES = {
     "StudentTProcessRegressor": "regressors",
     "compare": "comparison",
     "dual_student_t": "mixtures",
+    "kernel_overlap": "regressors",
     "sample": "samplers",
     "theory_grid": "regressors",
     "write_report": "report",
@@ -49,10 +51,12 @@ __all__ = [
     "ProportionalLimitRegressor",
     "StudentTProcessRegressor",
     "activations",
+    "classification",
     "compare",
     "datasets",
     "dual_student_t",
     "figures",
+    "kernel_overlap",
     "programs",
     "sample",
     "samplers",

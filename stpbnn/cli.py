@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -154,15 +155,17 @@ def theory(
     card: CardArgument,
     changes: SetOption = None,
     file: Annotated[Path | None, typer.Option("--out", "-o", help="Write the predictions to this NetCDF file.")] = None,
+    quiet: Annotated[bool, typer.Option("--no-progress", "--quiet", "-q", help="Show no progress bar.")] = False,
 ) -> None:
-    """Solve the closed forms of a card, in seconds and without sampling."""
+    """Solve the closed forms of a card, in seconds and without sampling: at every point of its sweep, if it has one."""
     from stpbnn.cards import load_card
 
     checked = load_card(card, changes or ())
-    from stpbnn import files, runs
+    from stpbnn import curves, files, runs
 
-    predictions = runs.theory(checked)
-    console.print(_theory_table(predictions))
+    swept = any(not key.startswith("sampler.") for key in checked.sweep)
+    predictions = curves.theory_curves(checked, progress=not quiet) if swept else runs.theory(checked)
+    console.print(_curves_table(predictions) if swept else _theory_table(predictions))
     if file is not None:
         files.write_netcdf(file, predictions)
         typer.echo(f"Predictions: {file}")
@@ -224,5 +227,27 @@ def _theory_table(predictions: xr.Dataset) -> Table:
             ", ".join(f"{order:#.3g}" for order in one["order_parameters"].to_numpy()),
             f"{float(one['log_marginal_likelihood']):.2f}",
             "yes" if one["converged"] else "no",
+        )
+    return table
+
+
+def _curves_table(curves: xr.Dataset) -> Table:
+    """Return one row for each point of a sweep: the error of every theory, and what one of them has learned."""
+    theories = [str(name) for name in curves["theory"].to_numpy()]
+    learned = "proportional limit" if "proportional limit" in theories else theories[0]
+    dims = [dim for dim in curves["converged"].dims if dim != "theory"]
+    swept = [dim for dim in dims if curves.sizes[dim] > 1]
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=f"Q and log evidence: {learned}; *: not converged")
+    for header in (*(str(dim).rpartition(".")[2] for dim in swept), *theories, "Q", "log evidence"):
+        table.add_column(header.replace(" ", "\n").replace("_", "\n"), no_wrap=True)
+    for place in itertools.product(*(range(curves.sizes[dim]) for dim in dims)):
+        point = curves.isel(dict(zip(dims, place, strict=True)))
+        errors = (point.sel(theory=name, part="total") for name in theories)
+        chosen = point.sel(theory=learned)
+        table.add_row(
+            *(str(point[dim].item()) for dim in swept),
+            *(f"{float(one['error']):#.3g}{'' if one['converged'] else '*'}" for one in errors),
+            ", ".join(f"{Q:#.3g}" for Q in chosen["order_parameters"].dropna("layer").to_numpy()),
+            f"{float(chosen['log_marginal_likelihood']):.2f}",
         )
     return table

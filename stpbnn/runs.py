@@ -23,9 +23,11 @@ import xarray as xr
 from stpbnn.cards import Card, load_card
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.files import write_netcdf, write_text
-from stpbnn.regressors import NNGPRegressor, ProportionalLimitRegressor
+from stpbnn.mixtures.network import LATTICE_DEPTH
+from stpbnn.network import FullyConnected
+from stpbnn.regressors.grid import THEORIES
 
-__all__ = ["Run", "load_run", "rerender", "run_card", "theory"]
+__all__ = ["Run", "applicable", "load_run", "rerender", "run_card", "theory"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,10 @@ class Run:
 
 
 def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
-    """Return the predictions of the closed forms for a card: infinite width and the proportional limit.
+    """Return the predictions of the closed forms for a card: all that are known for its network.
+
+    These are infinite width; the proportional limit, unless there are several outputs and several hidden layers; and
+    the mixture of finite width, for one output and up to three hidden layers.
 
     Parameters
     ----------
@@ -76,11 +81,18 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
     """
     X, y, X_test, y_test = data or card.data.load()
     network, temperature = card.network.build(), card.posterior.temperature
-    theories = {
-        "infinite width": NNGPRegressor(network, temperature=temperature),
-        "proportional limit": ProportionalLimitRegressor(network, temperature=temperature),
-    }
+    theories = {name: THEORIES[kind](network, temperature=temperature) for name, kind in applicable(network).items()}
     return predict_theories({name: theory.fit(X, y) for name, theory in theories.items()}, X_test, y_test)
+
+
+def applicable(network: FullyConnected) -> dict[str, str]:
+    """Return the theories that are known for a network: by the name that tables show, that of `theory_grid`."""
+    names = {"infinite width": "infinite"}
+    if network.outputs == 1 or network.depth == 1:
+        names["proportional limit"] = "proportional"
+    if network.outputs == 1 and network.depth <= LATTICE_DEPTH:
+        names["finite width"] = "finite"
+    return names
 
 
 def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = True) -> Run:

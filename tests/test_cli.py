@@ -210,3 +210,24 @@ def test_warnings_are_one_line_each(capsys):
     assert end.value.code == 0
     warnings.showwarning(UserWarning("mind the gap"), UserWarning, "a.py", 1)
     assert capsys.readouterr().err == "stpbnn: warning: mind the gap\n"
+
+
+def test_theory_follows_the_sweep_of_a_card(tmp_path):
+    """A row for each point, in the order of the lists; the data set is written."""
+    card, file = tmp_path / "swept.toml", tmp_path / "curves.nc"
+    text = load_card("smoke-1hl-linear", ["name=swept", "data.test=4"]).to_toml()
+    card.write_text(text + "[sweep]\n'network.widths' = [[5], [500]]\n'data.train' = [6, 9]\n")
+    result = words("theory", str(card), "-q", "-o", str(file))
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = [line.split() for line in result.output.splitlines()]
+    assert [row[:2] for row in rows if row[:1] in (["6"], ["9"])] == [
+        ["6", "5"],
+        ["6", "500"],
+        ["9", "5"],
+        ["9", "500"],
+    ]
+    with xr.open_dataset(file, engine="h5netcdf") as curves:
+        assert curves.sizes["width"] == curves.sizes["train"] == 2
+        assert [f"{error:#.3g}" for error in curves["error"].sel(width=5, train=6, part="total").squeeze()] == next(
+            row[2:5] for row in rows if row[:2] == ["6", "5"]
+        )

@@ -30,7 +30,16 @@ from stpbnn.kernels.closures import (
 )
 from stpbnn.network import FullyConnected, Prior
 
-__all__ = ["KernelMap", "cross_kernel", "feature_map", "feature_means", "mean_map", "nngp_map", "renormalised_map"]
+__all__ = [
+    "KernelMap",
+    "cross_kernel",
+    "feature_map",
+    "feature_means",
+    "fluctuation_map",
+    "mean_map",
+    "nngp_map",
+    "renormalised_map",
+]
 
 KernelMap = Callable[[Gram], Gram]
 
@@ -80,6 +89,11 @@ def feature_map(net: FullyConnected) -> KernelMap:
 def mean_map(net: FullyConnected, Q: float, p: float) -> KernelMap:
     """Return C → Q (K_1 − m m^T) + p m m^T + 1/λ_b of one hidden layer."""
     return Partial(_mean_kept(net.sigma), net.prior, Q, p)
+
+
+def fluctuation_map(net: FullyConnected) -> KernelMap:
+    """Return C → K_1 − m m^T of one hidden layer, the covariance of its features, without the output bias."""
+    return Partial(_mean_kept(net.sigma), net.prior._replace(bias_variance=0.0), 1.0, 0.0)
 
 
 def feature_means(net: FullyConnected, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, " n"]:

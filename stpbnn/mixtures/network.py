@@ -10,7 +10,7 @@ from jaxtyping import Float
 from stpbnn import kernels
 from stpbnn._precision import in_float64
 from stpbnn.action import saddle_points
-from stpbnn.mixtures import chains, layers, scale
+from stpbnn.mixtures import chains, layers, mean, scale
 from stpbnn.mixtures.laws import Gamma
 from stpbnn.mixtures.posterior import OrderParameterPosterior
 from stpbnn.network import FullyConnected
@@ -26,7 +26,7 @@ class Conditioned(NamedTuple):
 
     net: FullyConnected
     X: Float[np.ndarray, "P N0"]
-    problem: scale.ScaleProblem | layers.LayeredProblem
+    problem: scale.ScaleProblem | mean.MeanProblem | layers.LayeredProblem
     posterior: OrderParameterPosterior
 
 
@@ -38,17 +38,18 @@ def condition(
     temperature: float,
     closure: kernels.Closure = "nested",
     seed: int = 0,
+    keep_mean: bool = False,
 ) -> Conditioned:
     """Return the posterior of the order parameters of a network with one output.
 
-    One hidden layer: quadrature to a relative 1e-10 in evidence and moments, after one eigendecomposition. Two or
-    three: a lattice about the saddle points, to about 1e-6, at one Cholesky factorisation a node. More: draws of NUTS,
-    with the log evidence of the saddle point.
+    One hidden layer: quadrature to a relative 1e-10 in evidence and moments, after one eigendecomposition; with the
+    mean of the features also over its amplitude. Two or three: a lattice about the saddle points, to about 1e-6, at one
+    Cholesky factorisation a node. More: draws of NUTS, with the log evidence of the saddle point.
 
     Parameters
     ----------
     net : FullyConnected
-        The network; activations that are not odd are treated in the zero-mean form.
+        The network.
     X, y : float64 arrays of shape (P, N_0) and (P,)
         Training set.
     temperature : float
@@ -57,6 +58,9 @@ def condition(
         How the order parameters of deep networks enter the kernel.
     seed : int
         Seed of the chains of networks with more than three hidden layers.
+    keep_mean : bool
+        Whether the Gaussian mean of the features is kept, eq. (3.3), which is known for one hidden layer; otherwise
+        activations that are not odd are treated in the zero-mean form.
 
     Raises
     ------
@@ -73,6 +77,12 @@ def condition(
     >>> fitted.posterior.mean.round(4)
     array([1.1156])
     """
+    if net.depth == 1 and keep_mean:
+        m = kernels.feature_means(net, X)
+        K = kernels.symmetric_kernel(kernels.fluctuation_map(net), net.prior, X)
+        data = scale.diagonalise(K, y, temperature, net.prior.bias_variance)
+        kept = mean.MeanProblem(data, m @ data.eigenvectors, net.widths[0])
+        return Conditioned(net, X, kept, mean.posterior(kept))
     if net.depth == 1:
         K = kernels.symmetric_kernel(kernels.feature_map(net), net.prior, X)
         problem = scale.diagonalise(K, y, temperature, net.prior.bias_variance)
@@ -115,6 +125,12 @@ def predictive(
         k = kernels.cross_kernel(features, net.prior, X, conditioned.X)
         within = kernels.cross_kernel(features, net.prior, X).entries if joint else None
         moments = scale.moments(problem, posterior.nodes[:, 0], k.entries @ problem.eigenvectors, k.left, within)
+    elif isinstance(problem, mean.MeanProblem):
+        fluctuations = kernels.fluctuation_map(net)
+        k = kernels.cross_kernel(fluctuations, net.prior, X, conditioned.X)
+        within = kernels.cross_kernel(fluctuations, net.prior, X).entries if joint else None
+        projected = k.entries @ problem.fluctuation.eigenvectors
+        moments = mean.moments(problem, posterior, projected, k.left, kernels.feature_means(net, X), within)
     else:
         moments = layers.moments(problem, posterior.nodes, X, joint=joint)
     added = problem.temperature if noise else 0.0

@@ -18,6 +18,8 @@ NEGLIGIBLE = 1e-16  # weight, relative to the largest one, of nodes that are dro
 class OrderParameterPosterior(NamedTuple):
     """p(Q | y) as nodes Q (n, L) with weights (n,) of sum one, log p(y), and the estimated relative error of both.
 
+    Where the mean of the features is kept, every node has an amplitude a of it also, theory notes (3.3).
+
     Examples
     --------
     >>> posterior = OrderParameterPosterior(np.array([[0.5], [1.0]]), np.array([0.25, 0.75]), -1.0, 0.0)
@@ -29,6 +31,7 @@ class OrderParameterPosterior(NamedTuple):
     weights: Float[np.ndarray, " n"]
     log_evidence: float
     error: float
+    amplitudes: Float[np.ndarray, " n"] | None = None
 
     @property
     def mean(self) -> Float[np.ndarray, " L"]:
@@ -64,11 +67,16 @@ def _inverse_cdf(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n
 
 
 def weighted(
-    log_q: Float[np.ndarray, "n L"], log_weights: Float[np.ndarray, " n"], error: float
+    log_q: Float[np.ndarray, "n L"],
+    log_weights: Float[np.ndarray, " n"],
+    error: float,
+    amplitudes: Float[np.ndarray, " n"] | None = None,
+    negligible: float = NEGLIGIBLE,
 ) -> OrderParameterPosterior:
     """Return the posterior with normalised weights; the evidence is the sum of the weights that are given."""
     log_evidence = float(logsumexp(log_weights))
     relevance = log_weights + np.maximum(log_q.sum(axis=1), 0)  # for the mean of Q also
-    kept = relevance - relevance.max() > np.log(NEGLIGIBLE)
+    kept = relevance - relevance.max() > np.log(negligible)
     weights = np.exp(log_weights[kept] - log_evidence)
-    return OrderParameterPosterior(np.exp(log_q[kept]), weights / weights.sum(), log_evidence, error)
+    amplitudes = None if amplitudes is None else amplitudes[kept]
+    return OrderParameterPosterior(np.exp(log_q[kept]), weights / weights.sum(), log_evidence, error, amplitudes)

@@ -10,6 +10,7 @@ the trapezoidal rule converges exponentially: halving the step squares the error
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -29,11 +30,13 @@ __all__ = [
     "Terms",
     "bracket",
     "diagonalise",
+    "difference",
     "force",
     "inverse",
     "moments",
     "posterior",
     "terms",
+    "valleys",
 ]
 
 GRID_STEP = 0.1  # of the search for minima in u
@@ -177,14 +180,25 @@ def _minima(problem: ScaleProblem, law: MixingLaw) -> list[float]:
     return [brentq(lambda u: force(problem, law, np.array([u]))[0], grid[i], grid[i + 1]) for i in rising]
 
 
-def _valleys(problem: ScaleProblem, law: MixingLaw) -> list[tuple[float, float]]:
-    """Return disjoint intervals of u, outside of which p(r | y) and r p(r | y) are below e^-40 of their maximum."""
-    minima = _minima(problem, law)
-    values = _action(problem, law, np.array(minima))
-    lowest, level = minima[int(values.argmin())], values.min() + RISE
+def valleys(
+    action: Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]], minima: list[float], rise: float
+) -> list[tuple[float, float]]:
+    """Return disjoint intervals of u, outside of which p(u | y) and e^u p(u | y) are below e^(-rise/2) of their peak.
+
+    Parameters
+    ----------
+    action : callable
+        -2 log p(u | y) up to a constant, of an array of u.
+    minima : list of float
+        Where it has its minima.
+    rise : float
+        By how much it may rise above the lowest of them.
+    """
+    values = action(np.array(minima))
+    lowest, level = minima[int(values.argmin())], values.min() + rise
 
     def height(u: float) -> float:
-        return float(_action(problem, law, np.array([u]))[0] - 2 * max(u - lowest, 0.0) - level)
+        return float(action(np.array([u]))[0] - 2 * max(u - lowest, 0.0) - level)
 
     def rim(start: float, step: float) -> float:
         end = start + step
@@ -193,16 +207,16 @@ def _valleys(problem: ScaleProblem, law: MixingLaw) -> list[tuple[float, float]]
             end = start + step
         return float(brentq(height, start, end))
 
-    valleys: list[tuple[float, float]] = []
+    found: list[tuple[float, float]] = []
     for u in minima:
         if height(u) >= 0:
             continue
         left, right = rim(u, -1e-3), rim(u, 1e-3)
-        if valleys and left <= valleys[-1][1]:
-            valleys[-1] = (valleys[-1][0], max(right, valleys[-1][1]))
+        if found and left <= found[-1][1]:
+            found[-1] = (found[-1][0], max(right, found[-1][1]))
         else:
-            valleys.append((left, right))
-    return valleys
+            found.append((left, right))
+    return found
 
 
 def posterior(problem: ScaleProblem, law: MixingLaw) -> OrderParameterPosterior:
@@ -238,11 +252,11 @@ def posterior(problem: ScaleProblem, law: MixingLaw) -> OrderParameterPosterior:
     >>> bool(abs(posterior(diagonalise(K, y, 0.0), InverseGamma(5.0)).log_evidence - exact) < 1e-12)
     True
     """
-    valleys = _valleys(problem, law)
+    intervals_of_u = valleys(partial(_action, problem, law), _minima(problem, law), RISE)
 
     def rule(n: int) -> OrderParameterPosterior:
-        u = np.concatenate([np.linspace(left, right, n) for left, right in valleys])
-        log_step = np.repeat([np.log((right - left) / (n - 1)) for left, right in valleys], n)
+        u = np.concatenate([np.linspace(left, right, n) for left, right in intervals_of_u])
+        log_step = np.repeat([np.log((right - left) / (n - 1)) for left, right in intervals_of_u], n)
         constant = len(problem.targets) * np.log(2 * np.pi) / 2
         return weighted(u[:, None], log_step - _action(problem, law, u) / 2 - constant, np.inf)
 
@@ -251,7 +265,7 @@ def posterior(problem: ScaleProblem, law: MixingLaw) -> OrderParameterPosterior:
     while result.error > TOLERANCE and intervals < MAX_NODES:
         intervals *= 2
         finer = rule(intervals + 1)
-        result = finer._replace(error=_difference(finer, result))
+        result = finer._replace(error=difference(finer, result))
     if result.error > TOLERANCE:
         warnings.warn(
             f"the quadrature over the order parameter did not converge: relative error {result.error:.1e} with "
@@ -262,7 +276,7 @@ def posterior(problem: ScaleProblem, law: MixingLaw) -> OrderParameterPosterior:
     return result
 
 
-def _difference(a: OrderParameterPosterior, b: OrderParameterPosterior) -> float:
+def difference(a: OrderParameterPosterior, b: OrderParameterPosterior) -> float:
     """Return the larger relative difference of evidence and mean."""
     return float(max(abs(a.log_evidence - b.log_evidence), *np.abs(np.log(a.mean / b.mean))))
 

@@ -11,6 +11,7 @@ the effective action in the proportional limit, their whole posterior at finite 
 
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.grid import theory_grid
+from stpbnn.regressors.hidden_kernel import kernel_overlap
 from stpbnn.regressors.infinite import NNGPRegressor
 from stpbnn.regressors.prediction import GeneralizationError
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
@@ -22,5 +23,6 @@ __all__ = [
     "NNGPRegressor",
     "ProportionalLimitRegressor",
     "StudentTProcessRegressor",
+    "kernel_overlap",
     "theory_grid",
 ]

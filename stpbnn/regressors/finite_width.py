@@ -13,6 +13,7 @@ from stpbnn.mixtures import evidence
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import refuse_singular
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
+from stpbnn.regressors.proportional import MEANS, Mean, keeps_mean
 
 __all__ = ["FiniteWidthRegressor"]
 
@@ -26,8 +27,11 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
               p(Q \mid y) \propto \prod_l \mathrm{Gamma}(Q_l; \tfrac{N_l}{2}, \tfrac{N_l}{2})\, N(y; 0, K^R(Q) + T\,1)
 
     Exact for linear networks of one output at every width and number of examples. The integral is a quadrature for up
-    to three hidden layers and NUTS on the order parameters beyond. Activations that are not odd are treated in the
-    zero-mean form. One output.
+    to three hidden layers and NUTS on the order parameters beyond. One output. Features with a mean m have an amplitude
+    of it beside the order parameter, one hidden layer:
+
+    .. math:: f \mid a, Q \sim N(a\, m,\ Q (K_1 - m m^T)), \qquad a \sim N(0, 1), \quad Q = (a^2 + g)/N_1,
+              \quad g \sim \chi^2_{N_1 - 1}
 
     Parameters
     ----------
@@ -37,6 +41,10 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         T >= 0, the variance of the Gaussian likelihood.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel.
+    mean : {"auto", "keep", "drop"}
+        What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" is the
+        mixture over order parameter and amplitude above, one hidden layer; "drop" is the zero-mean form, in which the
+        paper plotted its relu networks. "auto" keeps the mean where it can.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
@@ -51,7 +59,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     order_parameters_ : array of shape (L,)
         Posterior means of Q_1..Q_L.
     order_parameter_posterior_ : OrderParameterPosterior
-        Nodes (n, L), weights (n,), log evidence and its error.
+        Nodes (n, L), weights (n,), log evidence and its error; where the mean is kept, an amplitude a of it (n,) also.
     log_marginal_likelihood_ : float
         log p(y), exact under the scale mixture (for more than three layers, that of the saddle point).
     converged_ : bool
@@ -81,6 +89,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         *,
         temperature: float = 0.01,
         closure: kernels.Closure = "nested",
+        mean: Mean = "auto",
         optimizer: Any = None,
         n_restarts_optimizer: int = 0,
         random_state: Any = None,
@@ -88,6 +97,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         self.network = network
         self.temperature = temperature
         self.closure = closure
+        self.mean = mean
         self.optimizer = optimizer
         self.n_restarts_optimizer = n_restarts_optimizer
         self.random_state = random_state
@@ -95,6 +105,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     def _check_settings(self) -> None:
         super()._check_settings()
         check.one_of("closure", self.closure, kernels.CLOSURES)
+        check.one_of("mean", self.mean, MEANS)
         if isinstance(self.network, FullyConnected) and self.network.outputs > 1:
             raise ValueError(
                 f"network: got {self.network.outputs} outputs, expected 1: fit one regressor an output, or use "
@@ -110,8 +121,9 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         net, temperature = self.network_, self.temperature_
         refuse_singular(net, X, temperature)
+        kept = keeps_mean(net, self.mean)
         seed = int(check_random_state(self.random_state).randint(2**31))
-        self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed)
+        self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed, kept)
         self.order_parameter_posterior_ = posterior = self._conditioned.posterior
         self.order_parameters_ = posterior.mean
         self.log_marginal_likelihood_ = posterior.log_evidence

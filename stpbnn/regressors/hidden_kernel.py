@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from stpbnn._precision import in_float64
 from stpbnn.kernels import cross_kernel, feature_map
 from stpbnn.mixtures import Conditioned, scale
+from stpbnn.mixtures.mean import MeanProblem
 from stpbnn.regressors.conditioning import SharedKernel
 from stpbnn.regressors.learning import EvidenceRegressor
 
@@ -33,17 +34,39 @@ def kernel_overlap(K1: ArrayLike, K2: ArrayLike) -> float:
     Parameters
     ----------
     K1, K2 : arrays of shape (n, n)
-        Symmetric kernels; for the task, y y^T.
+        Symmetric kernels on the same inputs, neither of them zero; the kernel of the task itself is y y^T.
+
+    Returns
+    -------
+    float
+        One for kernels that are proportional to each other.
+
+    Raises
+    ------
+    ValueError
+        If they are not two finite square matrices of one shape, or one is zero.
+
+    References
+    ----------
+    Theory notes, section 4 (posterior mean of the hidden kernel).
 
     Examples
     --------
-    >>> kernel_overlap(np.eye(2), np.ones((2, 2))).__round__(4)
-    0.7071
+    The hidden layer turns from its prior, K_1 = 1/4, towards the task.
+
+    >>> from stpbnn import FiniteWidthRegressor, FullyConnected
+    >>> X, y = np.eye(4), np.array([1.0, 1.0, -1.0, -1.0])
+    >>> learned = FiniteWidthRegressor(FullyConnected((5,), "linear"), temperature=0.1).fit(X, y).posterior_kernel()
+    >>> [round(kernel_overlap(K, np.outer(y, y)), 2) for K in (np.eye(4) / 4, learned)]
+    [0.5, 0.83]
     """
     K1, K2 = np.asarray(K1, dtype=float), np.asarray(K2, dtype=float)
-    if K1.shape != K2.shape or K1.ndim != 2:
-        raise ValueError(f"K1, K2: got shapes {K1.shape} and {K2.shape}, expected two matrices of one shape")
-    return float(np.vdot(K1, K2) / (np.linalg.norm(K1) * np.linalg.norm(K2)))
+    if K1.shape != K2.shape or K1.ndim != 2 or K1.shape[0] != K1.shape[1]:
+        raise ValueError(f"K1, K2: got shapes {K1.shape} and {K2.shape}, expected two square matrices of one shape")
+    norms = np.linalg.norm(K1), np.linalg.norm(K2)
+    if not (np.isfinite(norms).all() and min(norms) > 0):
+        raise ValueError(f"K1, K2: got matrices of norms {norms[0]:g} and {norms[1]:g}, expected finite ones, not zero")
+    return float(np.vdot(K1 / norms[0], K2 / norms[1]))
 
 
 class HiddenKernelRegressor(EvidenceRegressor):
@@ -81,7 +104,7 @@ class HiddenKernelRegressor(EvidenceRegressor):
         check_is_fitted(self, "X_train_")
         net = self.network_
         process: Any = getattr(self, "_conditioned", None) or getattr(self, "_process", None)
-        if net.depth > 1 or net.outputs > 1 or hasattr(self, "conjugate_order_parameter_"):
+        if net.depth > 1 or net.outputs > 1 or _with_mean(self, process):
             raise ValueError(
                 f"network: got {net.depth} hidden layer(s), {net.outputs} output(s) and activation {net.sigma.name!r}, "
                 "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
@@ -96,6 +119,11 @@ class HiddenKernelRegressor(EvidenceRegressor):
             explained = solve_triangular(process.factor, cross.T, lower=True, check_finite=False)
             return K + Q / net.widths[0] * (np.outer(mean, mean) - explained.T @ explained)
         return K + _averaged(process, cross) / net.widths[0]
+
+
+def _with_mean(model: NetworkRegressor, process: Any) -> bool:
+    """Return whether the mean of the features was kept."""
+    return hasattr(model, "conjugate_order_parameter_") or isinstance(getattr(process, "problem", None), MeanProblem)
 
 
 def _averaged(conditioned: Conditioned, cross: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.action import SaddlePoint, evidence, matrix, matrix_evidence, nonodd, saddle_points, spectral
 from stpbnn.action.saddle import interpolating, one_scale
-from stpbnn.kernels import feature_map, mean_map, renormalised_map, symmetric_kernel
+from stpbnn.kernels import feature_map, fluctuation_map, mean_map, renormalised_map, symmetric_kernel
 from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import (
@@ -25,7 +25,7 @@ from stpbnn.regressors.conditioning import (
 )
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 
-__all__ = ["MEANS", "ProportionalLimitRegressor", "keeps_mean"]
+__all__ = ["MEANS", "Mean", "ProportionalLimitRegressor", "keeps_mean"]
 
 Mean = Literal["auto", "keep", "drop"]
 MEANS = ("auto", "keep", "drop")
@@ -222,7 +222,7 @@ def _kept_mean(
 ) -> tuple[list[SaddlePoint], SharedKernel]:
     """Solve for Q and q, and condition on the kernel Q (K_1 − m m^T) + m m^T/(1 + q)."""
     m = kernels.feature_means(net, X)
-    K = symmetric_kernel(feature_map(net), net.prior, X) - np.outer(m, m)
+    K = symmetric_kernel(fluctuation_map(net), net.prior, X)
     spectrum = spectral.tridiagonalise(K, y, m)
     points = nonodd.stationary_points(spectrum, net.widths[0], temperature, net.prior.bias_variance)
     if not points:

@@ -1,0 +1,123 @@
+"""Learning curves of a card: the closed forms over its sweep, without sampling."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stpbnn import __version__
+from stpbnn.cards import Card
+from stpbnn.regressors import theory_grid
+from stpbnn.runs import applicable
+
+__all__ = ["theory_curves"]
+
+WIDTHS, TEMPERATURE = "network.widths", "posterior.temperature"
+DIMENSIONS = {WIDTHS: "width", TEMPERATURE: "temperature", "data.train": "train"}
+
+
+def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
+    """Return the closed forms of a card at every point of its sweep.
+
+    Widths and temperatures are solved together, which costs little more than one point at one hidden layer. For every
+    other key of the sweep the data are loaded and the theories solved anew, one point after another. Keys of the
+    sampler have no part in it.
+
+    Parameters
+    ----------
+    card : Card
+        A card with a sweep.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `stpbnn.theory_grid` gives it, with the theories' long names, and with a dimension for every other key: its
+        dotted name, and `train` for data.train. Values that are lists are written as text.
+
+    Raises
+    ------
+    ValueError
+        If the card has no sweep, or data and network of a point do not suit each other.
+
+    Examples
+    --------
+    >>> from stpbnn.cards import load_card
+    >>> card = load_card("smoke-1hl-linear").model_copy(update={"sweep": {"network.widths": ([5], [500])}})
+    >>> curves = theory_curves(card)["order_parameters"].sel(theory="proportional limit", layer=1).squeeze()
+    >>> [round(abs(Q - 1), 1) for Q in curves.values.tolist()]
+    [0.3, 0.0]
+    """
+    sweep = {key: list(values) for key, values in card.sweep.items() if not key.startswith("sampler.")}
+    if not sweep:
+        raise ValueError(f"{card.name}: got no [sweep] that the closed forms can follow, expected a list for some key")
+    widths = sweep.get(WIDTHS, [card.network.widths])
+    together = len({len(width) for width in widths}) == 1  # depths that differ are points of their own
+    others = {key: values for key, values in sweep.items() if key != TEMPERATURE and not (key == WIDTHS and together)}
+    points = list(itertools.product(*(range(len(values)) for values in others.values())))
+    found = {}
+    for index in _shown(points, progress and len(points) > 1, card.name):
+        at = _with(card, {key: others[key][i] for key, i in zip(others, index, strict=True)})
+        found[index] = _grid(at, widths if together else [at.network.widths], sweep, progress and len(points) == 1)
+    curves = _joined(found, [(DIMENSIONS.get(key, key), values) for key, values in others.items()])
+    return curves.assign_attrs(card=card.to_toml(), stpbnn_version=__version__)
+
+
+def _grid(card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progress: bool) -> xr.Dataset:
+    """Return the theories of one data set over widths and temperatures."""
+    X, y, X_test, y_test = card.data.load()
+    network = card.network.build()
+    theories = applicable(network)
+    grid = theory_grid(
+        network,
+        X,
+        y,
+        X_test,
+        y_test,
+        widths=widths,
+        temperatures=sweep.get(TEMPERATURE, [card.posterior.temperature]),
+        theories=tuple(theories.values()),
+        progress=progress,
+    )
+    return grid.isel(train=0).assign_coords(theory=list(theories))
+
+
+def _with(card: Card, changes: Mapping[str, Any]) -> Card:
+    """Return the card with other values of some keys, checked."""
+    for key, value in changes.items():
+        table, _, leaf = key.partition(".")
+        old = getattr(card, table)
+        card = card.model_copy(update={table: type(old).model_validate({**old.model_dump(), leaf: value})})
+    return card
+
+
+def _joined(found: Mapping[tuple[int, ...], xr.Dataset], axes: list[tuple[str, list[Any]]]) -> xr.Dataset:
+    """Put the grids of all points together, along one dimension for each key."""
+    if not axes:
+        return found[()].expand_dims("train")
+    (name, values), rest = axes[0], axes[1:]
+    parts = [
+        _joined({index[1:]: grid for index, grid in found.items() if index[0] == i}, rest) if rest else found[(i,)]
+        for i in range(len(values))
+    ]
+    parts = [part.drop_vars(name, errors="ignore") for part in parts]
+    return xr.concat(parts, _axis(name, values), join="outer")
+
+
+def _axis(name: str, values: list[Any]) -> xr.IndexVariable:
+    scalar = all(isinstance(value, (int, float)) for value in values) or all(isinstance(v, str) for v in values)
+    labels = values if scalar else ["-".join(map(str, np.atleast_1d(value))) for value in values]
+    return xr.IndexVariable(name, labels)
+
+
+def _shown(points: Iterable[Any], progress: bool, title: str) -> Iterator[Any]:
+    if not progress:
+        return iter(points)
+    from tqdm.auto import tqdm
+
+    return iter(tqdm(points, desc=title))
