@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import eigh, eigh_tridiagonal, eigvalsh_tridiagonal, lapack, solveh_banded
+from scipy.linalg import eigh, solveh_banded
 from scipy.optimize import brentq
 
+from stpbnn.action.tridiagonal import Diagonalisation, Reduction, reduce
+
 __all__ = [
-    "Basis",
     "Forms",
     "Spectrum",
     "Terms",
@@ -34,30 +35,6 @@ __all__ = [
 GRID_STEP = 0.1  # in log Q: the two minima of known double-well actions are 2 or more apart
 
 
-class Basis(NamedTuple):
-    """H, orthogonal: LAPACK's reflectors with their factors, followed by a rotation where there is one."""
-
-    reflectors: Float[np.ndarray, "P P"]
-    factors: Float[np.ndarray, " P-1"]
-    rotation: Float[np.ndarray, "P P"] | None = None
-
-    def into(self, vectors: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
-        """Return H^T V."""
-        reflected = self._reflect(vectors, "T")
-        return reflected if self.rotation is None else self.rotation.T @ reflected
-
-    def back(self, vectors: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k"]:
-        """Return H V."""
-        return self._reflect(vectors if self.rotation is None else self.rotation @ vectors, "N")
-
-    def _reflect(self, vectors: Float[np.ndarray, "P k"], transposed: str) -> Float[np.ndarray, "P k"]:
-        if len(vectors) == 1:
-            return vectors
-        work = 64 * vectors.shape[1]
-        rotated, *_ = lapack.dormqr("L", transposed, self.reflectors[1:, :-1], self.factors, vectors[1:], lwork=work)
-        return np.vstack([vectors[:1], rotated])
-
-
 class Spectrum(NamedTuple):
     """K = H J H^T with J tridiagonal: its eigenvalues, both diagonals, columns H^T [V, 1] that go with it, and H."""
 
@@ -65,7 +42,7 @@ class Spectrum(NamedTuple):
     diagonal: Float[np.ndarray, " P"]
     off_diagonal: Float[np.ndarray, " P-1"]
     vectors: Float[np.ndarray, "P k"]
-    basis: Basis | None = None
+    basis: Reduction | Diagonalisation | None = None
 
 
 class Forms(NamedTuple):
@@ -94,17 +71,15 @@ def tridiagonalise(K: Float[np.ndarray, "P P"], *columns: Float[np.ndarray, " P"
     """
     vectors = np.stack([*columns, np.ones(len(K))], axis=1)
     if len(K) == 1:
-        return Spectrum(K[0], K[0], np.empty(0), vectors, Basis(K, np.empty(0)))
-    lwork, _ = lapack.dsytrd_lwork(len(K), lower=1)
-    reflectors, diagonal, off_diagonal, tau, _ = lapack.dsytrd(K, lower=1, lwork=int(lwork), overwrite_a=1)
-    basis = Basis(reflectors, tau)
-    eigenvalues = eigvalsh_tridiagonal(diagonal, off_diagonal, check_finite=False)
+        return Spectrum(K[0], K[0], np.empty(0), vectors, reduce(K))
+    reduction = reduce(K)
+    eigenvalues = reduction.eigenvalues
     if eigenvalues[0] > rounding(eigenvalues):
-        return Spectrum(eigenvalues, diagonal, off_diagonal, basis.into(vectors), basis)
+        rotated = reduction.rotate(vectors, transpose=True)
+        return Spectrum(eigenvalues, reduction.diagonal, reduction.off_diagonal, rotated, reduction)
     # in the null space only the eigenbasis tells zero from rounding
-    k, rotation = eigh_tridiagonal(diagonal, off_diagonal, check_finite=False, lapack_driver="stevd")
-    basis, k = basis._replace(rotation=rotation), _positive(k)
-    return Spectrum(k, k, np.zeros(len(k) - 1), basis.into(vectors), basis)
+    basis, k = Diagonalisation(reduction.eigenvectors), _positive(eigenvalues)
+    return Spectrum(k, k, np.zeros(len(k) - 1), basis.rotate(vectors, transpose=True), basis)
 
 
 def rounding(eigenvalues: Float[np.ndarray, " P"]) -> float:
@@ -147,7 +122,7 @@ def solution(spectrum: Spectrum, scale: float, temperature: float, bias: float =
     z, g = _solver(spectrum, scale, temperature)(spectrum.vectors[:, [0, -1]]).T
     ones = spectrum.vectors[:, -1]
     z = z - bias * (ones @ z) / (1 + bias * (ones @ g)) * g
-    return spectrum.basis.back(z[:, None])[:, 0]
+    return spectrum.basis.rotate(z[:, None])[:, 0]
 
 
 def forms(spectrum: Spectrum, scale: float, temperature: float, bias: float = 0.0) -> Forms:

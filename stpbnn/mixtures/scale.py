@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -26,9 +26,11 @@ from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
 __all__ = [
     "Inverse",
     "Moments",
+    "Problem",
     "ScaleProblem",
     "Terms",
     "bracket",
+    "curvature",
     "diagonalise",
     "difference",
     "force",
@@ -55,18 +57,56 @@ class ScaleProblem(NamedTuple):
     temperature: float
     bias_variance: float
 
+    @property
+    def size(self) -> int:
+        """The number of targets."""
+        return len(self.targets)
+
+    @property
+    def highest(self) -> float:
+        """The highest u at which the terms can be computed: any."""
+        return np.inf
+
+    @property
+    def unreachable(self) -> float:
+        """What is left of y^T A^{-1} y at the largest scales: the targets in the null space of K."""
+        return float(self.terms(np.array([300.0])).quadratic[0])
+
+    def terms(self, u: Float[np.ndarray, " n"]) -> Terms:
+        """Return the terms of the action that depend on the data."""
+        return terms(self, u)
+
+
+class Problem(Protocol):
+    """What the posterior of a scale needs to know of kernel and targets."""
+
+    @property
+    def size(self) -> int:
+        """The number of targets."""
+
+    @property
+    def temperature(self) -> float:
+        """T, the variance of the noise."""
+
+    @property
+    def highest(self) -> float:
+        """The highest u at which the terms can be computed."""
+
+    @property
+    def unreachable(self) -> float:
+        """A number that y^T A^{-1} y is known to exceed at any scale."""
+
+    def terms(self, u: Float[np.ndarray, " n"]) -> Terms:
+        """Return the terms of the action that depend on the data."""
+
 
 class Terms(NamedTuple):
-    """log det A and y^T A^{-1} y, with the rise of the one, tr A^{-1} rK, and the fall of the other, α^T rK α, in u.
-
-    `curvature` is the second derivative in u of the sum of the first two.
-    """
+    """log det A and y^T A^{-1} y, with the rise of the one, tr A^{-1} rK, and the fall of the other, α^T rK α, in u."""
 
     log_det: Float[np.ndarray, " n"]
     quadratic: Float[np.ndarray, " n"]
     freedom: Float[np.ndarray, " n"]
     pull: Float[np.ndarray, " n"]
-    curvature: Float[np.ndarray, " n"]
 
 
 class Moments(NamedTuple):
@@ -115,36 +155,43 @@ def terms(problem: ScaleProblem, u: Float[np.ndarray, " n"]) -> Terms:
         If rK + T is singular, as it is for a singular kernel at T = 0.
     """
     scales, g, p, alpha = inverse(problem, u)
-    scaled, e, b = scales * problem.eigenvalues, problem.ones, problem.bias_variance
-    share, drawn = scaled * g, scaled * alpha
-    freedom, pull = share.sum(axis=1), np.einsum("np,np->n", drawn, alpha)
-    squared, twice = np.einsum("np,np->n", share, share), np.einsum("np,np,np->n", drawn, drawn, g)
-    if b:
-        beta, shared = b / p[:, 0], share * g @ e**2
-        freedom = freedom - beta * shared
-        squared = squared - 2 * beta * (share**2 * g @ e**2) + (beta * shared) ** 2
-        twice = twice - beta * (drawn * g @ e) ** 2
+    scaled = scales * problem.eigenvalues
+    output_bias = problem.bias_variance * ((scaled * g**2) @ problem.ones**2) / p[:, 0]
     return Terms(
         np.log(p[:, 0]) - np.log(g).sum(axis=1),
         alpha @ problem.targets,
-        freedom,
-        pull,
-        freedom - squared - pull + 2 * twice,
+        (scaled * g).sum(axis=1) - output_bias,
+        np.sum(scaled * alpha**2, axis=1),
     )
 
 
-def _action(problem: ScaleProblem, law: MixingLaw, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    data = terms(problem, u)
+def curvature(problem: ScaleProblem, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return the second derivative of log det A + y^T A^{-1} y in u, at an array of them.
+
+    With D = rK it is tr A^{-1}D − tr A^{-1}D A^{-1}D − α^T D α + 2 α^T D A^{-1} D α.
+    """
+    scales, g, p, alpha = inverse(problem, u)
+    scaled, e, b = scales * problem.eigenvalues, problem.ones, problem.bias_variance
+    share, drawn, beta = scaled * g, scaled * alpha, b / p[:, 0]
+    through = share * g @ e**2  # of the rank-one term of A^{-1}
+    traces = share.sum(axis=1) - beta * through
+    squares = np.sum(share**2, axis=1) - 2 * beta * (share**2 * g @ e**2) + (beta * through) ** 2
+    bent = np.sum(drawn**2 * g, axis=1) - beta * (drawn * g @ e) ** 2
+    return traces - squares - np.sum(drawn * alpha, axis=1) + 2 * bent
+
+
+def _action(problem: Problem, law: MixingLaw, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    data = problem.terms(u)
     return law.value(u) + data.log_det + data.quadratic
 
 
-def force(problem: ScaleProblem, law: MixingLaw, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def force(problem: Problem, law: MixingLaw, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Return the slope of the action in u."""
-    data = terms(problem, u)
+    data = problem.terms(u)
     return law.slope(u) + data.freedom - data.pull
 
 
-def bracket(problem: ScaleProblem, law: MixingLaw) -> tuple[float, float]:
+def bracket(problem: Problem, law: MixingLaw) -> tuple[float, float]:
     """Return bounds of u that hold every minimum of the action.
 
     tr A^{-1} rK rises with u, y^T A^{-1} y falls, and the law is convex. Hence left of a point where the law pushes
@@ -153,15 +200,15 @@ def bracket(problem: ScaleProblem, law: MixingLaw) -> tuple[float, float]:
     """
 
     def falling(u: float) -> bool:
-        data = terms(problem, np.array([u]))
+        data = problem.terms(np.array([u]))
         helping = data.pull if problem.temperature == 0 else 0.0
         return bool(np.all(law.slope(np.array([u])) + data.freedom < helping))
 
     def rising(u: float) -> bool:
-        data = terms(problem, np.array([u]))
+        data = problem.terms(np.array([u]))
         return bool(np.all(law.slope(np.array([u])) + data.freedom > data.quadratic - floor))
 
-    floor = terms(problem, np.array([300.0])).quadratic
+    floor = problem.unreachable
     lower = upper = law.centre
     while not falling(lower):
         lower -= 1.0
@@ -169,10 +216,14 @@ def bracket(problem: ScaleProblem, law: MixingLaw) -> tuple[float, float]:
             raise np.linalg.LinAlgError("the action has no minimum at T = 0: it falls without bound as Q goes to zero")
     while not rising(upper):
         upper += 1.0
+        if upper > problem.highest - 1:
+            if force(problem, law, np.array([upper]))[0] > 0:
+                break
+            raise np.linalg.LinAlgError("the posterior of the scale lies where the kernel is lost to rounding")
     return lower, upper
 
 
-def _minima(problem: ScaleProblem, law: MixingLaw) -> list[float]:
+def _minima(problem: Problem, law: MixingLaw) -> list[float]:
     lower, upper = bracket(problem, law)
     grid = np.linspace(lower - GRID_STEP, upper + GRID_STEP, int((upper - lower) / GRID_STEP) + 3)
     forces = force(problem, law, grid)
@@ -219,7 +270,7 @@ def valleys(
     return found
 
 
-def posterior(problem: ScaleProblem, law: MixingLaw) -> OrderParameterPosterior:
+def posterior(problem: Problem, law: MixingLaw) -> OrderParameterPosterior:
     r"""Return p(r | y) ∝ p(r) N(y; 0, A(r)) as nodes and weights, by quadrature over u = log r.
 
     The trapezoidal rule on the valleys of the action, with steps halved until log evidence and mean of r agree to
@@ -227,7 +278,7 @@ def posterior(problem: ScaleProblem, law: MixingLaw) -> OrderParameterPosterior:
 
     Parameters
     ----------
-    problem : ScaleProblem
+    problem : Problem
         Kernel, targets and variances, as `diagonalise` gives them.
     law : MixingLaw
         Prior of the scale.
@@ -257,7 +308,7 @@ def posterior(problem: ScaleProblem, law: MixingLaw) -> OrderParameterPosterior:
     def rule(n: int) -> OrderParameterPosterior:
         u = np.concatenate([np.linspace(left, right, n) for left, right in intervals_of_u])
         log_step = np.repeat([np.log((right - left) / (n - 1)) for left, right in intervals_of_u], n)
-        constant = len(problem.targets) * np.log(2 * np.pi) / 2
+        constant = problem.size * np.log(2 * np.pi) / 2
         return weighted(u[:, None], log_step - _action(problem, law, u) / 2 - constant, np.inf)
 
     intervals = 16

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_solve, cholesky, lapack, solve_triangular
+from scipy.linalg import cho_solve, lapack, solve_triangular
 
 from stpbnn import kernels
 from stpbnn.kernels import KernelMap
@@ -29,7 +29,9 @@ def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, 
         Where A is singular to rounding.
     """
     norm = _largest_row_sum(A)
-    factor = cholesky(A, lower=True, overwrite_a=True, check_finite=False)
+    factor, failure = lapack.dpotrf(A, lower=1, clean=1, overwrite_a=1)
+    if failure:
+        raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
     reciprocal, _ = lapack.dpocon(factor, norm, uplo="L")
     if reciprocal < np.finfo(np.float64).eps:
         raise np.linalg.LinAlgError(f"condition number above {1 / max(reciprocal, 1e-300):.0e}")

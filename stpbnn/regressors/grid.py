@@ -253,7 +253,7 @@ def _lowest_minima(problem: scale.ScaleProblem, widths: np.ndarray) -> Solution:
     Q = np.exp(u)
     action = N * (Q - u) + data.log_det + data.quadratic
     residual = np.abs(N * (Q - 1) + data.freedom - data.pull) / (N * (Q + 1))
-    hessian = N * Q + data.curvature
+    hessian = N * Q + scale.curvature(problem, u)
     evidence = -(action - N + len(problem.targets) * np.log(2 * np.pi)) / 2 + np.log(N / hessian) / 2
     best = [min(np.flatnonzero(place == i), key=lambda root: action[root]) for i in range(len(widths))]
     return Q[best], evidence[best], (residual[best] < TOLERANCE) & (hessian[best] > 0)

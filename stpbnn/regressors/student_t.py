@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel, Kernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.kernels.contraction import contract
+from stpbnn.kernels.contraction import value_and_pullback
 from stpbnn.kernels.nngp_kernel import NNGPKernel
 from stpbnn.mixtures.laws import InverseGamma
 from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query
@@ -26,7 +28,7 @@ __all__ = ["StudentTProcessRegressor"]
 
 NOISES = ("scale", "gaussian")
 PARAMETRIZATIONS = ("covariance", "scale")
-TEMPERATURE_BOUNDS = (1e-6, 1e5)
+TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets
 DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
 ACCURACY = 1e-6  # relative error of the evidence, where it is a quadrature
 FLAT = 1e-3  # of the log evidence, along what is learned, at a maximum that was reached
@@ -166,7 +168,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         try:
             if self.optimizer is not None and len(self._theta):
                 self._maximise()
-            self._process = self._condition(self.kernel_, self.temperature_, self.df_)
+            self._process = self._condition(self.kernel_(X), self.temperature_, self.df_)
         except np.linalg.LinAlgError as error:
             raise ValueError(
                 f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
@@ -200,6 +202,11 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     _units: np.ndarray
 
     @property
+    def _targets(self) -> np.ndarray:
+        """The targets as they are normalised."""
+        return (self.y_train_ - self._shift) / self._units
+
+    @property
     def _names(self) -> list[str]:
         """What is learned, in the order of theta."""
         kernel = [
@@ -219,7 +226,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
 
     @property
     def _bounds(self) -> Float[np.ndarray, "n 2"]:
-        own = [TEMPERATURE_BOUNDS] * bool(self.optimize_temperature)
+        unit = float(np.mean(self._targets**2)) or 1.0
+        own = [(TEMPERATURE_BOUNDS[0] * unit, TEMPERATURE_BOUNDS[1] * unit)] * bool(self.optimize_temperature)
         own += [DF_BOUNDS[self.parametrization]] * bool(self.optimize_df)
         return np.vstack([self.kernel_.bounds.reshape(-1, 2), np.log(own).reshape(-1, 2)])
 
@@ -230,27 +238,29 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         temperature = next(values) if self.optimize_temperature else self.temperature_
         return self.kernel_.clone_with_theta(kernel), temperature, next(values) if self.optimize_df else self.df_
 
-    def _condition(self, kernel: Kernel, temperature: float, df: float) -> NoiseInside | NoiseBeside:
-        K = kernel(self.X_train_)
-        y = (self.y_train_ - self._shift) / self._units
+    def _condition(self, K: Float[np.ndarray, "P P"], temperature: float, df: float) -> NoiseInside | NoiseBeside:
+        """Return the process at a kernel matrix, which is overwritten."""
+        y = self._targets
         law = InverseGamma(df, self.parametrization == "covariance")
         if self.noise == "gaussian" and temperature > 0:
-            return NoiseBeside.of(K, y, law, temperature)
+            return NoiseBeside.of(K.T, y, law, temperature)  # in the order of Fortran
         K[np.diag_indices_from(K)] += temperature
-        return NoiseInside.of(well_conditioned_cholesky(K), y, law, temperature)
+        return NoiseInside.of(well_conditioned_cholesky(K.T), y, law, temperature)
 
     def _value_and_gradient(self, theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
         kernel, temperature, df = self._at(theta)
-        process = self._condition(kernel, temperature, df)
+        K, pullback = value_and_pullback(kernel, self.X_train_)
+        process = self._condition(K, temperature, df)
         slopes = process.slopes
         own = [temperature * slopes.temperature] * bool(self.optimize_temperature)
         own += [df * slopes.df] * bool(self.optimize_df)
-        gradient = contract(kernel, self.X_train_, slopes.kernel) if kernel.n_dims else np.empty(0)
-        return process.log_evidence, np.concatenate([gradient, own])
+        return process.log_evidence, np.concatenate([pullback(slopes.kernel), own])
 
     def _maximise(self) -> None:
         def objective(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
-            value, gradient = self._value_and_gradient(theta)
+            with warnings.catch_warnings():  # of the quadrature at points that are passed through
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                value, gradient = self._value_and_gradient(theta)
             return -value, -gradient
 
         theta, _ = minimise(
@@ -296,7 +306,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
             )
         if eval_gradient:
             return self._value_and_gradient(theta)
-        return self._condition(*self._at(theta)).log_evidence
+        kernel, temperature, df = self._at(theta)
+        return self._condition(kernel(self.X_train_), temperature, df).log_evidence
 
     def _query(self, X: np.ndarray, joint: bool) -> Query:
         return Query(self.kernel_(X, self.X_train_), self.kernel_.diag(X), self.kernel_(X) if joint else None)
