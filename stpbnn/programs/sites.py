@@ -1,0 +1,35 @@
+"""Sites that the programs share: numbers that are given, or drawn from a prior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpyro
+import numpyro.distributions as dist
+
+from stpbnn._validation import number
+
+__all__ = ["parameter", "recalled", "temperature_site"]
+
+
+def parameter(name: str, prior: Any) -> Any:
+    """Return a fixed value as it is, or a draw from its prior under the site `name`."""
+    return numpyro.sample(name, prior) if isinstance(prior, dist.Distribution) else prior
+
+
+def temperature_site(value: Any) -> jax.Array | float:
+    """Return a fixed temperature, or a draw from its prior under the site name "temperature"."""
+    if isinstance(value, (dist.Distribution, jax.core.Tracer)):
+        return parameter("temperature", value)
+    return number("temperature", value.item() if isinstance(value, jax.Array) and value.ndim == 0 else value)
+
+
+def recalled(name: str, prior: Any, samples: Mapping[str, Any]) -> Any:
+    """Return a fixed value as it is, or the draws of the site `name` among posterior samples."""
+    if not isinstance(prior, dist.Distribution):
+        return prior
+    if name not in samples:
+        raise ValueError(f"samples: got {sorted(samples)}, expected also {name!r}, which has a prior")
+    return samples[name]
