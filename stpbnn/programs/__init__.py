@@ -1,8 +1,9 @@
 """The NumPyro models: the Bayesian network, its closed forms, and processes over a kernel."""
 
-from stpbnn.programs.conditionals import condition, log_likelihood, predict, to_datatree
+from stpbnn.programs.conditionals import condition, log_likelihood, predict
 from stpbnn.programs.networks import network, scale_mixture
 from stpbnn.programs.processes import distance, gaussian_process, student_t_process
+from stpbnn.programs.tree import to_datatree
 
 __all__ = [
     "condition",

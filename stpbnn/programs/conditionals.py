@@ -10,9 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-import xarray as xr
 from jax.scipy.linalg import cho_solve, solve_triangular
-from numpyro.infer import MCMC
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
@@ -20,7 +18,7 @@ from stpbnn.programs.processes import Kernel, Process, entries, factor, points, 
 from stpbnn.programs.sites import recalled
 from stpbnn.programs.student import MultivariateStudentT
 
-__all__ = ["condition", "log_likelihood", "predict", "to_datatree"]
+__all__ = ["condition", "log_likelihood", "predict"]
 
 BATCH = 16  # draws whose kernels are in memory at once
 
@@ -30,6 +28,9 @@ def _draws(process: Process, samples: Mapping[str, Any], temperature: Any) -> tu
     priors = {**process.priors, "temperature": temperature} | ({} if process.df is None else {"df": process.df})
     values = {name: jnp.asarray(recalled(name, prior, samples), float) for name, prior in priors.items()}
     own = {name: prior.shape() for name, prior in priors.items() if isinstance(prior, dist.Distribution)}
+    for name, shape in own.items():
+        if values[name].shape[values[name].ndim - len(shape) :] != shape:
+            raise ValueError(f"samples: got {name!r} of shape {values[name].shape}, expected (draws..., *{shape})")
     batches = {name: values[name].shape[: values[name].ndim - len(shape)] for name, shape in own.items()}
     if len(set(batches.values())) > 1:
         raise ValueError(f"samples: got draws of shapes {batches}, expected one and the same shape")
@@ -262,49 +263,3 @@ def log_likelihood(process: Process, samples: Mapping[str, Any], X: Any, y: Any,
     y = targets(y, len(X))
     draws, batch = _draws(process, samples, temperature)
     return np.asarray(_left_out(process.kernel, X, y, draws)).reshape(*batch, len(y))
-
-
-def to_datatree(
-    process: Process, mcmc: MCMC, X: Any, y: Any, *, temperature: Any, X_new: Any = None, noise: bool = False
-) -> xr.DataTree:
-    """Return the chains of a program as a DataTree in ArviZ's schema, ready for ``az.summary`` and ``az.loo``.
-
-    Parameters
-    ----------
-    process : Process
-        The program that was sampled.
-    mcmc : numpyro.infer.MCMC
-        After its run on the same data.
-    X, y, temperature
-        What it was run on.
-    X_new : array of shape (n, N_0) or None
-        New points, for the group predictions.
-    noise : bool
-        Whether the predictions are new targets, "y"; otherwise they are the function, "f".
-
-    Returns
-    -------
-    xarray.DataTree
-        Groups posterior and sample_stats as ``az.from_numpyro`` gives them; log_likelihood of the P points by
-        `log_likelihood`; observed_data; with X_new also predictions by `predict`.
-
-    References
-    ----------
-    Theory notes, section 5.
-    """
-    import arviz as az
-
-    tree = az.from_numpyro(mcmc, log_likelihood=False, dims={"y": ["train_point"]})
-    samples, sampled = mcmc.get_samples(group_by_chain=True), tree["posterior"].coords
-    by_draw = {name: sampled[name] for name in ("chain", "draw")}
-
-    def group(name: str, dim: str, values: np.ndarray) -> xr.DataTree:
-        coords = by_draw | {dim: np.arange(values.shape[-1])}
-        return xr.DataTree(xr.Dataset({name: (("chain", "draw", dim), values)}, coords))
-
-    pointwise = log_likelihood(process, samples, X, y, temperature=temperature)
-    tree["log_likelihood"] = group("y", "train_point", pointwise)
-    if X_new is not None:
-        drawn = predict(process, samples, X, y, X_new, temperature=temperature, noise=noise)
-        tree["predictions"] = group("y" if noise else "f", "test_point", drawn)
-    return tree

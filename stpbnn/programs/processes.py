@@ -17,7 +17,7 @@ import numpyro.distributions as dist
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.network import FullyConnected, Prior
-from stpbnn.programs.sites import parameter, temperature_site
+from stpbnn.programs.sites import parameter, temperature_site, value_above
 from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["Process", "distance", "gaussian_process", "student_t_process"]
@@ -70,7 +70,10 @@ def _network_kernel(net: FullyConnected) -> Kernel:
 
 def _above(name: str, prior: dist.Distribution, minimum: int, why: str) -> dist.Distribution:
     """Refuse a prior that may fall below a minimum."""
-    if not np.all(np.asarray(getattr(prior.support, "lower_bound", -np.inf)) >= minimum):
+    support = prior.support
+    while hasattr(support, "base_constraint"):  # of vectors: that of their entries
+        support = support.base_constraint
+    if not np.all(np.asarray(getattr(support, "lower_bound", -np.inf)) >= minimum):
         raise ValueError(
             f"{name}: got a {type(prior).__name__} that may fall below {minimum}, {why}; expected a prior above "
             f"{minimum}, such as TruncatedNormal({minimum + 3.0}, 3.0, low={minimum}.0) or a shifted Gamma"
@@ -112,7 +115,7 @@ def _degrees_of_freedom(value: Any) -> Any:
     """Return a number, or a prior, that is above two."""
     if isinstance(value, dist.Distribution):
         return _above("df", value, 2, "where the covariance does not exist")
-    return check.number("df", value, minimum=2)
+    return value_above("df", value, 2)
 
 
 def points(what: str, X: Any, features: int | None = None) -> jax.Array:

@@ -11,7 +11,14 @@ import numpyro.distributions as dist
 
 from stpbnn._validation import number
 
-__all__ = ["parameter", "recalled", "temperature_site"]
+__all__ = ["parameter", "recalled", "temperature_site", "value_above"]
+
+
+def value_above(name: str, value: Any, minimum: float) -> Any:
+    """Return a number that is above a minimum; of a traced one nothing is known, and it is returned as it is."""
+    if isinstance(value, jax.core.Tracer):
+        return value
+    return number(name, value.item() if isinstance(value, jax.Array) and value.ndim == 0 else value, minimum=minimum)
 
 
 def parameter(name: str, prior: Any) -> Any:
@@ -21,9 +28,9 @@ def parameter(name: str, prior: Any) -> Any:
 
 def temperature_site(value: Any) -> jax.Array | float:
     """Return a fixed temperature, or a draw from its prior under the site name "temperature"."""
-    if isinstance(value, (dist.Distribution, jax.core.Tracer)):
-        return parameter("temperature", value)
-    return number("temperature", value.item() if isinstance(value, jax.Array) and value.ndim == 0 else value)
+    return parameter(
+        "temperature", value if isinstance(value, dist.Distribution) else value_above("temperature", value, 0)
+    )
 
 
 def recalled(name: str, prior: Any, samples: Mapping[str, Any]) -> Any:
