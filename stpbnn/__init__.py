@@ -11,9 +11,16 @@ if TYPE_CHECKING:
     from stpbnn import activations, datasets, figures, programs, samplers
     from stpbnn.activations import Activation
     from stpbnn.comparison import compare
+    from stpbnn.kernels.nngp_kernel import NNGPKernel
     from stpbnn.mixtures import dual_student_t
     from stpbnn.network import FullyConnected
-    from stpbnn.regressors import FiniteWidthRegressor, NNGPRegressor, ProportionalLimitRegressor, theory_grid
+    from stpbnn.regressors import (
+        FiniteWidthRegressor,
+        NNGPRegressor,
+        ProportionalLimitRegressor,
+        StudentTProcessRegressor,
+        theory_grid,
+    )
     from stpbnn.report import write_report
     from stpbnn.samplers import sample
 
@@ -22,8 +29,10 @@ _NAMES = {
     "Activation": "activations",
     "FiniteWidthRegressor": "regressors",
     "FullyConnected": "network",
+    "NNGPKernel": "kernels.nngp_kernel",
     "NNGPRegressor": "regressors",
     "ProportionalLimitRegressor": "regressors",
+    "StudentTProcessRegressor": "regressors",
     "compare": "comparison",
     "dual_student_t": "mixtures",
     "sample": "samplers",
@@ -35,8 +44,10 @@ __all__ = [
     "Activation",
     "FiniteWidthRegressor",
     "FullyConnected",
+    "NNGPKernel",
     "NNGPRegressor",
     "ProportionalLimitRegressor",
+    "StudentTProcessRegressor",
     "activations",
     "compare",
     "datasets",

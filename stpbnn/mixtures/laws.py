@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from scipy.special import gammaln
 
+from stpbnn._special import stirling_error
+
 __all__ = ["Gamma", "InverseGamma", "MixingLaw"]
 
 
@@ -59,9 +61,12 @@ class Gamma(NamedTuple):
 
 
 class InverseGamma(NamedTuple):
-    r"""The scale of a Student's t-process with ν > 2 degrees of freedom, of mean one: K is the covariance.
+    r"""The scale of a Student's t-process with ν degrees of freedom.
 
-    .. math:: r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2), \qquad u = \log r
+    .. math:: r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac s2), \qquad u = \log r
+
+    With s = ν − 2, for ν > 2, its mean is one and the kernel is the covariance of the process; with s = ν the kernel is
+    its scale matrix, for any ν > 0.
 
     References
     ----------
@@ -76,18 +81,30 @@ class InverseGamma(NamedTuple):
     """
 
     df: float
+    covariance: bool = True
+
+    @property
+    def excess(self) -> float:
+        """The number s: ν − 2 where the kernel is the covariance, ν where it is the scale matrix."""
+        return self.df - 2 if self.covariance else self.df
 
     @property
     def centre(self) -> float:
-        """The most probable u, log (ν − 2)/ν."""
-        return float(np.log1p(-2 / self.df))
+        """The most probable u, log s/ν."""
+        return float(np.log1p((self.excess - self.df) / self.df))
 
     def value(self, u: np.ndarray) -> np.ndarray:
         """Return -2 log p(u)."""
-        nu = self.df
-        constant = nu * (1 - np.log(nu / 2 - 1)) + 2 * gammaln(nu / 2)
-        return nu * (u + np.expm1(-u)) - 2 * np.exp(-u) + constant
+        nu, lost = self.df, self.df - self.excess
+        constant = -nu * np.log1p(-lost / nu) - np.log(nu / (4 * np.pi)) + 2 * stirling_error(nu / 2)[0]
+        return nu * (u + np.expm1(-u)) - lost * np.exp(-u) + constant
 
     def slope(self, u: np.ndarray) -> np.ndarray:
         """Return its derivative in u."""
-        return self.df - (self.df - 2) * np.exp(-u)
+        return self.df - self.excess * np.exp(-u)
+
+    def df_slope(self, u: np.ndarray) -> np.ndarray:
+        """Return the derivative of -2 log p(u) in ν."""
+        nu, lost = self.df, self.df - self.excess
+        constant = -np.log1p(-lost / nu) - lost / self.excess - 1 / nu + stirling_error(nu / 2)[1]
+        return u + np.expm1(-u) + constant

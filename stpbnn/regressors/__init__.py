@@ -9,16 +9,18 @@ The theories differ in the order parameters at which the kernel is taken: one fo
 the effective action in the proportional limit, their whole posterior at finite width.
 """
 
-from stpbnn.regressors.base import GeneralizationError
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.grid import theory_grid
 from stpbnn.regressors.infinite import NNGPRegressor
+from stpbnn.regressors.prediction import GeneralizationError
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
+from stpbnn.regressors.student_t import StudentTProcessRegressor
 
 __all__ = [
     "FiniteWidthRegressor",
     "GeneralizationError",
     "NNGPRegressor",
     "ProportionalLimitRegressor",
+    "StudentTProcessRegressor",
     "theory_grid",
 ]

@@ -1,0 +1,217 @@
+"""NNGPKernel: the infinite-width kernel of a network as a scikit-learn kernel object."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
+
+from stpbnn import _validation as check
+from stpbnn._precision import in_float64
+from stpbnn.kernels import hyperparameters
+from stpbnn.kernels.closures import Gram, input_gram, nngp
+from stpbnn.network import FullyConnected
+
+__all__ = ["NNGPKernel"]
+
+Bounds = Any  # "fixed", a pair (lower, upper), or one of these for each precision
+Theta = Float[jax.Array, " n"]
+
+
+def _gram(net: FullyConnected, log_values: Theta, X: jax.Array, Y: jax.Array | None = None) -> Gram:
+    prior = hyperparameters.prior_of(net, log_values)
+    return nngp(net.sigma, prior, input_gram(prior, X, Y))
+
+
+@partial(jax.jit, static_argnums=0)
+def _entries(net: FullyConnected, log_values: Theta, X: jax.Array, Y: jax.Array | None = None) -> jax.Array:
+    return _gram(net, log_values, X, Y).entries
+
+
+@partial(jax.jit, static_argnums=0)
+def _variances(net: FullyConnected, log_values: Theta, X: jax.Array) -> jax.Array:
+    return _gram(net, log_values, X, X[:1]).left
+
+
+@partial(jax.jit, static_argnums=0)
+def _entries_and_slopes(
+    net: FullyConnected, log_values: Theta, X: jax.Array, directions: Float[jax.Array, "k n"]
+) -> tuple[jax.Array, jax.Array]:
+    """Return K (P, P) and its derivatives along the directions, (P, P, k)."""
+    value, along = jax.linearize(lambda theta: _gram(net, theta, X).entries, log_values)
+    return value, jax.vmap(along, out_axes=-1)(directions)
+
+
+@partial(jax.jit, static_argnums=0)
+def _entries_and_pull(
+    net: FullyConnected, log_values: Theta, X: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    value, pull = jax.vjp(lambda theta: _gram(net, theta, X).entries, log_values)
+    return value, pull(weights)[0]
+
+
+class NNGPKernel(Kernel):
+    r"""The kernel of an infinitely wide network, for scikit-learn's Gaussian processes and for Student's t-processes.
+
+    .. math:: K_0 = \frac{X X^T}{\lambda_0 N_0} \;(+ 1/\lambda_b), \qquad
+              K_l = \frac{\kappa(K_{l-1})}{\lambda_l} \;(+ 1/\lambda_b), \qquad K = K_L
+
+    The hyper-parameters are the prior precisions of the network, one number where one was given for all layers. As
+    everywhere in scikit-learn, `theta` and `bounds` hold their logarithms.
+
+    Parameters
+    ----------
+    network : FullyConnected
+        Depth, activation and the precisions λ (inverse variances) to start from. Widths and outputs do not matter.
+    weight_precision_bounds : "fixed", a pair of floats, or a sequence of L + 1 of these
+        Bounds of λ_0..λ_L in the search, or that they are not learned.
+    bias_precision_bounds : "fixed" or a pair of floats
+        The same for λ_b; without meaning where there are no biases.
+
+    Raises
+    ------
+    ValueError
+        For anything but a FullyConnected, and for bounds that are not pairs of positive numbers in rising order.
+
+    References
+    ----------
+    Theory notes, section 2. Lee et al., ICLR 2018; Matthews et al., ICLR 2018.
+
+    Examples
+    --------
+    >>> kernel = NNGPKernel(FullyConnected((10, 10), "relu"))
+    >>> kernel(np.eye(2)).round(4)
+    array([[0.125 , 0.0622],
+           [0.0622, 0.125 ]])
+    >>> kernel.theta, (2.0 * kernel).hyperparameters[1].name
+    (array([0.]), 'k2__weight_precision')
+    """
+
+    def __init__(
+        self,
+        network: FullyConnected,
+        weight_precision_bounds: Bounds = (1e-5, 1e5),
+        bias_precision_bounds: Bounds = (1e-5, 1e5),
+    ) -> None:
+        self.network = network
+        self.weight_precision_bounds = weight_precision_bounds
+        self.bias_precision_bounds = bias_precision_bounds
+
+    @property
+    def _net(self) -> FullyConnected:
+        """The network, once it is checked."""
+        if not isinstance(self.network, FullyConnected):
+            raise ValueError(f"network: got {self.network!r}, expected a stpbnn.FullyConnected")
+        return self.network
+
+    @property
+    def _structure(self) -> FullyConnected:
+        """What the compiled functions depend on: everything but the numbers, widths and outputs."""
+        net = replace(self._net, widths=(1,) * self._net.depth, outputs=1)
+        return hyperparameters.with_values(net, np.zeros(len(hyperparameters.names(net))))
+
+    @property
+    def hyperparameters(self) -> list[Hyperparameter]:
+        """The precisions, with their bounds."""
+        names = hyperparameters.names(self._net)
+        weights = [name for name in names if name.startswith("weight")]
+        bounds = _bounds("weight_precision_bounds", self.weight_precision_bounds, len(weights))
+        bounds += _bounds("bias_precision_bounds", self.bias_precision_bounds, 1)
+        return [Hyperparameter(name, "numeric", bound) for name, bound in zip(names, bounds, strict=False)]
+
+    @property
+    def _free(self) -> np.ndarray:
+        return np.array([not hyperparameter.fixed for hyperparameter in self.hyperparameters])
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Logarithms of the precisions that are not fixed."""
+        return hyperparameters.log_values(self._net)[self._free]
+
+    @theta.setter
+    def theta(self, theta: ArrayLike) -> None:
+        free, values = self._free, hyperparameters.log_values(self._net)
+        theta = np.asarray(theta, dtype=np.float64)
+        if theta.shape != (free.sum(),):
+            raise ValueError(f"theta: got shape {theta.shape}, expected {(int(free.sum()),)}, one for each precision")
+        values[free] = theta
+        self.network = hyperparameters.with_values(self._net, values)
+
+    @in_float64
+    def __call__(self, X: ArrayLike, Y: ArrayLike | None = None, eval_gradient: bool = False) -> Any:
+        """Return the kernel between X and Y, and with `eval_gradient` its derivatives in theta.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Inputs.
+        Y : array of shape (m, N_0) or None
+            Other inputs; None means X.
+        eval_gradient : bool
+            Whether to return also the derivatives in the logarithms of the precisions, for Y=None only.
+
+        Returns
+        -------
+        array of shape (n, m), and where asked an array of shape (n, n, number of hyper-parameters)
+        """
+        X = check.inputs("X", X)
+        log_values = hyperparameters.log_values(self._net)
+        if eval_gradient:
+            if Y is not None:
+                raise ValueError("eval_gradient: got True with Y, expected Y=None: the gradient is known for K(X, X)")
+            directions = np.eye(len(log_values))[self._free]
+            K, slopes = _entries_and_slopes(self._structure, log_values, X, directions)
+            return np.array(K), np.array(slopes)
+        Y = None if Y is None else check.inputs("Y", Y, features=X.shape[1])
+        return np.array(_entries(self._structure, log_values, X, Y))
+
+    @in_float64
+    def contract(self, X: Float[np.ndarray, "P N0"], weights: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
+        """Return Σ_ij W_ij ∂K_ij/∂θ: all derivatives in one backward pass, without the (P, P, n) array."""
+        log_values = hyperparameters.log_values(self._net)
+        return np.asarray(_entries_and_pull(self._structure, log_values, X, weights)[1])[self._free]
+
+    @in_float64
+    def diag(self, X: ArrayLike) -> np.ndarray:
+        """Return the variances K(x, x), (n,), at inputs X (n, N_0)."""
+        X = check.inputs("X", X)
+        return np.array(_variances(self._structure, hyperparameters.log_values(self._net), X))
+
+    def is_stationary(self) -> bool:
+        """Return False: the kernel depends on the inputs, not on their distance alone."""
+        return False
+
+    def __repr__(self) -> str:
+        net = self._net
+        values = np.exp(hyperparameters.log_values(net))
+        listed = [f"{name}={value:.3g}" for name, value in zip(hyperparameters.names(net), values, strict=True)]
+        return f"NNGPKernel({', '.join([net.sigma.name, f'depth={net.depth}', *listed])})"
+
+
+def _bounds(what: str, value: Any, count: int) -> list[Any]:
+    """Return one pair of bounds or "fixed" for each of `count` hyper-parameters."""
+    items = list(value) if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else [value]
+    if len(items) == 2 and all(isinstance(item, numbers.Real) for item in items):
+        items = [tuple(items)]
+    items = items * count if len(items) == 1 else items
+    if len(items) != count or not all(map(_valid, items)):
+        raise ValueError(
+            f"{what}: got {value!r}, expected 'fixed', a pair (lower, upper) of positive numbers, or one of these for "
+            f"each of {count} precision(s)"
+        )
+    return items
+
+
+def _valid(bound: Any) -> bool:
+    if isinstance(bound, str):
+        return bound == "fixed"
+    pair = np.asarray(bound, dtype=object)
+    return pair.shape == (2,) and all(isinstance(end, numbers.Real) for end in bound) and 0 < bound[0] <= bound[1]

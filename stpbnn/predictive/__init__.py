@@ -1,0 +1,21 @@
+r"""Predictive distributions: what a fitted regressor says about the function, or a new target, at query points.
+
+One frozen interface: `mean`, `variance`, `std`, `quantile`, `interval`, `cdf`, `pdf`, `logpdf`, `sample`. A marginal
+law has one entry a query point (and output); the joint law couples the query points.
+"""
+
+from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussian
+from stpbnn.predictive.law import Law
+from stpbnn.predictive.mixture import JointMixture, Mixture
+from stpbnn.predictive.student_t import JointStudentT, StudentT
+
+__all__ = [
+    "Gaussian",
+    "IndependentOutputs",
+    "JointGaussian",
+    "JointMixture",
+    "JointStudentT",
+    "Law",
+    "Mixture",
+    "StudentT",
+]

@@ -1,0 +1,190 @@
+"""Finite mixtures of Gaussian laws, independent and joint over the query points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+from scipy.special import logsumexp, ndtr, ndtri
+
+from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussian
+from stpbnn.predictive.law import Law, levels
+
+__all__ = ["JointMixture", "Mixture"]
+
+BISECTIONS = 100  # more than the bits of a double: the bracket closes before
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture(Law):
+    r"""Finite mixtures of Gaussian laws with common weights, one mixture for each query point and output.
+
+    .. math:: p(f) = \sum_i w_i\, N(f;\ \text{means}_i, \text{variances}_i)
+
+    Parameters
+    ----------
+    weights : array of shape (m,)
+        Weights of the components, of sum one.
+    means, variances : arrays of shape (m, n) or (m, n, D)
+        Means and variances (not standard deviations) of the components.
+
+    Attributes
+    ----------
+    mean, variance : arrays of shape (n,) or (n, D)
+        Moments of the mixture: its variance is the mean of the variances plus the variance of the means.
+
+    Examples
+    --------
+    >>> law = Mixture(np.array([0.5, 0.5]), np.array([[0.0], [0.0]]), np.array([[1.0], [4.0]]))
+    >>> law.mean, law.variance, law.quantile(0.975).round(4)
+    (array([0.]), array([2.5]), array([3.2991]))
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+    mean: np.ndarray = field(init=False)
+    variance: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        mean = np.tensordot(self.weights, self.means, 1)
+        object.__setattr__(self, "mean", mean)
+        spread = self.variances + (self.means - mean) ** 2
+        object.__setattr__(self, "variance", np.tensordot(self.weights, spread, 1))
+
+    @classmethod
+    def concatenate(cls, laws: Sequence[Self]) -> Self:
+        """Return one law for the query points of several, whose weights are the same."""
+        means, variances = ([getattr(law, name) for law in laws] for name in ("means", "variances"))
+        return cls(laws[0].weights, np.concatenate(means, axis=1), np.concatenate(variances, axis=1))
+
+    def _standardised(self, y: ArrayLike, axes: int = 0) -> np.ndarray:
+        """Return (y − means)/std of all components; y may have further last axes. A point mass gives ±infinity."""
+        means, variances = (x.reshape(x.shape + (1,) * axes) for x in (self.means, self.variances))
+        above = np.asarray(y, dtype=float) - means
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(variances > 0, above / np.sqrt(variances), np.where(above >= 0, np.inf, -np.inf))
+
+    def quantile(self, p: ArrayLike) -> np.ndarray:
+        """Return quantiles; for an array of levels they lie along a new last axis.
+
+        Bisection to the last digit between the lowest and the highest quantile of the components.
+        """
+        p = levels(p)
+        axes = p.ndim
+        means, stds = (x.reshape(x.shape + (1,) * axes) for x in (self.means, np.sqrt(self.variances)))
+        inside = np.clip(p, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
+        ends = means + stds * ndtri(inside)
+        lower, upper = ends.min(axis=0), ends.max(axis=0)
+        for _ in range(BISECTIONS):
+            middle = (lower + upper) / 2
+            below = np.tensordot(self.weights, ndtr(self._standardised(middle, axes)), 1) < inside
+            lower, upper = np.where(below, middle, lower), np.where(below, upper, middle)
+        unbounded = np.where(p == 0, -np.inf, np.inf)
+        return np.where((p == 0) | (p == 1), unbounded, upper)
+
+    def cdf(self, y: ArrayLike) -> np.ndarray:
+        """Return the probability of a value below y, entry by entry."""
+        return np.tensordot(self.weights, ndtr(self._standardised(y)), 1)
+
+    def logpdf(self, y: ArrayLike) -> np.ndarray:
+        """Return the log density at y, entry by entry."""
+        log_density = stats.norm.logpdf(y, self.means, np.sqrt(self.variances))
+        weights = self.weights.reshape((-1,) + (1,) * (log_density.ndim - 1))
+        return np.asarray(logsumexp(log_density, axis=0, b=weights))
+
+    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+        """Draw n independent values at each query point, along a new first axis."""
+        from sklearn.utils import check_random_state
+
+        rng = check_random_state(random_state)
+        shape = (n, *self.mean.shape)
+        chosen = rng.choice(len(self.weights), size=shape, p=self.weights)
+        means, variances = (np.take_along_axis(x, chosen, axis=0) for x in (self.means, self.variances))
+        return means + np.sqrt(variances) * rng.standard_normal(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class JointMixture(Mixture):
+    r"""A finite mixture of joint Gaussian laws at all query points.
+
+    .. math:: p(f_1, \dots, f_n) = \sum_i w_i\, N(f;\ \text{means}_i, \text{covariances}_i)
+
+    Within a component D outputs are independent, with the same covariance up to the square of the output's unit.
+
+    Parameters
+    ----------
+    weights : array of shape (m,)
+        Weights of the components, of sum one.
+    means, variances : arrays of shape (m, n) or (m, n, D)
+        Means of the components, and the diagonals of their covariances, times the squared units.
+    covariances : array of shape (m, n, n)
+        Covariances between the query points, in each output's units.
+    units : array of shape () or (D,)
+        Units of the outputs.
+
+    Attributes
+    ----------
+    mean, variance : arrays of shape (n,) or (n, D)
+        Moments of the mixture.
+    covariance : array of shape (n, n) or (n, n, D)
+        Covariance of the mixture between the query points, of each output.
+
+    Examples
+    --------
+    >>> law = JointMixture.of(np.array([0.5, 0.5]), np.zeros((2, 2)), np.array([np.eye(2), 4 * np.eye(2)]))
+    >>> law.covariance.tolist(), round(float(law.logpdf([0.0, 0.0])), 6)
+    ([[2.5, 0.0], [0.0, 2.5]], -2.307881)
+    """
+
+    covariances: np.ndarray
+    units: np.ndarray = field(default_factory=lambda: np.ones(()))
+    covariance: np.ndarray = field(init=False)
+
+    @classmethod
+    def of(cls, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, units: ArrayLike = 1.0) -> Self:
+        """Return the mixture with the variances that the covariances say."""
+        variances = np.diagonal(covariances, axis1=1, axis2=2)
+        variances = variances.reshape(variances.shape + (1,) * (means.ndim - 2)) * np.asarray(units) ** 2
+        variances = np.array(np.broadcast_to(variances, means.shape))
+        return cls(weights, means, variances, covariances, np.asarray(units, dtype=float))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shifts = self.means - self.mean
+        between = np.einsum("m,mi...,mj...->ij...", self.weights, shifts, shifts)
+        squares = np.broadcast_to(self.units**2, self.mean.shape[1:])
+        within = np.multiply.outer(np.tensordot(self.weights, self.covariances, 1), squares)
+        object.__setattr__(self, "covariance", within + between)
+
+    def _component(self, i: int) -> Gaussian:
+        if self.mean.ndim == 1:
+            return JointGaussian(self.means[i], self.variances[i], self.units**2 * self.covariances[i])
+        units = np.broadcast_to(self.units, self.mean.shape[1:])
+        return IndependentOutputs.joint(self.means[i], [unit**2 * self.covariances[i] for unit in units])
+
+    def logpdf(self, y: ArrayLike) -> np.ndarray:
+        """Return the log density of all values y (n,) or (n, D) together.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is singular, as it is for query points that repeat.
+        """
+        return np.asarray(logsumexp([self._component(i).logpdf(y) for i in range(len(self.weights))], b=self.weights))
+
+    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+        """Draw n functions at the query points, along a new first axis."""
+        from sklearn.utils import check_random_state
+
+        rng = check_random_state(random_state)
+        chosen = rng.choice(len(self.weights), size=n, p=self.weights)
+        draws = np.empty((n, *self.mean.shape))
+        for i in np.unique(chosen):
+            rows = np.flatnonzero(chosen == i)
+            draws[rows] = self._component(i).sample(len(rows), rng)
+        return draws

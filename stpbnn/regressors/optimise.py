@@ -1,0 +1,155 @@
+"""The choice of hyper-parameters by an objective such as the log evidence, in the manner of scikit-learn."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import minimize as scipy_minimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+__all__ = ["Objective", "Optimizer", "check_optimizer", "minimise"]
+
+Objective = Callable[[Float[np.ndarray, " n"]], tuple[float, Float[np.ndarray, " n"]]]
+Optimizer = Callable[..., tuple[Float[np.ndarray, " n"], float]]
+LBFGS = "fmin_l_bfgs_b"
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Refuse what is neither the name of an optimizer nor a callable."""
+    if optimizer != LBFGS and not callable(optimizer):
+        raise ValueError(
+            f"optimizer: got {optimizer!r}, expected {LBFGS!r}, None, or a callable "
+            "optimizer(obj_func, initial_theta, bounds) that returns theta and the value of obj_func there"
+        )
+
+
+def minimise(
+    objective: Objective,
+    start: Float[np.ndarray, " n"],
+    bounds: Float[np.ndarray, "n 2"],
+    names: Sequence[str],
+    *,
+    optimizer: str | Optimizer = LBFGS,
+    n_restarts: int = 0,
+    random_state: Any = None,
+) -> tuple[Float[np.ndarray, " n"], float]:
+    """Return the lowest point that was found, and its value, from one start and from others drawn at random.
+
+    Parameters
+    ----------
+    objective : callable
+        From the logarithms of the hyper-parameters to value and gradient; where it raises LinAlgError it counts as
+        infinite.
+    start : array of shape (n,)
+        Logarithms of the hyper-parameters at which the first search starts.
+    bounds : array of shape (n, 2)
+        Lowest and highest logarithms.
+    names : sequence of str
+        What warnings call the hyper-parameters.
+    optimizer : "fmin_l_bfgs_b" or callable
+        SciPy's L-BFGS-B, or a function of scikit-learn's convention: optimizer(obj_func, initial_theta, bounds) with
+        obj_func(theta, eval_gradient=True), which returns theta and the value there.
+    n_restarts : int
+        How many further searches, from starts drawn log-uniformly within the bounds.
+    random_state : int, numpy RandomState or None
+        Seed of the restarts.
+
+    Raises
+    ------
+    ValueError
+        For an unknown optimizer, or an objective that is infinite at all that was tried.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a hyper-parameter ends on a bound, or L-BFGS does not converge.
+
+    Examples
+    --------
+    >>> bowl = lambda theta: (float(np.sum((theta - 1) ** 2)), 2 * (theta - 1))
+    >>> theta, value = minimise(bowl, np.zeros(1), np.log([[1e-3, 1e3]]), ["scale"])
+    >>> theta.round(4)
+    array([1.])
+    """
+    check_optimizer(optimizer)
+    bounds = np.asarray(bounds, dtype=np.float64)
+    guarded = _guard(objective)
+    random = check_random_state(random_state)
+    starts = [np.clip(start, *bounds.T), *(random.uniform(*bounds.T) for _ in range(n_restarts))]
+    search = _lbfgs if optimizer == LBFGS else optimizer
+    assert callable(search)
+    found = [search(guarded, place, bounds) for place in starts]
+    theta, value, *failure = min(found, key=lambda end: np.nan_to_num(end[1], nan=np.inf))
+    theta, value = np.asarray(theta, dtype=np.float64), float(value)
+    if not np.isfinite(value):
+        raise ValueError(
+            f"optimizer: the objective is infinite at every point that was tried, from {_listed(names, starts[0])} on; "
+            "start from other values"
+        )
+    if failure and failure[0]:
+        warnings.warn(
+            f"the search for hyper-parameters did not converge ({failure[0]}); give other starting values or rescale "
+            "the data",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    _warn_of_bounds(theta, bounds, names)
+    return theta, value
+
+
+def _guard(objective: Objective) -> Callable[..., Any]:
+    """Return the objective in scikit-learn's convention, infinite where it cannot be computed."""
+
+    def guarded(theta: Float[np.ndarray, " n"], eval_gradient: bool = True) -> Any:
+        try:
+            value, gradient = objective(np.asarray(theta, dtype=np.float64))
+        except np.linalg.LinAlgError:
+            value, gradient = np.inf, np.zeros(len(theta))
+        return (value, gradient) if eval_gradient else value
+
+    return guarded
+
+
+def _lbfgs(
+    objective: Callable[..., Any], start: Float[np.ndarray, " n"], bounds: Float[np.ndarray, "n 2"]
+) -> tuple[Float[np.ndarray, " n"], float, str]:
+    """Return where L-BFGS-B ends, the value there, and what went wrong, if anything."""
+    first, _ = objective(start)
+    if not np.isfinite(first):
+        return start, np.inf, ""
+    best = worst = first
+
+    def finite(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
+        """Turn an infinite value into one so high that the line search steps back, and not further than it needs to."""
+        nonlocal best, worst
+        value, gradient = objective(theta)
+        if not np.isfinite(value):
+            return 2 * worst - best + 1, np.zeros(len(theta))
+        best, worst = min(best, value), max(worst, value)
+        return value, gradient
+
+    result = scipy_minimize(finite, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    downhill = np.clip(result.x - result.jac, *bounds.T) - result.x
+    flat = np.abs(downhill).max() < 1e-5 * (1 + abs(result.fun))  # nothing to be gained but rounding
+    return result.x, float(result.fun), "" if result.success or flat else str(result.message)
+
+
+def _warn_of_bounds(theta: Float[np.ndarray, " n"], bounds: Float[np.ndarray, "n 2"], names: Sequence[str]) -> None:
+    for place, (lower, upper), name in zip(theta, bounds, names, strict=True):
+        side, bound = ("lower", lower) if place - lower < upper - place else ("upper", upper)
+        if lower < upper and abs(place - bound) < 1e-6 * (1 + abs(bound)):
+            warnings.warn(
+                f"{name}: the optimum lies on the {side} bound {np.exp(bound):.3g} of the search; the data do not "
+                "determine it within the bounds: rescale the data, or fix it and learn the others",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+
+def _listed(names: Sequence[str], theta: Float[np.ndarray, " n"]) -> str:
+    return ", ".join(f"{name} = {value:.3g}" for name, value in zip(names, np.exp(theta), strict=True))

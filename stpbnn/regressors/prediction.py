@@ -1,0 +1,143 @@
+"""What all regressors share once they are fitted: predictions from a law, the generalisation error."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from stpbnn import _validation as check
+from stpbnn._precision import in_float64
+
+__all__ = ["GeneralizationError", "PredictiveRegressor"]
+
+CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
+
+
+class GeneralizationError(NamedTuple):
+    """Mean over test rows of (y − f̄)² + σ²: the sum, and its two parts."""
+
+    total: float
+    squared_bias: float
+    variance: float
+
+
+class PredictiveRegressor(RegressorMixin, BaseEstimator):
+    """Closed-form regression; a model adds `fit`, which sets X_train_ and y_train_, and `_predictive`.
+
+    Query points are taken a few thousand at a time, so that memory is bounded whatever their number.
+    """
+
+    X_train_: np.ndarray
+    y_train_: np.ndarray
+
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+        """Return the predictive law at checked query points."""
+        raise NotImplementedError
+
+    def _mean(self, X: np.ndarray) -> np.ndarray:
+        """Return the posterior mean of f at checked query points, where it costs less than the law."""
+        return self._predictive(X, joint=False, noise=False).mean
+
+    def _chunks(self, X: Any) -> list[np.ndarray]:
+        """Return checked query points, a few at a time."""
+        check_is_fitted(self, "X_train_")
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        rows = max(1, CHUNK // len(self.X_train_))
+        return [X[start : start + rows] for start in range(0, len(X), rows)]
+
+    @in_float64
+    def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Any:
+        chunks = self._chunks(X)
+        if joint or len(chunks) == 1:
+            return self._predictive(np.concatenate(chunks), joint=joint, noise=noise)
+        laws = [self._predictive(chunk, joint=False, noise=noise) for chunk in chunks]
+        return type(laws[0]).concatenate(laws)
+
+    @in_float64
+    def _means(self, X: Any) -> np.ndarray:
+        return np.concatenate([self._mean(chunk) for chunk in self._chunks(X)])
+
+    def predictive(self, X: ArrayLike, noise: bool = False, *, joint: bool = False) -> Any:
+        """Return the predictive distribution at query points: of the function f, or of a new target.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Query points.
+        noise : bool
+            Whether to add the noise of variance T, which gives the law of a new target.
+        joint : bool
+            Whether to couple the query points; otherwise the law is that of each of them alone.
+
+        Returns
+        -------
+        law
+            A frozen distribution of `stpbnn.predictive`.
+        """
+        return self._law(X, joint=joint, noise=noise)
+
+    def predict(self, X: ArrayLike, return_std: bool = False, return_cov: bool = False) -> Any:
+        """Return the posterior mean of f at query points, and its standard deviation or covariance where asked.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Query points.
+        return_std : bool
+            Whether to return also the standard deviation of f, of the shape of the mean.
+        return_cov : bool
+            Whether to return also the covariance of f between the query points, (n, n), or (n, n, D).
+
+        Raises
+        ------
+        ValueError
+            If both are asked for at once, or X does not fit the training inputs.
+        """
+        if return_std and return_cov:
+            raise ValueError("return_std, return_cov: got both, expected at most one of them; ask twice")
+        if not (return_std or return_cov):
+            return self._means(X)
+        law = self._law(X, joint=return_cov)
+        return law.mean, law.covariance if return_cov else law.std
+
+    def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = 0) -> np.ndarray:
+        """Draw functions from the posterior at query points: shape (n, n_samples), or (n, D, n_samples).
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Query points.
+        n_samples : int
+            How many functions.
+        random_state : int, numpy RandomState or None
+            Seed of the draws.
+        """
+        return np.moveaxis(self._law(X, joint=True).sample(n_samples, random_state), 0, -1)
+
+    def generalization_error(self, X: ArrayLike, y: ArrayLike) -> GeneralizationError:
+        r"""Return the generalisation error of f against the targets, and its two parts.
+
+        .. math:: \epsilon = \langle (y - \bar f(x))^2 + \sigma^2(x) \rangle
+
+        averaged over rows and, for D outputs, summed over outputs.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Test inputs.
+        y : array of shape (n,) or (n, D)
+            Test targets.
+
+        References
+        ----------
+        Theory notes, eq. (4.2); Pacelli et al. (2023).
+        """
+        law = self._law(X)
+        y = check.targets("y", y, examples=len(law.mean), outputs=law.mean.size // len(law.mean))
+        rows = 1 / len(law.mean)
+        squared_bias, variance = float(np.sum((y - law.mean) ** 2) * rows), float(np.sum(law.variance) * rows)
+        return GeneralizationError(squared_bias + variance, squared_bias, variance)

@@ -1,0 +1,343 @@
+"""Student's t-process regression: Gaussian-process regression with a random scale."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from sklearn.base import MultiOutputMixin, clone
+from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel, Kernel
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from stpbnn import _validation as check
+from stpbnn._precision import in_float64
+from stpbnn.kernels.contraction import contract
+from stpbnn.kernels.nngp_kernel import NNGPKernel
+from stpbnn.mixtures.laws import InverseGamma
+from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query
+from stpbnn.network import FullyConnected
+from stpbnn.regressors.conditioning import well_conditioned_cholesky
+from stpbnn.regressors.optimise import check_optimizer, minimise
+from stpbnn.regressors.prediction import PredictiveRegressor
+
+__all__ = ["StudentTProcessRegressor"]
+
+NOISES = ("scale", "gaussian")
+PARAMETRIZATIONS = ("covariance", "scale")
+TEMPERATURE_BOUNDS = (1e-6, 1e5)
+DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
+ACCURACY = 1e-6  # relative error of the evidence, where it is a quadrature
+FLAT = 1e-3  # of the log evidence, along what is learned, at a maximum that was reached
+
+
+class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
+    r"""Student's t-process regression: a Gaussian process whose overall scale r is random, and learned from the data.
+
+    .. math:: f \mid r \sim GP(0, r K), \qquad r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2), \qquad
+              y \mid f, r \sim \begin{cases} N(f, r T) & \text{noise "scale"} \\ N(f, T) & \text{noise "gaussian"}
+              \end{cases}
+
+    The covariance of f is K, and ν → ∞ is the Gaussian process. Predictions have heavier tails than a Gaussian
+    process's, and their variance reacts to the size of the targets, not to the inputs alone. The random scale is common
+    to all points: an outlier widens the predictions everywhere, it is not ignored. With noise "scale" everything is in
+    closed form (the multivariate t); with "gaussian" it is a one-dimensional quadrature over r, and what an infinite
+    network of random readout precision has.
+
+    There is no `partial_fit`, by design: the closed form needs the whole training set at once, and with new points the
+    hyper-parameters move as well. Fit again.
+
+    Parameters
+    ----------
+    kernel : scikit-learn kernel, NNGPKernel, FullyConnected or None
+        K: the covariance of f (see `parametrization`). The hyper-parameters of a kernel object are learned within their
+        bounds; a FullyConnected is taken as it is given. None means ConstantKernel(1.0) * RBF(1.0), both learned.
+    df : float
+        ν > 2, the degrees of freedom; where it is learned, the value to start from.
+    temperature : float
+        T >= 0, the variance of the noise (relative to r for noise "scale"); where it is learned, the value to start
+        from. T = 0 interpolates, where the kernel is well conditioned.
+    noise : {"scale", "gaussian"}
+        Whether the noise shares the random scale of f, or is independent of it.
+    optimizer : "fmin_l_bfgs_b", callable or None
+        How the log evidence is maximised, in the convention of scikit-learn's Gaussian processes; None learns nothing.
+    optimize_df, optimize_temperature : bool
+        Whether to learn ν and T.
+    n_restarts_optimizer : int
+        How many further searches from random starts within the bounds.
+    normalize_y : bool
+        Whether to subtract the mean of the targets and divide by their standard deviation, output by output. K, T and
+        the log evidence are then those of the normalised targets; predictions are in the units of y.
+    parametrization : {"covariance", "scale"}
+        Whether K (+ T) is the covariance of the process, which exists for ν > 2 only, or its scale matrix, for any
+        ν > 0: r ~ InvGamma(ν/2, ν/2). They differ by the constant factor ν/(ν − 2).
+    random_state : int, numpy RandomState or None
+        Seed of the restarts.
+
+    Attributes
+    ----------
+    kernel_ : scikit-learn kernel
+        The kernel with what was learned.
+    df_, temperature_ : float
+        ν and T, learned or as given.
+    log_marginal_likelihood_ : float
+        log p(y), all outputs together.
+    converged_ : bool
+        Whether the gradient of the log evidence vanishes along what was learned and is not on a bound, and the
+        quadrature over r has reached its accuracy.
+
+    References
+    ----------
+    Theory notes, section 5. Shah, Wilson, Ghahramani, AISTATS 2014; Lee et al., ICLR 2022.
+
+    Examples
+    --------
+    >>> X, y = np.linspace(0, 1, 8)[:, None], np.sin(6 * np.linspace(0, 1, 8))
+    >>> model = StudentTProcessRegressor(RBF(0.3), df=4.0, optimizer=None).fit(X, y)
+    >>> model.predict([[0.5]]).round(2), model.predictive([[0.5]]).df
+    (array([0.14]), 12.0)
+    """
+
+    def __init__(
+        self,
+        kernel: Any = None,
+        *,
+        df: float = 5.0,
+        temperature: float = 0.01,
+        noise: Literal["scale", "gaussian"] = "scale",
+        optimizer: Any = "fmin_l_bfgs_b",
+        optimize_df: bool = False,
+        optimize_temperature: bool = False,
+        n_restarts_optimizer: int = 0,
+        normalize_y: bool = False,
+        parametrization: Literal["covariance", "scale"] = "covariance",
+        random_state: Any = None,
+    ) -> None:
+        self.kernel = kernel
+        self.df = df
+        self.temperature = temperature
+        self.noise = noise
+        self.optimizer = optimizer
+        self.optimize_df = optimize_df
+        self.optimize_temperature = optimize_temperature
+        self.n_restarts_optimizer = n_restarts_optimizer
+        self.normalize_y = normalize_y
+        self.parametrization = parametrization
+        self.random_state = random_state
+
+    @in_float64
+    def fit(self, X: Any, y: Any) -> Any:
+        """Condition on the training set, at the hyper-parameters of highest evidence.
+
+        Parameters
+        ----------
+        X : array of shape (P, N_0)
+            Inputs.
+        y : array of shape (P,) or (P, D)
+            Targets. D outputs share the random scale and the kernel.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the data are not finite numbers of matching shapes, a setting is out of range, the kernel is none
+            (not finite, not symmetric), or kernel plus temperature is singular to working precision.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a hyper-parameter ends on a bound, or the search does not converge.
+        """
+        self._check_settings()
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        outputs = 1 if y.ndim == 1 else y.shape[1]
+        expected = self.kernel.outputs if isinstance(self.kernel, FullyConnected) else outputs
+        y = check.targets("y", y, examples=len(X), outputs=expected)
+        check.room_for_kernels("X", len(X), matrices=4)
+        self._shift, self._units = _normalisation(y) if self.normalize_y else (np.zeros(()), np.ones(()))
+        self.X_train_, self.y_train_ = X, y
+        self.kernel_ = _kernel(self.kernel)
+        _check_kernel(self.kernel_, X)
+        self.temperature_, self.df_ = float(self.temperature), float(self.df)
+        try:
+            if self.optimizer is not None and len(self._theta):
+                self._maximise()
+            self._process = self._condition(self.kernel_, self.temperature_, self.df_)
+        except np.linalg.LinAlgError as error:
+            raise ValueError(
+                f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
+                "remove repeated or linearly dependent inputs, or give a larger temperature"
+            ) from None
+        self.log_marginal_likelihood_ = self._process.log_evidence
+        self.converged_ = self._flat() and self._process.error < ACCURACY
+        return self
+
+    def _check_settings(self) -> None:
+        check.one_of("noise", self.noise, NOISES)
+        check.one_of("parametrization", self.parametrization, PARAMETRIZATIONS)
+        check.number("df", self.df)
+        if self.df <= 2 and self.parametrization == "covariance":
+            raise ValueError(
+                f"df: got {self.df!r}, expected a number greater than 2: a Student's t law of two degrees of freedom "
+                "or fewer has no covariance for the kernel to be; give more, or say parametrization='scale', where the "
+                "kernel is the scale matrix"
+            )
+        check.number("temperature", self.temperature, minimum=0, inclusive=True)
+        check.integer("n_restarts_optimizer", self.n_restarts_optimizer, minimum=0)
+        for name in ("optimize_df", "optimize_temperature"):
+            if getattr(self, name) and self.optimizer is None:
+                raise ValueError(f"{name}: got {getattr(self, name)!r} with optimizer=None; give an optimizer")
+        if self.optimize_temperature and self.temperature == 0:
+            raise ValueError("temperature: got 0 with optimize_temperature=True, expected a number greater than 0")
+        if self.optimizer is not None:
+            check_optimizer(self.optimizer)
+
+    _shift: np.ndarray
+    _units: np.ndarray
+
+    @property
+    def _names(self) -> list[str]:
+        """What is learned, in the order of theta."""
+        kernel = [
+            name if hyperparameter.n_elements == 1 else f"{name}[{i}]"
+            for hyperparameter in self.kernel_.hyperparameters
+            if not hyperparameter.fixed
+            for name in [hyperparameter.name]
+            for i in range(hyperparameter.n_elements)
+        ]
+        return kernel + ["temperature"] * bool(self.optimize_temperature) + ["df"] * bool(self.optimize_df)
+
+    @property
+    def _theta(self) -> Float[np.ndarray, " n"]:
+        """Logarithms of what is learned: the kernel's hyper-parameters, then T and ν where asked."""
+        own = [self.temperature_] * bool(self.optimize_temperature) + [self.df_] * bool(self.optimize_df)
+        return np.concatenate([self.kernel_.theta, np.log(own)])
+
+    @property
+    def _bounds(self) -> Float[np.ndarray, "n 2"]:
+        own = [TEMPERATURE_BOUNDS] * bool(self.optimize_temperature)
+        own += [DF_BOUNDS[self.parametrization]] * bool(self.optimize_df)
+        return np.vstack([self.kernel_.bounds.reshape(-1, 2), np.log(own).reshape(-1, 2)])
+
+    def _at(self, theta: Float[np.ndarray, " n"]) -> tuple[Kernel, float, float]:
+        """Return kernel, temperature and degrees of freedom at theta."""
+        kernel, own = np.split(theta, [self.kernel_.n_dims])
+        values = iter(np.exp(own).tolist())
+        temperature = next(values) if self.optimize_temperature else self.temperature_
+        return self.kernel_.clone_with_theta(kernel), temperature, next(values) if self.optimize_df else self.df_
+
+    def _condition(self, kernel: Kernel, temperature: float, df: float) -> NoiseInside | NoiseBeside:
+        K = kernel(self.X_train_)
+        y = (self.y_train_ - self._shift) / self._units
+        law = InverseGamma(df, self.parametrization == "covariance")
+        if self.noise == "gaussian" and temperature > 0:
+            return NoiseBeside.of(K, y, law, temperature)
+        K[np.diag_indices_from(K)] += temperature
+        return NoiseInside.of(well_conditioned_cholesky(K), y, law, temperature)
+
+    def _value_and_gradient(self, theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
+        kernel, temperature, df = self._at(theta)
+        process = self._condition(kernel, temperature, df)
+        slopes = process.slopes
+        own = [temperature * slopes.temperature] * bool(self.optimize_temperature)
+        own += [df * slopes.df] * bool(self.optimize_df)
+        gradient = contract(kernel, self.X_train_, slopes.kernel) if kernel.n_dims else np.empty(0)
+        return process.log_evidence, np.concatenate([gradient, own])
+
+    def _maximise(self) -> None:
+        def objective(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
+            value, gradient = self._value_and_gradient(theta)
+            return -value, -gradient
+
+        theta, _ = minimise(
+            objective,
+            self._theta,
+            self._bounds,
+            self._names,
+            optimizer=self.optimizer,
+            n_restarts=self.n_restarts_optimizer,
+            random_state=self.random_state,
+        )
+        self.kernel_, self.temperature_, self.df_ = self._at(theta)
+
+    def _flat(self) -> bool:
+        """Return whether no step within the bounds raises the log evidence."""
+        if self.optimizer is None or not len(self._theta):
+            return True
+        value, gradient = self._value_and_gradient(self._theta)
+        step = np.clip(self._theta + gradient, *self._bounds.T) - self._theta
+        return bool(np.abs(step).max() < FLAT * (1 + abs(value)))
+
+    @in_float64
+    def log_marginal_likelihood(self, theta: ArrayLike | None = None, eval_gradient: bool = False) -> Any:
+        """Return the log evidence log p(y), and where asked its gradient.
+
+        Parameters
+        ----------
+        theta : array of shape (n,) or None
+            Logarithms: the kernel's hyper-parameters as in `kernel_.theta`, then T and ν where they are learned. None
+            means what was learned.
+        eval_gradient : bool
+            Whether to return also the derivatives in theta.
+
+        Returns
+        -------
+        float, and where asked an array of shape (n,)
+        """
+        check_is_fitted(self, "X_train_")
+        theta = self._theta if theta is None else np.asarray(theta, dtype=np.float64)
+        if theta.shape != self._theta.shape:
+            raise ValueError(
+                f"theta: got shape {theta.shape}, expected {self._theta.shape}: logarithms of {', '.join(self._names)}"
+            )
+        if eval_gradient:
+            return self._value_and_gradient(theta)
+        return self._condition(*self._at(theta)).log_evidence
+
+    def _query(self, X: np.ndarray, joint: bool) -> Query:
+        return Query(self.kernel_(X, self.X_train_), self.kernel_.diag(X), self.kernel_(X) if joint else None)
+
+    def _mean(self, X: np.ndarray) -> np.ndarray:
+        return self._shift + self._units * self._process.mean(self.kernel_(X, self.X_train_))
+
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+        added = self.temperature_ if noise else 0.0
+        return self._process.predictive(self._query(X, joint), added, self._shift, self._units)
+
+
+def _normalisation(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of the targets, by output; constant targets have the unit one."""
+    spread = y.std(axis=0)
+    return y.mean(axis=0), np.where(spread > 10 * np.finfo(np.float64).eps * np.abs(y).max(axis=0), spread, 1.0)
+
+
+def _kernel(kernel: Any) -> Kernel:
+    if kernel is None:
+        return ConstantKernel(1.0) * RBF(1.0)
+    if isinstance(kernel, FullyConnected):
+        return NNGPKernel(kernel, weight_precision_bounds="fixed", bias_precision_bounds="fixed")
+    if not isinstance(kernel, Kernel) or isinstance(kernel, CompoundKernel):
+        raise ValueError(
+            f"kernel: got {kernel!r}, expected a kernel of sklearn.gaussian_process.kernels (one that returns one "
+            "matrix), a stpbnn.NNGPKernel, a stpbnn.FullyConnected or None"
+        )
+    return clone(kernel)
+
+
+def _check_kernel(kernel: Kernel, X: np.ndarray) -> None:
+    """Refuse what is no kernel: a matrix of another shape, not finite, or not symmetric."""
+    K = np.asarray(kernel(X))
+    if K.shape != (len(X), len(X)):
+        raise ValueError(f"kernel: {kernel!r} returned shape {K.shape} for {len(X)} inputs, expected a square matrix")
+    if not np.isfinite(K).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(K))[0])
+        raise ValueError(
+            f"kernel: {kernel!r} is NaN or infinite between the inputs {where[0]} and {where[1]}; rescale the inputs "
+            "or give other hyper-parameters"
+        )
+    if np.abs(K - K.T).max() > 1e-8 * np.abs(K).max():
+        raise ValueError(f"kernel: {kernel!r} is not symmetric: k(x, x') and k(x', x) differ; correct the kernel")
