@@ -26,7 +26,7 @@ from scipy.linalg import eigh
 from stpbnn.action import spectral
 from stpbnn.action.point import SaddlePoint, laplace
 
-__all__ = ["Decoupled", "decouple", "local_terms", "saddle_points"]
+__all__ = ["Decoupled", "decouple", "local_terms", "saddle_points", "symmetric_basis"]
 
 MAX_STEPS = 200
 
@@ -152,7 +152,7 @@ def _descend(
 ) -> SaddlePoint:
     """Return the minimum in whose valley Q = V diag(q) V^T lies: Newton steps, shortened where S would not fall."""
     D = len(q)
-    basis = _symmetric_basis(D)
+    basis = symmetric_basis(D)
 
     def at(q: Float[np.ndarray, " D"], V: Float[np.ndarray, "D D"]) -> tuple[float, np.ndarray, np.ndarray, float]:
         local = local_terms(problem, q, V, width, temperature, bias)
@@ -191,7 +191,7 @@ def _descend(
     )
 
 
-def _symmetric_basis(D: int) -> Float[np.ndarray, "k D D"]:
+def symmetric_basis(D: int) -> Float[np.ndarray, "k D D"]:
     """Return an orthonormal basis of the symmetric D by D matrices."""
     basis = []
     for a, b in combinations_with_replacement(range(D), 2):

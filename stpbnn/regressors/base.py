@@ -53,6 +53,8 @@ class NetworkRegressor(PredictiveRegressor):
         self.network_ = FullyConnected(outputs=outputs) if self.network is None else self.network
         y = check.targets("y", y, examples=len(X), outputs=self.network_.outputs)
         check.room_for_kernels("X", len(X))
+        self.temperature_ = float(self.temperature)
+        self._choose(X, y)
         try:
             self._condition(X, y)
         except np.linalg.LinAlgError as error:
@@ -71,6 +73,9 @@ class NetworkRegressor(PredictiveRegressor):
     def _check_settings(self) -> None:
         """Refuse settings that are out of range."""
 
+    def _choose(self, X: np.ndarray, y: np.ndarray) -> None:
+        """Set network_ and temperature_ to values that suit the data, where that is asked for."""
+
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
-        """Set what is learned."""
+        """Set what is learned, at network_ and temperature_."""
         raise NotImplementedError

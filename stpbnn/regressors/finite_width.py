@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from stpbnn import _validation as check
 from stpbnn import kernels, mixtures
+from stpbnn.mixtures import evidence
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import compiled_input_gram, refuse_singular
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
@@ -36,8 +37,14 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         T >= 0, the variance of the Gaussian likelihood.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel.
+    optimizer : "fmin_l_bfgs_b", callable or None
+        Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
+        callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
+        1e-5 and 1e5, the temperature between 1e-10 and 1e5 mean squares of the targets; T = 0 stays.
+    n_restarts_optimizer : int
+        How many further searches start from values drawn log-uniformly within these bounds.
     random_state : int, numpy RandomState or None
-        Seed of the chains of networks with more than three hidden layers.
+        Seed of the restarts, and of the chains of networks with more than three hidden layers.
 
     Attributes
     ----------
@@ -50,7 +57,11 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     converged_ : bool
         Whether the integral has reached its accuracy.
     network_ : FullyConnected
-        The network that was used.
+        The network that was used, with the precisions that were learned.
+    temperature_ : float
+        The temperature that was used: as given, or learned.
+    hyperparameters_ : dict of str to float
+        Precisions and temperature by name.
 
     References
     ----------
@@ -70,23 +81,34 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         *,
         temperature: float = 0.01,
         closure: kernels.Closure = "nested",
+        optimizer: Any = None,
+        n_restarts_optimizer: int = 0,
         random_state: Any = None,
     ) -> None:
         self.network = network
         self.temperature = temperature
         self.closure = closure
+        self.optimizer = optimizer
+        self.n_restarts_optimizer = n_restarts_optimizer
         self.random_state = random_state
 
     def _check_settings(self) -> None:
+        super()._check_settings()
         check.one_of("closure", self.closure, kernels.CLOSURES)
         if isinstance(self.network, FullyConnected) and self.network.outputs > 1:
             raise ValueError(
                 f"network: got {self.network.outputs} outputs, expected 1: fit one regressor an output, or use "
                 "ProportionalLimitRegressor"
             )
+        if isinstance(self.network, FullyConnected) and self.optimizer is not None and self.network.depth > 3:
+            raise ValueError(
+                f"optimizer: got {self.optimizer!r} for {self.network.depth} hidden layers, whose order parameters are "
+                "sampled: chains give no evidence; learn with ProportionalLimitRegressor, and give its network_ and "
+                "temperature_ with optimizer=None"
+            )
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
-        net, temperature = self.network_, float(self.temperature)
+        net, temperature = self.network_, self.temperature_
         refuse_singular(net, compiled_input_gram(net.prior, X), temperature)
         seed = int(check_random_state(self.random_state).randint(2**31))
         self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed)
@@ -94,6 +116,9 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         self.order_parameters_ = posterior.mean
         self.log_marginal_likelihood_ = posterior.log_evidence
         self.converged_ = bool(posterior.error < ACCURACY[net.depth > 3])
+
+    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return evidence.evidence_gradient(self._conditioned)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return mixtures.predictive(self._conditioned, X, joint=joint, noise=noise)

@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn._precision import in_float64
 from stpbnn.mixtures import Conditioned, scale
-from stpbnn.regressors.base import NetworkRegressor
 from stpbnn.regressors.conditioning import SharedKernel, compiled_input_gram, feature_kernel
+from stpbnn.regressors.learning import EvidenceRegressor
 
 __all__ = ["HiddenKernelRegressor", "kernel_overlap"]
 
@@ -45,7 +45,7 @@ def kernel_overlap(K1: ArrayLike, K2: ArrayLike) -> float:
     return float(np.vdot(K1, K2) / (np.linalg.norm(K1) * np.linalg.norm(K2)))
 
 
-class HiddenKernelRegressor(NetworkRegressor):
+class HiddenKernelRegressor(EvidenceRegressor):
     """Regressors that know the posterior mean of the kernel of one hidden layer."""
 
     @in_float64

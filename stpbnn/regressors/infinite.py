@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import MultiOutputMixin
 
-from stpbnn.action import gaussian_log_evidence
+from stpbnn.action import evidence, gaussian_log_evidence
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import SharedKernel, compiled_input_gram, nngp_kernel
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
@@ -27,6 +27,14 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
         The network, whose widths do not matter here; None means FullyConnected((200,)) with as many outputs as y.
     temperature : float
         T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned.
+    optimizer : "fmin_l_bfgs_b", callable or None
+        Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
+        callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
+        1e-5 and 1e5, the temperature between 1e-10 and 1e5 mean squares of the targets; T = 0 stays.
+    n_restarts_optimizer : int
+        How many further searches start from values drawn log-uniformly within these bounds.
+    random_state : int, numpy RandomState or None
+        Seed of the restarts.
 
     Attributes
     ----------
@@ -39,7 +47,11 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
     converged_ : bool
         Always True: there is nothing to solve for.
     network_ : FullyConnected
-        The network that was used.
+        The network that was used, with the precisions that were learned.
+    temperature_ : float
+        The temperature that was used: as given, or learned.
+    hyperparameters_ : dict of str to float
+        Precisions and temperature by name.
 
     References
     ----------
@@ -53,20 +65,35 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
     array([ 0.5,  0. , -0.5])
     """
 
-    def __init__(self, network: FullyConnected | None = None, *, temperature: float = 0.01) -> None:
+    def __init__(
+        self,
+        network: FullyConnected | None = None,
+        *,
+        temperature: float = 0.01,
+        optimizer: Any = None,
+        n_restarts_optimizer: int = 0,
+        random_state: Any = None,
+    ) -> None:
         self.network = network
         self.temperature = temperature
+        self.optimizer = optimizer
+        self.n_restarts_optimizer = n_restarts_optimizer
+        self.random_state = random_state
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         net = self.network_
         kernel = partial(nngp_kernel, net)
         gram = compiled_input_gram(net.prior, X)
-        self._process = SharedKernel.of(net.prior, X, gram, y, kernel, float(self.temperature))
+        self._process = SharedKernel.of(net.prior, X, gram, y, kernel, self.temperature_)
         log_det, quadratic = self._process.log_det * net.outputs, float(np.vdot(y, self._process.alpha))
         self.order_parameters_ = np.ones(net.depth)
         self.action_ = float(sum(net.widths)) * net.outputs + log_det + quadratic
         self.log_marginal_likelihood_ = gaussian_log_evidence(log_det, quadratic, y.size)
         self.converged_ = True
+
+    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+        net = self.network_
+        return evidence.gaussian_gradient(evidence.Landscape.of(net, X), np.zeros(net.depth), y, self.temperature_)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.law(X, joint=joint, noise=noise)

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn import kernels
-from stpbnn.action import SaddlePoint, matrix, nonodd, saddle_points, spectral
+from stpbnn.action import SaddlePoint, evidence, matrix, matrix_evidence, nonodd, saddle_points, spectral
 from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import (
@@ -65,6 +65,14 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
         What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" has a
         second order parameter for it (one hidden layer, one output); "drop" is the zero-mean form, in which the paper
         plotted its relu networks. "auto" keeps the mean where it can.
+    optimizer : "fmin_l_bfgs_b", callable or None
+        Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
+        callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
+        1e-5 and 1e5, the temperature between 1e-10 and 1e5 mean squares of the targets; T = 0 stays.
+    n_restarts_optimizer : int
+        How many further searches start from values drawn log-uniformly within these bounds.
+    random_state : int, numpy RandomState or None
+        Seed of the restarts.
 
     Attributes
     ----------
@@ -81,7 +89,11 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
     saddle_points_ : list of SaddlePoint
         All minima that were found, the lowest first.
     network_ : FullyConnected
-        The network that was used.
+        The network that was used, with the precisions that were learned.
+    temperature_ : float
+        The temperature that was used: as given, or learned.
+    hyperparameters_ : dict of str to float
+        Precisions and temperature by name.
 
     References
     ----------
@@ -103,18 +115,25 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
         temperature: float = 0.01,
         closure: kernels.Closure = "nested",
         mean: Mean = "auto",
+        optimizer: Any = None,
+        n_restarts_optimizer: int = 0,
+        random_state: Any = None,
     ) -> None:
         self.network = network
         self.temperature = temperature
         self.closure = closure
         self.mean = mean
+        self.optimizer = optimizer
+        self.n_restarts_optimizer = n_restarts_optimizer
+        self.random_state = random_state
 
     def _check_settings(self) -> None:
+        super()._check_settings()
         check.one_of("closure", self.closure, kernels.CLOSURES)
         check.one_of("mean", self.mean, MEANS)
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
-        net, temperature = self.network_, float(self.temperature)
+        net, temperature = self.network_, self.temperature_
         if net.outputs > 1 and net.depth > 1:
             raise ValueError(
                 f"network: got {net.outputs} outputs and {net.depth} hidden layers; the proportional limit of several "
@@ -146,6 +165,25 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+        net, best, temperature = self.network_, self.saddle_points_[0], self.temperature_
+        if isinstance(self._process, DecoupledOutputs):
+            k, U, _, ones, *_ = self._process.problems[0]
+            problem = matrix.Decoupled(k, U, U.T @ y, ones)
+            return matrix_evidence.saddle_gradient(
+                evidence.Landscape.of(net, X),
+                best.order_parameters,
+                problem,
+                net.widths[0],
+                temperature,
+                net.prior.bias_variance,
+            )
+        if best.conjugate is None:
+            landscape, z = evidence.Landscape.of(net, X, self.closure), np.log(best.order_parameters)
+        else:
+            landscape, z = evidence.Landscape.of(net, X, "kept"), np.append(best.conjugate, best.order_parameters)
+        return evidence.saddle_gradient(landscape, z, best.hessian, y, np.array(net.widths, dtype=float), temperature)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.law(X, joint=joint, noise=noise)

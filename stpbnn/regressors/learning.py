@@ -1,0 +1,130 @@
+"""Hyper-parameters chosen by the evidence, where that is asked for: precisions and temperature of a regressor."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from stpbnn import _validation as check
+from stpbnn._precision import in_float64
+from stpbnn.kernels import hyperparameters
+from stpbnn.regressors.base import NetworkRegressor
+from stpbnn.regressors.optimise import check_optimizer, minimise
+
+__all__ = ["EvidenceRegressor"]
+
+PRECISION_BOUNDS = (1e-5, 1e5)
+TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets
+
+
+class EvidenceRegressor(NetworkRegressor):
+    """Regressors with a log evidence; a theory adds `_evidence_gradient`."""
+
+    optimizer: Any
+    n_restarts_optimizer: int
+    random_state: Any
+    log_marginal_likelihood_: float
+    converged_: bool
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        check.integer("n_restarts_optimizer", self.n_restarts_optimizer, minimum=0)
+        if self.optimizer is not None:
+            check_optimizer(self.optimizer)
+
+    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the gradient of log_marginal_likelihood_ in the logarithms of the precisions and the temperature."""
+        raise NotImplementedError
+
+    @property
+    def hyperparameters_(self) -> dict[str, float]:
+        """Precisions and temperature by name, as given or learned."""
+        check_is_fitted(self, "X_train_")
+        values = np.exp(hyperparameters.log_values(self.network_)).tolist()
+        return dict(zip(hyperparameters.names(self.network_), values, strict=True)) | {"temperature": self.temperature_}
+
+    def _log_hyperparameters(self) -> np.ndarray:
+        """Return θ: the logarithms of the precisions and, unless it is zero, of the temperature."""
+        theta = hyperparameters.log_values(self.network_)
+        return np.append(theta, np.log(self.temperature_)) if self.temperature_ > 0 else theta
+
+    def _evaluate(self, theta: np.ndarray, X: np.ndarray, y: np.ndarray) -> EvidenceRegressor:
+        """Return this regressor conditioned at other hyper-parameters."""
+        other = copy.copy(self)
+        learned = len(hyperparameters.names(self.network_))
+        other.network_ = hyperparameters.with_values(self.network_, theta[:learned])
+        other.temperature_ = float(np.exp(theta[learned])) if self.temperature_ > 0 else 0.0
+        other._condition(X, y)
+        return other
+
+    def _choose(self, X: np.ndarray, y: np.ndarray) -> None:
+        if self.optimizer is None:
+            return
+        start = self._log_hyperparameters()
+        names = [*hyperparameters.names(self.network_), "temperature"][: len(start)]
+        unit = float(np.mean(y**2)) or 1.0
+        bounds = [PRECISION_BOUNDS] * len(start)
+        if self.temperature_ > 0:
+            bounds[-1] = (TEMPERATURE_BOUNDS[0] * unit, TEMPERATURE_BOUNDS[1] * unit)
+
+        def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                try:
+                    trial = self._evaluate(theta, X, y)
+                except OverflowError as error:
+                    raise np.linalg.LinAlgError(str(error)) from error
+                if not trial.converged_:
+                    raise np.linalg.LinAlgError("not converged")
+                return -trial.log_marginal_likelihood_, -trial._evidence_gradient(X, y)[: len(theta)]
+
+        theta, _ = minimise(
+            objective,
+            start,
+            np.log(bounds),
+            names,
+            optimizer=self.optimizer,
+            n_restarts=self.n_restarts_optimizer,
+            random_state=self.random_state,
+        )
+        learned = len(hyperparameters.names(self.network_))
+        self.network_ = hyperparameters.with_values(self.network_, theta[:learned])
+        if self.temperature_ > 0:
+            self.temperature_ = float(np.exp(theta[-1]))
+
+    @in_float64
+    def log_marginal_likelihood(self, theta: ArrayLike | None = None, eval_gradient: bool = False) -> Any:
+        """Return the log evidence of the training set at other hyper-parameters, and its gradient where asked.
+
+        Parameters
+        ----------
+        theta : array of shape (n,) or None
+            Logarithms of the values of `hyperparameters_`, in their order; without that of the temperature where the
+            temperature is zero. None means the values themselves.
+        eval_gradient : bool
+            Whether to return also the gradient in theta, of shape (n,).
+
+        Raises
+        ------
+        ValueError
+            If theta has the wrong length, or the kernel plus temperature is singular there.
+        """
+        check_is_fitted(self, "X_train_")
+        there, length = self, len(self._log_hyperparameters())
+        if theta is not None:
+            theta = np.asarray(theta, dtype=np.float64)
+            if theta.shape != (length,) or not np.isfinite(theta).all():
+                names = ", ".join(list(self.hyperparameters_)[:length])
+                raise ValueError(f"theta: got {theta!r}, expected {length} finite numbers: the logarithms of {names}")
+            try:
+                there = self._evaluate(theta, self.X_train_, self.y_train_)
+            except (np.linalg.LinAlgError, OverflowError) as error:
+                raise ValueError(f"theta: got {theta!r}, where the evidence cannot be computed ({error})") from None
+        value = there.log_marginal_likelihood_
+        return (value, there._evidence_gradient(self.X_train_, self.y_train_)[:length]) if eval_gradient else value
