@@ -1,5 +1,18 @@
-"""The NumPyro models: the Bayesian network, and its closed forms, as probabilistic programs."""
+"""The NumPyro models: the Bayesian network, its closed forms, and processes over a kernel."""
 
+from stpbnn.programs.conditionals import condition, log_likelihood, predict
 from stpbnn.programs.networks import network, scale_mixture
+from stpbnn.programs.processes import distance, gaussian_process, student_t_process
+from stpbnn.programs.tree import to_datatree
 
-__all__ = ["network", "scale_mixture"]
+__all__ = [
+    "condition",
+    "distance",
+    "gaussian_process",
+    "log_likelihood",
+    "network",
+    "predict",
+    "scale_mixture",
+    "student_t_process",
+    "to_datatree",
+]

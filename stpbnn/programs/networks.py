@@ -11,19 +11,11 @@ import numpyro
 import numpyro.distributions as dist
 
 from stpbnn import kernels
-from stpbnn._validation import number, one_of
+from stpbnn._validation import one_of
 from stpbnn.network import FullyConnected
+from stpbnn.programs.sites import temperature_site
 
 __all__ = ["network", "scale_mixture"]
-
-
-def _temperature(value: Any) -> jax.Array | float:
-    """Return a fixed temperature, or a draw from its prior under the site name "temperature"."""
-    if isinstance(value, dist.Distribution):
-        return numpyro.sample("temperature", value)
-    if isinstance(value, jax.core.Tracer):
-        return value
-    return number("temperature", value.item() if isinstance(value, jax.Array) and value.ndim == 0 else value)
 
 
 def network(net: FullyConnected) -> Callable[..., jax.Array]:
@@ -65,7 +57,7 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
     """
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
-        variance = _temperature(temperature)
+        variance = temperature_site(temperature)
         X = jnp.asarray(X)
         weights = {
             name: numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
@@ -123,7 +115,7 @@ def scale_mixture(net: FullyConnected, closure: kernels.Closure = "nested") -> C
         raise ValueError(f"net: got {net.outputs} outputs, expected one: several have a matrix of order parameters")
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
-        variance = _temperature(temperature)
+        variance = temperature_site(temperature)
         X = jnp.asarray(X)
         half = jnp.asarray(net.widths) / 2
         Q = numpyro.sample("Q", dist.Gamma(half, half).to_event(1))

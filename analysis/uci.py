@@ -1,0 +1,221 @@
+"""Real regression tasks with published splits: error, log density, coverage and time of five models on one kernel.
+
+    uv run python analysis/uci.py                    # all cells that are not in analysis/results/uci.csv yet
+    uv run python analysis/uci.py --report           # the table and the picture from that file
+
+The data root (--data, or the variable STPBNN_DATA) holds uci/NAME.csv, a header and the target in the last column, and
+uci/splits/NAME_{train,test}_{0..4}.txt, row numbers: any data set in that form can be named.
+
+All models share the infinite-width kernel of one network and learn its precisions and the noise by their own evidence,
+from at most 500 rows of the training set; then they are conditioned on all of it. In half of the cells outliers of 3
+to 10 standard deviations are added to 5 % of the training targets. Inputs and targets are standardised on the training
+rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy import stats
+from scipy.optimize import minimize
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import WhiteKernel
+
+from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessRegressor
+from stpbnn.files import write_text, written_whole
+
+HERE = Path(__file__).parent
+RESULTS, README = HERE / "results", HERE / "README.md"
+NAMES, SPLITS, SEARCH_ROWS = ("yacht", "concrete", "wine-quality-red"), range(5), 500
+FIELDS = ("method", "data", "split", "corrupted", "rmse", "nlpd", "cover50", "cover90", "cover95", "seconds")
+KEY = FIELDS[:4]
+NET = FullyConnected((100,), "erf", weight_precision=(1.0, 1.0), bias_precision=1.0)
+
+
+def search(objective: Callable[..., Any], start: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, float]:
+    """Maximise an evidence: the same few steps for all models."""
+    found = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 60})
+    return found.x, found.fun
+
+
+def student(noise: str) -> StudentTProcessRegressor:
+    """Return a t-process that learns ν too."""
+    return StudentTProcessRegressor(
+        NNGPKernel(NET), temperature=0.1, noise=noise, optimizer=search, optimize_df=True, optimize_temperature=True
+    )
+
+
+METHODS: dict[str, Callable[[], Any]] = {
+    "GP (scikit-learn)": lambda: GaussianProcessRegressor(
+        NNGPKernel(NET) + WhiteKernel(0.1, (1e-6, 1e3)), alpha=1e-10, optimizer=search
+    ),
+    "t-process, noise in the scale": lambda: student("scale"),
+    "t-process, Gaussian noise": lambda: student("gaussian"),
+    "infinite width": lambda: NNGPRegressor(NET, temperature=0.1, optimizer=search),
+    "finite width, N = 100": lambda: FiniteWidthRegressor(NET, temperature=0.1, optimizer=search),
+}
+
+
+def conditioned(model: Any, X: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Any:
+    """Learn the hyper-parameters from some of the rows, and condition on all of them."""
+    rows = rng.permutation(len(X))[:SEARCH_ROWS]
+    model.fit(X[rows], y[rows])
+    if len(rows) == len(X):
+        return model
+    names = [name for name in ("kernel", "network", "temperature", "df") if hasattr(model, f"{name}_")]
+    learned = {name: getattr(model, f"{name}_") for name in names}
+    return clone(model).set_params(**learned, optimizer=None).fit(X, y)
+
+
+def law_of(model: Any, X: np.ndarray) -> Any:
+    """Return the predictive law of new targets, with cdf and logpdf; scikit-learn's noise is part of its kernel."""
+    if isinstance(model, GaussianProcessRegressor):
+        return stats.norm(*model.predict(X, return_std=True))
+    return model.predictive(X, noise=True)
+
+
+def load(root: Path, name: str, split: int, corrupted: bool) -> tuple[np.ndarray, ...]:
+    """Return training and test inputs and targets, with outliers among the training targets where asked."""
+    table = np.loadtxt(root / f"{name}.csv", delimiter=",", skiprows=1)
+    train, test = (np.loadtxt(root / "splits" / f"{name}_{part}_{split}.txt", dtype=int) for part in ("train", "test"))
+    X, y = table[:, :-1], table[:, -1].copy()
+    if corrupted:
+        rng = np.random.default_rng(split)
+        rows = rng.choice(train, size=round(0.05 * len(train)), replace=False)
+        y[rows] += rng.choice([-1, 1], len(rows)) * rng.uniform(3, 10, len(rows)) * y[train].std()
+    return X[train], y[train], X[test], y[test]
+
+
+def cell(root: Path, method: str, name: str, split: int, corrupted: bool) -> dict[str, Any]:
+    """Fit one model to one split; return its numbers, in the units of the target."""
+    X, y, X_test, y_test = load(root, name, split, corrupted)
+    spread = X.std(axis=0)
+    centre, scale = y.mean(), y.std()
+    X, X_test = ((inputs - X.mean(axis=0)) / np.where(spread > 0, spread, 1) for inputs in (X, X_test))
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = conditioned(METHODS[method](), X, (y - centre) / scale, np.random.default_rng(split))
+        law = law_of(model, X_test)
+    standard = (y_test - centre) / scale
+    u, mean = np.asarray(law.cdf(standard)), law.mean() if callable(law.mean) else law.mean
+    seconds = time.perf_counter() - start
+    return {
+        "rmse": scale * np.sqrt(np.mean((standard - mean) ** 2)),
+        "nlpd": np.log(scale) - np.mean(law.logpdf(standard)),
+        **{f"cover{level}": np.mean(np.abs(u - 0.5) <= level / 200) for level in (50, 90, 95)},
+        "seconds": seconds,
+    }
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the cells that are there."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run(root: Path, names: list[str], path: Path) -> None:
+    """Fill in the cells that are missing, and write the file whole after each."""
+    rows = read(path)
+    done = {tuple(row[field] for field in KEY) for row in rows}
+    tasks = [(c, n, s, m) for c in (False, True) for n in names for s in SPLITS for m in METHODS]
+    for corrupted, name, split, method in tasks:
+        key = dict(zip(KEY, (method, name, str(split), str(corrupted)), strict=True))
+        if tuple(key.values()) in done:
+            continue
+        numbers = {field: f"{value:.5g}" for field, value in cell(root, method, name, split, corrupted).items()}
+        rows.append(key | numbers)
+        print(*rows[-1].values(), flush=True)
+        with written_whole(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def summary(rows: list[dict[str, str]], field: str, method: str, name: str, corrupted: bool) -> tuple[float, float]:
+    """Return mean and standard error of a number over the splits."""
+    key = (method, name, str(corrupted))
+    values = [float(row[field]) for row in rows if (row["method"], row["data"], row["corrupted"]) == key]
+    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Return the results as Markdown."""
+    lines = [
+        "| data | model | RMSE | −log density | 50 % | 90 % | 95 % | seconds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, corrupted in sorted({(row["data"], row["corrupted"] == "True") for row in rows}):
+        for method in METHODS:
+            numbers = {field: summary(rows, field, method, name, corrupted) for field in FIELDS[4:]}
+            cells = [f"{numbers[field][0]:.3f} ± {numbers[field][1]:.3f}" for field in ("rmse", "nlpd")]
+            cells += [f"{100 * numbers[field][0]:.0f}" for field in ("cover50", "cover90", "cover95")]
+            label = f"{name}, 5 % outliers" if corrupted else name
+            lines.append(f"| {label} | {method} | {' | '.join(cells)} | {numbers['seconds'][0]:.1f} |")
+    return "\n".join(lines)
+
+
+def picture(rows: list[dict[str, str]], folder: Path) -> None:
+    """Draw log density and coverage by model: as given, and with outliers among the training targets."""
+    names = list(dict.fromkeys(row["data"] for row in rows))
+    figure, axes = plt.subplots(2, len(names), figsize=(3.2 * len(names), 4.6), sharey=True, squeeze=False)
+    for column, name in enumerate(names):
+        for ax, field, label in zip(
+            axes[:, column], ("nlpd", "cover90"), ("−log density", "90 % coverage"), strict=True
+        ):
+            for corrupted, marker, colour in ((False, "o", "tab:blue"), (True, "s", "tab:orange")):
+                points = [summary(rows, field, method, name, corrupted) for method in METHODS]
+                mean, error = np.transpose(points)
+                place = np.arange(len(METHODS)) + (0.15 if corrupted else -0.15)
+                legend = "5 % outliers" if corrupted else "as given"
+                ax.errorbar(mean, place, xerr=error, fmt=marker, ms=4, color=colour, label=legend)
+            ax.set_xlabel(label)
+        axes[0, column].set_title(name, fontsize=10)
+        axes[1, column].axvline(0.9, color="0.7", lw=1, zorder=0)
+    axes[0, 0].set_yticks(range(len(METHODS)), METHODS, fontsize=8)
+    axes[0, 0].invert_yaxis()
+    axes[0, 0].legend(fontsize=7)
+    figure.tight_layout()
+    for suffix in ("png", "svg"):
+        with written_whole(folder / f"uci.{suffix}") as path:
+            figure.savefig(path, format=suffix, dpi=110, metadata={"Date": None} if suffix == "svg" else None)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Run the cells that are missing, then write the table into the README and draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shared = HERE.parent.parent / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("STPBNN_DATA", shared)))
+    parser.add_argument("--names", nargs="+", default=list(NAMES), help="data sets, by the names of their files")
+    parser.add_argument("--results", type=Path, default=RESULTS / "uci.csv")
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    if not arguments.report:
+        root = arguments.data / "uci" if (arguments.data / "uci").is_dir() else arguments.data
+        if missing := [name for name in arguments.names if not (root / f"{name}.csv").is_file()]:
+            parser.error(f"no {missing[0]}.csv in the folder {root}; name it with --data or STPBNN_DATA")
+        run(root, arguments.names, arguments.results)
+    rows = read(arguments.results)
+    before, _, rest = README.read_text().partition("<!-- uci: begin -->\n")
+    write_text(
+        README, f"{before}<!-- uci: begin -->\n{table(rows)}\n<!-- uci: end -->{rest.partition('<!-- uci: end -->')[2]}"
+    )
+    picture(rows, RESULTS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Sites that the programs share: numbers that are given, or drawn from a prior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpyro
+import numpyro.distributions as dist
+
+from stpbnn._validation import number
+
+__all__ = ["parameter", "recalled", "temperature_site", "value_above"]
+
+
+def value_above(name: str, value: Any, minimum: float) -> Any:
+    """Return a number that is above a minimum; of a traced one nothing is known, and it is returned as it is."""
+    if isinstance(value, jax.core.Tracer):
+        return value
+    return number(name, value.item() if isinstance(value, jax.Array) and value.ndim == 0 else value, minimum=minimum)
+
+
+def parameter(name: str, prior: Any) -> Any:
+    """Return a fixed value as it is, or a draw from its prior under the site `name`."""
+    return numpyro.sample(name, prior) if isinstance(prior, dist.Distribution) else prior
+
+
+def temperature_site(value: Any) -> jax.Array | float:
+    """Return a fixed temperature, or a draw from its prior under the site name "temperature"."""
+    return parameter(
+        "temperature", value if isinstance(value, dist.Distribution) else value_above("temperature", value, 0)
+    )
+
+
+def recalled(name: str, prior: Any, samples: Mapping[str, Any]) -> Any:
+    """Return a fixed value as it is, or the draws of the site `name` among posterior samples."""
+    if not isinstance(prior, dist.Distribution):
+        return prior
+    if name not in samples:
+        raise ValueError(f"samples: got {sorted(samples)}, expected also {name!r}, which has a prior")
+    return samples[name]

@@ -1,0 +1,60 @@
+"""Chains of a process as an ArviZ DataTree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpyro.infer import MCMC
+
+from stpbnn.programs.conditionals import log_likelihood, predict
+from stpbnn.programs.processes import Process
+
+__all__ = ["to_datatree"]
+
+
+def to_datatree(
+    process: Process, mcmc: MCMC, X: Any, y: Any, *, temperature: Any, X_new: Any = None, noise: bool = False
+) -> xr.DataTree:
+    """Return the chains of a program as a DataTree in ArviZ's schema, ready for ``az.summary`` and ``az.loo``.
+
+    Parameters
+    ----------
+    process : Process
+        The program that was sampled.
+    mcmc : numpyro.infer.MCMC
+        After its run on the same data.
+    X, y, temperature
+        What it was run on.
+    X_new : array of shape (n, N_0) or None
+        New points, for the group predictions.
+    noise : bool
+        Whether the predictions are new targets, "y"; otherwise they are the function, "f".
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups posterior and sample_stats as ``az.from_numpyro`` gives them; log_likelihood of the P points by
+        `log_likelihood`; observed_data; with X_new also predictions by `predict`.
+
+    References
+    ----------
+    Theory notes, section 5.
+    """
+    import arviz as az
+
+    tree = az.from_numpyro(mcmc, log_likelihood=False, dims={"y": ["train_point"]})
+    samples, sampled = mcmc.get_samples(group_by_chain=True), tree["posterior"].coords
+    by_draw = {name: sampled[name] for name in ("chain", "draw")}
+
+    def group(name: str, dim: str, values: np.ndarray) -> xr.DataTree:
+        coords = by_draw | {dim: np.arange(values.shape[-1])}
+        return xr.DataTree(xr.Dataset({name: (("chain", "draw", dim), values)}, coords))
+
+    pointwise = log_likelihood(process, samples, X, y, temperature=temperature)
+    tree["log_likelihood"] = group("y", "train_point", pointwise)
+    if X_new is not None:
+        drawn = predict(process, samples, X, y, X_new, temperature=temperature, noise=noise)
+        tree["predictions"] = group("y" if noise else "f", "test_point", drawn)
+    return tree
