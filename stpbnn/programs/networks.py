@@ -14,10 +14,10 @@ from stpbnn import kernels
 from stpbnn._validation import number, one_of
 from stpbnn.network import FullyConnected
 
-__all__ = ["network", "scale_mixture"]
+__all__ = ["network", "noise_variance", "scale_mixture"]
 
 
-def _temperature(value: Any) -> jax.Array | float:
+def noise_variance(value: Any) -> jax.Array | float:
     """Return a fixed temperature, or a draw from its prior under the site name "temperature"."""
     if isinstance(value, dist.Distribution):
         return numpyro.sample("temperature", value)
@@ -65,7 +65,7 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
     """
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
-        variance = _temperature(temperature)
+        variance = noise_variance(temperature)
         X = jnp.asarray(X)
         weights = {
             name: numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
@@ -123,7 +123,7 @@ def scale_mixture(net: FullyConnected, closure: kernels.Closure = "nested") -> C
         raise ValueError(f"net: got {net.outputs} outputs, expected one: several have a matrix of order parameters")
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
-        variance = _temperature(temperature)
+        variance = noise_variance(temperature)
         X = jnp.asarray(X)
         half = jnp.asarray(net.widths) / 2
         Q = numpyro.sample("Q", dist.Gamma(half, half).to_event(1))
