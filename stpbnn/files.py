@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,7 @@ def write_netcdf(path: str | os.PathLike[str], data: xr.Dataset | xr.DataTree) -
     data : xarray.Dataset or xarray.DataTree
         Its content.
     """
-    image = data.to_netcdf(engine="h5netcdf")  # in memory first: the HDF5 library does not survive a full disk
+    image = io.BytesIO()  # in memory first: the HDF5 library does not survive a full disk
+    data.to_netcdf(image, engine="h5netcdf")
     with written_whole(path) as temporary:
-        temporary.write_bytes(image)
+        temporary.write_bytes(image.getvalue())

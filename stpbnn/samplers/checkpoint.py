@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -133,10 +134,10 @@ class Checkpoint:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 leaves = [stored[f"leaf_{i}"] for i in range(len(stored.files) - 2)]
                 return Progress(int(stored["draws"]), leaves, float(stored["seconds"]))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise self._damaged(path, error) from None
 
     def blocks(self, draws: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -129,7 +130,7 @@ def test_blocks_change_no_bit_and_are_on_disk_one_after_the_other(whole, finishe
     folder, posterior = finished
     assert same(posterior, whole)
     ends = [0, 6, 12, 18, 20]
-    blocks = [f"draws-{a:08d}-{b:08d}.nc" for a, b in zip(ends, ends[1:], strict=False)]
+    blocks = [f"draws-{a:08d}-{b:08d}.nc" for a, b in pairwise(ends)]
     assert names(folder) == [*blocks, "lock", "settings.json", "state.npz"]
     with xr.open_dataset(folder / blocks[1], engine="h5netcdf") as block:
         np.testing.assert_array_equal(block["f"], whole["predictions"]["f"].isel(draw=slice(6, 12)))
@@ -261,7 +262,7 @@ class Child:
 
 
 def killed_and_resumed(tmp_path, kills, draws, sampler):
-    """Kill a run at random moments, those of the start included; return what it has in the end, and the uninterrupted."""
+    """Kill a run at random moments; return what it has in the end, and the uninterrupted one."""
     chance, folder, out = random.Random(0), tmp_path / "checkpoint", tmp_path / "out.nc"
     for kill in range(kills):
         child = Child(folder, out, draws, 2, sampler)
@@ -367,17 +368,17 @@ def test_foreign_folders_are_refused_and_left_alone(tmp_path):
 
 
 @pytest.mark.usefixtures("no_chains")
-@pytest.mark.parametrize("name", ["settings.json", "state.npz", "draws-00000006-00000012.nc"])
-@pytest.mark.parametrize("damage", ["torn", "lost"])
-def test_damaged_checkpoints_are_refused(finished, tmp_path, name, damage):
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [("settings.json", False), ("state.npz", False), ("draws-00000006-00000012.nc", False)]
+    + [("draws-00000006-00000012.nc", True)],
+)
+def test_damaged_checkpoints_are_refused(finished, tmp_path, name, lost):
     folder = shutil.copytree(finished[0], tmp_path / "copy")
-    whole = (folder / name).read_bytes()
-    if damage == "torn":
-        (folder / name).write_bytes(whole[: len(whole) // 2])
-    elif name.startswith("draws"):
+    if lost:
         (folder / name).unlink()
     else:
-        pytest.skip("what is lost is made anew")
+        (folder / name).write_bytes((folder / name).read_bytes()[:100])
     with pytest.raises(ValueError, match=rf"checkpoint: .*{name[:14]}.* cannot be read .*; remove .* and sample again"):
         small(folder, DRAWS)
 
