@@ -370,8 +370,12 @@ def test_foreign_folders_are_refused_and_left_alone(tmp_path):
 @pytest.mark.usefixtures("no_chains")
 @pytest.mark.parametrize(
     ("name", "lost"),
-    [("settings.json", False), ("state.npz", False), ("draws-00000006-00000012.nc", False)]
-    + [("draws-00000006-00000012.nc", True)],
+    [
+        ("settings.json", False),
+        ("state.npz", False),
+        ("draws-00000006-00000012.nc", False),
+        ("draws-00000006-00000012.nc", True),
+    ],
 )
 def test_damaged_checkpoints_are_refused(finished, tmp_path, name, lost):
     folder = shutil.copytree(finished[0], tmp_path / "copy")
