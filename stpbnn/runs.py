@@ -1,7 +1,8 @@
 """Runs: a folder that holds a card, its posterior, its theories, their comparison and a report.
 
 A run folder has card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html. Each file appears whole,
-in this order, and a posterior that is there already is used again.
+in this order, and a posterior that is there already is used again. While sampling goes on, its blocks are in the folder
+checkpoint.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -87,7 +89,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
     """Run a card: closed forms, posterior, comparison and report, in a folder.
 
     Nothing is written before the data are loaded and the theories solved. A run that was interrupted is taken up by
-    the same call: a posterior that is there already is used again, and everything else is quickly made anew.
+    the same call: sampling goes on from its last finished block, a posterior that is there already is used again, and
+    everything else is quickly made anew.
 
     Parameters
     ----------
@@ -106,7 +109,9 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
     Raises
     ------
     ValueError
-        If the folder holds something else, or the data cannot be had or do not suit the network.
+        If the folder holds something else or is in use, or the data cannot be had or do not suit the network.
+    KeyboardInterrupt
+        If it was interrupted; finished blocks are in the folder.
     """
     folder = Path(folder)
     _refuse_other(folder, card)
@@ -239,10 +244,11 @@ def _earlier(folder: Path, fingerprint: str) -> xr.DataTree | None:
 
 
 def _sample(card: Card, data: Arrays, fingerprint: str, path: Path, progress: bool) -> xr.DataTree:
-    """Sample, write, and return what was written."""
+    """Sample block after block, write the whole, and return what was written."""
     from stpbnn.samplers import sample
 
     X, y, X_test, y_test = data
+    blocks = path.with_name("checkpoint")
     posterior = sample(
         card.network.build(),
         X,
@@ -251,10 +257,14 @@ def _sample(card: Card, data: Arrays, fingerprint: str, path: Path, progress: bo
         X_test=X_test,
         y_test=y_test,
         **card.sampler.model_dump(),
+        checkpoint=blocks,
         progress=progress,
     )
+    if posterior.attrs["stopped"] == "interrupted":
+        raise KeyboardInterrupt
     posterior.attrs["fingerprint"] = fingerprint
     write_netcdf(path, posterior)
+    shutil.rmtree(blocks, ignore_errors=True)
     return _read(path, xr.open_datatree)
 
 

@@ -81,6 +81,6 @@ def _kernel(kernel: MCMCKernel) -> str:
     plain = {
         name.lstrip("_"): value
         for name, value in sorted(vars(kernel).items())
-        if isinstance(value, (bool, int, float, str, tuple)) and not callable(value)
+        if isinstance(value, (bool, int, float, str, tuple, dict))
     }
     return f"{type(kernel).__name__}({', '.join(f'{name}={value}' for name, value in plain.items())})"

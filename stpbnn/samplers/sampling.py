@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 from numpyro.distributions import Distribution
-from numpyro.infer import HMC, NUTS, init_to_sample
+from numpyro.infer import HMC, NUTS
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import constrain_fn
 from threadpoolctl import threadpool_limits
@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from stpbnn import _validation as check
 from stpbnn import programs
 from stpbnn.network import FullyConnected
+from stpbnn.samplers import kernels
 from stpbnn.samplers.blocks import Chains
 from stpbnn.samplers.checkpoint import Checkpoint
 from stpbnn.samplers.collecting import Collector
@@ -38,10 +39,7 @@ __all__ = ["sample"]
 
 Sampler = Callable[[Callable[..., Any]], MCMCKernel]
 
-SAMPLERS: dict[str, Sampler] = {
-    "nuts": lambda model: NUTS(model, init_strategy=init_to_sample),
-    "hmc": lambda model: HMC(model, init_strategy=init_to_sample),
-}
+SAMPLERS = ("nuts", "hmc", "mala", "langevin")
 READOUTS = {"marginal": programs.marginal_network, "explicit": programs.network}
 KEEP = ("observables", "weights")
 UNTIL = ("ess", "rhat", "seconds")
@@ -105,8 +103,10 @@ def sample(
         Points at which the function is recorded at every draw.
     y_test : array of shape (n,) or (n, D) or None
         Targets there, for the test loss.
-    sampler : {"nuts", "hmc"} or callable
-        The Markov chain; a callable takes the NumPyro model and returns a NumPyro MCMCKernel.
+    sampler : {"nuts", "hmc", "mala", "langevin"} or callable
+        The Markov chain: the no-U-turn sampler, Hamiltonian Monte Carlo with steps that are exact for the prior,
+        Metropolis-adjusted Langevin, or the unadjusted dynamics of the reference, which is biased at its step size of
+        1e-3. A callable takes the NumPyro model and returns a NumPyro MCMCKernel.
     readout : {"marginal", "explicit"}
         How the last layer is treated: "marginal" integrates it exactly and draws it given the hidden weights;
         "explicit" samples its weights along with all others.
@@ -176,7 +176,7 @@ def sample(
     until = _until(until, settings["chains"])
     if not isinstance(temperature, Distribution):
         temperature = check.number("temperature", temperature)
-    build = sampler if callable(sampler) else SAMPLERS[check.one_of("sampler", sampler, SAMPLERS)]
+    build = sampler if callable(sampler) else _named(sampler, net, temperature)
 
     rotation = rotate(original.X, original.X_test) if keep == "observables" else None
     engine = _chains(net, original, rotation, build, temperature, settings)
@@ -255,7 +255,6 @@ def _chains(
                 kept |= draw_readout(of_readout, net, features, inputs.data.y, T)
         return observed | kept
 
-    fields = STATISTICS if isinstance(build(model), HMC) else _own_fields(build(model))
     return Chains(
         build=lambda: build(model),
         model=model,
@@ -266,14 +265,23 @@ def _chains(
         arguments=arguments,
         settings=given,
         observe=record,
-        statistics=fields,
+        statistics=_statistics(build(model)),
     )
 
 
-def _own_fields(kernel: MCMCKernel) -> dict[str, str]:
-    """Return what a kernel records by its own choice, apart from the position."""
+def _named(sampler: str, net: FullyConnected, temperature: Any) -> Sampler:
+    """Return the sampler of a name; the unadjusted one in the units of the reference, where the temperature is known."""
+    name = check.one_of("sampler", sampler, SAMPLERS)
+    if name == "langevin" and isinstance(temperature, float):
+        return lambda model: kernels.langevin(model, net, temperature)
+    return getattr(kernels, name)
+
+
+def _statistics(kernel: MCMCKernel) -> dict[str, str]:
+    """Return the fields of a kernel's state to record by ArviZ's names: what it offers, apart from the position."""
+    offered = STATISTICS.values() if isinstance(kernel, HMC) else getattr(kernel, "statistics", kernel.default_fields)
     names = {field: name for name, field in STATISTICS.items()}
-    return {names.get(field, field): field for field in kernel.default_fields if field != kernel.sample_field}
+    return {names.get(field, field): field for field in offered if field != kernel.sample_field}
 
 
 def _block(block: int | None, draws: int, chains: Chains) -> int:
