@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -127,7 +128,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
     write_text(folder / "card.toml", card.to_toml())
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
-        posterior = _sample(card, data, fingerprint, folder / "posterior.nc", progress)
+        posterior = _sample(card, data, fingerprint, folder, progress)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     times["sampling"] = posterior.attrs["wall_time_s"]
     with _timed(times, "comparison"):
         comparison = compare_predictions(posterior, predictions)
@@ -243,29 +245,29 @@ def _earlier(folder: Path, fingerprint: str) -> xr.DataTree | None:
     return posterior
 
 
-def _sample(card: Card, data: Arrays, fingerprint: str, path: Path, progress: bool) -> xr.DataTree:
+def _sample(card: Card, data: Arrays, fingerprint: str, folder: Path, progress: bool) -> xr.DataTree:
     """Sample block after block, write the whole, and return what was written."""
     from stpbnn.samplers import sample
 
     X, y, X_test, y_test = data
-    blocks = path.with_name("checkpoint")
-    posterior = sample(
-        card.network.build(),
-        X,
-        y,
-        temperature=card.posterior.temperature,
-        X_test=X_test,
-        y_test=y_test,
-        **card.sampler.model_dump(),
-        checkpoint=blocks,
-        progress=progress,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "interrupted")  # said below
+        posterior = sample(
+            card.network.build(),
+            X,
+            y,
+            temperature=card.posterior.temperature,
+            X_test=X_test,
+            y_test=y_test,
+            **card.sampler.model_dump(),
+            checkpoint=folder / "checkpoint",
+            progress=progress,
+        )
     if posterior.attrs["stopped"] == "interrupted":
         raise KeyboardInterrupt
     posterior.attrs["fingerprint"] = fingerprint
-    write_netcdf(path, posterior)
-    shutil.rmtree(blocks, ignore_errors=True)
-    return _read(path, xr.open_datatree)
+    write_netcdf(folder / "posterior.nc", posterior)
+    return _read(folder / "posterior.nc", xr.open_datatree)
 
 
 def _record(card: Card, posterior: xr.DataTree, times: Mapping[str, float]) -> dict[str, Any]:
