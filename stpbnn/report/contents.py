@@ -156,8 +156,7 @@ def _criteria(comparison: xr.Dataset) -> str:
     )
     chance = float(comparison["rhat_limit"].max())
     if chance > limits["max_rhat"]:
-        converged += f", or below what chains without fault reach by chance among {n} predictions, here {chance:.3f}"
-    )
+        converged += f", or below what perfect chains reach by chance among {n} predictions, here {chance:.3f}"
     series = (
         " The readout was integrated: means are those of f given each draw." if limits["series"] == "f_mean" else ""
     )

@@ -270,7 +270,7 @@ def _chains(
 
 
 def _named(sampler: str, net: FullyConnected, temperature: Any) -> Sampler:
-    """Return the sampler of a name; the unadjusted one in the units of the reference, where the temperature is fixed."""
+    """Return the sampler of a name; the unadjusted one in the units of the reference, where T is fixed."""
     name = check.one_of("sampler", sampler, SAMPLERS)
     if name == "langevin" and isinstance(temperature, float):
         return lambda model: kernels.langevin(model, net, temperature)
