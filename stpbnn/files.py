@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # on disk before it has its name, whatever stops the machine
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -65,5 +68,7 @@ def write_netcdf(path: str | os.PathLike[str], data: xr.Dataset | xr.DataTree) -
     data : xarray.Dataset or xarray.DataTree
         Its content.
     """
+    image = io.BytesIO()  # in memory first: the HDF5 library does not survive a full disk
+    data.to_netcdf(image, engine="h5netcdf")
     with written_whole(path) as temporary:
-        data.to_netcdf(temporary, engine="h5netcdf")
+        temporary.write_bytes(image.getvalue())

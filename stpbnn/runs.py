@@ -1,7 +1,8 @@
 """Runs: a folder that holds a card, its posterior, its theories, their comparison and a report.
 
 A run folder has card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html. Each file appears whole,
-in this order, and a posterior that is there already is used again.
+in this order, and a posterior that is there already is used again. While sampling goes on, its blocks are in the folder
+checkpoint.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -99,7 +102,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
     """Run a card: closed forms, posterior, comparison and report, in a folder.
 
     Nothing is written before the data are loaded and the theories solved. A run that was interrupted is taken up by
-    the same call: a posterior that is there already is used again, and everything else is quickly made anew.
+    the same call: sampling goes on from its last finished block, a posterior that is there already is used again, and
+    everything else is quickly made anew.
 
     Parameters
     ----------
@@ -118,7 +122,9 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
     Raises
     ------
     ValueError
-        If the folder holds something else, or the data cannot be had or do not suit the network.
+        If the folder holds something else or is in use, or the data cannot be had or do not suit the network.
+    KeyboardInterrupt
+        If it was interrupted; finished blocks are in the folder.
     """
     folder = Path(folder)
     _refuse_other(folder, card)
@@ -134,7 +140,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
     write_text(folder / "card.toml", card.to_toml())
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
-        posterior = _sample(card, data, fingerprint, folder / "posterior.nc", progress)
+        posterior = _sample(card, data, fingerprint, folder, progress)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     times["sampling"] = posterior.attrs["wall_time_s"]
     with _timed(times, "comparison"):
         comparison = compare_predictions(posterior, predictions)
@@ -250,24 +257,29 @@ def _earlier(folder: Path, fingerprint: str) -> xr.DataTree | None:
     return posterior
 
 
-def _sample(card: Card, data: Arrays, fingerprint: str, path: Path, progress: bool) -> xr.DataTree:
-    """Sample, write, and return what was written."""
+def _sample(card: Card, data: Arrays, fingerprint: str, folder: Path, progress: bool) -> xr.DataTree:
+    """Sample block after block, write the whole, and return what was written."""
     from stpbnn.samplers import sample
 
     X, y, X_test, y_test = data
-    posterior = sample(
-        card.network.build(),
-        X,
-        y,
-        temperature=card.posterior.temperature,
-        X_test=X_test,
-        y_test=y_test,
-        **card.sampler.model_dump(),
-        progress=progress,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "interrupted")  # said below
+        posterior = sample(
+            card.network.build(),
+            X,
+            y,
+            temperature=card.posterior.temperature,
+            X_test=X_test,
+            y_test=y_test,
+            **card.sampler.model_dump(),
+            checkpoint=folder / "checkpoint",
+            progress=progress,
+        )
+    if posterior.attrs["stopped"] == "interrupted":
+        raise KeyboardInterrupt
     posterior.attrs["fingerprint"] = fingerprint
-    write_netcdf(path, posterior)
-    return _read(path, xr.open_datatree)
+    write_netcdf(folder / "posterior.nc", posterior)
+    return _read(folder / "posterior.nc", xr.open_datatree)
 
 
 def _record(card: Card, posterior: xr.DataTree, times: Mapping[str, float]) -> dict[str, Any]:

@@ -85,8 +85,10 @@ class Posterior(_Table):
 class Sampler(_Table):
     """[sampler]: how it is sampled, the arguments of stpbnn.sample."""
 
-    sampler: Literal["nuts", "hmc"] = Field(default="nuts", description='"nuts" or "hmc"')
-    readout: Literal["explicit"] = Field(default="explicit", description='"explicit"')
+    sampler: Literal["nuts", "hmc", "mala", "langevin"] = Field(
+        default="nuts", description='one of "nuts", "hmc", "mala", "langevin"'
+    )
+    readout: Literal["marginal", "explicit"] = Field(default="marginal", description='"marginal" or "explicit"')
     warmup: PositiveInt = Field(default=500, description="a whole number from 1")
     draws: PositiveInt = Field(default=1000, description="a whole number from 1")
     chains: PositiveInt = Field(default=4, description="a whole number from 1")

@@ -17,6 +17,7 @@ from stpbnn._validation import inputs, number
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
 from stpbnn.comparison.tables import quote
 from stpbnn.comparison.theories import predict_theories, squeezed
+from stpbnn.samplers.diagnostics import rhat_limit
 
 __all__ = ["check_test_inputs", "compare", "compare_predictions"]
 
@@ -133,8 +134,9 @@ def compare_predictions(
     predictions : xarray.Dataset
         What `predict_theories` returned.
     max_rhat, min_ess : float
-        The posterior counts as converged if, for every test prediction, rank-normalised R-hat is below `max_rhat` and
-        the bulk effective sample size is above `min_ess`.
+        The posterior counts as converged if, for every test prediction, the bulk effective sample size is above
+        `min_ess` and the rank-normalised R-hat below `max_rhat`, or below what perfect chains reach by chance among so
+        many predictions, where that is more (`stpbnn.samplers.diagnostics.rhat_limit`).
     level : float
         Family-wise level of the test on the largest |z| (two-sided, Bonferroni over the test predictions).
     max_error_z : float
@@ -143,8 +145,8 @@ def compare_predictions(
     Returns
     -------
     xarray.Dataset
-        `z` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `ess` (bulk), `ess_tail`
-        (test_point[, output]); `theory_mean`, `theory_variance`, `theory_converged`,
+        `z` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `rhat_limit`, `ess` (bulk),
+        `ess_tail` (test_point[, output]); `theory_mean`, `theory_variance`, `theory_converged`,
         `order_parameters`; `largest_z`, `agrees` and `verdict` (theory); with targets also `y_test`; `error`,
         `relative_error`, `error_z` (theory, part);
         `error_posterior` and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior),
@@ -207,12 +209,15 @@ def compare_predictions(
     chains, length = draws.sizes["chain"], draws.sizes["draw"]
     settings["max_z"] = float(norm.isf(settings["level"] / (2 * n)))
     worst, smallest = float(data["rhat"].max()), float(data["ess"].min())
-    converged = worst < max_rhat and smallest > min_ess
+    least = np.minimum(data["ess"], data["ess_tail"])
+    data["rhat_limit"] = xr.zeros_like(least) + rhat_limit(least, chains, n, max_rhat=max_rhat, min_ess=min_ess)
+    converged = bool((data["rhat"] < data["rhat_limit"]).all()) and smallest > min_ess
     data |= {"rhat_worst": worst, "ess_smallest": smallest, "converged": converged, "chains": chains, "draws": length}
     stats = posterior.get("sample_stats")
     if stats is not None and "diverging" in stats:
         data["divergences"] = int(stats["diverging"].sum())
-    comparison = xr.Dataset(data, attrs=settings | {"series": str(draws.name), "stpbnn_version": __version__})
+    told = {name: posterior.attrs[name] for name in ("verdict", "remedy") if posterior.attrs.get(name)}
+    comparison = xr.Dataset(data, attrs=settings | told | {"series": str(draws.name), "stpbnn_version": __version__})
     verdicts = [_verdict(comparison.sel(theory=name), settings) for name in comparison["theory"].to_numpy()]
     comparison["agrees"] = ("theory", [agrees for agrees, _ in verdicts])
     comparison["verdict"] = ("theory", [sentence for _, sentence in verdicts])
@@ -285,7 +290,8 @@ def _verdict(one: xr.Dataset, limits: Mapping[str, float]) -> tuple[bool, str]:
         return False, f"no verdict: R-hat cannot be computed from {chains} chain(s) of {draws} draw(s); {needed}"
     if not one["converged"]:
         found = f"R-hat {worst:.{2 if worst >= 1.015 else 3}f}, bulk ESS {smallest:.0f}"
-        return False, f"no verdict: the posterior has not converged ({found})"
+        remedy = f"; what may help: {one.attrs['remedy']}" if "remedy" in one.attrs else ""
+        return False, f"no verdict: the posterior has not converged ({found}){remedy}"
     if not one["theory_converged"]:
         return False, "no verdict: the solver of the theory has not converged"
     largest, points = float(one["largest_z"]), one["z"].size

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stpbnn.comparison.theories import PARTS
+from stpbnn.samplers.diagnostics import SAMPLES, convergence
 
 __all__ = ["posterior_draws", "posterior_error", "posterior_moments"]
 
@@ -35,22 +36,19 @@ def posterior_draws(posterior: xr.DataTree) -> tuple[xr.DataArray, xr.DataArray 
 
 def posterior_moments(draws: xr.DataArray, given: xr.DataArray | float = 0.0) -> dict[str, Any]:
     """Return mean, its MCSE, variance, R-hat and effective sample sizes of f at each test point."""
-    with np.errstate(all="ignore"):  # a constant series has no R-hat
-        mean, mcse = draws.mean(("chain", "draw")), az.mcse(draws, method="mean")
-        variance = ((draws - mean) ** 2 + given).mean(("chain", "draw")) + mcse**2
-        rhat = az.rhat(draws, method="rank")
-        bulk, tail = az.ess(draws, method="bulk"), az.ess(draws, method="tail")
-    constant = (draws == draws.isel(chain=0, draw=0)).all(("chain", "draw"))
-    rhat = rhat.where(~constant, 1.0) if draws.sizes["chain"] > 1 else rhat
-    found = {"f_mean": mean, "mcse": mcse, "f_variance": variance, "rhat": rhat, "ess": bulk, "ess_tail": tail}
-    return {name: values.drop_vars(list(values.coords)).rename(name) for name, values in found.items()}
+    found = convergence(draws)
+    mean, mcse = draws.mean(SAMPLES), found["mcse"]
+    variance = ((draws - mean) ** 2 + given).mean(SAMPLES) + mcse**2
+    return {"f_mean": mean.rename("f_mean"), "f_variance": variance.rename("f_variance")} | {
+        str(name): values for name, values in found.items()
+    }
 
 
 def posterior_error(
     draws: xr.DataArray, given: xr.DataArray | float, y: xr.DataArray, mcse: xr.DataArray
 ) -> dict[str, Any]:
     """Return the posterior's generalisation error in its parts, with Monte Carlo errors (see `compare_predictions`)."""
-    center = draws.mean(("chain", "draw"))
+    center = draws.mean(SAMPLES)
     spread, inflation = _per_row((draws - center) ** 2 + given), _per_row(mcse**2)
     total = _per_row((y - draws) ** 2 + given)
     slope = _per_row(-2 * (y - center) * draws)

@@ -1,6 +1,7 @@
 """The NumPyro models: the Bayesian network, its closed forms, and processes over a kernel."""
 
 from stpbnn.programs.conditionals import condition, log_likelihood, predict
+from stpbnn.programs.marginal import marginal_network
 from stpbnn.programs.networks import network, scale_mixture
 from stpbnn.programs.processes import distance, gaussian_process, student_t_process
 from stpbnn.programs.tree import to_datatree
@@ -10,6 +11,7 @@ __all__ = [
     "distance",
     "gaussian_process",
     "log_likelihood",
+    "marginal_network",
     "network",
     "predict",
     "scale_mixture",

@@ -151,13 +151,16 @@ def _criteria(comparison: xr.Dataset) -> str:
     if "error" in comparison:
         sentence += f" and its generalisation error within {limits['max_error_z']:g} standard errors of the posterior's"
     converged = (
-        f" The posterior counts as converged if R-hat is below {limits['max_rhat']:g} and the bulk effective sample "
-        f"size above {limits['min_ess']:g} for every prediction."
+        " The posterior counts as converged if, for every prediction, the bulk effective sample size is above "
+        f"{limits['min_ess']:g} and R-hat below {limits['max_rhat']:g}"
     )
+    chance = float(comparison["rhat_limit"].max())
+    if chance > limits["max_rhat"]:
+        converged += f", or below what perfect chains reach by chance among {n} predictions, here {chance:.3f}"
     series = (
         " The readout was integrated: means are those of f given each draw." if limits["series"] == "f_mean" else ""
     )
-    return sentence + "." + converged + series
+    return sentence + "." + converged + "." + series
 
 
 def _layers(
@@ -208,6 +211,8 @@ def _convergence(posterior: xr.DataTree, comparison: xr.Dataset) -> list[str]:
     if stats is not None and "energy" in stats and draws > 2:
         bfmi = az.bfmi(posterior)["energy"]
         said.append(f"smallest BFMI {float(bfmi.min()):.2f}")
+    if remedy := comparison.attrs.get("remedy"):
+        said.append(f"what may help: {remedy}")
     return said
 
 

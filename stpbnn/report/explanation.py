@@ -111,6 +111,12 @@ def _turning(posterior: xr.DataTree, network: Mapping[str, Any]) -> str:
             f" The trace of the sampled kernel of the last layer is {float(scale.mean()):.2f} times its expectation "
             f"(standard deviation {float(scale.std()):.2g}). The trace tells the size of the kernel, not its direction."
         )
+    if group is not None and "kernel_overlap" in group:
+        mean = group["kernel_overlap"].mean(("chain", "draw"))
+        text += (
+            f" Its overlap with the kernel of infinite width is {float(mean.sel(reference='nngp')):.3f} on average (one "
+            f"for the same direction), and that with the targets, y yᵀ, {float(mean.sel(reference='targets')):.3f}."
+        )
     if network["activation"] not in ODD:
         text += (
             f" For an activation that is not odd, such as {network['activation']}, the treatment of its mean is a "

@@ -1,5 +1,8 @@
-"""Markov chains over the weights of a network, and the draws they leave."""
+"""Markov chains over the weights of a network, the draws they leave, and whether these can be trusted."""
 
+from stpbnn.samplers.diagnostics import diagnose
+from stpbnn.samplers.hamiltonian import SplitHMC
+from stpbnn.samplers.langevin import MALA, Langevin, paper_scales
 from stpbnn.samplers.sampling import sample
 
-__all__ = ["sample"]
+__all__ = ["MALA", "Langevin", "SplitHMC", "diagnose", "paper_scales", "sample"]

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 from numpyro.distributions import Distribution
-from numpyro.infer import HMC, MCMC, NUTS, init_to_sample
+from numpyro.infer import HMC, NUTS
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import constrain_fn
+from threadpoolctl import threadpool_limits
 
 from stpbnn import _validation as check
 from stpbnn import programs
 from stpbnn.network import FullyConnected
+from stpbnn.samplers import kernels
+from stpbnn.samplers.blocks import Chains
+from stpbnn.samplers.checkpoint import Checkpoint
+from stpbnn.samplers.collecting import Collector
+from stpbnn.samplers.diagnostics import diagnose, warn_of_chains
+from stpbnn.samplers.fingerprint import fingerprint
 from stpbnn.samplers.observables import Data, observe
+from stpbnn.samplers.overlap import kernel_overlap, references
+from stpbnn.samplers.readout import draw_readout, observe_marginal
+from stpbnn.samplers.rotation import Rotation, rotate
 from stpbnn.samplers.tree import to_datatree
 
 __all__ = ["sample"]
 
 Sampler = Callable[[Callable[..., Any]], MCMCKernel]
 
-SAMPLERS: dict[str, Sampler] = {
-    "nuts": lambda model: NUTS(model, init_strategy=init_to_sample),
-    "hmc": lambda model: HMC(model, init_strategy=init_to_sample),
-}
-READOUTS = ("explicit",)
+SAMPLERS = ("nuts", "hmc", "mala", "langevin")
+READOUTS = {"marginal": programs.marginal_network, "explicit": programs.network}
 KEEP = ("observables", "weights")
+UNTIL = ("ess", "rhat", "seconds")
 STATISTICS = {  # ArviZ's name: where NumPyro's Hamiltonian kernels keep it
     "energy": "energy",
     "num_steps": "num_steps",
@@ -39,6 +51,15 @@ STATISTICS = {  # ArviZ's name: where NumPyro's Hamiltonian kernels keep it
     "potential": "potential_energy",
     "step_size": "adapt_state.step_size",
 }
+BLOCK, BLOCK_BYTES = 100, 2**26
+
+
+class Inputs(NamedTuple):
+    """What the compiled functions are given: training inputs as the chains see them, data, reference kernels."""
+
+    X: jax.Array
+    data: Data
+    references: jax.Array | None
 
 
 def sample(
@@ -50,19 +71,23 @@ def sample(
     X_test: ArrayLike | None = None,
     y_test: ArrayLike | None = None,
     sampler: str | Sampler = "nuts",
-    readout: str = "explicit",
+    readout: str = "marginal",
     warmup: int = 500,
     draws: int = 1000,
     chains: int = 4,
     seed: int = 0,
     keep: str = "observables",
+    until: Mapping[str, float] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    block: int | None = None,
     progress: bool = True,
 ) -> xr.DataTree:
     r"""Sample the posterior of a Bayesian network.
 
     .. math:: p(\theta \mid X, y) \propto \exp\Big(-\frac{1}{2T} \sum_\mu |y^\mu - f(x^\mu)|^2\Big)\, p(\theta)
 
-    Chains start from draws of the prior and run side by side on JAX's default device in its default precision.
+    Chains start from draws of the prior and run side by side in JAX's default precision, vectorised on one device or
+    spread over several. Ctrl-C returns the draws that are finished.
 
     Parameters
     ----------
@@ -78,16 +103,28 @@ def sample(
         Points at which the function is recorded at every draw.
     y_test : array of shape (n,) or (n, D) or None
         Targets there, for the test loss.
-    sampler : {"nuts", "hmc"} or callable
-        The Markov chain; a callable takes the NumPyro model and returns a NumPyro MCMCKernel.
-    readout : {"explicit"}
-        How the last layer is treated: "explicit" samples its weights along with all others.
+    sampler : {"nuts", "hmc", "mala", "langevin"} or callable
+        The Markov chain: the no-U-turn sampler, Hamiltonian Monte Carlo with steps that are exact for the prior,
+        Metropolis-adjusted Langevin, or the unadjusted dynamics of the reference, which is biased at its step size of
+        1e-3. A callable takes the NumPyro model and returns a NumPyro MCMCKernel.
+    readout : {"marginal", "explicit"}
+        How the last layer is treated: "marginal" integrates it exactly and draws it given the hidden weights;
+        "explicit" samples its weights along with all others.
     warmup, draws, chains : int
         Adaptation steps and recorded draws of each chain, and the number of chains.
     seed : int
         Seed of everything random: the same call on the same device gives the same draws.
     keep : {"observables", "weights"}
         What is kept of a draw: functions, losses and order parameters, or all weights as well.
+    until : mapping of str to float, optional
+        Stop before `draws` as soon as every test prediction (the training loss, without test points) has a bulk
+        effective sample size of "ess" and an R-hat of "rhat" at most, looked at after every block; or after "seconds"
+        in all. {"ess": 400, "rhat": 1.01}, for example.
+    checkpoint : path, optional
+        A folder to which every block is written before the next begins. The same call goes on from there after an
+        interruption of any kind, with the same draws, bit for bit; with greater `draws` it adds to them.
+    block : int, optional
+        Draws of a block, at most `draws`; it changes no draw. By default 100, or fewer where they are large.
     progress : bool
         Whether to show a progress bar.
 
@@ -95,16 +132,24 @@ def sample(
     -------
     xarray.DataTree
         Groups in ArviZ's schema. `posterior`: readout_norm (λ_L |v|²/N_L, mean one under the prior), kernel_scale
-        (for each layer, tr K̂_l / tr(κ(K̂_{l-1})/λ_l) over the training inputs), train_loss and test_loss (squared
-        error summed over outputs, averaged over rows), temperature where it is random, weights on request.
-        `predictions`: f at the test points. `log_likelihood`: y, one entry a training point. `sample_stats`,
-        `observed_data`, `constant_data`, `predictions_constant_data`. Settings, versions, device and wall time are
-        attributes of the root.
+        (for each layer, tr K̂_l / tr(κ(K̂_{l-1})/λ_l) over the training inputs), kernel_overlap (of the last hidden
+        kernel with that of infinite width and with y yᵀ; up to P = 1000), train_loss and test_loss (squared error
+        summed over outputs, averaged over rows), temperature where it is random, weights on request. `predictions`: f
+        at the test points, and with the marginal readout f_mean and f_variance, its moments given the hidden weights.
+        `log_likelihood`: y, one entry a training point. `sample_stats`, `observed_data`, `constant_data`,
+        `predictions_constant_data`. Settings, versions, device and wall time, why sampling `stopped` (draws,
+        precision, seconds, interrupted), and the `verdict` and `remedy` of `stpbnn.samplers.diagnose` are attributes
+        of the root.
 
     Raises
     ------
     ValueError
-        For data that are not finite numbers of matching shapes, or settings out of range.
+        For data that are not finite numbers of matching shapes, settings out of range, a folder that holds something
+        else or the checkpoint of another run or is in use, and chains that leave the finite numbers.
+    KeyboardInterrupt
+        If sampling was interrupted before the first draw was finished.
+    OSError
+        If a block cannot be written; those before it stay, and the same call goes on.
 
     References
     ----------
@@ -119,49 +164,149 @@ def sample(
     >>> dict(posterior["predictions"]["f"].sizes)
     {'chain': 2, 'draw': 10, 'test_point': 2}
     """
-    data = _data(net, X, y, X_test, y_test)
+    original = _data(net, X, y, X_test, y_test)
     settings: dict[str, Any] = {
         "warmup": check.integer("warmup", warmup, minimum=0),
-        "draws": check.integer("draws", draws),
         "chains": check.integer("chains", chains),
         "seed": check.integer("seed", seed, minimum=0, below=2**32),
         "readout": check.one_of("readout", readout, READOUTS),
+        "keep": check.one_of("keep", keep, KEEP),
     }
-    keep = check.one_of("keep", keep, KEEP)
-    random_temperature = isinstance(temperature, Distribution)
-    if not random_temperature:
+    draws = check.integer("draws", draws)
+    until = _until(until, settings["chains"])
+    if not isinstance(temperature, Distribution):
         temperature = check.number("temperature", temperature)
-    model = programs.network(net)
-    kernel = _kernel(sampler, model)
+    build = sampler if callable(sampler) else _named(sampler, net, temperature)
 
-    def record(unconstrained: Any) -> dict[str, jax.Array]:
-        weights = constrain_fn(model, (data.X, data.y), {"temperature": temperature}, unconstrained)
-        observed = observe(net, weights, data, weights.get("temperature", temperature))
-        extra = weights if keep == "weights" else {k: v for k, v in weights.items() if k == "temperature"}
-        return observed | extra
+    rotation = rotate(original.X, original.X_test) if keep == "observables" else None
+    engine = _chains(net, original, rotation, build, temperature, settings)
+    block = _block(block, draws, engine)
+    kernel = engine.build()
+    mark = fingerprint(net, original, kernel, temperature, settings | {"devices": engine.devices})
+    limits = threadpool_limits(1, user_api="blas") if jax.default_backend() == "cpu" else nullcontext()
+    with limits, nullcontext() if checkpoint is None else Checkpoint(checkpoint, mark) as folder:
+        collector = Collector(engine, draws, block, until, folder, progress)
+        collector.run()
 
-    mcmc = MCMC(
-        kernel,
-        num_warmup=settings["warmup"],
-        num_samples=settings["draws"],
-        num_chains=settings["chains"],
-        chain_method="vectorized" if isinstance(kernel, HMC) else "sequential",
-        postprocess_fn=record,
-        progress_bar=progress,
-    )
-    start = time.perf_counter()
-    mcmc.run(
-        jax.random.key(settings["seed"]), data.X, data.y, temperature=temperature, extra_fields=_extra_fields(kernel)
-    )
-    recorded = jax.device_get(mcmc.get_samples(group_by_chain=True))
-    statistics = _statistics(jax.device_get(mcmc.get_extra_fields(group_by_chain=True)))
     attributes = settings | {
+        "draws": collector.done,
         "sampler": sampler if isinstance(sampler, str) else type(kernel).__name__,
-        "temperature": str(temperature) if random_temperature else temperature,
-        "precision": str(data.X.dtype),
-        "wall_time_s": time.perf_counter() - start,
+        "temperature": temperature if isinstance(temperature, float) else str(temperature),
+        "precision": str(engine.data.X.dtype),
+        "stopped": collector.stopped,
+        "wall_time_s": collector.seconds,
     }
-    return to_datatree(net, data, recorded, statistics, attributes)
+    if until:
+        attributes["until"] = json.dumps(until)
+    if isinstance(kernel, NUTS):
+        attributes["max_tree_depth"] = np.max(kernel._max_tree_depth)
+    recorded = collector.arrays
+    statistics = {name: recorded.pop(name) for name in engine.statistics}
+    if "potential" in statistics:
+        statistics["lp"] = -statistics.pop("potential")
+    posterior = to_datatree(net, original, recorded, statistics, attributes)
+    diagnosis = diagnose(posterior)
+    posterior.attrs |= {name: diagnosis.attrs[name] for name in ("verdict", "remedy")}
+    if collector.stopped == "interrupted":
+        warnings.warn(f"interrupted: {collector.done} of {draws} draws are returned", stacklevel=2)
+    warn_of_chains(diagnosis, collector.done)
+    return posterior
+
+
+def _chains(
+    net: FullyConnected,
+    original: Data,
+    rotation: Rotation | None,
+    build: Sampler,
+    temperature: Any,
+    settings: Mapping[str, Any],
+) -> Chains:
+    """Return the chains over the weights of a network, with what is recorded of every draw."""
+    marginal = settings["readout"] == "marginal"
+    model, given = READOUTS[settings["readout"]](net), {"temperature": temperature}
+    data, X = original, original.X
+    if rotation is not None:
+        X_test = None if rotation.X_test is None else jnp.asarray(rotation.X_test, X.dtype)
+        data, X = (
+            original._replace(X=jnp.asarray(rotation.X, X.dtype), X_test=X_test),
+            jnp.asarray(rotation.X_train, X.dtype),
+        )
+
+    def arguments(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
+        return inputs.X, inputs.data.y
+
+    def record(key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
+        of_inputs, of_readout = jax.random.split(key)
+        weights = constrain_fn(model, arguments(inputs), given, position)
+        T = weights.pop("temperature", temperature)
+        kept = {} if isinstance(temperature, float) else {"temperature": T}
+        if rotation is not None:
+            weights = rotation.complete(of_inputs, weights)
+        features = net.features(weights, inputs.data.X)[-1]
+        if marginal:
+            observed = observe_marginal(of_readout, net, weights, inputs.data, T)
+        else:
+            observed = observe(net, weights, inputs.data, T)
+        if inputs.references is not None:
+            observed["kernel_overlap"] = kernel_overlap(features, inputs.references)
+        if settings["keep"] == "weights":
+            kept |= weights
+            if marginal:  # the draw that is observed: of the same key
+                kept |= draw_readout(of_readout, net, features, inputs.data.y, T)
+        return observed | kept
+
+    return Chains(
+        build=lambda: build(model),
+        model=model,
+        warmup=settings["warmup"],
+        chains=settings["chains"],
+        seed=settings["seed"],
+        data=Inputs(X, data, references(net, data.X, data.y)),
+        arguments=arguments,
+        settings=given,
+        observe=record,
+        statistics=_statistics(build(model)),
+    )
+
+
+def _named(sampler: str, net: FullyConnected, temperature: Any) -> Sampler:
+    """Return the sampler of a name; the unadjusted one in the units of the reference, where T is fixed."""
+    name = check.one_of("sampler", sampler, SAMPLERS)
+    if name == "langevin" and isinstance(temperature, float):
+        return lambda model: kernels.langevin(model, net, temperature)
+    return getattr(kernels, name)
+
+
+def _statistics(kernel: MCMCKernel) -> dict[str, str]:
+    """Return the fields of a kernel's state to record by ArviZ's names: what it offers, apart from the position."""
+    offered = STATISTICS.values() if isinstance(kernel, HMC) else getattr(kernel, "statistics", kernel.default_fields)
+    names = {field: name for name, field in STATISTICS.items()}
+    return {names.get(field, field): field for field in offered if field != kernel.sample_field}
+
+
+def _block(block: int | None, draws: int, chains: Chains) -> int:
+    """Return the size of a block: as it is asked for, or one that takes no more than some megabytes."""
+    if block is None:
+        size = sum(shape.size * shape.dtype.itemsize for shape in chains.record_shapes.values())
+        return max(1, min(BLOCK, draws, BLOCK_BYTES // size))
+    block = check.integer("block", block)
+    if block > draws:
+        raise ValueError(f"block: got {block}, expected at most the {draws} draws; take fewer, or leave it out")
+    return block
+
+
+def _until(until: Mapping[str, float] | None, chains: int) -> dict[str, float]:
+    """Check the goals at which to stop early."""
+    if until is None:
+        return {}
+    if not isinstance(until, Mapping) or not until:
+        raise ValueError(f'until: got {until!r}, expected goals such as {{"ess": 400, "rhat": 1.01}}')
+    goals = {check.one_of("until", name, UNTIL): value for name, value in until.items()}
+    minimum = {"ess": 0.0, "rhat": 1.0, "seconds": 0.0}
+    goals = {name: check.number(f"until[{name!r}]", value, minimum=minimum[name]) for name, value in goals.items()}
+    if "rhat" in goals and chains == 1:
+        raise ValueError("until: got a goal for R-hat with one chain, expected at least two: raise chains")
+    return goals
 
 
 def _data(net: FullyConnected, X: Any, y: Any, X_test: Any, y_test: Any) -> Data:
@@ -178,23 +323,3 @@ def _data(net: FullyConnected, X: Any, y: Any, X_test: Any, y_test: Any) -> Data
     if y_test is not None:
         y_test = jnp.asarray(check.targets("y_test", y_test, examples=len(X_test), outputs=net.outputs))
     return Data(jnp.asarray(X), jnp.asarray(y), jnp.asarray(X_test), y_test)
-
-
-def _kernel(sampler: str | Sampler, model: Callable[..., Any]) -> MCMCKernel:
-    if callable(sampler):
-        return sampler(model)
-    return SAMPLERS[check.one_of("sampler", sampler, SAMPLERS)](model)
-
-
-def _extra_fields(kernel: MCMCKernel) -> tuple[str, ...]:
-    """Return the statistics to collect: of Hamiltonian kernels all of them, of others what they name themselves."""
-    return tuple(STATISTICS.values()) if isinstance(kernel, HMC) else tuple(kernel.default_fields)
-
-
-def _statistics(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return sampler statistics under ArviZ's names, with the log density lp."""
-    names = {field: name for name, field in STATISTICS.items()}
-    statistics = {names.get(field, field): value for field, value in fields.items()}
-    if "potential" in statistics:
-        statistics["lp"] = -statistics.pop("potential")
-    return statistics

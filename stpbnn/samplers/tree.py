@@ -15,11 +15,13 @@ import xarray as xr
 
 from stpbnn.network import FullyConnected
 from stpbnn.samplers.observables import Data
+from stpbnn.samplers.overlap import REFERENCES
 
 __all__ = ["provenance", "to_datatree"]
 
 DRAWS = ("chain", "draw")
-RECORDED_AS = {"log_likelihood": ("log_likelihood", "y"), "f": ("predictions", "f")}
+PREDICTIONS = ("f", "f_mean", "f_variance")
+RECORDED_AS = {"log_likelihood": ("log_likelihood", "y")} | {name: ("predictions", name) for name in PREDICTIONS}
 
 
 def provenance() -> dict[str, str]:
@@ -44,8 +46,9 @@ def _dims(net: FullyConnected, name: str) -> tuple[str, ...]:
     return {
         "kernel_scale": ("layer",),
         "readout_norm": output,
+        "kernel_overlap": ("reference",),
         "log_likelihood": ("train_point",),
-        "f": ("test_point", *output),
+        **dict.fromkeys(PREDICTIONS, ("test_point", *output)),
         "v": (f"unit_{net.depth}", *output),
         f"b{net.depth + 1}": output,
         **{f"W{layer}": ("feature" if layer == 1 else f"unit_{layer - 1}", f"unit_{layer}") for layer in _layers(net)},
@@ -58,9 +61,12 @@ def _layers(net: FullyConnected) -> range:
 
 
 def _dataset(variables: Mapping[str, tuple[tuple[str, ...], Any]]) -> xr.Dataset:
-    """Return a dataset whose every dimension has a coordinate; layers count from one."""
+    """Return a dataset whose every dimension has a coordinate; layers count from one, references have names."""
     dataset = xr.Dataset({name: (dims, np.asarray(values)) for name, (dims, values) in variables.items()})
-    return dataset.assign_coords({dim: np.arange(size) + (dim == "layer") for dim, size in dataset.sizes.items()})
+    coordinates = {dim: np.arange(size) + (dim == "layer") for dim, size in dataset.sizes.items()}
+    return dataset.assign_coords(
+        coordinates | {"reference": list(REFERENCES)} if "reference" in coordinates else coordinates
+    )
 
 
 def to_datatree(

@@ -1,0 +1,62 @@
+"""Overlap of the sampled hidden kernel with that of infinite width and with the targets: has the network learned."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from stpbnn import kernels
+from stpbnn.network import FullyConnected
+
+__all__ = ["REFERENCES", "kernel_overlap", "references"]
+
+REFERENCES = ("nngp", "targets")
+LARGEST = 1000  # training points; beyond, the overlap would cost more than it tells
+
+
+def references(net: FullyConnected, X: jax.Array, y: jax.Array) -> jax.Array | None:
+    """Return the kernel of the last hidden layer at infinite width and y yᵀ, of norm one: (2, P, P).
+
+    Parameters
+    ----------
+    net : FullyConnected
+        The network.
+    X : jax.Array of shape (P, N_0)
+        Training inputs; above 1000 of them there are no references.
+    y : jax.Array of shape (P,) or (P, D)
+        Training targets.
+    """
+    if len(X) > LARGEST:
+        return None
+    below = net.prior._replace(precisions=net.precisions[:-1])
+    gram = kernels.input_gram(net.prior, X)
+    hidden = kernels.nngp(net.sigma, below, gram) if net.depth > 1 else gram
+    targets = y.reshape(len(y), -1)
+    both = jnp.stack([kernels.features(net.sigma, hidden, 1.0).entries, targets @ targets.T])
+    norms = jnp.linalg.norm(both, axis=(1, 2), keepdims=True)
+    return both / jnp.where(norms > 0, norms, 1)
+
+
+def kernel_overlap(features: jax.Array, references: jax.Array) -> jax.Array:
+    r"""Return the overlap of the sampled kernel of the last hidden layer with each reference, (2,).
+
+    .. math:: \frac{\mathrm{tr}(\hat K K)}{|\hat K|\,|K|}, \qquad \hat K = \Phi\Phi^T
+
+    One for the same kernel up to scale; at infinite width that with the NNGP kernel is one, and a network that learns
+    features turns its kernel towards the targets.
+
+    Parameters
+    ----------
+    features : jax.Array of shape (P, N_L)
+        Φ, the features of the last hidden layer at the training inputs.
+    references : jax.Array of shape (2, P, P)
+        K, of norm one.
+
+    Examples
+    --------
+    >>> kernel_overlap(jnp.eye(2), jnp.stack([jnp.eye(2), jnp.ones((2, 2))]) / jnp.array([2**0.5, 2])[:, None, None])
+    Array([1. , 0.7071068], dtype=float32)
+    """
+    K = features @ features.T
+    norm = jnp.linalg.norm(K)
+    return jnp.tensordot(references, K, axes=2) / jnp.where(norm > 0, norm, 1)
