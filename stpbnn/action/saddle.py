@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from stpbnn.action import spectral
+from stpbnn.action.elastic import elastic_minimum
 from stpbnn.action.layered import LayeredAction, descend
 from stpbnn.action.point import SaddlePoint, laplace
-from stpbnn.kernels import Closure, feature_map, input_tiles, symmetric_kernel
+from stpbnn.kernels import Closure, feature_map, input_tiles, input_variances, symmetric_kernel
 from stpbnn.network import FullyConnected
 
 __all__ = ["along_the_product", "gaussian_log_evidence", "interpolating", "one_scale", "saddle_points"]
@@ -65,11 +67,31 @@ def saddle_points(
     found = one_scale(spectrum, net, temperature)
     if net.depth > 1 and closure != "global":
         action = LayeredAction(net, input_tiles(net.prior, X), y, temperature, closure)
-        starts = [(np.log(start.order_parameters), start.hessian) for start in found]
+        variances = np.asarray(input_variances(net.prior, jnp.asarray(X)))
+        starts = [_start(net, closure, spectrum, variances, temperature, point) for point in found]
         if closure == "wishart":  # which is known to be positive definite about Q = 1 alone
             starts.append((np.zeros(net.depth), np.diag(2 * action.widths)))
         found = _descended(action, starts)
     return found
+
+
+def _start(
+    net: FullyConnected,
+    closure: Closure,
+    spectrum: spectral.Spectrum,
+    variances: Float[np.ndarray, " P"],
+    temperature: float,
+    point: SaddlePoint,
+) -> tuple[Float[np.ndarray, " L"], Float[np.ndarray, "L L"]]:
+    """Return log Q and an approximate Hessian near a minimum of the global closure."""
+    log_q = np.log(point.order_parameters)
+    try:
+        with np.errstate(all="ignore"):
+            near, hessian = elastic_minimum(net, closure, spectrum, variances, temperature, log_q)
+    except np.linalg.LinAlgError:
+        return log_q, point.hessian
+    good = np.isfinite(hessian).all() and np.isfinite(near).all() and np.linalg.eigvalsh(hessian)[0] > 0
+    return (near, hessian) if good else (log_q, point.hessian)
 
 
 def one_scale(spectrum: spectral.Spectrum, net: FullyConnected, temperature: float) -> list[SaddlePoint]:
