@@ -112,8 +112,13 @@ def test_infinite_width_of_several_outputs():
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("activation", ["erf", "relu", "linear", "tanh"])
 def test_finite_width_of_one_layer(activation, prior):
-    settings = {"mean": "drop"} if "mean" in FiniteWidthRegressor().get_params() else {}
-    assert_gradient_is_that_of_refits(FiniteWidthRegressor, network((5,), activation, prior), *data(), **settings)
+    assert_gradient_is_that_of_refits(FiniteWidthRegressor, network((5,), activation, prior), *data(), mean="drop")
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_finite_width_with_a_mean(activation, prior):
+    assert_gradient_is_that_of_refits(FiniteWidthRegressor, network((5,), activation, prior), *data(), mean="keep")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_hyper_parameters_of_the_model_are_recovered(regressor, seed):
     assert np.abs(slope).max() < 1e-2
 
 
-@pytest.mark.parametrize("start", [(0.1, 10.0), (3.0, 1e-3)])
+@pytest.mark.parametrize("start", [(0.1, 10.0), pytest.param((3.0, 1e-3), marks=pytest.mark.long)])
 @pytest.mark.parametrize("regressor", REGRESSORS)
 def test_the_evidence_rises_from_every_start(regressor, start):
     X, y = data()
