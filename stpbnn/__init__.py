@@ -37,7 +37,9 @@ _NAMES = {
     "compare": "comparison",
     "dual_student_t": "mixtures",
     "kernel_overlap": "regressors",
+    "load": "regressors.persistence",
     "sample": "samplers",
+    "save": "regressors.persistence",
     "theory_grid": "regressors",
     "write_report": "report",
 }
@@ -57,9 +59,11 @@ __all__ = [
     "dual_student_t",
     "figures",
     "kernel_overlap",
+    "load",
     "programs",
     "sample",
     "samplers",
+    "save",
     "theory_grid",
     "write_report",
 ]

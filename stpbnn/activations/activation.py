@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +94,10 @@ class Activation:
                 f"activation {self.name!r}: got a kernel without a mean, which is right for odd functions only; "
                 "give its mean E[σ(h)] as a function of the variance"
             )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Activation:
+        """Return the activation itself: it does not change, and what was compiled for it serves its copies as well."""
+        return self
 
     @property
     def odd(self) -> bool:

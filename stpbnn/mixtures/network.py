@@ -39,6 +39,7 @@ def condition(
     closure: kernels.Closure = "nested",
     seed: int = 0,
     keep_mean: bool = False,
+    posterior: OrderParameterPosterior | None = None,
 ) -> Conditioned:
     """Return the posterior of the order parameters of a network with one output.
 
@@ -61,6 +62,8 @@ def condition(
     keep_mean : bool
         Whether the Gaussian mean of the features is kept, eq. (3.3), which is known for one hidden layer; otherwise
         activations that are not odd are treated in the zero-mean form.
+    posterior : OrderParameterPosterior, optional
+        The posterior, where it is known already.
 
     Raises
     ------
@@ -82,13 +85,15 @@ def condition(
         K = kernels.symmetric_kernel(kernels.fluctuation_map(net), net.prior, X)
         data = scale.diagonalise(K, y, temperature, net.prior.bias_variance)
         kept = mean.MeanProblem(data, m @ data.eigenvectors, net.widths[0])
-        return Conditioned(net, X, kept, mean.posterior(kept))
+        return Conditioned(net, X, kept, posterior or mean.posterior(kept))
     if net.depth == 1:
         K = kernels.symmetric_kernel(kernels.feature_map(net), net.prior, X)
         problem = scale.diagonalise(K, y, temperature, net.prior.bias_variance)
-        return Conditioned(net, X, problem, scale.posterior(problem, Gamma(float(net.widths[0]))))
-    points = saddle_points(net, X, y, temperature, closure)
+        return Conditioned(net, X, problem, posterior or scale.posterior(problem, Gamma(float(net.widths[0]))))
     layered = layers.LayeredProblem(net, X, y, temperature, closure)
+    if posterior is not None:
+        return Conditioned(net, X, layered, posterior)
+    points = saddle_points(net, X, y, temperature, closure)
     if net.depth <= LATTICE_DEPTH:
         return Conditioned(net, X, layered, layers.posterior(layered, points))
     return Conditioned(net, X, layered, chains.posterior(net, X, y, temperature, closure, points, seed))

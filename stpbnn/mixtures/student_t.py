@@ -31,6 +31,9 @@ from stpbnn.predictive.student_t import log_density
 __all__ = ["NoiseBeside", "NoiseInside", "Query", "Slopes"]
 
 
+INDEFINITE = 1e-8  # the size of a negative eigenvalue, relative to the largest, that is no rounding any more
+
+
 class Query(NamedTuple):
     """The kernel at query points: with the training points, of each with itself, and where asked between them."""
 
@@ -176,6 +179,8 @@ class NoiseBeside:
         """
         reduction, columns = reduce(K), y.reshape(len(y), -1)
         k, targets = reduction.eigenvalues, reduction.rotate(columns, transpose=True)
+        if k[0] < -INDEFINITE * k[-1]:
+            raise np.linalg.LinAlgError(f"not positive semidefinite: it has the eigenvalue {k[0]:.1e}")
         problem = TridiagonalProblem(reduction.diagonal, reduction.off_diagonal, k, targets, temperature)
         try:
             return cls(reduction, problem, y.shape, law, scale.posterior(problem, law))

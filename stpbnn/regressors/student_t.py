@@ -101,6 +101,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     (array([0.14]), 12.0)
     """
 
+    _learned = ("kernel_", "temperature_", "df_", "converged_")
+
     def __init__(
         self,
         kernel: Any = None,
@@ -160,21 +162,20 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         expected = self.kernel.outputs if isinstance(self.kernel, FullyConnected) else outputs
         y = check.targets("y", y, examples=len(X), outputs=expected)
         check.room_for_kernels("X", len(X), matrices=4)
-        self._shift, self._units = _normalisation(y) if self.normalize_y else (np.zeros(()), np.ones(()))
         self.X_train_, self.y_train_ = X, y
+        self._normalise()
         self.kernel_ = _kernel(self.kernel)
         _check_kernel(self.kernel_, X)
         self.temperature_, self.df_ = float(self.temperature), float(self.df)
         try:
             if self.optimizer is not None and len(self._theta):
                 self._maximise()
-            self._process = self._condition(self.kernel_(X), self.temperature_, self.df_)
+            self._recondition()
         except np.linalg.LinAlgError as error:
             raise ValueError(
                 f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
                 "remove repeated or linearly dependent inputs, or give a larger temperature"
             ) from None
-        self.log_marginal_likelihood_ = self._process.log_evidence
         self.converged_ = self._flat() and self._process.error < ACCURACY
         return self
 
@@ -200,6 +201,13 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
 
     _shift: np.ndarray
     _units: np.ndarray
+
+    def _normalise(self) -> None:
+        """Set mean and standard deviation of the targets, by output; constant targets have the unit one."""
+        y, self._shift, self._units = self.y_train_, np.zeros(()), np.ones(())
+        if self.normalize_y:
+            spread, rounding = y.std(axis=0), 10 * np.finfo(np.float64).eps * np.abs(y).max(axis=0)
+            self._shift, self._units = y.mean(axis=0), np.where(spread > rounding, spread, 1.0)
 
     @property
     def _targets(self) -> np.ndarray:
@@ -255,6 +263,11 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         own = [temperature * slopes.temperature] * bool(self.optimize_temperature)
         own += [df * slopes.df] * bool(self.optimize_df)
         return process.log_evidence, np.concatenate([pullback(slopes.kernel), own])
+
+    def _recondition(self) -> None:
+        self._normalise()
+        self._process = self._condition(self.kernel_(self.X_train_), self.temperature_, self.df_)
+        self.log_marginal_likelihood_ = self._process.log_evidence
 
     def _maximise(self) -> None:
         def objective(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
@@ -318,12 +331,6 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         added = self.temperature_ if noise else 0.0
         return self._process.predictive(self._query(X, joint), added, self._shift, self._units)
-
-
-def _normalisation(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of the targets, by output; constant targets have the unit one."""
-    spread = y.std(axis=0)
-    return y.mean(axis=0), np.where(spread > 10 * np.finfo(np.float64).eps * np.abs(y).max(axis=0), spread, 1.0)
 
 
 def _kernel(kernel: Any) -> Kernel:
