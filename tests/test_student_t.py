@@ -122,6 +122,7 @@ def test_gaussian_noise_against_quadrature(outputs, df, parametrization):
     np.testing.assert_allclose(law.logpdf(new), together.log_marginal_likelihood_ - evidence, rtol=1e-7)
 
 
+@pytest.mark.long
 def test_gaussian_noise_against_sampling():
     """NUTS over the scale r: moments of log r and of f, given r by dense algebra, within 4.5 standard errors."""
     X, y, Xt = data(P=8, queries=2)
