@@ -69,7 +69,7 @@ def test_defaults_are_those_of_the_library(write):
         ("[5]", "[5]\nweight_precision = [1, 2, 3]", "network.weight_precision: got 3 numbers, expected one, or 2 "),
         ('"digits"', '"digits"\nlabels = [1]', "data.labels: got [1], expected two numbers, such as [-1, 1], or "),
         ('"digits"', '"digits"\nseed = -1', "data.seed: got -1, expected a whole number from 0; leave it out for "),
-        ("[posterior]", '[sampler]\nsampler = "nut"\n[posterior]', 'sampler.sampler: got "nut", expected "nuts" or '),
+        ("[posterior]", '[sampler]\nsampler = "nut"\n[posterior]', 'sampler.sampler: got "nut", expected one of '),
         ("[posterior]", "draws = 1\n[posterior]", "unknown key data.draws; did you mean sampler.draws?"),
         ("minutes", "sampler = 3\nminutes", "sampler: got 3, expected a table"),
     ],

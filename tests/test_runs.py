@@ -1,7 +1,9 @@
 """Run folders: what is in them, what is used again, what is refused, and what an interruption leaves."""
 
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import xarray as xr
 
 import stpbnn
 from stpbnn import cards, files, runs
+from stpbnn.samplers.blocks import Chains
 
 FILES = ["card.toml", "comparison.nc", "posterior.nc", "report.html", "run.json", "theory.nc"]
 TINY = ["sampler.warmup=10", "sampler.draws=20", "sampler.chains=2", "data.train=6", "data.size=3", "data.test=4"]
@@ -150,6 +153,29 @@ def test_interrupted_run_leaves_only_whole_files_and_goes_on(card, finished, tmp
     monkeypatch.setattr("stpbnn.samplers.sample", lambda *args, **kwargs: finished.posterior.copy())
     runs.run_card(card, tmp_path, progress=False)
     assert contents(tmp_path) == FILES
+
+
+def test_sampling_that_was_interrupted_goes_on_where_it_stopped(card, finished, tmp_path, monkeypatch):
+    steps = Chains.steps
+
+    def interrupted(self, block, count):
+        for part in steps(self, block, count):
+            yield part
+            if part.done > 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Chains, "steps", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runs.run_card(card, tmp_path, progress=False)
+    assert contents(tmp_path) == ["card.toml", "checkpoint", "theory.nc"]
+    monkeypatch.undo()
+    started = []
+    monkeypatch.setattr(Chains, "start", lambda self: started.append(self))
+    again = runs.run_card(card, tmp_path, progress=False)
+    assert contents(tmp_path) == FILES
+    assert not started
+    for group in ("posterior", "predictions", "sample_stats"):
+        xr.testing.assert_equal(finished.posterior[group].to_dataset(), again.posterior[group].to_dataset())
 
 
 def test_interruption_while_a_file_is_written_leaves_the_old_one(tmp_path):

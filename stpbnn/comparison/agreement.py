@@ -146,7 +146,7 @@ def compare_predictions(
     -------
     xarray.Dataset
         `z` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `rhat_limit`, `ess` (bulk),
-        `ess_tail` (test_point[, output]); `theory_mean`, `theory_variance`, `theory_converged`,
+        `ess_tail`, `ess_within` (test_point[, output]); `theory_mean`, `theory_variance`, `theory_converged`,
         `order_parameters`; `largest_z`, `agrees` and `verdict` (theory); with targets also `y_test`; `error`,
         `relative_error`, `error_z` (theory, part);
         `error_posterior` and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior),
@@ -209,8 +209,7 @@ def compare_predictions(
     chains, length = draws.sizes["chain"], draws.sizes["draw"]
     settings["max_z"] = float(norm.isf(settings["level"] / (2 * n)))
     worst, smallest = float(data["rhat"].max()), float(data["ess"].min())
-    least = np.minimum(data["ess"], data["ess_tail"])
-    data["rhat_limit"] = xr.zeros_like(least) + rhat_limit(least, chains, n, max_rhat=max_rhat, min_ess=min_ess)
+    data["rhat_limit"] = rhat_limit(data["ess_within"], chains, n, max_rhat=max_rhat, min_ess=min_ess)
     converged = bool((data["rhat"] < data["rhat_limit"]).all()) and smallest > min_ess
     data |= {"rhat_worst": worst, "ess_smallest": smallest, "converged": converged, "chains": chains, "draws": length}
     stats = posterior.get("sample_stats")

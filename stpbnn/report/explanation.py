@@ -114,9 +114,9 @@ def _turning(posterior: xr.DataTree, network: Mapping[str, Any]) -> str:
     if group is not None and "kernel_overlap" in group:
         mean = group["kernel_overlap"].mean(("chain", "draw"))
         text += (
-            f" Its overlap with the kernel of infinite width is {float(mean.sel(reference='nngp')):.3f} on average "
-            "(one for the same direction), "
-            f"and that with the targets, y yᵀ, {float(mean.sel(reference='targets')):.3f}."
+            f" Its overlap with the kernel of infinite width (one for the same direction) is "
+            f"{float(mean.sel(reference='nngp')):.3f} on average, that with the targets, y yᵀ, "
+            f"{float(mean.sel(reference='targets')):.3f}."
         )
     if network["activation"] not in ODD:
         text += (

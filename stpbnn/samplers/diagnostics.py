@@ -35,8 +35,9 @@ def convergence(series: xr.DataArray) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        `rhat` (rank-normalised, split), `ess` (bulk), `ess_tail` and `mcse`, over the other dimensions. A constant has
-        R-hat one; a single chain has none (NaN).
+        `rhat` (rank-normalised, split), `ess` (bulk), `ess_tail`, `ess_within` (the lesser of those of location and
+        spread by the correlations within the chains alone, whatever the chains' means) and `mcse`, over the other
+        dimensions. A constant has R-hat one; a single chain has none (NaN).
 
     References
     ----------
@@ -58,6 +59,9 @@ def convergence(series: xr.DataArray) -> xr.Dataset:
             found = {"rhat": rhat.where(~constant, 1.0) if part.sizes["chain"] > 1 else rhat}
             found |= {"ess": az.ess(part, method="bulk"), "ess_tail": az.ess(part, method="tail")}
             found["mcse"] = az.mcse(part, method="mean")
+            folded = abs(part - part.median(SAMPLES))
+            location, spread = (az.ess(x - x.mean("draw"), method="bulk") for x in (part, folded))
+            found["ess_within"] = np.minimum(location, spread)
         parts.append(xr.Dataset({name: values.reset_coords(drop=True) for name, values in found.items()}))
     whole, shape = xr.concat(parts, "series"), [series.sizes[dim] for dim in others]
     return xr.Dataset({name: (others, values.to_numpy().reshape(shape)) for name, values in whole.items()})
@@ -80,7 +84,8 @@ def rhat_limit(
     Parameters
     ----------
     ess : float or array
-        S, the effective sample size of each series; taken as `min_ess` where it is less, which fails by itself.
+        S, the effective sample size of each series by the correlations within its chains; taken as `min_ess` where it
+        is less, which fails by itself.
     chains : int
         Number of chains.
     size : int
@@ -147,10 +152,10 @@ def diagnose(posterior: xr.DataTree) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        `rhat`, `ess` (bulk), `ess_tail`, `mcse` and `rhat_limit` over `quantity`: predictions, losses, order parameters
-        and kernel overlaps by name, such as "f_mean[3]"; and as far as the sampler records them `divergences`, `bfmi`,
-        `saturated` (the part of the trajectories that ended at the greatest tree depth), `moved` (the part of the draws
-        that differ from the one before) and `accept_prob` over `chain`.
+        `rhat`, `rhat_limit`, `ess` (bulk), `ess_tail`, `ess_within` and `mcse` over `quantity`: predictions, losses,
+        order parameters and kernel overlaps by name, such as "f_mean[3]"; and over `chain`, as far as the sampler
+        records them, `divergences`, `bfmi`, `saturated` (the part of the trajectories that ended at the greatest tree
+        depth), `moved` (the part of the draws that differ from the one before) and `accept_prob`.
         Attributes: `converged` (0 or 1), `verdict` and `remedy` in words.
 
     Raises
@@ -176,7 +181,7 @@ def diagnose(posterior: xr.DataTree) -> xr.Dataset:
     parts, decisive = [], _decisive(series)
     for name, values in series.items():
         found = convergence(values)
-        limit = rhat_limit(found[["ess", "ess_tail"]].to_array().min("variable"), chains, found["ess"].size)
+        limit = rhat_limit(found["ess_within"], chains, found["ess"].size)
         parts.append(_named(name, found.assign(rhat_limit=limit)))
     diagnosis = xr.concat(parts, "quantity").merge(_of_chains(posterior))
     chosen = diagnosis.sel(quantity=[q for q in diagnosis["quantity"].to_numpy() if q.partition("[")[0] in decisive])

@@ -14,6 +14,7 @@ not from the number of weights, and steps are several times longer than those of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,7 @@ class SplitHMC(GradientKernel):
     step_size : float
         The angle θ of a step, or where its adaptation starts.
     trajectory_length : float
-        Mean length of a trajectory as an angle: π/2 would turn one draw of the prior into another, independent one.
+        Mean length of a trajectory as an angle: π/2 turns one draw of the prior into another, independent one.
     target_accept_prob : float or None
         Acceptance that the step size is adapted to in warm-up; None keeps it.
 
@@ -100,7 +101,7 @@ class SplitHMC(GradientKernel):
         *,
         potential_fn: Callable[[Any], jax.Array] | None = None,
         step_size: float = 0.3,
-        trajectory_length: float = 1.2,
+        trajectory_length: float = math.pi / 2,
         target_accept_prob: float | None = 0.8,
         **settings: Any,
     ) -> None:
