@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -62,6 +63,7 @@ class NetworkRegressor(RegressorMixin, BaseEstimator):
         self.network_ = FullyConnected(outputs=outputs) if self.network is None else self.network
         y = check.targets("y", y, examples=len(X), outputs=self.network_.outputs)
         check.room_for_kernels("X", len(X))
+        _refuse_infinite_kernel(self.network_, X)
         try:
             self._condition(X, y)
         except np.linalg.LinAlgError as error:
@@ -92,6 +94,7 @@ class NetworkRegressor(RegressorMixin, BaseEstimator):
     def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Any:
         check_is_fitted(self, "X_train_")
         X = validate_data(self, X, dtype=np.float64, reset=False)
+        _refuse_infinite_kernel(self.network_, X)
         return self._predictive(X, joint=joint, noise=noise)
 
     def predictive(self, X: ArrayLike, noise: bool = False, *, joint: bool = False) -> Any:
@@ -174,3 +177,16 @@ class NetworkRegressor(RegressorMixin, BaseEstimator):
         rows = 1 / len(law.mean)
         squared_bias, variance = float(np.sum((y - law.mean) ** 2) * rows), float(np.sum(law.variance) * rows)
         return GeneralizationError(squared_bias + variance, squared_bias, variance)
+
+
+def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+    """Refuse inputs that lead an activation to where it is NaN: the diagonal of its kernel shows it."""
+    variances = np.sum(X * X, axis=1) / (net.precisions[0] * X.shape[1]) + net.prior.bias_variance
+    usable, values = np.isfinite(variances), jnp.asarray(variances)
+    for precision in net.precisions[1:]:
+        values = net.sigma.kernel(values, values, values) / precision + net.prior.bias_variance
+    if np.isnan(np.asarray(values)[usable]).any():
+        raise ValueError(
+            f"activation {net.sigma.name!r}: its kernel is NaN for inputs of the size {np.abs(X).max():.0e}; scale the "
+            "inputs down, or define the function for all numbers"
+        )
