@@ -67,14 +67,26 @@ def mean_scale(width: float, Q: float, found: Forms) -> float:
     """Return p that makes S stationary in q at given Q: N (p − Q) = p² ∂E/∂p.
 
     With μ = m^T B^{-1} m and ν = m^T B^{-1} y this is N (p − Q)(1 + pμ)² = p² [μ (1 + pμ) − ν²]: a cubic, whose
-    largest real root is the one that goes to Q for wide networks.
+    largest positive root is the one that goes to Q for wide networks. A single unit may have none.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If no positive p is stationary.
     """
     mu, nu = float(found.inverse[1, 1]), float(found.inverse[0, 1])
     square = [mu * mu, 2 * mu, 1.0]  # (1 + pμ)²
     left = width * np.polysub(np.polymul([1.0, 0.0], square), np.multiply(Q, square))
     cubic = np.polysub(left, [mu * mu, mu - nu * nu, 0.0, 0.0])
-    roots = np.roots(cubic)
-    p = float(roots.real[np.abs(roots.imag) <= 1e-7 * np.abs(roots)].max())
+    if mu * Q > 1:
+        roots = np.roots(cubic)
+    else:  # two roots are far out, near −1/μ, where the third would lose its digits: solve for 1/p
+        inverse = np.roots(cubic[::-1])
+        roots = 1 / inverse[inverse != 0]
+    real = roots.real[(np.abs(roots.imag) <= 1e-7 * np.abs(roots)) & (roots.real > 0)]
+    if not len(real):
+        raise np.linalg.LinAlgError("no scale of the mean is stationary")
+    p = float(real.max())
     for _ in range(3):  # the roots of a polynomial lose digits
         p -= float(np.polyval(cubic, p) / np.polyval(np.polyder(cubic), p))
     return p

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import jax.numpy as jnp
 import numpy as np
 from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
@@ -56,6 +57,7 @@ class NetworkRegressor(PredictiveRegressor):
         check.room_for_kernels("X", len(X))
         self.temperature_ = float(self.temperature)
         self._choose(X, y)
+        _refuse_infinite_kernel(self.network_, X)
         try:
             self._condition(X, y)
         except np.linalg.LinAlgError as error:
@@ -83,3 +85,22 @@ class NetworkRegressor(PredictiveRegressor):
 
     def _recondition(self) -> None:
         self._condition(self.X_train_, self.y_train_)
+
+    def _chunks(self, X: Any) -> list[np.ndarray]:
+        chunks = super()._chunks(X)
+        for chunk in chunks:
+            _refuse_infinite_kernel(self.network_, chunk)
+        return chunks
+
+
+def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+    """Refuse inputs that lead an activation to where it is NaN: the diagonal of its kernel shows it."""
+    variances = np.sum(X * X, axis=1) / (net.precisions[0] * X.shape[1]) + net.prior.bias_variance
+    usable, values = np.isfinite(variances), jnp.asarray(variances)
+    for precision in net.precisions[1:]:
+        values = net.sigma.kernel(values, values, values) / precision + net.prior.bias_variance
+    if np.isnan(np.asarray(values)[usable]).any():
+        raise ValueError(
+            f"activation {net.sigma.name!r}: its kernel is NaN for inputs of the size {np.abs(X).max():.0e}; scale the "
+            "inputs down, or define the function for all numbers"
+        )

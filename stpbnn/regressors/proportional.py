@@ -157,6 +157,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
         best = points[0]
         self.saddle_points_ = points
         self.order_parameters_ = best.order_parameters
+        self.__dict__.pop("conjugate_order_parameter_", None)  # of an earlier fit
         if best.conjugate is not None:
             self.conjugate_order_parameter_ = best.conjugate
         self.action_ = best.action
@@ -226,7 +227,10 @@ def _kept_mean(
     spectrum = spectral.tridiagonalise(K, y, m)
     points = nonodd.stationary_points(spectrum, net.widths[0], temperature, net.prior.bias_variance)
     if not points:
-        raise np.linalg.LinAlgError("the action has no stationary point")
+        raise ValueError(
+            f"network: got width {net.widths[0]}, at which the action with the mean of the features kept has no "
+            "stationary point; use mean='drop', or FiniteWidthRegressor"
+        )
     best = points[0]
     kernel = mean_map(net, float(best.order_parameters[0]), 1 / (1 + float(best.conjugate or 0)))
     return points, SharedKernel.of(net.prior, X, y, kernel, temperature)

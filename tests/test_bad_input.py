@@ -1,0 +1,170 @@
+"""Awkward data and settings, all theories: each works, with finite numbers, or is refused with the reason."""
+
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from stpbnn import Activation, FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
+
+REGRESSORS = [NNGPRegressor, ProportionalLimitRegressor, FiniteWidthRegressor]
+ACTIVATIONS = ["linear", "erf", "relu", "leaky_relu", "gelu", "sin", "square", "tanh", "silu"]
+NETWORKS = [
+    FullyConnected((20,), "linear"),
+    FullyConnected((20,), "erf"),
+    FullyConnected((20,), "relu", bias_precision=2.0),
+    FullyConnected((9, 12), "erf"),
+]
+MORE = [
+    *(FullyConnected((20,), activation) for activation in ACTIVATIONS[2:]),
+    FullyConnected((9, 12), "relu", bias_precision=2.0),
+]
+RNG = np.random.default_rng(0)
+X, Y, QUERIES = RNG.normal(size=(6, 8)), RNG.normal(size=6), RNG.normal(size=(3, 8))
+
+
+def settings(regressor, network):
+    """The closures of deep networks, and both treatments of the mean."""
+    if regressor is NNGPRegressor:
+        return [{}]
+    if network.depth > 1:
+        return [{"closure": closure} for closure in ("nested", "global", "wishart")]
+    return [{}] if network.sigma.odd else [{"mean": "keep"}, {"mean": "drop"}]
+
+
+def works_or_says_why(regressor, network, X, y, temperature, reasons=()):
+    """Fit and predict: everything finite, or the reason why not; True for each setting that works."""
+    worked = []
+    for setting in settings(regressor, network):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                model = regressor(network, temperature=temperature, **setting).fit(X, y)
+                mean, std = model.predict(np.vstack([X, QUERIES]), return_std=True)
+            except (ValueError, ConvergenceWarning) as error:
+                assert any(reason in str(error) for reason in reasons), str(error)  # noqa: PT017
+                worked.append(False)
+                continue
+        learned = [model.order_parameters_, model.log_marginal_likelihood_, mean, std]
+        assert all(np.all(np.isfinite(values)) for values in learned), (setting, learned)
+        assert model.converged_
+        assert np.all(std >= 0)
+        worked.append(True)
+    return worked
+
+
+EVERYTHING = pytest.mark.parametrize(
+    ("regressor", "network"),
+    [
+        pytest.param(regressor, network, marks=[pytest.mark.long] if network in MORE else [])
+        for regressor in REGRESSORS
+        for network in NETWORKS + MORE
+    ],
+    ids=lambda value: getattr(value, "__name__", None) or f"{value.activation}{len(value.widths)}",
+)
+SINGULAR = ("singular to working precision", "falls without bound")
+UNSOLVED = ("saddle point of the effective action was not reached", "did not converge")  # warnings, never silence
+
+
+@EVERYTHING
+@pytest.mark.parametrize(
+    ("X", "y"),
+    [
+        pytest.param(X[:1], Y[:1], id="one example"),
+        pytest.param(X, 0 * Y, id="zero targets"),
+        pytest.param(X, np.ones(6), id="one class"),
+        pytest.param(X[[0, 0, 1, 1, 1, 2]], Y, id="repeated rows"),
+        pytest.param(np.outer(Y, X[0]), Y, id="rank one"),
+        pytest.param(np.where(X[:, :1] > 0, X, 0), Y, id="zero rows"),
+        pytest.param(0 * X, Y, id="zero inputs"),
+        pytest.param(X, Y[:, None], id="column"),
+    ],
+)
+def test_awkward_data_work_at_finite_temperature(regressor, network, X, y):
+    if y.ndim == 2 and regressor is FiniteWidthRegressor:
+        with pytest.warns(Warning, match="column-vector"):  # scikit-learn's word for it
+            regressor(network, temperature=0.1).fit(X, y)
+        return
+    assert all(works_or_says_why(regressor, network, X, y, 0.1))
+
+
+@EVERYTHING
+@pytest.mark.parametrize(
+    ("X", "y"),
+    [
+        pytest.param(X[:1], Y[:1], id="one example"),
+        pytest.param(X, 0 * Y, id="zero targets"),
+        pytest.param(X[[0, 0, 1, 1, 1, 2]], Y, id="repeated rows"),
+        pytest.param(np.outer(Y, X[0]), Y, id="rank one"),
+        pytest.param(0 * X, Y, id="zero inputs"),
+        pytest.param(2 * X, Y, id="regular"),
+    ],
+)
+def test_zero_temperature_works_or_is_refused(regressor, network, X, y, request):
+    worked = works_or_says_why(regressor, network, X, y, 0, SINGULAR + UNSOLVED)
+    name = request.node.callspec.id
+    if any(case in name for case in ("repeated", "zero inputs")) and network.prior.bias_variance == 0:
+        assert not any(worked)
+    if "regular" in name or "one example" in name:
+        assert all(worked)
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS)
+@pytest.mark.parametrize("activation", ["linear", "erf", "relu", "square", "tanh"])
+@pytest.mark.parametrize("temperature", [1e-6, 0.1])
+def test_one_unit(regressor, activation, temperature):
+    for network in (FullyConnected((1,), activation), FullyConnected((1, 1), activation)):
+        if network.depth == 1 or activation == "erf":
+            works_or_says_why(regressor, network, X, Y, temperature, ("no stationary point",))
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS)
+@pytest.mark.parametrize("activation", ["linear", "erf", "relu", "square", "tanh"])
+@pytest.mark.parametrize("precision", [1e-12, 1e12])
+def test_extreme_precisions(regressor, activation, precision):
+    reasons = ("out of the range of double precision", *SINGULAR, *UNSOLVED)  # T = 0.1 beside kernels up to 1e24
+    for weights in (precision, (precision, 1.0)):
+        network = FullyConnected((20,), activation, weight_precision=weights)
+        works_or_says_why(regressor, network, X, Y, 0.1, reasons)
+    works_or_says_why(regressor, FullyConnected((20,), activation, bias_precision=precision), X, Y, 0.1, reasons)
+
+
+@pytest.mark.parametrize("given", [0, 0.0, -1, float("nan"), float("inf"), "1", None, (1.0, 0.0)])
+def test_precisions_that_are_none_are_refused(given):
+    with pytest.raises(ValueError, match="weight_precision"):
+        FullyConnected((5,), weight_precision=given)
+    if given is not None:
+        with pytest.raises(ValueError, match="bias_precision"):
+            FullyConnected((5,), bias_precision=given)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda h: jnp.where(h > 2, jnp.nan, h), "NaN or infinite"),
+        (lambda h: 1 / h, "NaN or infinite"),
+        (lambda h: h if h > 0 else 0.0, "the function fails on an array"),
+        (lambda h: jnp.sum(h), "must act entry by entry and keep the shape"),
+        (lambda h: h / jnp.sum(jnp.abs(h)), "must not mix the entries"),
+        (lambda h: float(h), "the function fails on an array"),
+        (jnp.sign, "derivative"),
+        (lambda h: jnp.asarray(h, complex), "expected real floating numbers"),
+    ],
+)
+def test_activations_that_are_none_are_refused(function, reason):
+    with pytest.raises(ValueError, match=reason):
+        Activation("mine", function)
+
+
+@pytest.mark.parametrize("regressor", REGRESSORS)
+def test_activations_that_fail_far_out_are_refused(regressor):
+    """Finite where it was tried, NaN or infinite where the data lead it."""
+    far = Activation("far", lambda h: jnp.where(jnp.abs(h) > 50, jnp.nan, h))
+    works_or_says_why(regressor, FullyConnected((5,), far), X, Y, 0.1)
+    model = regressor(FullyConnected((5,), far), temperature=0.1)
+    with pytest.raises(ValueError, match="activation 'far': its kernel is NaN for inputs of the size"):
+        model.fit(100 * X, Y)
+    with pytest.raises(ValueError, match="activation 'far': its kernel is NaN"):
+        model.fit(X, Y).predict(1000 * X)
