@@ -127,7 +127,7 @@ def inverse(A: Float[np.ndarray, "P P"], y: Float[np.ndarray, "P ..."]) -> Inver
 
 def gaussian_gradient(
     landscape: Landscape, z: Float[np.ndarray, " k"], y: Float[np.ndarray, "P ..."], temperature: float
-) -> Float[np.ndarray, " n+1"]:
+) -> Float[np.ndarray, " m"]:
     r"""Return the gradient of log N(y; 0, A) at fixed order parameters z, in θ and, last, in log T.
 
     .. math:: \tfrac12 \langle \alpha\alpha^T - D A^{-1}, \partial A \rangle
@@ -193,7 +193,7 @@ def saddle_gradient(
     y: Float[np.ndarray, " P"],
     widths: Float[np.ndarray, " L"],
     temperature: float,
-) -> Float[np.ndarray, " n+1"]:
+) -> Float[np.ndarray, " m"]:
     r"""Return the gradient of the log evidence at a stationary point, in θ and, last, in log T.
 
     Parameters

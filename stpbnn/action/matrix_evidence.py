@@ -152,7 +152,7 @@ def saddle_gradient(
     width: int,
     temperature: float,
     bias: float,
-) -> Float[np.ndarray, " n+1"]:
+) -> Float[np.ndarray, " m"]:
     """Return the gradient of the log evidence at a minimum of the action, in θ and, last, in log T.
 
     Parameters

@@ -27,7 +27,7 @@ __all__ = ["evidence_gradient"]
 
 
 @in_float64
-def evidence_gradient(conditioned: Conditioned) -> Float[np.ndarray, " n+1"]:
+def evidence_gradient(conditioned: Conditioned) -> Float[np.ndarray, " m"]:
     """Return the gradient of log p(y) in the logarithms of the precisions and, last, of the temperature.
 
     Parameters
@@ -58,7 +58,7 @@ def evidence_gradient(conditioned: Conditioned) -> Float[np.ndarray, " n+1"]:
 
 def _one_scale(
     landscape: Landscape, problem: scale.ScaleProblem, posterior: OrderParameterPosterior
-) -> Float[np.ndarray, " n+1"]:
+) -> Float[np.ndarray, " m"]:
     """One kernel for all nodes: the weights on its entries are averaged first, A^{-1} = g − b (g∘e)(g∘e)^T / p."""
     Q, w, b, e = posterior.nodes[:, 0], posterior.weights, problem.bias_variance, problem.ones
     _, g, p, alpha = scale.inverse(problem, np.log(Q))
