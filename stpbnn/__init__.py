@@ -35,7 +35,9 @@ _NAMES = {
     "StudentTProcessRegressor": "regressors",
     "compare": "comparison",
     "dual_student_t": "mixtures",
+    "load": "regressors.persistence",
     "sample": "samplers",
+    "save": "regressors.persistence",
     "theory_grid": "regressors",
     "write_report": "report",
 }
@@ -53,9 +55,11 @@ __all__ = [
     "datasets",
     "dual_student_t",
     "figures",
+    "load",
     "programs",
     "sample",
     "samplers",
+    "save",
     "theory_grid",
     "write_report",
 ]

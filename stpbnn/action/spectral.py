@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import eigh, eigvalsh_tridiagonal, lapack, solveh_banded
+from scipy.linalg import eigh, solveh_banded
 from scipy.optimize import brentq
+
+from stpbnn.action.tridiagonal import reduce
 
 __all__ = [
     "Forms",
@@ -65,14 +67,12 @@ def tridiagonalise(K: Float[np.ndarray, "P P"], *columns: Float[np.ndarray, " P"
     vectors = np.stack([*columns, np.ones(len(K))], axis=1)
     if len(K) == 1:
         return Spectrum(K[0], K[0], np.empty(0), vectors)
-    lwork, _ = lapack.dsytrd_lwork(len(K), lower=1)
-    reflectors, diagonal, off_diagonal, tau, _ = lapack.dsytrd(K, lower=1, lwork=int(lwork))
-    rotated, *_ = lapack.dormqr("L", "T", reflectors[1:, :-1], tau, vectors[1:], lwork=64 * len(K))
-    eigenvalues = eigvalsh_tridiagonal(diagonal, off_diagonal, check_finite=False)
+    reduction = reduce(K)
+    eigenvalues = reduction.eigenvalues
     if eigenvalues[0] <= rounding(eigenvalues):  # in the null space only the eigenbasis tells zero from rounding
         k, U = eigenbasis(K)
         return Spectrum(k, k, np.zeros(len(k) - 1), U.T @ vectors)
-    return Spectrum(eigenvalues, diagonal, off_diagonal, np.vstack([vectors[:1], rotated]))
+    return Spectrum(eigenvalues, reduction.diagonal, reduction.off_diagonal, reduction.rotate(vectors, transpose=True))
 
 
 def rounding(eigenvalues: Float[np.ndarray, " P"]) -> float:

@@ -1,14 +1,16 @@
-r"""The gradient of a scalar through a scikit-learn kernel, without the array of all derivatives.
+r"""A scikit-learn kernel together with the pull-back of its gradient, without the array of all derivatives.
 
-.. math:: g_k = \sum_{ij} W_{ij} \frac{\partial K_{ij}}{\partial \theta_k}
+.. math:: W \mapsto \sum_{ij} W_{ij} \frac{\partial K_{ij}}{\partial \theta_k}
 
 scikit-learn's kernels return :math:`\partial K/\partial\theta` as an array (P, P, n), which takes longer to fill than
 the Cholesky factorisation of K. Sums, products and powers pass their weights down to the kernels that they are made
-of, and for RBF and Matern with one length scale a feature the sum is a product of matrices.
+of, and for RBF and Matern kernels the sum is a product of matrices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,13 +29,15 @@ from sklearn.gaussian_process.kernels import (
 
 from stpbnn.kernels.nngp_kernel import NNGPKernel
 
-__all__ = ["contract"]
+__all__ = ["value_and_pullback"]
 
 Square = Float[np.ndarray, "P P"]
+Theta = Float[np.ndarray, " n"]
+Pullback = Callable[[Square], Theta]
 
 
-def contract(kernel: Kernel, X: Float[np.ndarray, "P N0"], weights: Square) -> Float[np.ndarray, " n"]:
-    """Return Σ_ij W_ij ∂K_ij/∂θ_k for all hyper-parameters θ of the kernel, in the order of `kernel.theta`.
+def value_and_pullback(kernel: Kernel, X: Float[np.ndarray, "P N0"]) -> tuple[Square, Pullback]:
+    """Return K(X, X), and the function that takes weights W (P, P) to Σ_ij W_ij ∂K_ij/∂θ.
 
     Parameters
     ----------
@@ -41,40 +45,60 @@ def contract(kernel: Kernel, X: Float[np.ndarray, "P N0"], weights: Square) -> F
         The kernel; kinds that are not known here are asked for the whole array.
     X : array of shape (P, N_0)
         Inputs.
-    weights : array of shape (P, P)
-        W, which need not be symmetric: only its symmetric part matters.
+
+    Returns
+    -------
+    array of shape (P, P)
+        The kernel.
+    callable
+        The pull-back: derivatives are in the order of `kernel.theta`. The weights need not be symmetric; only their
+        symmetric part matters.
 
     Examples
     --------
-    >>> contract(2.0 * RBF(1.0), np.eye(2), np.ones((2, 2))).round(4)
+    >>> K, pullback = value_and_pullback(2.0 * RBF(1.0), np.eye(2))
+    >>> pullback(np.ones((2, 2))).round(4)
     array([5.4715, 2.943 ])
     """
-    if isinstance(kernel, NNGPKernel):
-        return kernel.contract(X, weights)
-    if isinstance(kernel, Sum):
-        return np.concatenate([contract(part, X, weights) for part in (kernel.k1, kernel.k2)])
-    if isinstance(kernel, Product):
-        return np.concatenate(
-            [contract(kernel.k1, X, weights * kernel.k2(X)), contract(kernel.k2, X, weights * kernel.k1(X))]
-        )
+    K, pullback = _of(kernel, X)
+    return np.array(np.broadcast_to(K, (len(X), len(X)))), pullback
+
+
+def _of(kernel: Kernel, X: Float[np.ndarray, "P N0"]) -> tuple[Any, Pullback]:
+    """Return the same with a constant kernel as a number."""
+    if isinstance(kernel, Sum | Product):
+        (K1, pull1), (K2, pull2) = _of(kernel.k1, X), _of(kernel.k2, X)
+        if isinstance(kernel, Sum):
+            return K1 + K2, lambda W: np.concatenate([pull1(W), pull2(W)])
+        return K1 * K2, lambda W: np.concatenate([pull1(W * K2), pull2(W * K1)])
     if isinstance(kernel, Exponentiation):
-        return contract(kernel.kernel, X, weights * (kernel.exponent * kernel.kernel(X) ** (kernel.exponent - 1)))
-    known: Any = {ConstantKernel: _constant, WhiteKernel: _white, RBF: _stationary, Matern: _stationary}
-    if type(kernel) not in known or getattr(kernel, "nu", np.inf) not in SLOPES:
-        return np.tensordot(weights, kernel(X, eval_gradient=True)[1], 2)
-    return np.empty(0) if not kernel.n_dims else known[type(kernel)](kernel, X, weights)
+        K, pull = _of(kernel.kernel, X)
+        return K**kernel.exponent, lambda W: pull(W * (kernel.exponent * K ** (kernel.exponent - 1)))
+    if isinstance(kernel, NNGPKernel):
+        return kernel(X), partial(kernel.contract, X)
+    if type(kernel) is ConstantKernel:
+        return kernel.constant_value, _free(kernel, lambda W: np.array([kernel.constant_value * W.sum()]))
+    if type(kernel) is WhiteKernel:
+        return kernel(X), _free(kernel, lambda W: np.array([kernel.noise_level * np.trace(W)]))
+    if type(kernel) is RBF:
+        K = kernel(X)
+        return K, _free(kernel, lambda W: _along_length_scales(kernel, X, W * K))
+    if type(kernel) is Matern and kernel.nu in SLOPES:
+        scaled = X / kernel.length_scale
+        return kernel(X), _free(
+            kernel, lambda W: _along_length_scales(kernel, X, W * squareform(SLOPES[kernel.nu](pdist(scaled))))
+        )
+    K, slopes = kernel(X, eval_gradient=True)
+    return K, lambda W: np.tensordot(W, slopes, 2)
 
 
-def _constant(kernel: ConstantKernel, X: Float[np.ndarray, "P N0"], weights: Square) -> Float[np.ndarray, " 1"]:
-    return np.array([kernel.constant_value * weights.sum()])
+def _free(kernel: Kernel, pullback: Pullback) -> Pullback:
+    """Return the pull-back of a kernel of one kind of hyper-parameter, which may be fixed."""
+    return pullback if kernel.n_dims else lambda W: np.empty(0)
 
 
-def _white(kernel: WhiteKernel, X: Float[np.ndarray, "P N0"], weights: Square) -> Float[np.ndarray, " 1"]:
-    return np.array([kernel.noise_level * np.trace(weights)])
-
-
-# by ν of Matern, which is RBF at infinity: −(1/r) dk/dr as a function of the scaled distance r
-SLOPES = {
+# by ν of Matern kernels: −(1/r) dk/dr as a function of the scaled distance r; only r > 0 counts
+SLOPES: dict[float, Callable[[np.ndarray], np.ndarray]] = {
     0.5: lambda r: np.exp(-r) / np.where(r > 0, r, np.inf),
     1.5: lambda r: 3 * np.exp(-np.sqrt(3) * r),
     2.5: lambda r: 5 / 3 * (1 + np.sqrt(5) * r) * np.exp(-np.sqrt(5) * r),
@@ -82,12 +106,9 @@ SLOPES = {
 }
 
 
-def _stationary(kernel: RBF, X: Float[np.ndarray, "P N0"], weights: Square) -> Float[np.ndarray, " n"]:
-    """∂k/∂log l_d = −(1/r) k'(r) (x_d − x'_d)²/l_d², for one length scale summed over d."""
+def _along_length_scales(kernel: RBF, X: Float[np.ndarray, "P N0"], pulled: Square) -> Theta:
+    """Return Σ_ij V_ij (x_id − x_jd)²/l_d² for every length scale, or summed over d where there is one."""
     scaled = (X - X.mean(axis=0)) / kernel.length_scale
-    slope = SLOPES[getattr(kernel, "nu", np.inf)](pdist(scaled))
-    pulled = squareform(slope) * weights
-    if np.size(kernel.length_scale) == 1:
-        return np.array([np.vdot(pulled, squareform(pdist(scaled, "sqeuclidean")))])
     ends = pulled.sum(axis=0) + pulled.sum(axis=1)
-    return ends @ scaled**2 - 2 * np.sum(scaled * (pulled @ scaled), axis=0)
+    slopes = ends @ scaled**2 - 2 * np.sum(scaled * (pulled @ scaled), axis=0)
+    return slopes if np.size(kernel.length_scale) > 1 else slopes.sum(keepdims=True)

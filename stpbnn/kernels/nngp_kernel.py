@@ -89,8 +89,8 @@ class NNGPKernel(Kernel):
     --------
     >>> kernel = NNGPKernel(FullyConnected((10, 10), "relu"))
     >>> kernel(np.eye(2)).round(4)
-    array([[0.125 , 0.0622],
-           [0.0622, 0.125 ]])
+    array([[0.125 , 0.0617],
+           [0.0617, 0.125 ]])
     >>> kernel.theta, (2.0 * kernel).hyperparameters[1].name
     (array([0.]), 'k2__weight_precision')
     """

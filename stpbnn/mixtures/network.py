@@ -42,6 +42,7 @@ def condition(
     temperature: float,
     closure: kernels.Closure = "nested",
     seed: int = 0,
+    posterior: OrderParameterPosterior | None = None,
 ) -> Conditioned:
     """Return the posterior of the order parameters of a network with one output.
 
@@ -61,6 +62,8 @@ def condition(
         How the order parameters of deep networks enter the kernel.
     seed : int
         Seed of the chains of networks with more than three hidden layers.
+    posterior : OrderParameterPosterior, optional
+        The posterior, where it is known already.
 
     Raises
     ------
@@ -81,10 +84,12 @@ def condition(
     if net.depth == 1:
         K = np.asarray(_features(net.sigma, gram, net.precisions[1]).entries)
         problem = scale.diagonalise(K, y, temperature, net.prior.bias_variance)
-        return Conditioned(net, X, problem, scale.posterior(problem, Gamma(float(net.widths[0]))))
-    points = saddle_points(net.sigma, net.prior, gram, y, net.widths, temperature, closure)
+        return Conditioned(net, X, problem, posterior or scale.posterior(problem, Gamma(float(net.widths[0]))))
     widths = np.asarray(net.widths, dtype=np.float64)
     layered = layers.LayeredProblem(net.sigma, net.prior, gram, y, widths, temperature, closure)
+    if posterior is not None:
+        return Conditioned(net, X, layered, posterior)
+    points = saddle_points(net.sigma, net.prior, gram, y, net.widths, temperature, closure)
     if net.depth <= LATTICE_DEPTH:
         return Conditioned(net, X, layered, layers.posterior(layered, points))
     return Conditioned(net, X, layered, chains.posterior(net, X, y, temperature, closure, points, seed))

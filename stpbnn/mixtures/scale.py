@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -22,7 +22,18 @@ from stpbnn.action.spectral import eigenbasis
 from stpbnn.mixtures.laws import MixingLaw
 from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
 
-__all__ = ["Inverse", "Moments", "ScaleProblem", "Terms", "diagonalise", "inverse", "moments", "posterior", "terms"]
+__all__ = [
+    "Inverse",
+    "Moments",
+    "Problem",
+    "ScaleProblem",
+    "Terms",
+    "diagonalise",
+    "inverse",
+    "moments",
+    "posterior",
+    "terms",
+]
 
 GRID_STEP = 0.1  # of the search for minima in u
 RISE = 80.0  # of the action above its minimum, at which the integrand, e^-40, is left out
@@ -39,6 +50,48 @@ class ScaleProblem(NamedTuple):
     ones: Float[np.ndarray, " P"]
     temperature: float
     bias_variance: float
+
+    @property
+    def size(self) -> int:
+        """The number of targets."""
+        return len(self.targets)
+
+    @property
+    def highest(self) -> float:
+        """The highest u at which the terms can be computed: any."""
+        return np.inf
+
+    @property
+    def unreachable(self) -> float:
+        """What is left of y^T A^{-1} y at the largest scales: the targets in the null space of K."""
+        return float(self.terms(np.array([300.0])).quadratic[0])
+
+    def terms(self, u: Float[np.ndarray, " n"]) -> Terms:
+        """Return the terms of the action that depend on the data."""
+        return terms(self, u)
+
+
+class Problem(Protocol):
+    """What the posterior of a scale needs to know of kernel and targets."""
+
+    @property
+    def size(self) -> int:
+        """The number of targets."""
+
+    @property
+    def temperature(self) -> float:
+        """T, the variance of the noise."""
+
+    @property
+    def highest(self) -> float:
+        """The highest u at which the terms can be computed."""
+
+    @property
+    def unreachable(self) -> float:
+        """A number that y^T A^{-1} y is known to exceed at any scale."""
+
+    def terms(self, u: Float[np.ndarray, " n"]) -> Terms:
+        """Return the terms of the action that depend on the data."""
 
 
 class Terms(NamedTuple):
@@ -106,18 +159,18 @@ def terms(problem: ScaleProblem, u: Float[np.ndarray, " n"]) -> Terms:
     )
 
 
-def _action(problem: ScaleProblem, law: MixingLaw, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    data = terms(problem, u)
+def _action(problem: Problem, law: MixingLaw, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    data = problem.terms(u)
     return law.value(u) + data.log_det + data.quadratic
 
 
-def _force(problem: ScaleProblem, law: MixingLaw, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def _force(problem: Problem, law: MixingLaw, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Return the slope of the action."""
-    data = terms(problem, u)
+    data = problem.terms(u)
     return law.slope(u) + data.freedom - data.pull
 
 
-def _bracket(problem: ScaleProblem, law: MixingLaw) -> tuple[float, float]:
+def _bracket(problem: Problem, law: MixingLaw) -> tuple[float, float]:
     """Return bounds of u that hold every minimum of the action.
 
     tr A^{-1} rK rises with u, y^T A^{-1} y falls, and the law is convex. Hence left of a point where the law pushes
@@ -126,15 +179,15 @@ def _bracket(problem: ScaleProblem, law: MixingLaw) -> tuple[float, float]:
     """
 
     def falling(u: float) -> bool:
-        data = terms(problem, np.array([u]))
+        data = problem.terms(np.array([u]))
         helping = data.pull if problem.temperature == 0 else 0.0
         return bool(np.all(law.slope(np.array([u])) + data.freedom < helping))
 
     def rising(u: float) -> bool:
-        data = terms(problem, np.array([u]))
+        data = problem.terms(np.array([u]))
         return bool(np.all(law.slope(np.array([u])) + data.freedom > data.quadratic - floor))
 
-    floor = terms(problem, np.array([300.0])).quadratic
+    floor = problem.unreachable
     lower = upper = law.centre
     while not falling(lower):
         lower -= 1.0
@@ -142,10 +195,14 @@ def _bracket(problem: ScaleProblem, law: MixingLaw) -> tuple[float, float]:
             raise np.linalg.LinAlgError("the action has no minimum at T = 0: it falls without bound as Q goes to zero")
     while not rising(upper):
         upper += 1.0
+        if upper > problem.highest - 1:
+            if _force(problem, law, np.array([upper]))[0] > 0:
+                break
+            raise np.linalg.LinAlgError("the posterior of the scale lies where the kernel is lost to rounding")
     return lower, upper
 
 
-def _minima(problem: ScaleProblem, law: MixingLaw) -> list[float]:
+def _minima(problem: Problem, law: MixingLaw) -> list[float]:
     lower, upper = _bracket(problem, law)
     grid = np.linspace(lower - GRID_STEP, upper + GRID_STEP, int((upper - lower) / GRID_STEP) + 3)
     forces = _force(problem, law, grid)
@@ -153,7 +210,7 @@ def _minima(problem: ScaleProblem, law: MixingLaw) -> list[float]:
     return [brentq(lambda u: _force(problem, law, np.array([u]))[0], grid[i], grid[i + 1]) for i in rising]
 
 
-def _valleys(problem: ScaleProblem, law: MixingLaw) -> list[tuple[float, float]]:
+def _valleys(problem: Problem, law: MixingLaw) -> list[tuple[float, float]]:
     """Return disjoint intervals of u, outside of which p(r | y) and r p(r | y) are below e^-40 of their maximum."""
     minima = _minima(problem, law)
     values = _action(problem, law, np.array(minima))
@@ -181,7 +238,7 @@ def _valleys(problem: ScaleProblem, law: MixingLaw) -> list[tuple[float, float]]
     return valleys
 
 
-def posterior(problem: ScaleProblem, law: MixingLaw) -> OrderParameterPosterior:
+def posterior(problem: Problem, law: MixingLaw) -> OrderParameterPosterior:
     r"""Return p(r | y) ∝ p(r) N(y; 0, A(r)) as nodes and weights, by quadrature over u = log r.
 
     The trapezoidal rule on the valleys of the action, with steps halved until log evidence and mean of r agree to
@@ -189,7 +246,7 @@ def posterior(problem: ScaleProblem, law: MixingLaw) -> OrderParameterPosterior:
 
     Parameters
     ----------
-    problem : ScaleProblem
+    problem : Problem
         Kernel, targets and variances, as `diagonalise` gives them.
     law : MixingLaw
         Prior of the scale.
@@ -219,7 +276,7 @@ def posterior(problem: ScaleProblem, law: MixingLaw) -> OrderParameterPosterior:
     def rule(n: int) -> OrderParameterPosterior:
         u = np.concatenate([np.linspace(left, right, n) for left, right in valleys])
         log_step = np.repeat([np.log((right - left) / (n - 1)) for left, right in valleys], n)
-        constant = len(problem.targets) * np.log(2 * np.pi) / 2
+        constant = problem.size * np.log(2 * np.pi) / 2
         return weighted(u[:, None], log_step - _action(problem, law, u) / 2 - constant, np.inf)
 
     intervals = 16

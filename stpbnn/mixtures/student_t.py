@@ -16,13 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_solve, eigh_tridiagonal, lapack, solve_triangular
+from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
 from stpbnn._special import log_gamma_ratio
 from stpbnn.action.spectral import rounding
+from stpbnn.action.tridiagonal import Diagonalisation, Reduction, reduce
 from stpbnn.mixtures import scale
 from stpbnn.mixtures.laws import InverseGamma
 from stpbnn.mixtures.posterior import OrderParameterPosterior
+from stpbnn.mixtures.tridiagonal import TridiagonalProblem
 from stpbnn.predictive import JointMixture, JointStudentT, Mixture, StudentT
 from stpbnn.predictive.student_t import log_density
 
@@ -38,7 +40,7 @@ class Query(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """Derivatives of the log evidence: in the entries of K (lower triangle, both halves counted), in T and in ν."""
+    """Derivatives of the log evidence in T, ν and the entries of K: a lower triangle, zeros above, stands for both."""
 
     kernel: Float[np.ndarray, "P P"]
     temperature: float
@@ -50,9 +52,8 @@ def _columns(vector: Float[np.ndarray, " q"], like: np.ndarray) -> np.ndarray:
     return np.array(np.broadcast_to(vector.reshape((-1,) + (1,) * (like.ndim - 1)), like.shape))
 
 
-def _lower(matrix: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
-    """Fold a symmetric matrix, of which the lower triangle counts, into that triangle, in place."""
-    matrix *= 2
+def _halved(matrix: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
+    """Halve the diagonal in place: a lower triangle then stands for half of the symmetric matrix."""
     matrix[np.diag_indices_from(matrix)] /= 2
     return matrix
 
@@ -115,12 +116,10 @@ class NoiseInside:
         alpha = self.alpha.reshape(len(inverse), -1)
         pull = (nu + size) / (s + q)
         trace, square = self.outputs * np.trace(inverse), pull * np.vdot(alpha, alpha)
-        kernel = np.tril(alpha @ (pull / 2 * alpha.T))
-        kernel -= self.outputs / 2 * inverse
+        kernel = blas.dsyrk(pull, alpha, beta=-self.outputs, c=inverse, lower=1, overwrite_c=1)
         normalisation = log_gamma_ratio(nu / 2, size / 2)[1] - size * (nu - s) / (nu * s) - np.log1p(q / s)
-        return Slopes(
-            _lower(kernel), float(square - trace) / 2, float(normalisation + (nu + size) * q / (s * (s + q))) / 2
-        )
+        df = normalisation + (nu + size) * q / (s * (s + q))
+        return Slopes(_halved(kernel), float(square - trace) / 2, float(df) / 2)
 
     def mean(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q ..."]:
         """Return the posterior mean of f."""
@@ -143,55 +142,50 @@ class NoiseInside:
 
 @dataclass(frozen=True)
 class NoiseBeside:
-    """Independent Gaussian noise of variance T: a mixture over the posterior of the scale.
+    """Independent Gaussian noise of variance T > 0: a mixture over the posterior of the scale.
 
-    K = Q J Q^T with J = Z Λ Z^T tridiagonal. The posterior of r and the mean need the P² numbers Z only; U = Q Z, which
-    costs as much as six Cholesky factorisations, is made when a variance or a derivative is asked for.
+    The posterior of r and the mean need no more than the tridiagonal form of K. The eigenvectors, which cost as much as
+    several Cholesky factorisations, are made when a variance or a derivative is first asked for.
 
     Parameters
     ----------
-    reflectors, tau : arrays of shapes (P, P) and (P − 1,)
-        Q, as LAPACK's dsytrd leaves it.
-    tridiagonal_basis : array of shape (P, P)
-        Z.
-    eigenvalues : array of shape (P,)
-        Λ; zero where it is zero to rounding.
-    targets : array of shape (P, D)
-        U^T y.
+    reduction : Reduction or Diagonalisation
+        Q, of K = Q J Q^T.
+    problem : TridiagonalProblem
+        J, Q^T y and T.
+    shape : tuple of int
+        Shape of the targets, (P,) or (P, D).
     law : InverseGamma
         The law of the scale.
-    temperature : float
-        T > 0.
     posterior : OrderParameterPosterior
         p(r | y).
     """
 
-    reflectors: Float[np.ndarray, "P P"]
-    tau: Float[np.ndarray, " P-1"]
-    tridiagonal_basis: Float[np.ndarray, "P P"]
-    eigenvalues: Float[np.ndarray, " P"]
-    targets: Float[np.ndarray, "P D"]
+    reduction: Reduction | Diagonalisation
+    problem: TridiagonalProblem
     shape: tuple[int, ...]
     law: InverseGamma
-    temperature: float
     posterior: OrderParameterPosterior
 
     @classmethod
     def of(cls, K: np.ndarray, y: np.ndarray, law: InverseGamma, temperature: float) -> NoiseBeside:
-        """Condition on targets y, (P,) or (P, D), given the kernel K, which is overwritten."""
-        if len(K) == 1:
-            reflectors, tau, k, Z = K, np.empty(0), K[0], np.ones((1, 1))
-        else:
-            lwork, _ = lapack.dsytrd_lwork(len(K), lower=1)
-            reflectors, diagonal, off_diagonal, tau, _ = lapack.dsytrd(K, lower=1, lwork=int(lwork), overwrite_a=1)
-            k, Z = eigh_tridiagonal(diagonal, off_diagonal, check_finite=False)
-        k = np.where(k > rounding(k), k, 0.0)
-        targets = Z.T @ _rotate(reflectors, tau, y.reshape(len(y), -1), "T")
-        D = targets.shape[1]
-        problem = scale.ScaleProblem(
-            np.tile(k, D), np.empty((0, 0)), targets.T.ravel(), np.zeros(k.size * D), temperature, 0.0
-        )
-        return cls(reflectors, tau, Z, k, targets, y.shape, law, temperature, scale.posterior(problem, law))
+        """Condition on targets y, (P,) or (P, D), given the kernel K, which is overwritten.
+
+        Where T is so small beside the targets that large scales matter, at which the rounding of K counts, the
+        eigenbasis tells the null space of K from rounding.
+        """
+        reduction, columns = reduce(K, overwrite=True), y.reshape(len(y), -1)
+        k, targets = reduction.eigenvalues, reduction.rotate(columns, transpose=True)
+        problem = TridiagonalProblem(reduction.diagonal, reduction.off_diagonal, k, targets, temperature)
+        try:
+            return cls(reduction, problem, y.shape, law, scale.posterior(problem, law))
+        except np.linalg.LinAlgError:
+            basis, k = Diagonalisation(reduction.eigenvectors), np.where(k > rounding(k), k, 0.0)
+            targets, none = basis.rotate(columns, transpose=True), np.zeros(y.size)
+            problem = TridiagonalProblem(k, np.zeros(len(k) - 1), k, targets, temperature)
+            copies = np.tile(k, targets.shape[1])  # one kernel for each output
+            diagonal = scale.ScaleProblem(copies, np.empty((0, 0)), targets.T.ravel(), none, temperature, 0.0)
+            return cls(basis, problem, y.shape, law, scale.posterior(diagonal, law))
 
     @property
     def error(self) -> float:
@@ -204,16 +198,17 @@ class NoiseBeside:
         return self.posterior.log_evidence
 
     @cached_property
-    def eigenvectors(self) -> Float[np.ndarray, "P P"]:
-        """U, of K = U Λ U^T."""
-        return _rotate(self.reflectors, self.tau, self.tridiagonal_basis, "N")
-
-    @cached_property
     def alpha(self) -> Float[np.ndarray, "P ..."]:
         """E[r A(r)^{-1} y], which with the kernel gives the mean."""
-        weights = self.posterior.weights * self._scales
-        inverse = self.tridiagonal_basis @ ((weights @ self._resolvents)[:, None] * self.targets)
-        return _rotate(self.reflectors, self.tau, inverse, "N").reshape(self.shape)
+        pulled = self.posterior.weights * self._scales
+        inverse = np.tensordot(pulled, self.problem.solve(np.log(self._scales)), 1)
+        return self.reduction.rotate(inverse).reshape(self.shape)
+
+    @cached_property
+    def _basis(self) -> tuple[Float[np.ndarray, "P P"], Float[np.ndarray, "P D"]]:
+        """U, of K = U Λ U^T, and U^T y."""
+        U = self.reduction.eigenvectors
+        return U, U.T @ self.reduction.rotate(self.problem.targets)
 
     @property
     def _scales(self) -> Float[np.ndarray, " n"]:
@@ -222,20 +217,20 @@ class NoiseBeside:
     @property
     def _resolvents(self) -> Float[np.ndarray, "n P"]:
         """The eigenvalues of A(r)^{-1} at the nodes of r."""
-        return 1 / (np.outer(self._scales, self.eigenvalues) + self.temperature)
+        return 1 / (np.outer(self._scales, self.problem.eigenvalues) + self.problem.temperature)
 
     @property
     def slopes(self) -> Slopes:
         """Derivatives of the log evidence."""
-        U, g, w = self.eigenvectors, self._resolvents, self.posterior.weights
-        D, pulled = self.targets.shape[1], w * self._scales
-        alpha = np.sqrt(pulled)[:, None, None] * g[:, :, None] * self.targets
-        root = U * np.sqrt(pulled @ g)
+        (U, targets), g, w = self._basis, self._resolvents, self.posterior.weights
+        D, pulled = targets.shape[1], w * self._scales
+        alpha = np.sqrt(pulled)[:, None, None] * g[:, :, None] * targets
         alpha = U @ alpha.transpose(1, 0, 2).reshape(len(U), -1)
-        kernel = np.tril(alpha @ alpha.T - D * (root @ root.T)) / 2
-        squares = (g**2) @ np.sum(self.targets**2, axis=1)
+        kernel = blas.dsyrk(D, U * np.sqrt(pulled @ g), lower=1)
+        kernel = blas.dsyrk(1.0, alpha, beta=-1.0, c=kernel, lower=1, overwrite_c=1)
+        squares = (g**2) @ np.sum(targets**2, axis=1)
         temperature = w @ (squares - D * g.sum(axis=1)) / 2
-        return Slopes(_lower(kernel), float(temperature), float(-w @ self.law.df_slope(np.log(self._scales)) / 2))
+        return Slopes(_halved(kernel), float(temperature), float(-w @ self.law.df_slope(np.log(self._scales)) / 2))
 
     def mean(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q ..."]:
         """Return the posterior mean of f."""
@@ -243,25 +238,15 @@ class NoiseBeside:
 
     def predictive(self, query: Query, noise: float, shift: np.ndarray, units: np.ndarray) -> Mixture:
         """Return the law of shift + units · (f + noise of that variance)."""
-        projected = query.cross @ self.eigenvectors
-        first = scale.ScaleProblem(
-            self.eigenvalues, self.eigenvectors, self.targets[:, 0], np.zeros(len(projected.T)), self.temperature, 0.0
-        )
-        found = scale.moments(first, self._scales, projected, query.variances, query.within)
-        weighted = self._scales[:, None, None] * self._resolvents[:, :, None] * self.targets
-        means = np.einsum("qp,mpd->mqd", projected, weighted, optimize=True)
-        means = means.reshape((*means.shape[:2], *self.shape[1:]))
-        means = shift + units * means
+        (U, targets), k, none = self._basis, self.problem.eigenvalues, np.zeros(len(self.problem.eigenvalues))
+        projected = query.cross @ U
+        problem = scale.ScaleProblem(k, U, targets[:, 0], none, self.problem.temperature, 0.0)
+        found = scale.moments(problem, self._scales, projected, query.variances, query.within)
+        pulled = self._scales[:, None, None] * self._resolvents[:, :, None] * targets
+        means = np.einsum("qp,mpd->mqd", projected, pulled, optimize=True)
+        means = shift + units * means.reshape((*means.shape[:2], *self.shape[1:]))
         if found.covariances is None:
             variances = found.variances.reshape(found.variances.shape + (1,) * (means.ndim - 2)) + noise
             return Mixture(self.posterior.weights, means, np.array(np.broadcast_to(units**2 * variances, means.shape)))
         covariances = found.covariances + noise * np.eye(len(projected))
         return JointMixture.of(self.posterior.weights, means, covariances, units)
-
-
-def _rotate(reflectors: np.ndarray, tau: np.ndarray, V: np.ndarray, transpose: str) -> np.ndarray:
-    """Return Q V, or Q^T V: LAPACK's reflectors leave the first row alone."""
-    if len(V) == 1:
-        return V
-    rotated, *_ = lapack.dormqr("L", transpose, reflectors[1:, :-1], tau, V[1:], lwork=64 * len(V))
-    return np.vstack([V[:1], rotated])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils import get_tags
@@ -21,6 +21,7 @@ class NetworkRegressor(PredictiveRegressor):
 
     network: FullyConnected | None
     temperature: float
+    _learned: ClassVar[tuple[str, ...]] = ("network_", "temperature_", "converged_")
 
     @in_float64
     def fit(self, X: Any, y: Any) -> Any:
@@ -79,3 +80,6 @@ class NetworkRegressor(PredictiveRegressor):
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         """Set what is learned, at network_ and temperature_."""
         raise NotImplementedError
+
+    def _recondition(self) -> None:
+        self._condition(self.X_train_, self.y_train_)

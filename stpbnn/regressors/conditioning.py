@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_solve, cholesky, lapack, solve_triangular
+from scipy.linalg import cho_solve, lapack, solve_triangular
 
 from stpbnn import kernels
 from stpbnn.kernels import Gram
@@ -57,8 +57,10 @@ def mean_kernel(net: FullyConnected, Q: float, p: float, gram: Gram) -> Gram:
 
 def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
     """Return the lower Cholesky factor of A, which is overwritten; LinAlgError where A is singular to rounding."""
-    norm = np.abs(A).sum(axis=0).max()
-    factor = cholesky(A, lower=True, overwrite_a=True, check_finite=False)
+    norm = lapack.dlange("1", A.T)
+    factor, failure = lapack.dpotrf(A.T, lower=1, clean=1, overwrite_a=1)  # in Fortran's order nothing is copied
+    if failure:
+        raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
     reciprocal, _ = lapack.dpocon(factor, norm, uplo="L")
     if reciprocal < np.finfo(np.float64).eps:
         raise np.linalg.LinAlgError(f"condition number above {1 / max(reciprocal, 1e-300):.0e}")

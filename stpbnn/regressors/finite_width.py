@@ -75,6 +75,8 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     array([ 0.7681,  0.    , -0.7681])
     """
 
+    _learned = (*HiddenKernelRegressor._learned, "order_parameter_posterior_")
+
     def __init__(
         self,
         network: FullyConnected | None = None,
@@ -122,3 +124,8 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return mixtures.predictive(self._conditioned, X, joint=joint, noise=noise)
+
+    def _recondition(self) -> None:
+        posterior, arguments = self.order_parameter_posterior_, (self.X_train_, self.y_train_, self.temperature_)
+        self._conditioned = mixtures.condition(self.network_, *arguments, self.closure, posterior=posterior)
+        self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence

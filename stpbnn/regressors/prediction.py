@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,6 +33,13 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
 
     X_train_: np.ndarray
     y_train_: np.ndarray
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    _learned: ClassVar[tuple[str, ...]]  # names of what, with the parameters and the training set, determines the rest
+
+    def _recondition(self) -> None:
+        """Condition on the training set at what was learned."""
+        raise NotImplementedError
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         """Return the predictive law at checked query points."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel, Kernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.kernels.contraction import contract
+from stpbnn.kernels.contraction import value_and_pullback
 from stpbnn.kernels.nngp_kernel import NNGPKernel
 from stpbnn.mixtures.laws import InverseGamma
 from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query
@@ -26,7 +28,7 @@ __all__ = ["StudentTProcessRegressor"]
 
 NOISES = ("scale", "gaussian")
 PARAMETRIZATIONS = ("covariance", "scale")
-TEMPERATURE_BOUNDS = (1e-6, 1e5)
+TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets
 DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
 ACCURACY = 1e-6  # relative error of the evidence, where it is a quadrature
 FLAT = 1e-3  # of the log evidence, along what is learned, at a maximum that was reached
@@ -99,6 +101,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     (array([0.14]), 12.0)
     """
 
+    _learned = ("kernel_", "temperature_", "df_", "converged_")
+
     def __init__(
         self,
         kernel: Any = None,
@@ -158,21 +162,20 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         expected = self.kernel.outputs if isinstance(self.kernel, FullyConnected) else outputs
         y = check.targets("y", y, examples=len(X), outputs=expected)
         check.room_for_kernels("X", len(X), matrices=4)
-        self._shift, self._units = _normalisation(y) if self.normalize_y else (np.zeros(()), np.ones(()))
         self.X_train_, self.y_train_ = X, y
+        self._normalise()
         self.kernel_ = _kernel(self.kernel)
         _check_kernel(self.kernel_, X)
         self.temperature_, self.df_ = float(self.temperature), float(self.df)
         try:
             if self.optimizer is not None and len(self._theta):
                 self._maximise()
-            self._process = self._condition(self.kernel_, self.temperature_, self.df_)
+            self._recondition()
         except np.linalg.LinAlgError as error:
             raise ValueError(
                 f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
                 "remove repeated or linearly dependent inputs, or give a larger temperature"
             ) from None
-        self.log_marginal_likelihood_ = self._process.log_evidence
         self.converged_ = self._flat() and self._process.error < ACCURACY
         return self
 
@@ -199,6 +202,18 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     _shift: np.ndarray
     _units: np.ndarray
 
+    def _normalise(self) -> None:
+        """Set mean and standard deviation of the targets, by output; constant targets have the unit one."""
+        y, self._shift, self._units = self.y_train_, np.zeros(()), np.ones(())
+        if self.normalize_y:
+            spread, rounding = y.std(axis=0), 10 * np.finfo(np.float64).eps * np.abs(y).max(axis=0)
+            self._shift, self._units = y.mean(axis=0), np.where(spread > rounding, spread, 1.0)
+
+    @property
+    def _targets(self) -> np.ndarray:
+        """The targets as they are normalised."""
+        return (self.y_train_ - self._shift) / self._units
+
     @property
     def _names(self) -> list[str]:
         """What is learned, in the order of theta."""
@@ -219,7 +234,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
 
     @property
     def _bounds(self) -> Float[np.ndarray, "n 2"]:
-        own = [TEMPERATURE_BOUNDS] * bool(self.optimize_temperature)
+        unit = float(np.mean(self._targets**2)) or 1.0
+        own = [(TEMPERATURE_BOUNDS[0] * unit, TEMPERATURE_BOUNDS[1] * unit)] * bool(self.optimize_temperature)
         own += [DF_BOUNDS[self.parametrization]] * bool(self.optimize_df)
         return np.vstack([self.kernel_.bounds.reshape(-1, 2), np.log(own).reshape(-1, 2)])
 
@@ -230,9 +246,9 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         temperature = next(values) if self.optimize_temperature else self.temperature_
         return self.kernel_.clone_with_theta(kernel), temperature, next(values) if self.optimize_df else self.df_
 
-    def _condition(self, kernel: Kernel, temperature: float, df: float) -> NoiseInside | NoiseBeside:
-        K = kernel(self.X_train_)
-        y = (self.y_train_ - self._shift) / self._units
+    def _condition(self, K: Float[np.ndarray, "P P"], temperature: float, df: float) -> NoiseInside | NoiseBeside:
+        """Return the process at a kernel matrix, which is overwritten."""
+        y = self._targets
         law = InverseGamma(df, self.parametrization == "covariance")
         if self.noise == "gaussian" and temperature > 0:
             return NoiseBeside.of(K, y, law, temperature)
@@ -241,16 +257,23 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
 
     def _value_and_gradient(self, theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
         kernel, temperature, df = self._at(theta)
-        process = self._condition(kernel, temperature, df)
+        K, pullback = value_and_pullback(kernel, self.X_train_)
+        process = self._condition(K, temperature, df)
         slopes = process.slopes
         own = [temperature * slopes.temperature] * bool(self.optimize_temperature)
         own += [df * slopes.df] * bool(self.optimize_df)
-        gradient = contract(kernel, self.X_train_, slopes.kernel) if kernel.n_dims else np.empty(0)
-        return process.log_evidence, np.concatenate([gradient, own])
+        return process.log_evidence, np.concatenate([pullback(slopes.kernel), own])
+
+    def _recondition(self) -> None:
+        self._normalise()
+        self._process = self._condition(self.kernel_(self.X_train_), self.temperature_, self.df_)
+        self.log_marginal_likelihood_ = self._process.log_evidence
 
     def _maximise(self) -> None:
         def objective(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
-            value, gradient = self._value_and_gradient(theta)
+            with warnings.catch_warnings():  # of the quadrature at points that are passed through
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                value, gradient = self._value_and_gradient(theta)
             return -value, -gradient
 
         theta, _ = minimise(
@@ -296,7 +319,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
             )
         if eval_gradient:
             return self._value_and_gradient(theta)
-        return self._condition(*self._at(theta)).log_evidence
+        kernel, temperature, df = self._at(theta)
+        return self._condition(kernel(self.X_train_), temperature, df).log_evidence
 
     def _query(self, X: np.ndarray, joint: bool) -> Query:
         return Query(self.kernel_(X, self.X_train_), self.kernel_.diag(X), self.kernel_(X) if joint else None)
@@ -307,12 +331,6 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         added = self.temperature_ if noise else 0.0
         return self._process.predictive(self._query(X, joint), added, self._shift, self._units)
-
-
-def _normalisation(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of the targets, by output; constant targets have the unit one."""
-    spread = y.std(axis=0)
-    return y.mean(axis=0), np.where(spread > 10 * np.finfo(np.float64).eps * np.abs(y).max(axis=0), spread, 1.0)
 
 
 def _kernel(kernel: Any) -> Kernel:
