@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from readme import put_table
 from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.gaussian_process.kernels import RBF
 
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, StudentTProcessRegressor
-from stpbnn.files import write_text, written_whole
+from stpbnn.files import written_whole
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS, README = Path(__file__).parent / "results", Path(__file__).parent / "README.md"
 DF, WIDTH, TEMPERATURE = 3.0, 2, 0.02
 EXAMPLES, FEATURES = 3, 6
 GAUSSIAN = 1e6  # degrees of freedom
@@ -85,11 +86,10 @@ def p_values(values: np.ndarray) -> tuple[float, float]:
     return tuple(float(stats.kstest(u, "uniform").pvalue) for u in (values, np.abs(2 * values - 1)))
 
 
-def line(model: str, law: str, values: np.ndarray) -> str:
-    """Return a line of the table: p values, and the coverage of central intervals."""
+def row(model: str, law: str, values: np.ndarray) -> list[str]:
+    """Return a row of the table: p values, and the coverage of central intervals."""
     coverage = [np.mean(np.abs(values - 0.5) <= level / 2) for level in (0.5, 0.9, 0.95)]
-    numbers = [f"{p:.2g}" for p in p_values(values)] + [f"{c:.3f}" for c in coverage]
-    return ",".join([f'"{model}"', law, str(len(values)), *numbers])
+    return [model, law, *(f"{p:.2g}" for p in p_values(values)), *(f"{c:.3f}" for c in coverage)]
 
 
 def main() -> None:
@@ -98,17 +98,20 @@ def main() -> None:
     parser.add_argument("--replications", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    lines, columns = ["data,law,replications,p,p_folded,coverage50,coverage90,coverage95"], {}
+    rows, columns = [["data", "law", "p", "p of |2u − 1|", "50 %", "90 %", "95 %"]], {}
     for model in MODELS:
         columns[model] = transforms(model, arguments.replications)
-        lines.append(line(model, "its own", columns[model]))
-        lines.append(line(model, "Gaussian", transforms(model, arguments.replications, gaussian=True)))
+        rows.append(row(model, "its own", columns[model]))
+        rows.append(row(model, "Gaussian", transforms(model, arguments.replications, gaussian=True)))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.out / "calibration.csv", "\n".join(lines) + "\n")
-    with written_whole(arguments.out / "calibration_transforms.csv") as path:
+    with written_whole(arguments.out / "calibration.csv") as path:
         header = ",".join(f'"{model}"' for model in columns)
         np.savetxt(path, np.column_stack(list(columns.values())), "%.5f", ",", header=header, comments="")
-    print("\n".join(lines))
+    rows.insert(1, ["---"] * len(rows[0]))
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    if arguments.out == RESULTS:
+        put_table(README, "calibration", table)
+    print(table)
 
 
 if __name__ == "__main__":

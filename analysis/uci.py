@@ -6,10 +6,10 @@
 The data root (--data, or the variable STPBNN_DATA) holds uci/NAME.csv, a header and the target in the last column, and
 uci/splits/NAME_{train,test}_{0..4}.txt, row numbers: any data set in that form can be named.
 
-All models share the infinite-width kernel of one network and learn its precisions and the noise by their own evidence,
-from at most 500 rows of the training set; then they are conditioned on all of it. In half of the cells outliers of 3
-to 10 standard deviations are added to 5 % of the training targets. Inputs and targets are standardised on the training
-rows.
+All models share the infinite-width kernel of one network. They learn its precisions, the noise and ν by their own
+evidence, from at most 500 rows of the training set, and are then conditioned on all of it; or they take unit
+precisions, T = 0.1 and ν = 5 as given. In half of the cells outliers of 3 to 10 standard deviations are added to 5 %
+of the training targets. Inputs and targets are standardised on the training rows.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from readme import put_table
 from scipy import stats
 from scipy.optimize import minimize
 from sklearn.base import clone
@@ -33,18 +35,18 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import WhiteKernel
 
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessRegressor
-from stpbnn.files import write_text, written_whole
+from stpbnn.files import written_whole
 
 HERE = Path(__file__).parent
 RESULTS, README = HERE / "results", HERE / "README.md"
 NAMES, SPLITS, SEARCH_ROWS = ("yacht", "concrete", "wine-quality-red"), range(5), 500
-FIELDS = ("method", "data", "split", "corrupted", "rmse", "nlpd", "cover50", "cover90", "cover95", "seconds")
-KEY = FIELDS[:4]
+FIELDS = ("method", "data", "split", "corrupted", "learned", "rmse", "nlpd", "cover50", "cover90", "cover95", "seconds")
+KEY = FIELDS[:5]
 NET = FullyConnected((100,), "erf", weight_precision=(1.0, 1.0), bias_precision=1.0)
 
 
 def search(objective: Callable[..., Any], start: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, float]:
-    """Maximise an evidence: the same few steps for all models."""
+    """Maximise an evidence: the same steps for all models."""
     found = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 60})
     return found.x, found.fun
 
@@ -67,15 +69,18 @@ METHODS: dict[str, Callable[[], Any]] = {
 }
 
 
-def conditioned(model: Any, X: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Any:
-    """Learn the hyper-parameters from some of the rows, and condition on all of them."""
+def as_given(model: Any) -> Any:
+    """Return the model with nothing left to learn."""
+    kept = {name: False for name in model.get_params(deep=False) if name.startswith("optimize_")}
+    return clone(model).set_params(**kept, optimizer=None)
+
+
+def learned(model: Any, X: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Any:
+    """Return the model with the hyper-parameters of highest evidence on some of the rows."""
     rows = rng.permutation(len(X))[:SEARCH_ROWS]
     model.fit(X[rows], y[rows])
-    if len(rows) == len(X):
-        return model
     names = [name for name in ("kernel", "network", "temperature", "df") if hasattr(model, f"{name}_")]
-    learned = {name: getattr(model, f"{name}_") for name in names}
-    return clone(model).set_params(**learned, optimizer=None).fit(X, y)
+    return as_given(model).set_params(**{name: getattr(model, f"{name}_") for name in names})
 
 
 def law_of(model: Any, X: np.ndarray) -> Any:
@@ -97,8 +102,8 @@ def load(root: Path, name: str, split: int, corrupted: bool) -> tuple[np.ndarray
     return X[train], y[train], X[test], y[test]
 
 
-def cell(root: Path, method: str, name: str, split: int, corrupted: bool) -> dict[str, Any]:
-    """Fit one model to one split; return its numbers, in the units of the target."""
+def cell(root: Path, method: str, name: str, split: int, corrupted: bool, learn: bool) -> dict[str, Any]:
+    """Fit one model to one split; return its numbers, in the units of the target, and the time for all of it."""
     X, y, X_test, y_test = load(root, name, split, corrupted)
     spread = X.std(axis=0)
     centre, scale = y.mean(), y.std()
@@ -106,8 +111,9 @@ def cell(root: Path, method: str, name: str, split: int, corrupted: bool) -> dic
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = conditioned(METHODS[method](), X, (y - centre) / scale, np.random.default_rng(split))
-        law = law_of(model, X_test)
+        model, targets = METHODS[method](), (y - centre) / scale
+        model = learned(model, X, targets, np.random.default_rng(split)) if learn else as_given(model)
+        law = law_of(model.fit(X, targets), X_test)
     standard = (y_test - centre) / scale
     u, mean = np.asarray(law.cdf(standard)), law.mean() if callable(law.mean) else law.mean
     seconds = time.perf_counter() - start
@@ -131,12 +137,12 @@ def run(root: Path, names: list[str], path: Path) -> None:
     """Fill in the cells that are missing, and write the file whole after each."""
     rows = read(path)
     done = {tuple(row[field] for field in KEY) for row in rows}
-    tasks = [(c, n, s, m) for c in (False, True) for n in names for s in SPLITS for m in METHODS]
-    for corrupted, name, split, method in tasks:
-        key = dict(zip(KEY, (method, name, str(split), str(corrupted)), strict=True))
+    for learn, corrupted, name, split, method in product((True, False), (False, True), names, SPLITS, METHODS):
+        key = dict(zip(KEY, map(str, (method, name, split, corrupted, learn)), strict=True))
         if tuple(key.values()) in done:
             continue
-        numbers = {field: f"{value:.5g}" for field, value in cell(root, method, name, split, corrupted).items()}
+        numbers = cell(root, method, name, split, corrupted, learn)
+        numbers = {field: f"{value:.5g}" for field, value in numbers.items()}
         rows.append(key | numbers)
         print(*rows[-1].values(), flush=True)
         with written_whole(path) as temporary, temporary.open("w", newline="") as file:
@@ -145,22 +151,22 @@ def run(root: Path, names: list[str], path: Path) -> None:
             writer.writerows(rows)
 
 
-def summary(rows: list[dict[str, str]], field: str, method: str, name: str, corrupted: bool) -> tuple[float, float]:
-    """Return mean and standard error of a number over the splits."""
-    key = (method, name, str(corrupted))
-    values = [float(row[field]) for row in rows if (row["method"], row["data"], row["corrupted"]) == key]
+def summary(rows: list[dict[str, str]], field: str, *key: Any) -> tuple[float, float]:
+    """Return mean and standard error over the splits of a number, for (method, data, corrupted, learned)."""
+    wanted = tuple(map(str, key))
+    values = [float(r[field]) for r in rows if (r["method"], r["data"], r["corrupted"], r["learned"]) == wanted]
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def table(rows: list[dict[str, str]]) -> str:
+def table(rows: list[dict[str, str]], learn: bool) -> str:
     """Return the results as Markdown."""
     lines = [
         "| data | model | RMSE | −log density | 50 % | 90 % | 95 % | seconds |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, corrupted in sorted({(row["data"], row["corrupted"] == "True") for row in rows}):
+    for name, corrupted in product(dict.fromkeys(row["data"] for row in rows), (False, True)):
         for method in METHODS:
-            numbers = {field: summary(rows, field, method, name, corrupted) for field in FIELDS[4:]}
+            numbers = {field: summary(rows, field, method, name, corrupted, learn) for field in FIELDS[5:]}
             cells = [f"{numbers[field][0]:.3f} ± {numbers[field][1]:.3f}" for field in ("rmse", "nlpd")]
             cells += [f"{100 * numbers[field][0]:.0f}" for field in ("cover50", "cover90", "cover95")]
             label = f"{name}, 5 % outliers" if corrupted else name
@@ -169,26 +175,26 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 def picture(rows: list[dict[str, str]], folder: Path) -> None:
-    """Draw log density and coverage by model: as given, and with outliers among the training targets."""
+    """Draw log density and coverage by model: as given or with outliers, hyper-parameters learned or not."""
     names = list(dict.fromkeys(row["data"] for row in rows))
-    figure, axes = plt.subplots(2, len(names), figsize=(3.2 * len(names), 4.6), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(2, len(names), figsize=(3.2 * len(names), 4.8), sharey=True, squeeze=False)
+    for (column, name), learn, corrupted in product(enumerate(names), (True, False), (False, True)):
+        for ax, field in zip(axes[:, column], ("nlpd", "cover90"), strict=True):
+            points = [summary(rows, field, method, name, corrupted, learn) for method in METHODS]
+            mean, error = np.transpose(points)
+            place = np.arange(len(METHODS)) + 0.2 * learn + 0.1 * corrupted - 0.15
+            legend = f"{'learned' if learn else 'not learned'}{', 5 % outliers' if corrupted else ''}"
+            colour, marker = "tab:blue" if learn else "tab:orange", "s" if corrupted else "o"
+            ax.errorbar(mean, place, xerr=error, fmt=marker, ms=4, color=colour, label=legend)
     for column, name in enumerate(names):
-        for ax, field, label in zip(
-            axes[:, column], ("nlpd", "cover90"), ("−log density", "90 % coverage"), strict=True
-        ):
-            for corrupted, marker, colour in ((False, "o", "tab:blue"), (True, "s", "tab:orange")):
-                points = [summary(rows, field, method, name, corrupted) for method in METHODS]
-                mean, error = np.transpose(points)
-                place = np.arange(len(METHODS)) + (0.15 if corrupted else -0.15)
-                legend = "5 % outliers" if corrupted else "as given"
-                ax.errorbar(mean, place, xerr=error, fmt=marker, ms=4, color=colour, label=legend)
-            ax.set_xlabel(label)
-        axes[0, column].set_title(name, fontsize=10)
+        axes[0, column].set(title=name, xlabel="−log predictive density")
+        axes[1, column].set(xlabel="coverage of 90 % intervals")
         axes[1, column].axvline(0.9, color="0.7", lw=1, zorder=0)
-    axes[0, 0].set_yticks(range(len(METHODS)), METHODS, fontsize=8)
+    for ax in axes[:, 0]:
+        ax.set_yticks(range(len(METHODS)), METHODS, fontsize=8)
     axes[0, 0].invert_yaxis()
-    axes[0, 0].legend(fontsize=7)
-    figure.tight_layout()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
     for suffix in ("png", "svg"):
         with written_whole(folder / f"uci.{suffix}") as path:
             figure.savefig(path, format=suffix, dpi=110, metadata={"Date": None} if suffix == "svg" else None)
@@ -210,10 +216,8 @@ def main() -> None:
             parser.error(f"no {missing[0]}.csv in the folder {root}; name it with --data or STPBNN_DATA")
         run(root, arguments.names, arguments.results)
     rows = read(arguments.results)
-    before, _, rest = README.read_text().partition("<!-- uci: begin -->\n")
-    write_text(
-        README, f"{before}<!-- uci: begin -->\n{table(rows)}\n<!-- uci: end -->{rest.partition('<!-- uci: end -->')[2]}"
-    )
+    for mark, learn in (("learned", True), ("given", False)):
+        put_table(README, mark, table(rows, learn))
     picture(rows, RESULTS)
 
 

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "analysis" / "calibration.py"
-RESULT = SCRIPT.parent / "results" / "calibration_transforms.csv"
+RESULT = SCRIPT.parent / "results" / "calibration.csv"
 NAMES = ["t-process, noise in the scale", "t-process, Gaussian noise", "linear network of finite width"]
 
 
 @pytest.fixture(scope="module")
 def calibration():
-    return runpy.run_path(str(SCRIPT))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPT.parent))
+        return runpy.run_path(str(SCRIPT))
 
 
 @pytest.mark.parametrize("model", NAMES)

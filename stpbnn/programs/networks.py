@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro
-import numpyro.distributions as dist
+from numpyro import distributions as dist
 
 from stpbnn import kernels
 from stpbnn._validation import one_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpyro
-import numpyro.distributions as dist
+from numpyro import distributions as dist
 
 from stpbnn._validation import number
 

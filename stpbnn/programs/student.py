@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import gammaln
+from numpyro import distributions as dist
 from numpyro.distributions.util import validate_sample
 
 __all__ = ["MultivariateStudentT"]

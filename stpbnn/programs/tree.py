@@ -38,9 +38,29 @@ def to_datatree(
         Groups posterior and sample_stats as ``az.from_numpyro`` gives them; log_likelihood of the P points by
         `log_likelihood`; observed_data; with X_new also predictions by `predict`.
 
+    Raises
+    ------
+    ValueError
+        As `condition`.
+
     References
     ----------
     Theory notes, section 5.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from numpyro import distributions as dist
+    >>> from numpyro.infer import NUTS
+    >>> from stpbnn import FullyConnected
+    >>> from stpbnn.programs import student_t_process
+    >>> X, y, prior = np.eye(3), np.array([1.0, 0.0, -1.0]), dist.Exponential(1.0)
+    >>> model = student_t_process(FullyConnected((10,)), {"df": 4.0})
+    >>> mcmc = MCMC(NUTS(model), num_warmup=10, num_samples=10, progress_bar=False)
+    >>> mcmc.run(jax.random.key(0), X, y, temperature=prior)
+    >>> tree = to_datatree(model, mcmc, X, y, temperature=prior)
+    >>> dict(tree["log_likelihood"]["y"].sizes)
+    {'chain': 1, 'draw': 10, 'train_point': 3}
     """
     import arviz as az
 

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-import numpyro.distributions as dist
 import pytest
+from numpyro import distributions as dist
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import log_density
 from scipy import stats

@@ -1,11 +1,14 @@
 """Gaussian and Student's t-processes over a kernel, against scipy's densities of the whole data set."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-import numpyro.distributions as dist
 import pytest
+from numpyro import distributions as dist
 from numpyro.diagnostics import summary
 from numpyro.distributions.transforms import AffineTransform
 from numpyro.handlers import scope
@@ -320,3 +323,9 @@ def test_shapes_are_checked_in_compiled_functions():
         run(X, Y[1:])
     with pytest.raises(ValueError, match=r"kernel: got shape \(8,\)"):
         gaussian_process(lambda X1, X2: X1[:, 0])(X, Y, temperature=T)
+
+
+def test_arviz_may_be_imported_first():
+    """ArviZ loads NumPyro lazily, and ``import numpyro.distributions`` would then leave it without its submodule."""
+    code = "import arviz; from stpbnn import programs; import numpyro; numpyro.distributions.distribution.Unit"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,77 @@
+"""The script of the regression tasks, on a small table in the form of the published ones."""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+ANALYSIS = Path(__file__).parents[1] / "analysis"
+
+
+@pytest.fixture(scope="module")
+def uci():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ANALYSIS))
+        import uci
+
+        yield uci
+    del sys.modules["uci"]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """60 rows, of which the last 20 are for testing: a line with noise of variance 0.01."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    table = np.c_[X, 5 + 20 * (X[:, 0] + 0.1 * rng.normal(size=60))]
+    np.savetxt(tmp_path / "toy.csv", table, delimiter=",", header="a,b,y", comments="")
+    (tmp_path / "splits").mkdir()
+    for part, rows in (("train", range(40)), ("test", range(40, 60))):
+        np.savetxt(tmp_path / "splits" / f"toy_{part}_0.txt", rows, "%d")
+    return tmp_path
+
+
+def test_outliers_are_among_the_training_targets_only(uci, root):
+    clean, corrupted = (uci.load(root, "toy", 0, outliers) for outliers in (False, True))
+    for before, after in zip(clean[::2] + clean[3:], corrupted[::2] + corrupted[3:], strict=True):
+        np.testing.assert_array_equal(before, after)
+    moved = np.abs(corrupted[1] - clean[1]) / clean[1].std()
+    assert np.sum(moved > 0) == 2
+    assert np.all((moved == 0) | ((moved >= 3) & (moved <= 10)))
+
+
+def test_all_models_predict_a_line(uci, root):
+    """In the units of the target: error and log density near those of the noise, whose standard deviation is 2."""
+    for method in uci.METHODS:
+        numbers = uci.cell(root, method, "toy", 0, False, True)
+        assert 1.0 < numbers["rmse"] < 4.0, method
+        assert abs(numbers["nlpd"] - stats.norm(scale=2).entropy()) < 0.7, method
+        assert numbers["cover50"] <= numbers["cover90"] <= numbers["cover95"], method
+
+
+def test_cells_that_are_there_are_kept(uci, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(uci, "SPLITS", range(1))
+    calls = []
+    answer = dict.fromkeys(uci.FIELDS[5:], 1.0)
+    monkeypatch.setattr(uci, "cell", lambda *key: calls.append(key) or answer)
+    path = tmp_path / "cells.csv"
+    uci.run(root, ["toy"], path)
+    assert len(calls) == 4 * len(uci.METHODS)
+    kept = path.read_text().splitlines()
+    path.write_text("\n".join(kept[:-3]) + "\n")
+    uci.run(root, ["toy"], path)
+    assert len(calls) == 4 * len(uci.METHODS) + 3
+    assert path.read_text().splitlines() == kept
+
+
+def test_tables_are_those_of_the_committed_results(uci):
+    """Every cell is there, and the README shows what the file says."""
+    with (ANALYSIS / "results" / "uci.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({tuple(row[field] for field in uci.KEY) for row in rows}) == len(rows) == 5 * 3 * 5 * 2 * 2
+    readme = (ANALYSIS / "README.md").read_text()
+    assert uci.table(rows, True) in readme
+    assert uci.table(rows, False) in readme
