@@ -34,7 +34,7 @@ NESTED = (ConstantKernel(2.0, "fixed") * RBF([1.0, 2.0, 0.5])) ** 2 + Matern(nu=
     [
         (NNGPRegressor(DEEP, optimizer="fmin_l_bfgs_b"), y),
         (NNGPRegressor(temperature=0), Y),
-        (ProportionalLimitRegressor(DEEP, closure="wishart"), y),
+        (ProportionalLimitRegressor(DEEP, closure="global"), y),
         (ProportionalLimitRegressor(FullyConnected((30,), outputs=2)), Y),
         (FiniteWidthRegressor(DEEP), y),
         (StudentTProcessRegressor(n_restarts_optimizer=1, random_state=3, optimize_temperature=True), y),
