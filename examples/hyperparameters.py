@@ -31,8 +31,8 @@ FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
 
 # %%
 rng = np.random.default_rng(1)
-X = np.sort(rng.uniform(-3, 3, 40))[:, None]
-y = np.sin(2 * X[:, 0]) + 0.3 * rng.normal(size=40)
+X = np.sort(rng.uniform(-3, 3, 30))[:, None]
+y = np.sin(2 * X[:, 0]) + 0.3 * rng.normal(size=30)
 line = np.linspace(-4, 4, 100)[:, None]
 
 
@@ -54,8 +54,8 @@ noise = dist.LogNormal(-2.0, 1.0)
 # %%
 mcmc = MCMC(
     NUTS(model, dense_mass=True, target_accept_prob=0.9),
-    num_warmup=300,
-    num_samples=400,
+    num_warmup=250,
+    num_samples=300,
     num_chains=2,
     chain_method="vectorized",
     progress_bar=False,
@@ -69,7 +69,7 @@ print(az.loo(tree))
 functions = tree["predictions"]["f"].stack(sample=("chain", "draw"))
 fig, ax = plt.subplots(figsize=(6, 3.5))
 ax.fill_between(line[:, 0], *np.quantile(functions, [0.05, 0.95], axis=1), alpha=0.3)
-ax.plot(line, functions[:, ::80], lw=0.7)
+ax.plot(line, functions[:, ::60], lw=0.7)
 ax.plot(X, y, "k.")
 ax.set(xlabel="x", ylabel="f(x): 90 % interval and draws")
 fig.tight_layout()
