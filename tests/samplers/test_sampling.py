@@ -174,11 +174,19 @@ def test_seeds_and_lean_trees():
 
 
 @pytest.mark.parametrize(
-    "sampler", ["hmc", lambda model: HMC(model, num_steps=5, trajectory_length=None)], ids=["name", "callable"]
+    ("sampler", "readout"),
+    [
+        ("hmc", "marginal"),
+        ("mala", "marginal"),
+        ("nuts", "explicit"),
+        (lambda model: HMC(model, num_steps=5, trajectory_length=None), "explicit"),
+    ],
+    ids=["hmc", "mala", "explicit", "callable"],
 )
-def test_other_samplers(sampler):
+def test_other_samplers(sampler, readout):
     X, y, Xt, _ = small()
-    posterior = quick(FullyConnected((4,), "linear"), X, y, Xt, sampler=sampler, warmup=300, draws=500)
+    net = FullyConnected((4,), "linear")
+    posterior = quick(net, X, y, Xt, sampler=sampler, readout=readout, warmup=300, draws=600)
     f = posterior["predictions"]["f"].values
     mean, _, _ = exact_mixture(X, y, Xt, 4, 0.2)
     for i in range(4):
@@ -186,9 +194,30 @@ def test_other_samplers(sampler):
         assert abs(f[..., i].mean() - mean[i]) < 4.5 * az.mcse(f[..., i])
 
 
+def test_the_unadjusted_sampler_of_the_reference():
+    """Its bias is of the order of its step; steps of 1e-3 are small for the few and soft directions here."""
+    X, y, Xt, _ = small()
+    posterior = quick(FullyConnected((4,), "linear"), X, y, Xt, sampler="langevin", warmup=2000, draws=20_000)
+    f = posterior["predictions"]["f_mean"].values
+    mean, _, _ = exact_mixture(X, y, Xt, 4, 0.2)
+    for i in range(4):
+        assert az.rhat(f[..., i]) < 1.1
+        assert abs(f[..., i].mean() - mean[i]) < 4.5 * az.mcse(f[..., i])
+    assert set(posterior["sample_stats"].data_vars) == {"accept_prob", "diverging", "lp", "num_steps", "step_size"}
+
+
+def test_the_integrated_readout_averages_the_draws_of_the_function():
+    """f has the moments that f_mean and f_variance say, draw by draw; its average is the same with more noise."""
+    X, y, Xt, _ = small()
+    posterior = quick(FullyConnected((4,)), X, y, Xt, warmup=200, draws=500)["predictions"].to_dataset()
+    score = (posterior["f"] - posterior["f_mean"]) / np.sqrt(posterior["f_variance"])
+    for moment, expected, spread in ((score, 0, 1), (score**2, 1, 2**0.5)):
+        assert (abs(moment.mean(("chain", "draw")) - expected) < 4.5 * spread / 1000**0.5).all()
+
+
 def test_a_chain_that_is_not_hamiltonian():
     X, y, Xt, _ = small()
-    posterior = quick(FullyConnected((2,)), X, y, Xt, sampler=numpyro.infer.BarkerMH)
+    posterior = quick(FullyConnected((2,)), X, y, Xt, sampler=numpyro.infer.BarkerMH, warmup=300)
     assert posterior["predictions"]["f"].shape == (2, 20, 4)
     assert posterior.attrs["sampler"] == "BarkerMH"
 
