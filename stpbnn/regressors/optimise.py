@@ -78,12 +78,11 @@ def minimise(
     """
     check_optimizer(optimizer)
     bounds = np.asarray(bounds, dtype=np.float64)
-    guarded = _guard(objective)
     random = check_random_state(random_state)
     starts = [np.clip(start, *bounds.T), *(random.uniform(*bounds.T) for _ in range(n_restarts))]
     search = _lbfgs if optimizer == LBFGS else optimizer
     assert callable(search)
-    found = [search(guarded, place, bounds) for place in starts]
+    found = [search(_guard(objective), place, bounds) for place in starts]
     theta, value, *failure = min(found, key=lambda end: np.nan_to_num(end[1], nan=np.inf))
     theta, value = np.asarray(theta, dtype=np.float64), float(value)
     if not np.isfinite(value):
@@ -103,13 +102,23 @@ def minimise(
 
 
 def _guard(objective: Objective) -> Callable[..., Any]:
-    """Return the objective in scikit-learn's convention, infinite where it cannot be computed."""
+    """Return the objective in scikit-learn's convention, with a wall where it cannot be computed.
+
+    The wall is so high that a line search steps back, and not further than it needs to; infinite before anything finite
+    has been seen.
+    """
+    best, worst = np.inf, -np.inf
 
     def guarded(theta: Float[np.ndarray, " n"], eval_gradient: bool = True) -> Any:
+        nonlocal best, worst
         try:
             value, gradient = objective(np.asarray(theta, dtype=np.float64))
         except np.linalg.LinAlgError:
-            value, gradient = np.inf, np.zeros(len(theta))
+            value = np.inf
+        if np.isfinite(value):
+            best, worst = min(best, value), max(worst, value)
+        else:
+            value, gradient = (2 * worst - best + 1 if np.isfinite(best) else np.inf), np.zeros(len(theta))
         return (value, gradient) if eval_gradient else value
 
     return guarded
@@ -119,21 +128,9 @@ def _lbfgs(
     objective: Callable[..., Any], start: Float[np.ndarray, " n"], bounds: Float[np.ndarray, "n 2"]
 ) -> tuple[Float[np.ndarray, " n"], float, str]:
     """Return where L-BFGS-B ends, the value there, and what went wrong, if anything."""
-    first, _ = objective(start)
-    if not np.isfinite(first):
+    if not np.isfinite(objective(start)[0]):
         return start, np.inf, ""
-    best = worst = first
-
-    def finite(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
-        """Turn an infinite value into one so high that the line search steps back, and not further than it needs to."""
-        nonlocal best, worst
-        value, gradient = objective(theta)
-        if not np.isfinite(value):
-            return 2 * worst - best + 1, np.zeros(len(theta))
-        best, worst = min(best, value), max(worst, value)
-        return value, gradient
-
-    result = scipy_minimize(finite, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    result = scipy_minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
     downhill = np.clip(result.x - result.jac, *bounds.T) - result.x
     flat = np.abs(downhill).max() < 1e-5 * (1 + abs(result.fun))  # nothing to be gained but rounding
     return result.x, float(result.fun), "" if result.success or flat else str(result.message)
