@@ -54,8 +54,9 @@ def kernel_overlap(features: jax.Array, references: jax.Array) -> jax.Array:
 
     Examples
     --------
-    >>> kernel_overlap(jnp.eye(2), jnp.stack([jnp.eye(2), jnp.ones((2, 2))]) / jnp.array([2**0.5, 2])[:, None, None])
-    Array([1. , 0.7071068], dtype=float32)
+    >>> known = jnp.stack([jnp.eye(2) / 2**0.5, jnp.ones((2, 2)) / 2])
+    >>> kernel_overlap(jnp.eye(2), known).round(3).tolist()
+    [1.0, 0.707]
     """
     K = features @ features.T
     norm = jnp.linalg.norm(K)

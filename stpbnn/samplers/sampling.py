@@ -160,7 +160,7 @@ def sample(
     >>> import numpy as np
     >>> X = np.eye(4)
     >>> posterior = sample(FullyConnected((5,), "linear"), X, X[:, 0], temperature=0.1, X_test=X[:2],
-    ...                    warmup=20, draws=10, chains=2, progress=False)
+    ...                    warmup=50, draws=10, chains=2, progress=False)
     >>> dict(posterior["predictions"]["f"].sizes)
     {'chain': 2, 'draw': 10, 'test_point': 2}
     """

@@ -273,7 +273,7 @@ def test_one_process_is_not_let_in_twice(tmp_path):
         ({"y": data()[1] + 1e-6}, "y is 6 .* there and 6 .* here"),
         ({"X_test": None}, "X_test is 2x3 .* there and none here"),
         ({"sampler": lambda model: Metropolis(model, 0.2)}, r"sampler is Metropolis\(step=0.3\) there and .*0.2"),
-        ({"sampler": "hmc"}, r"sampler is Metropolis.* there and HMC\("),
+        ({"sampler": "hmc"}, r"sampler is Metropolis.* there and SplitHMC\("),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

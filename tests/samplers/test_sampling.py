@@ -17,6 +17,7 @@ from scipy.stats import gamma
 
 import stpbnn
 from stpbnn import FullyConnected, programs
+from stpbnn.samplers import Langevin
 from stpbnn.samplers.observables import kernel_scales
 
 
@@ -194,16 +195,16 @@ def test_other_samplers(sampler, readout):
         assert abs(f[..., i].mean() - mean[i]) < 4.5 * az.mcse(f[..., i])
 
 
-def test_the_unadjusted_sampler_of_the_reference():
-    """Its bias is of the order of its step; steps of 1e-3 are small for the few and soft directions here."""
+def test_the_unadjusted_sampler_of_the_reference_has_its_step_size_in_its_units():
     X, y, Xt, _ = small()
-    posterior = quick(FullyConnected((4,), "linear"), X, y, Xt, sampler="langevin", warmup=2000, draws=20_000)
-    f = posterior["predictions"]["f_mean"].values
-    mean, _, _ = exact_mixture(X, y, Xt, 4, 0.2)
-    for i in range(4):
-        assert az.rhat(f[..., i]) < 1.1
-        assert abs(f[..., i].mean() - mean[i]) < 4.5 * az.mcse(f[..., i])
-    assert set(posterior["sample_stats"].data_vars) == {"accept_prob", "diverging", "lp", "num_steps", "step_size"}
+    net = FullyConnected((4,), weight_precision=(0.5, 3.0))
+    named = quick(net, X, y, Xt, sampler="langevin", readout="explicit")
+    scales = {"W1": 0.2 * 0.5, "v": 0.2 * 3.0}  # T λ
+    made = quick(
+        net, X, y, Xt, sampler=lambda model: Langevin(model, step_size=1e-3, scales=scales), readout="explicit"
+    )
+    np.testing.assert_array_equal(named["predictions"]["f"], made["predictions"]["f"])
+    assert set(named["sample_stats"].data_vars) == {"accept_prob", "diverging", "lp", "num_steps", "step_size"}
 
 
 def test_the_integrated_readout_averages_the_draws_of_the_function():
