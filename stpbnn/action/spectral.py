@@ -133,9 +133,10 @@ def forms(spectrum: Spectrum, scale: float, temperature: float, bias: float = 0.
     numpy.linalg.LinAlgError
         If ρK + T is not positive definite to working precision.
     """
-    share = spectrum.eigenvalues / (shifted := scale * spectrum.eigenvalues + temperature)
+    shifted = scale * spectrum.eigenvalues + temperature
     if not shifted.min() > 0:
         raise np.linalg.LinAlgError("the kernel plus temperature is singular")
+    share = spectrum.eigenvalues / shifted
     log_det, trace, trace_squared = np.log(shifted).sum(), share.sum(), (share * share).sum()
     diagonal, off_diagonal = spectrum.diagonal[:, None], spectrum.off_diagonal[:, None]
     solve = _solver(spectrum, scale, temperature)
