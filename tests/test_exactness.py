@@ -32,7 +32,7 @@ def test_one_layer_against_fifty_digits(seed):
     net = FullyConnected((N,), ["linear", "erf", "sin", "relu"][seed % 4], bias_precision=1 / bias if bias else None)
     gram = kernels.input_gram(net.prior, jnp.array(X))
     K = np.asarray(kernels.features(net.sigma, gram, net.precisions[1]).entries)
-    points = saddle_points(net.sigma, net.prior, gram, y, net.widths, T)
+    points = saddle_points(net, X, y, T)
     with mpmath.workdps(50):
         exact_K, targets = mpmath.matrix(K.tolist()), mpmath.matrix(y.tolist())
         ones = mpmath.ones(P, P)
