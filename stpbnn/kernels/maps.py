@@ -7,7 +7,7 @@ prior and the order parameters are its arguments, so that one compilation serves
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Float
 
+from stpbnn import activations
 from stpbnn.activations import Activation
 from stpbnn.kernels.closures import (
     Closure,
@@ -52,28 +53,35 @@ class CrossKernel(NamedTuple):
     right: Float[np.ndarray, " m"]
 
 
-@cache
-def _renormalised(sigma: Activation, closure: Closure) -> Callable[..., Gram]:
-    return lambda prior, Q, gram: renormalised(sigma, prior, gram, Q, closure)
+@dataclass(frozen=True)
+class _Renormalised:
+    activation: str | Activation
+    closure: Closure
+
+    def __call__(self, prior: Prior, Q: jax.Array, gram: Gram) -> Gram:
+        return renormalised(activations.get(self.activation), prior, gram, Q, self.closure)
 
 
-@cache
-def _features(sigma: Activation) -> Callable[..., Gram]:
-    def last(prior: Prior, gram: Gram) -> Gram:
-        below = prior._replace(precisions=prior.precisions[:-1])
+@dataclass(frozen=True)
+class _Features:
+    activation: str | Activation
+
+    def __call__(self, prior: Prior, gram: Gram) -> Gram:
+        sigma, below = activations.get(self.activation), prior._replace(precisions=prior.precisions[:-1])
         return features(sigma, nngp(sigma, below, gram) if len(below.precisions) > 1 else gram, prior.precisions[-1])
 
-    return last
 
+@dataclass(frozen=True)
+class _MeanKept:
+    activation: str | Activation
 
-@cache
-def _mean_kept(sigma: Activation) -> Callable[..., Gram]:
-    return lambda prior, Q, p, gram: mean_kept(sigma, prior, gram, Q, p)
+    def __call__(self, prior: Prior, Q: jax.Array, p: jax.Array, gram: Gram) -> Gram:
+        return mean_kept(activations.get(self.activation), prior, gram, Q, p)
 
 
 def renormalised_map(net: FullyConnected, Q: Float[np.ndarray, " L"], closure: Closure = "nested") -> KernelMap:
     """Return C → K^R(Q)."""
-    return Partial(_renormalised(net.sigma, closure), net.prior, np.asarray(Q, dtype=np.float64))
+    return Partial(_Renormalised(net.activation, closure), net.prior, np.asarray(Q, dtype=np.float64))
 
 
 def nngp_map(net: FullyConnected) -> KernelMap:
@@ -83,17 +91,17 @@ def nngp_map(net: FullyConnected) -> KernelMap:
 
 def feature_map(net: FullyConnected) -> KernelMap:
     """Return C → κ(K_{L−1})/λ_L, the kernel of the last features: without the output bias."""
-    return Partial(_features(net.sigma), net.prior)
+    return Partial(_Features(net.activation), net.prior)
 
 
 def mean_map(net: FullyConnected, Q: float, p: float) -> KernelMap:
     """Return C → Q (K_1 − m m^T) + p m m^T + 1/λ_b of one hidden layer."""
-    return Partial(_mean_kept(net.sigma), net.prior, Q, p)
+    return Partial(_MeanKept(net.activation), net.prior, Q, p)
 
 
 def fluctuation_map(net: FullyConnected) -> KernelMap:
     """Return C → K_1 − m m^T of one hidden layer, the covariance of its features, without the output bias."""
-    return Partial(_mean_kept(net.sigma), net.prior._replace(bias_variance=0.0), 1.0, 0.0)
+    return Partial(_MeanKept(net.activation), net.prior._replace(bias_variance=0.0), 1.0, 0.0)
 
 
 def feature_means(net: FullyConnected, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, " n"]:
