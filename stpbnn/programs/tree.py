@@ -35,7 +35,7 @@ def to_datatree(
     Returns
     -------
     xarray.DataTree
-        Groups posterior and sample_stats as ``az.from_numpyro`` gives them; log_likelihood of the P points by
+        Groups posterior; sample_stats, the extra fields that were collected; log_likelihood of the P points by
         `log_likelihood`; observed_data; with X_new also predictions by `predict`.
 
     Raises
@@ -64,8 +64,14 @@ def to_datatree(
     """
     import arviz as az
 
-    tree = az.from_numpyro(mcmc, log_likelihood=False, dims={"y": ["train_point"]})
-    samples, sampled = mcmc.get_samples(group_by_chain=True), tree["posterior"].coords
+    # not by az.from_numpyro, which fails where ArviZ was imported before NumPyro
+    samples, fields = mcmc.get_samples(group_by_chain=True), mcmc.get_extra_fields(group_by_chain=True)
+    if "potential_energy" in fields:
+        fields["lp"] = -fields.pop("potential_energy")
+    groups = {"posterior": samples, "sample_stats": fields, "observed_data": {"y": np.asarray(y)}}
+    parts = {name: {key: np.asarray(values) for key, values in group.items()} for name, group in groups.items()}
+    tree = az.from_dict(parts, dims={"y": ["train_point"]})
+    sampled = tree["posterior"].coords
     by_draw = {name: sampled[name] for name in ("chain", "draw")}
 
     def group(name: str, dim: str, values: np.ndarray) -> xr.DataTree:
