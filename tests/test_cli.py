@@ -196,10 +196,13 @@ def test_ctrl_c_ends_a_run_that_waits_for_a_compiled_loop():
     with subprocess.Popen(
         [sys.executable, "-c", DEAF], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
-        assert run.stdout.readline() == "begun\n"
-        time.sleep(3)
-        run.send_signal(signal.SIGINT)
-        _, shown = run.communicate(timeout=60)
+        try:
+            assert run.stdout.readline() == "begun\n"
+            time.sleep(3)
+            run.send_signal(signal.SIGINT)
+            _, shown = run.communicate(timeout=60)
+        finally:
+            run.kill()  # a loop of hours must not outlive a test that fails
     assert run.returncode == 130
     assert shown.endswith("stpbnn: interrupted; the same command goes on from what is finished\n")
 
