@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -9,9 +10,8 @@ import signal
 import socket
 import sys
 import threading
-import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,22 +73,30 @@ def _leave() -> None:
     os._exit(130)
 
 
-def _exit_when_interrupted() -> None:
+@contextlib.contextmanager
+def _exit_when_interrupted() -> Iterator[None]:
     """Leave soon after Ctrl-C even where Python is waiting for a compiled loop and does not see the signal."""
     if threading.current_thread() is not threading.main_thread():
+        yield
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    ended = threading.Event()
 
     def wait() -> None:
-        with writer:  # kept open for as long as the thread lives
-            while reader.recv(1) != bytes([signal.SIGINT]):
-                pass
-            time.sleep(GRACE)  # in which KeyboardInterrupt may tidy up and leave by itself
-            _leave()
+        with reader:
+            while byte := reader.recv(1):  # nothing, once the writer is closed
+                if byte == bytes([signal.SIGINT]) and not ended.wait(GRACE):  # KeyboardInterrupt may tidy up by itself
+                    _leave()
 
     threading.Thread(target=wait, daemon=True).start()
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(before)
+        writer.close()
 
 
 def _fail(message: str) -> None:
@@ -145,8 +153,8 @@ def run(
         )
     from stpbnn.runs import run_card
 
-    _exit_when_interrupted()
-    finished = run_card(checked, folder or Path("runs") / checked.name, progress=not quiet)
+    with _exit_when_interrupted():
+        finished = run_card(checked, folder or Path("runs") / checked.name, progress=not quiet)
     _show_run(finished.comparison, finished.report)
 
 

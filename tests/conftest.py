@@ -1,7 +1,9 @@
 """Shared fixtures; shapes and types of internal functions are checked here and nowhere else."""
 
 import os
+import signal
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a foreground process, for the tests of Ctrl-C
 # two workers on two cores: one thread each, set before the libraries are loaded
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")

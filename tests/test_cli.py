@@ -180,7 +180,9 @@ def test_interruption_ends_with_130_at_once_though_jax_is_busy():
 
 
 DEAF = """
-import jax, stpbnn.runs, stpbnn.cli
+import jax, signal, stpbnn.runs, stpbnn.cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def deaf(*arguments, **options):
     print("begun", flush=True)
@@ -205,6 +207,29 @@ def test_ctrl_c_ends_a_run_that_waits_for_a_compiled_loop():
             run.kill()  # a loop of hours must not outlive a test that fails
     assert run.returncode == 130
     assert shown.endswith("stpbnn: interrupted; the same command goes on from what is finished\n")
+
+
+CALLER = """
+import os, signal, time, stpbnn.cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+stpbnn.cli.GRACE = 0.1
+try:
+    with stpbnn.cli._exit_when_interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    pass
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    time.sleep(1)
+print("alive", signal.set_wakeup_fd(-1))
+"""
+
+
+def test_a_caller_that_catches_the_interruption_lives_on():
+    done = subprocess.run([sys.executable, "-c", CALLER], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "alive -1\n"), done.stderr
 
 
 def test_warnings_are_one_line_each(capsys):
