@@ -1,4 +1,7 @@
-r"""Dual kernels and Gaussian means in closed form; each acts entry by entry on variances a, b and covariances c."""
+r"""Dual kernels and Gaussian means in closed form; each acts entry by entry on variances a, b and covariances c.
+
+Angles are taken by arctan of a ratio: XLA computes it with the width of the machine, and arctan2 one by one.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +51,8 @@ def _discriminant(a: Entries, b: Entries, c: Entries) -> Entries:
 
 @jax.custom_jvp
 def erf_kernel(a: Entries, b: Entries, c: Entries) -> Entries:
-    """κ = (2/π) arcsin(2c / √((1+2a)(1+2b))), written with arctan2: no loss of digits near x = x'."""
-    return (2 / jnp.pi) * jnp.arctan2(2 * c, jnp.sqrt(_discriminant(a, b, c)))
+    """κ = (2/π) arcsin(2c / √((1+2a)(1+2b))), written with arctan: no loss of digits near x = x'."""
+    return (2 / jnp.pi) * jnp.arctan(2 * c / jnp.sqrt(_discriminant(a, b, c)))
 
 
 @erf_kernel.defjvp
@@ -73,7 +76,7 @@ def _sine_and_angle(a: Entries, b: Entries, c: Entries) -> tuple[Entries, Entrie
     apart = gap > 4 * jnp.finfo(jnp.result_type(a, b, c)).eps * scale
     sine = jnp.where(apart, _root(jnp.where(apart, gap, 1)) * _root(scale + jnp.abs(c)), 0)
     along = jnp.where(scale > 0, jnp.where(c < 0, jnp.pi, 0), jnp.pi / 2)
-    angle = jnp.where(apart, jnp.arctan2(jnp.where(apart, sine, 1), c), along)
+    angle = jnp.where(apart, jnp.pi / 2 - jnp.arctan(c / jnp.where(apart, sine, 1)), along)
     return sine, angle
 
 
@@ -111,7 +114,7 @@ def gelu_kernel(a: Entries, b: Entries, c: Entries) -> Entries:
     """κ = c/4 + [c arctan(c/D) + a b D / ((1+a)(1+b)) + c² / ((1+a)(1+b) D)] / 2π with D² = (1+a)(1+b) − c²."""
     root = jnp.sqrt(1 + (a + b) + _determinant(a, b, c))
     outside = a / (1 + a) * (b / (1 + b)) * root + c / (1 + a) * (c / (1 + b)) / root
-    return c / 4 + (c * jnp.arctan2(c, root) + outside) / (2 * jnp.pi)
+    return c / 4 + (c * jnp.arctan(c / root) + outside) / (2 * jnp.pi)
 
 
 def gelu_mean(a: Entries) -> Entries:
