@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import blas, lapack
+from scipy.linalg import blas, lapack, solve_triangular
 
 from stpbnn.action.point import SaddlePoint, laplace
 from stpbnn.activations import Activation
-from stpbnn.kernels import Closure, Gram, Tile, lower_triangle, renormalised, symmetrised, weight_tiles
+from stpbnn.kernels import Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
 from stpbnn.network import FullyConnected, Prior
 
 __all__ = ["Evaluation", "LayeredAction", "descend"]
@@ -36,15 +36,23 @@ def _kernel(sigma: Activation, closure: Closure, prior: Prior, gram: Gram, last:
 def _linearised(sigma, closure, prior, gram, log_q):  # type: ignore[no-untyped-def]
     """Return K^R, and ∂K^R/∂log Q_l stacked for all layers."""
     value, tangent = jax.linearize(partial(_kernel, sigma, closure, prior, gram, log_q[-1]), log_q[:-1])
-    tangents = jax.vmap(tangent)(jnp.eye(len(log_q) - 1))
+    tangents = jnp.stack([tangent(direction) for direction in jnp.eye(len(log_q) - 1)])
     return value, jnp.concatenate([tangents, value[None] - prior.bias_variance])
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _curvature(sigma, closure, prior, gram, log_q, weight):  # type: ignore[no-untyped-def]
     """Return <weight, ∂²K^R/∂log Q_l ∂log Q_m> for all layers but the last."""
-    kernel = partial(_kernel, sigma, closure, prior, gram, log_q[-1])
-    return jax.hessian(lambda below: jnp.vdot(weight, kernel(below)))(log_q[:-1])
+    kernel, directions = partial(_kernel, sigma, closure, prior, gram, log_q[-1]), jnp.eye(len(log_q) - 1)
+
+    def slope(along):  # type: ignore[no-untyped-def]
+        return lambda below: jax.jvp(kernel, (below,), (along,))[1]
+
+    rows = [
+        [jnp.vdot(weight, jax.jvp(slope(directions[l]), (log_q[:-1],), (directions[m],))[1]) for m in range(l + 1)]
+        for l in range(len(directions))
+    ]
+    return jnp.array([[rows[max(l, m)][min(l, m)] for m in range(len(rows))] for l in range(len(rows))])
 
 
 class Evaluation(NamedTuple):
@@ -110,24 +118,22 @@ class LayeredAction:
 
     def hessian(self, at: Evaluation) -> Float[np.ndarray, "L L"]:
         """Return ∂²S/∂log Q²."""
-        net, P, T, bias = self.net, len(self.y), self.temperature, self.net.prior.bias_variance
+        net = self.net
         arguments = zip(self.tiles, at.weights, strict=True)
         parts = [_curvature(net.sigma, self.closure, net.prior, tile.values, at.log_q, w) for tile, w in arguments]
         prior_slope = self.widths * np.expm1(at.log_q)
         second = np.empty((net.depth, net.depth))  # <A^{-1} − αα^T, ∂²K>
         second[-1] = second[:, -1] = at.gradient - prior_slope
         second[:-1, :-1] = np.sum(parts, axis=0)
-        inverse = symmetrised(lapack.dpotri(at.factor, lower=1)[0])
-        products, pulled = [], []  # A^{-1} ∂K, and ∂K α
-        for layer in range(net.depth - 1):
+        reduced, pulled = [], []  # F^{-1} ∂K F^{-T}, and ∂K α, with A = F F^T
+        for layer in range(net.depth):
             tiles = zip(self.tiles, at.tangents, strict=True)
-            tangent = symmetrised(lower_triangle((tile._replace(values=dK[layer]) for tile, dK in tiles), P))
-            products.append(inverse @ tangent)
-            pulled.append(tangent @ at.alpha)
-        products.append(np.eye(P) - T * inverse - bias * inverse.sum(axis=1)[:, None])
-        pulled.append(self.y - T * at.alpha - bias * at.alpha.sum())
-        trace = np.array([[np.vdot(a.T, b) for b in products] for a in products])
-        mixed = np.array(pulled) @ inverse @ np.array(pulled).T
+            tangent = lower_triangle((tile._replace(values=dK[layer]) for tile, dK in tiles), len(self.y))
+            pulled.append(blas.dsymv(1.0, tangent, at.alpha, lower=1))
+            reduced.append(lapack.dsygst(tangent, at.factor, itype=1, lower=1, overwrite_a=1)[0])
+        trace = np.array([[2 * np.vdot(a, b) - np.diag(a) @ np.diag(b) for b in reduced] for a in reduced])
+        half = solve_triangular(at.factor, np.array(pulled).T, lower=True, check_finite=False)
+        mixed = half.T @ half
         return np.diag(self.widths * np.exp(at.log_q)) + second - trace + 2 * mixed
 
     def rounding(self, at: Evaluation) -> float:

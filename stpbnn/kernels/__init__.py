@@ -42,6 +42,7 @@ __all__ = [
     "input_tiles",
     "input_variances",
     "lower_triangle",
+    "map_tiles",
     "mean_kept",
     "mean_map",
     "nngp",

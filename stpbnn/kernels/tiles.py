@@ -1,15 +1,16 @@
 """Symmetric kernels of a training set, tile by tile of their lower triangle.
 
-Every kernel map acts on the entries of a Gram matrix one by one, so that a tile of C is all that a tile of K^R needs.
-Tiles have one shape, which is compiled once for all training sets; half of the matrix is never computed; and while one
-tile is copied into place, the next are under way. What is stored is the lower triangle, in the order that LAPACK reads;
-entries above it mean nothing.
+The products of the inputs are one matrix multiplication. Every kernel map acts on the entries of their Gram matrix one
+by one, so that a tile of C is all that a tile of K^R needs. Tiles have one shape, which is compiled once for all
+training sets; half of the matrix is never computed; and while one tile is copied into place, the next are under way.
+What is stored is the lower triangle, in the order that LAPACK reads, and zeros above it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,16 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from stpbnn.kernels.closures import input_gram
+from stpbnn.kernels.closures import Gram
 from stpbnn.kernels.maps import KernelMap
 from stpbnn.network import Prior
 
-__all__ = ["Tile", "input_tiles", "lower_triangle", "symmetric_kernel", "symmetrised", "weight_tiles"]
+__all__ = ["Tile", "input_tiles", "lower_triangle", "map_tiles", "symmetric_kernel", "symmetrised", "weight_tiles"]
 
 LARGEST, SMALLEST = 256, 16  # rows of a tile: what stays in a core's cache; fewer for small training sets
 AHEAD = 4  # tiles that are under way while one is put into its place
-
-_input_gram = jax.jit(input_gram)
 
 
 class Tile(NamedTuple):
@@ -40,56 +39,101 @@ class Tile(NamedTuple):
     values: Any
 
 
-def _blocks(X: Float[np.ndarray, "P N0"]) -> list[tuple[slice, Array]]:
-    """Return blocks of as many rows each, the last one filled up, and where they lie."""
-    P = len(X)
-    size = min(LARGEST, max(SMALLEST, 1 << (P - 1).bit_length()))
-    rows = [slice(start, min(start + size, P)) for start in range(0, P, size)]
-    return [(part, jnp.asarray(X[np.minimum(np.arange(part.start, part.start + size), P - 1)])) for part in rows]
+def _size(examples: int) -> int:
+    return min(LARGEST, max(SMALLEST, 1 << (examples - 1).bit_length()))
 
 
-def _tiles(
-    X: Float[np.ndarray, "P N0"], diagonal: Callable[[Array], Any], other: Callable[[Array, Array], Any]
-) -> Iterator[Tile]:
-    """Yield the tiles of the lower triangle, a few of them computed ahead."""
-    blocks = _blocks(X)
+def _places(examples: int) -> Iterator[tuple[slice, slice]]:
+    """Yield columns and rows of the tiles of the lower triangle."""
+    size = _size(examples)
+    parts = [slice(start, min(start + size, examples)) for start in range(0, examples, size)]
+    return ((columns, rows) for i, columns in enumerate(parts) for rows in parts[i:])
+
+
+def _filled(part: Float[np.ndarray, "..."], size: int) -> Array:
+    """Return a copy of a tile, or of the variances beside it, filled up with copies of its last example."""
+    missing = [(0, size - n) for n in part.shape]
+    return jnp.array(np.pad(part, missing, mode="edge") if np.any(missing) else part)
+
+
+@partial(jax.jit, static_argnames="own")
+def _gram(prior: Prior, scale: float, products: Array, left: Array, right: Array, own: bool) -> Gram:
+    gram = Gram(*(scale * values + prior.bias_variance for values in (products, left, right)))
+    # x = x' to the last digit: no rounding sets the diagonal apart
+    return gram._replace(entries=jnp.fill_diagonal(gram.entries, gram.left, inplace=False)) if own else gram
+
+
+@partial(jax.jit, static_argnames="own")
+def _kernel(
+    kernel: KernelMap, prior: Prior, scale: float, products: Array, left: Array, right: Array, own: bool
+) -> Array:
+    return kernel(_gram(prior, scale, products, left, right, own)).entries
+
+
+@jax.jit
+def _entries(kernel: KernelMap, gram: Gram) -> Array:
+    return kernel(gram).entries
+
+
+def _ahead(tiles: Iterable[Tile]) -> Iterator[Tile]:
+    """Yield tiles while the next few of them are computed."""
     pending: deque[Tile] = deque()
-    for i, (columns, left) in enumerate(blocks):
-        for j, (rows, right) in enumerate(blocks[i:]):
-            pending.append(Tile(rows, columns, other(left, right) if j else diagonal(left)))
-            if len(pending) > AHEAD:
-                yield pending.popleft()
+    for tile in tiles:
+        pending.append(tile)
+        if len(pending) > AHEAD:
+            yield pending.popleft()
     yield from pending
+
+
+def _products(X: Float[np.ndarray, "P N0"]) -> Float[np.ndarray, "P P"]:
+    """Return X X^T in the blocks of its upper triangle."""
+    upper, size = np.zeros((len(X), len(X))), _size(len(X))
+    for start in range(0, len(X), size):
+        np.matmul(X[start : start + size], X[start:].T, out=upper[start : start + size, start:])
+    return upper
+
+
+def _input_tiles(
+    prior: Prior, X: Float[np.ndarray, "P N0"], upper: Float[np.ndarray, "P P"], function: Callable[..., Any]
+) -> Iterator[Tile]:
+    """Yield tiles of a function of products and squares of the inputs."""
+    size, scale = _size(len(X)), 1 / (prior.precisions[0] * X.shape[1])
+    squares = np.einsum("ij,ij->i", X, X)
+    sides = {start: _filled(squares[start : start + size], size) for start in range(0, len(X), size)}
+    for columns, rows in _places(len(X)):
+        left, right, products = sides[columns.start], sides[rows.start], _filled(upper[columns, rows], size)
+        yield Tile(rows, columns, function(prior, scale, products, left, right, own=rows == columns))
 
 
 def input_tiles(prior: Prior, X: Float[np.ndarray, "P N0"]) -> list[Tile]:
     """Return the tiles of C, the Gram matrix of the inputs X (P, N_0)."""
-    return list(_tiles(X, lambda x: _input_gram(prior, x), lambda x, y: _input_gram(prior, x, y)))
+    return list(_input_tiles(prior, X, _products(X), _gram))
 
 
-def lower_triangle(tiles: Iterable[Tile], examples: int) -> Float[np.ndarray, "P P"]:
-    """Put the tiles of a symmetric matrix of that many examples together."""
-    upper = np.zeros((examples, examples))
+def map_tiles(kernel: KernelMap, grams: Iterable[Tile]) -> Iterator[Tile]:
+    """Yield the tiles of a kernel from those of C."""
+    return _ahead(tile._replace(values=_entries(kernel, tile.values)) for tile in grams)
+
+
+def lower_triangle(
+    tiles: Iterable[Tile], examples: int, upper: Float[np.ndarray, "P P"] | None = None
+) -> Float[np.ndarray, "P P"]:
+    """Put the tiles of a symmetric matrix of that many examples together, where asked in the place of another."""
+    upper = np.zeros((examples, examples)) if upper is None else upper
     for rows, columns, values in tiles:
         place = upper[columns, rows]
-        place[...] = np.asarray(values)[: place.shape[0], : place.shape[1]]
+        part = np.asarray(values)[: place.shape[0], : place.shape[1]]
+        place[...] = np.triu(part) if rows == columns else part
     return upper.T
 
 
 def symmetrised(lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
     """Return a symmetric matrix from its lower triangle."""
-    below = np.triu(lower.T, 1)
-    return (below.T + below + np.diag(np.diag(lower))).T
-
-
-@jax.jit
-def _own(kernel: KernelMap, prior: Prior, X: Array) -> Array:
-    return kernel(input_gram(prior, X)).entries
-
-
-@jax.jit
-def _between(kernel: KernelMap, prior: Prior, X1: Array, X2: Array) -> Array:
-    return kernel(input_gram(prior, X1, X2)).entries
+    upper, size = lower.T.copy(), _size(len(lower))
+    for columns, rows in _places(len(lower)):
+        part = upper[columns, rows]
+        upper[rows, columns] = np.triu(part, 1).T + np.triu(part) if rows == columns else part.T
+    return upper
 
 
 def symmetric_kernel(kernel: KernelMap, prior: Prior, X: Float[np.ndarray, "P N0"]) -> Float[np.ndarray, "P P"]:
@@ -112,8 +156,9 @@ def symmetric_kernel(kernel: KernelMap, prior: Prior, X: Float[np.ndarray, "P N0
     >>> np.tril(symmetric_kernel(nngp_map(net), net.prior, np.array([[1.0], [2.0]]))).tolist()
     [[1.0, 0.0], [2.0, 4.0]]
     """
-    tiles = _tiles(X, lambda x: _own(kernel, prior, x), lambda x, y: _between(kernel, prior, x, y))
-    return lower_triangle(tiles, len(X))
+    upper = _products(X)
+    tiles = _ahead(_input_tiles(prior, X, upper, partial(_kernel, kernel)))
+    return lower_triangle(tiles, len(X), upper)
 
 
 def weight_tiles(tiles: Iterable[Tile], lower: Float[np.ndarray, "P P"]) -> list[Float[np.ndarray, "b b"]]:
@@ -132,6 +177,7 @@ def weight_tiles(tiles: Iterable[Tile], lower: Float[np.ndarray, "P P"]) -> list
         part = lower.T[columns, rows]
         weight[: part.shape[0], : part.shape[1]] = 2 * part
         if rows == columns:
-            weight = np.triu(weight, 1) + np.diag(np.diag(weight) / 2)
+            weight = np.triu(weight)
+            weight[np.diag_indices_from(weight)] /= 2
         found.append(weight)
     return found
