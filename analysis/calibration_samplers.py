@@ -17,11 +17,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from numpyro.infer import NUTS
 
 from stpbnn import FullyConnected
 from stpbnn.files import write_text, written_whole
-from stpbnn.samplers import MALA, Langevin, SplitHMC
+from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS
 from stpbnn.samplers.calibration import ranks, uniformity
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +30,7 @@ TEMPERATURE, DRAWS, BINS = 0.2, 31, 16
 NETS = {"linear": FullyConnected((3,), "linear"), "erf": FullyConnected((3,), "erf", bias_precision=2.0)}
 SAMPLERS = {
     "hmc": SplitHMC,
-    "nuts": partial(NUTS, adapt_mass_matrix=False, max_tree_depth=6),
+    "nuts": partial(SplitNUTS, max_tree_depth=6),
     "mala": partial(MALA, num_steps=3),
     "langevin, step 0.002": partial(Langevin, step_size=0.002, num_steps=20),
     "langevin, step 0.05": partial(Langevin, step_size=0.05, num_steps=20),

@@ -3,6 +3,7 @@
 from stpbnn.samplers.diagnostics import diagnose
 from stpbnn.samplers.hamiltonian import SplitHMC
 from stpbnn.samplers.langevin import MALA, Langevin, paper_scales
+from stpbnn.samplers.no_u_turn import SplitNUTS
 from stpbnn.samplers.sampling import sample
 
-__all__ = ["MALA", "Langevin", "SplitHMC", "diagnose", "paper_scales", "sample"]
+__all__ = ["MALA", "Langevin", "SplitHMC", "SplitNUTS", "diagnose", "paper_scales", "sample"]

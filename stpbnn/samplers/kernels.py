@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numpyro.infer import NUTS, init_to_sample
 from numpyro.infer.mcmc import MCMCKernel
 
 from stpbnn.network import FullyConnected
 from stpbnn.samplers.hamiltonian import SplitHMC
 from stpbnn.samplers.langevin import MALA, Langevin, paper_scales
+from stpbnn.samplers.no_u_turn import SplitNUTS
 
 __all__ = ["hmc", "langevin", "mala", "nuts"]
 
@@ -18,8 +18,8 @@ Model = Callable[..., Any]
 
 
 def nuts(model: Model) -> MCMCKernel:
-    """Return NumPyro's NUTS with the mass matrix of the prior: whitened weights need no other."""
-    return NUTS(model, adapt_mass_matrix=False, init_strategy=init_to_sample)
+    """Return the no-U-turn sampler whose steps are exact for the prior."""
+    return SplitNUTS(model)
 
 
 def hmc(model: Model) -> MCMCKernel:

@@ -29,6 +29,7 @@ from stpbnn.samplers.checkpoint import Checkpoint
 from stpbnn.samplers.collecting import Collector
 from stpbnn.samplers.diagnostics import diagnose, warn_of_chains
 from stpbnn.samplers.fingerprint import fingerprint
+from stpbnn.samplers.no_u_turn import SplitNUTS
 from stpbnn.samplers.observables import Data, observe
 from stpbnn.samplers.overlap import kernel_overlap, references
 from stpbnn.samplers.readout import draw_readout, observe_marginal
@@ -104,9 +105,9 @@ def sample(
     y_test : array of shape (n,) or (n, D) or None
         Targets there, for the test loss.
     sampler : {"nuts", "hmc", "mala", "langevin"} or callable
-        The Markov chain: the no-U-turn sampler, Hamiltonian Monte Carlo with steps that are exact for the prior,
-        Metropolis-adjusted Langevin, or the unadjusted dynamics of the reference, which is biased at its step size of
-        1e-3. A callable takes the NumPyro model and returns a NumPyro MCMCKernel.
+        The Markov chain: the no-U-turn sampler and Hamiltonian Monte Carlo, both with steps that are exact for the
+        prior, Metropolis-adjusted Langevin, or the unadjusted dynamics of the reference, which is biased at its step
+        size of 1e-3. A callable takes the NumPyro model and returns a NumPyro MCMCKernel.
     readout : {"marginal", "explicit"}
         How the last layer is treated: "marginal" integrates it exactly and draws it given the hidden weights;
         "explicit" samples its weights along with all others.
@@ -200,6 +201,8 @@ def sample(
         attributes["until"] = json.dumps(until)
     if isinstance(kernel, NUTS):
         attributes["max_tree_depth"] = np.max(kernel._max_tree_depth)
+    elif isinstance(kernel, SplitNUTS):
+        attributes["max_tree_depth"] = kernel.max_tree_depth
     recorded = collector.arrays
     statistics = {name: recorded.pop(name) for name in engine.statistics}
     if "potential" in statistics:

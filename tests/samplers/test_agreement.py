@@ -11,7 +11,7 @@ from numpyro.infer import MCMC, NUTS, init_to_sample
 from scipy.stats import gamma
 
 from stpbnn import FullyConnected, programs
-from stpbnn.samplers import MALA, Langevin, SplitHMC, paper_scales
+from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS, paper_scales
 from stpbnn.samplers.observables import Data
 from stpbnn.samplers.readout import observe_marginal
 
@@ -23,7 +23,8 @@ LINEAR, ERF = FullyConnected((4,), "linear"), FullyConnected((4,), "erf", bias_p
 KERNELS = {
     "hmc": SplitHMC,
     "mala": lambda model: MALA(model, num_steps=10),
-    "nuts": lambda model: NUTS(model, adapt_mass_matrix=False, init_strategy=init_to_sample),
+    "nuts": SplitNUTS,
+    "numpyro's nuts": lambda model: NUTS(model, adapt_mass_matrix=False, init_strategy=init_to_sample),
 }
 
 
@@ -74,7 +75,13 @@ def exact_linear(widths):
 
 @pytest.mark.parametrize(
     ("kernel", "readout", "widths"),
-    [("hmc", "marginal", (4,)), ("hmc", "explicit", (4,)), ("mala", "marginal", (4,)), ("hmc", "marginal", (4, 3))],
+    [
+        ("hmc", "marginal", (4,)),
+        ("hmc", "explicit", (4,)),
+        ("nuts", "marginal", (4,)),
+        ("mala", "marginal", (4,)),
+        ("hmc", "marginal", (4, 3)),
+    ],
 )
 def test_linear_networks_are_exact(kernel, readout, widths):
     mean, error = moments(functions(FullyConnected(widths, "linear"), KERNELS[kernel], readout))
@@ -86,7 +93,9 @@ def erf_moments(kernel, readout):
     return moments(functions(ERF, KERNELS[kernel], readout))
 
 
-@pytest.mark.parametrize("case", [("hmc", "explicit"), ("mala", "marginal"), ("nuts", "marginal")], ids=str)
+@pytest.mark.parametrize(
+    "case", [("hmc", "explicit"), ("mala", "marginal"), ("nuts", "explicit"), ("numpyro's nuts", "marginal")], ids=str
+)
 def test_samplers_agree_on_an_erf_network(case):
     """Each with the Hamiltonian sampler on the integrated readout; the explicit readout gives the same law."""
     (a, a_error), (b, b_error) = erf_moments("hmc", "marginal"), erf_moments(*case)

@@ -2,17 +2,16 @@
 
 import numpy as np
 import pytest
-from numpyro.infer import NUTS
 
 from stpbnn import FullyConnected
-from stpbnn.samplers import MALA, Langevin, SplitHMC
+from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS
 from stpbnn.samplers.calibration import ranks, uniformity
 
 RNG = np.random.default_rng(0)
 X, x_test = RNG.normal(size=(4, 2)), RNG.normal(size=2)
 SAMPLERS = {
     "hmc": SplitHMC,
-    "nuts": lambda **p: NUTS(**p, adapt_mass_matrix=False, max_tree_depth=5),
+    "nuts": lambda **p: SplitNUTS(**p, max_tree_depth=5),
     "mala": lambda **p: MALA(**p, num_steps=3),
 }
 NETS = {"linear": FullyConnected((3,), "linear"), "erf": FullyConnected((3,), "erf", bias_precision=2.0)}

@@ -9,9 +9,15 @@ import pytest
 from numpyro.infer import MCMC
 
 from stpbnn import FullyConnected, programs
-from stpbnn.samplers import MALA, Langevin, SplitHMC
+from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS
 
-KERNELS = {"hmc": SplitHMC, "mala": MALA, "preconditioned": lambda m: MALA(m, precondition=True), "langevin": Langevin}
+KERNELS = {
+    "hmc": SplitHMC,
+    "nuts": SplitNUTS,
+    "mala": MALA,
+    "preconditioned": lambda m: MALA(m, precondition=True),
+    "langevin": Langevin,
+}
 X, y = np.random.default_rng(0).normal(size=(5, 3)), np.linspace(-1, 1, 5)
 MODEL = programs.marginal_network(FullyConnected((4,), "erf"))
 DATA = (jnp.asarray(X), jnp.asarray(y))
