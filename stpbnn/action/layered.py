@@ -48,11 +48,11 @@ def _curvature(sigma, closure, prior, gram, log_q, weight):  # type: ignore[no-u
     def slope(along):  # type: ignore[no-untyped-def]
         return lambda below: jax.jvp(kernel, (below,), (along,))[1]
 
-    rows = [
-        [jnp.vdot(weight, jax.jvp(slope(directions[l]), (log_q[:-1],), (directions[m],))[1]) for m in range(l + 1)]
-        for l in range(len(directions))
-    ]
-    return jnp.array([[rows[max(l, m)][min(l, m)] for m in range(len(rows))] for l in range(len(rows))])
+    def second(first, other):  # type: ignore[no-untyped-def]
+        return jnp.vdot(weight, jax.jvp(slope(first), (log_q[:-1],), (other,))[1])
+
+    lower = [[second(first, other) for other in directions[: row + 1]] for row, first in enumerate(directions)]
+    return jnp.array([[lower[max(i, j)][min(i, j)] for j in range(len(lower))] for i in range(len(lower))])
 
 
 class Evaluation(NamedTuple):

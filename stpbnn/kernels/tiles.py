@@ -50,7 +50,7 @@ def _places(examples: int) -> Iterator[tuple[slice, slice]]:
     return ((columns, rows) for i, columns in enumerate(parts) for rows in parts[i:])
 
 
-def _filled(part: Float[np.ndarray, "..."], size: int) -> Array:
+def _filled(part: Float[np.ndarray, ...], size: int) -> Array:
     """Return a copy of a tile, or of the variances beside it, filled up with copies of its last example."""
     missing = [(0, size - n) for n in part.shape]
     return jnp.array(np.pad(part, missing, mode="edge") if np.any(missing) else part)
@@ -129,7 +129,7 @@ def lower_triangle(
 
 def symmetrised(lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
     """Return a symmetric matrix from its lower triangle."""
-    upper, size = lower.T.copy(), _size(len(lower))
+    upper = lower.T.copy()
     for columns, rows in _places(len(lower)):
         part = upper[columns, rows]
         upper[rows, columns] = np.triu(part, 1).T + np.triu(part) if rows == columns else part.T

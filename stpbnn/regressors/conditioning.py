@@ -23,14 +23,12 @@ SUSPICIOUS = 1e-6  # ratio of pivots, below which the condition number is estima
 def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
     """Return the lower Cholesky factor of A, whose lower triangle is read, and overwritten where in Fortran's order.
 
-    What stands above the diagonal of the factor means nothing.
-
     Raises
     ------
     numpy.linalg.LinAlgError
         Where A is singular to rounding.
     """
-    factor, failure = lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)
+    factor, failure = lapack.dpotrf(A, lower=1, clean=1, overwrite_a=1)
     if failure:
         raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
     pivots = np.diag(factor) ** 2
