@@ -12,7 +12,15 @@ from stpbnn.action import spectral
 from stpbnn.action.elastic import elastic_minimum
 from stpbnn.action.layered import LayeredAction, descend
 from stpbnn.action.point import SaddlePoint, laplace
-from stpbnn.kernels import Closure, feature_map, input_tiles, input_variances, symmetric_kernel
+from stpbnn.kernels import (
+    Closure,
+    feature_map,
+    input_tiles,
+    input_variances,
+    lower_triangle,
+    map_tiles,
+    symmetric_kernel,
+)
 from stpbnn.network import FullyConnected
 
 __all__ = ["along_the_product", "gaussian_log_evidence", "interpolating", "one_scale", "saddle_points"]
@@ -63,16 +71,17 @@ def saddle_points(
     >>> bool(np.isclose(point.order_parameters[0], ((1 - 0.5) + ((1 - 0.5) ** 2 + 4 * 0.5 * 5) ** 0.5) / 2))
     True
     """
-    spectrum = spectral.tridiagonalise(symmetric_kernel(feature_map(net), net.prior, X), y)
+    if net.depth == 1 or closure == "global":
+        K = symmetric_kernel(feature_map(net), net.prior, X)
+        return one_scale(spectral.tridiagonalise(K, y), net, temperature)
+    action = LayeredAction(net, input_tiles(net.prior, X), y, temperature, closure)
+    spectrum = spectral.tridiagonalise(lower_triangle(map_tiles(feature_map(net), action.tiles), len(X)), y)
+    variances = np.asarray(input_variances(net.prior, jnp.asarray(X)))
     found = one_scale(spectrum, net, temperature)
-    if net.depth > 1 and closure != "global":
-        action = LayeredAction(net, input_tiles(net.prior, X), y, temperature, closure)
-        variances = np.asarray(input_variances(net.prior, jnp.asarray(X)))
-        starts = [_start(net, closure, spectrum, variances, temperature, point) for point in found]
-        if closure == "wishart":  # which is known to be positive definite about Q = 1 alone
-            starts.append((np.zeros(net.depth), np.diag(2 * action.widths)))
-        found = _descended(action, starts)
-    return found
+    starts = [_start(net, closure, spectrum, variances, temperature, point) for point in found]
+    if closure == "wishart":  # which is known to be positive definite about Q = 1 alone
+        starts.append((np.zeros(net.depth), np.diag(2 * action.widths)))
+    return _descended(action, starts)
 
 
 def _start(

@@ -23,7 +23,7 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
-from stpbnn.kernels.tiles import Tile, input_tiles, lower_triangle, symmetric_kernel, symmetrised, weight_tiles
+from stpbnn.kernels.tiles import Tile, input_tiles, lower_triangle, map_tiles, symmetric_kernel, weight_tiles
 
 __all__ = [
     "CLOSURES",
@@ -50,6 +50,5 @@ __all__ = [
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",
-    "symmetrised",
     "weight_tiles",
 ]

@@ -22,7 +22,7 @@ from stpbnn.kernels.closures import Gram
 from stpbnn.kernels.maps import KernelMap
 from stpbnn.network import Prior
 
-__all__ = ["Tile", "input_tiles", "lower_triangle", "map_tiles", "symmetric_kernel", "symmetrised", "weight_tiles"]
+__all__ = ["Tile", "input_tiles", "lower_triangle", "map_tiles", "symmetric_kernel", "weight_tiles"]
 
 LARGEST, SMALLEST = 256, 16  # rows of a tile: what stays in a core's cache; fewer for small training sets
 AHEAD = 4  # tiles that are under way while one is put into its place
@@ -125,15 +125,6 @@ def lower_triangle(
         part = np.asarray(values)[: place.shape[0], : place.shape[1]]
         place[...] = np.triu(part) if rows == columns else part
     return upper.T
-
-
-def symmetrised(lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
-    """Return a symmetric matrix from its lower triangle."""
-    upper = lower.T.copy()
-    for columns, rows in _places(len(lower)):
-        part = upper[columns, rows]
-        upper[rows, columns] = np.triu(part, 1).T + np.triu(part) if rows == columns else part.T
-    return upper
 
 
 def symmetric_kernel(kernel: KernelMap, prior: Prior, X: Float[np.ndarray, "P N0"]) -> Float[np.ndarray, "P P"]:

@@ -17,7 +17,7 @@ from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 
 __all__ = ["DecoupledOutputs", "SharedKernel", "refuse_singular", "well_conditioned_cholesky"]
 
-SUSPICIOUS = 1e-6  # ratio of pivots, below which the condition number is estimated
+SUSPICIOUS = 1e-6  # ratio of pivots, far above rounding: only below it is the condition number worth estimating
 
 
 def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
@@ -33,8 +33,7 @@ def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, 
         raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
     pivots = np.diag(factor) ** 2
     if pivots.min() < SUSPICIOUS * pivots.max():
-        lower = np.tril(factor)
-        reciprocal, _ = lapack.dpocon(factor, np.linalg.norm(lower @ lower.T, 1), uplo="L")
+        reciprocal, _ = lapack.dpocon(factor, np.linalg.norm(factor @ factor.T, 1), uplo="L")
         if reciprocal < np.finfo(np.float64).eps:
             raise np.linalg.LinAlgError(f"condition number above {1 / max(reciprocal, 1e-300):.0e}")
     return factor
