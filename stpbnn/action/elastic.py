@@ -1,9 +1,10 @@
-r"""Where to begin in a deep landscape: the renormalised kernel as a multiple of the kernel of infinite width.
+r"""Where to begin in a deep landscape: the renormalised kernel as that of infinite width, stretched and lifted.
 
-.. math:: K^R(Q) \approx \rho(Q)\, K_L, \qquad \rho(Q) = \frac{\mathrm{tr}\,K^R(Q)}{\mathrm{tr}\,K_L}
+.. math:: K^R(Q) \approx b(Q)\, K_L + d(Q)\, 1
 
-The shape of a kernel changes little with the order parameters of the layers below, its scale does. The action of this
-kernel costs O(P) a value after the tridiagonalisation of K_L, and its minimum is near that of the true one.
+The layers below change the scale of a kernel, and how far its diagonal stands out; its eigenvectors turn little. Both
+numbers are a least-squares fit to the spectrum of a few examples' kernels, in the units of A. The action of this kernel
+costs O(P) a value after the tridiagonalisation of K_L, and its minimum is near that of the true one.
 """
 
 from __future__ import annotations
@@ -17,26 +18,35 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from stpbnn.action import spectral
-from stpbnn.kernels import Closure, Gram, renormalised
+from stpbnn.kernels import Closure, input_gram, renormalised
 from stpbnn.network import FullyConnected
 
 __all__ = ["elastic_minimum"]
 
 STEP = 1e-3  # of differences in log Q
-SAMPLE = 32  # quantiles of the input variances, in the place of all of them
+SAMPLE = 64  # examples, in the place of all of them
+
+
+def _sample_kernel(sigma, closure, prior, gram, log_q):  # type: ignore[no-untyped-def]
+    return renormalised(sigma, prior, gram, jnp.exp(log_q), closure).entries - prior.bias_variance
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _trace(sigma, closure, prior, variances, log_q):  # type: ignore[no-untyped-def]
-    gram = Gram(variances[:, None], variances, variances[:1])
-    return jnp.mean(renormalised(sigma, prior, gram, jnp.exp(log_q), closure).left)
+def _stretch_and_lift(sigma, closure, prior, gram, basis, fit, log_q):  # type: ignore[no-untyped-def]
+    """Return (b, d) and their derivatives in log Q."""
+
+    def coefficients(log_q):  # type: ignore[no-untyped-def]
+        K = _sample_kernel(sigma, closure, prior, gram, log_q)
+        return fit @ jnp.einsum("ij,ij->j", basis, K @ basis)
+
+    return coefficients(log_q), jax.jacfwd(coefficients)(log_q)
 
 
 def elastic_minimum(
     net: FullyConnected,
     closure: Closure,
     spectrum: spectral.Spectrum,
-    variances: Float[np.ndarray, " P"],
+    X: Float[np.ndarray, "P N0"],
     temperature: float,
     start: Float[np.ndarray, " L"],
 ) -> tuple[Float[np.ndarray, " L"], Float[np.ndarray, "L L"]]:
@@ -50,29 +60,35 @@ def elastic_minimum(
         How the order parameters enter the kernel.
     spectrum : Spectrum
         K_L without its output bias, tridiagonal.
-    variances : array of shape (P,)
-        The diagonal of C.
+    X : array of shape (P, N_0)
+        Training inputs.
     temperature : float
         T, the variance of the noise.
     start : array of shape (L,)
         log Q at which the search begins.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the approximate A(Q) is not positive definite on the way.
     """
     widths, bias = np.asarray(net.widths, dtype=np.float64), net.prior.bias_variance
-    few = np.quantile(variances, (np.arange(SAMPLE) + 0.5) / SAMPLE)
-
-    def log_scale(log_q: Float[np.ndarray, " L"]) -> float:
-        return float(np.log(float(_trace(net.sigma, closure, net.prior, few, log_q)) - bias))
-
-    infinite, steps = log_scale(np.zeros(net.depth)), STEP * np.eye(net.depth)
-
-    def slopes(log_q: Float[np.ndarray, " L"]) -> Float[np.ndarray, " L"]:
-        return np.array([log_scale(log_q + h) - log_scale(log_q - h) for h in steps]) / (2 * STEP)
+    few = jnp.asarray(X[np.linspace(0, len(X) - 1, min(SAMPLE, len(X)), dtype=int)])
+    arguments = net.sigma, closure, net.prior, input_gram(net.prior, few)
+    k, basis = np.linalg.eigh(_sample_kernel(*arguments, np.zeros(net.depth)))
+    design = np.stack([k, np.ones_like(k)], axis=1)
+    unit = np.maximum(np.exp(start.sum()) * k, spectral.rounding(k)) + temperature  # an eigenvalue of A
+    fit = np.linalg.pinv(design / unit[:, None]) / unit
 
     def action(log_q: Float[np.ndarray, " L"]) -> tuple[float, Float[np.ndarray, " L"]]:
-        data = spectral.terms(spectrum, log_scale(log_q) - infinite, temperature, bias)
-        prior = widths @ (np.exp(log_q) - log_q)
-        return float(prior + data.value), widths * np.expm1(log_q) + data.slope * slopes(log_q)
+        (stretch, lift), slopes = map(np.asarray, _stretch_and_lift(*arguments, basis, fit, log_q))
+        noise = temperature + lift
+        change = STEP**2 * (noise + stretch * k.mean())
+        data, noisier = (spectral.terms(spectrum, np.log(stretch), t, bias) for t in (noise, noise + change))
+        gradient = np.array([data.slope / stretch, (noisier.value - data.value) / change]) @ slopes
+        return float(widths @ (np.exp(log_q) - log_q) + data.value), widths * np.expm1(log_q) + gradient
 
+    steps = STEP * np.eye(net.depth)
     log_q = minimize(action, start, jac=True, method="BFGS", options={"gtol": 1e-3 * widths.min()}).x
     hessian = np.array([action(log_q + h)[1] - action(log_q - h)[1] for h in steps]) / (2 * STEP)
     return log_q, (hessian + hessian.T) / 2

@@ -146,8 +146,12 @@ class LayeredAction:
         return float(np.max(size / (self.widths * (np.exp(at.log_q) + 1))))
 
 
-def descend(action: LayeredAction, start: Float[np.ndarray, " L"], hessian: Float[np.ndarray, "L L"]) -> SaddlePoint:
-    """Return the minimum of S in whose valley a start lies: quasi-Newton steps, shortened where S would not fall.
+def descend(
+    action: LayeredAction, start: Float[np.ndarray, " L"], hessian: Float[np.ndarray, "L L"]
+) -> tuple[SaddlePoint, Evaluation]:
+    """Return the minimum of S in whose valley a start lies, and the evaluation there.
+
+    The steps are quasi-Newton, shortened where S would not fall.
 
     Parameters
     ----------
@@ -182,7 +186,7 @@ def descend(action: LayeredAction, start: Float[np.ndarray, " L"], hessian: Floa
     hessian = action.hessian(at)
     residual = max(at.residual, action.rounding(at))
     evidence = laplace(at.value, hessian, action.widths, float(action.widths.sum()), len(action.y))
-    return SaddlePoint(np.exp(at.log_q), at.value, residual, hessian, evidence)
+    return SaddlePoint(np.exp(at.log_q), at.value, residual, hessian, evidence), at
 
 
 def _updated(

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import contextlib
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from stpbnn.action import spectral
 from stpbnn.action.elastic import elastic_minimum
-from stpbnn.action.layered import LayeredAction, descend
+from stpbnn.action.layered import Evaluation, LayeredAction, descend
 from stpbnn.action.point import SaddlePoint, laplace
 from stpbnn.kernels import (
     Closure,
     feature_map,
     input_tiles,
-    input_variances,
     lower_triangle,
     map_tiles,
     symmetric_kernel,
 )
 from stpbnn.network import FullyConnected
 
-__all__ = ["along_the_product", "gaussian_log_evidence", "interpolating", "one_scale", "saddle_points"]
+__all__ = [
+    "along_the_product",
+    "gaussian_log_evidence",
+    "interpolating",
+    "layered_saddle_points",
+    "one_scale",
+    "saddle_points",
+]
 
 
 def saddle_points(
@@ -74,11 +79,17 @@ def saddle_points(
     if net.depth == 1 or closure == "global":
         K = symmetric_kernel(feature_map(net), net.prior, X)
         return one_scale(spectral.tridiagonalise(K, y), net, temperature)
+    return [point for point, _ in layered_saddle_points(net, X, y, temperature, closure)]
+
+
+def layered_saddle_points(
+    net: FullyConnected, X: Float[np.ndarray, "P N0"], y: Float[np.ndarray, " P"], temperature: float, closure: Closure
+) -> list[tuple[SaddlePoint, Evaluation]]:
+    """Return the minima of a deep network's action with what was factorised there, the lowest first."""
     action = LayeredAction(net, input_tiles(net.prior, X), y, temperature, closure)
     spectrum = spectral.tridiagonalise(lower_triangle(map_tiles(feature_map(net), action.tiles), len(X)), y)
-    variances = np.asarray(input_variances(net.prior, jnp.asarray(X)))
     found = one_scale(spectrum, net, temperature)
-    starts = [_start(net, closure, spectrum, variances, temperature, point) for point in found]
+    starts = [_start(net, closure, spectrum, X, temperature, point) for point in found]
     if closure == "wishart":  # which is known to be positive definite about Q = 1 alone
         starts.append((np.zeros(net.depth), np.diag(2 * action.widths)))
     return _descended(action, starts)
@@ -88,7 +99,7 @@ def _start(
     net: FullyConnected,
     closure: Closure,
     spectrum: spectral.Spectrum,
-    variances: Float[np.ndarray, " P"],
+    X: Float[np.ndarray, "P N0"],
     temperature: float,
     point: SaddlePoint,
 ) -> tuple[Float[np.ndarray, " L"], Float[np.ndarray, "L L"]]:
@@ -96,7 +107,7 @@ def _start(
     log_q = np.log(point.order_parameters)
     try:
         with np.errstate(all="ignore"):
-            near, hessian = elastic_minimum(net, closure, spectrum, variances, temperature, log_q)
+            near, hessian = elastic_minimum(net, closure, spectrum, X, temperature, log_q)
     except np.linalg.LinAlgError:
         return log_q, point.hessian
     good = np.isfinite(hessian).all() and np.isfinite(near).all() and np.linalg.eigvalsh(hessian)[0] > 0
@@ -156,7 +167,7 @@ def along_the_product(
 
 def _descended(
     action: LayeredAction, starts: list[tuple[Float[np.ndarray, " L"], Float[np.ndarray, "L L"]]]
-) -> list[SaddlePoint]:
+) -> list[tuple[SaddlePoint, Evaluation]]:
     """Return the minima that are reached from those starts at which the kernel is positive definite."""
     found = []
     for start, hessian in starts:
@@ -166,15 +177,15 @@ def _descended(
         raise np.linalg.LinAlgError(
             f"with the closure {action.closure!r} the kernel is not positive definite where the minimum was looked for"
         )
-    return sorted(_distinct(found), key=lambda point: point.action)
+    return sorted(_distinct(found), key=lambda pair: pair[0].action)
 
 
-def _distinct(points: list[SaddlePoint]) -> list[SaddlePoint]:
+def _distinct(pairs: list[tuple[SaddlePoint, Evaluation]]) -> list[tuple[SaddlePoint, Evaluation]]:
     """Drop the points that were reached twice."""
-    kept: list[SaddlePoint] = []
-    for point in points:
-        if not any(np.allclose(point.order_parameters, other.order_parameters, rtol=1e-6) for other in kept):
-            kept.append(point)
+    kept: list[tuple[SaddlePoint, Evaluation]] = []
+    for point, at in pairs:
+        if not any(np.allclose(point.order_parameters, other.order_parameters, rtol=1e-6) for other, _ in kept):
+            kept.append((point, at))
     return kept
 
 

@@ -15,7 +15,7 @@ from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 
-__all__ = ["DecoupledOutputs", "SharedKernel", "refuse_singular", "well_conditioned_cholesky"]
+__all__ = ["DecoupledOutputs", "SharedKernel", "refuse_ill_conditioned", "refuse_singular", "well_conditioned_cholesky"]
 
 SUSPICIOUS = 1e-6  # ratio of pivots, far above rounding: only below it is the condition number worth estimating
 
@@ -31,12 +31,17 @@ def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, 
     factor, failure = lapack.dpotrf(A, lower=1, clean=1, overwrite_a=1)
     if failure:
         raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
+    refuse_ill_conditioned(factor)
+    return factor
+
+
+def refuse_ill_conditioned(factor: Float[np.ndarray, "P P"]) -> None:
+    """Raise LinAlgError where the matrix with this lower Cholesky factor is singular to rounding."""
     pivots = np.diag(factor) ** 2
     if pivots.min() < SUSPICIOUS * pivots.max():
         reciprocal, _ = lapack.dpocon(factor, np.linalg.norm(factor @ factor.T, 1), uplo="L")
         if reciprocal < np.finfo(np.float64).eps:
             raise np.linalg.LinAlgError(f"condition number above {1 / max(reciprocal, 1e-300):.0e}")
-    return factor
 
 
 def refuse_singular(net: FullyConnected, X: Float[np.ndarray, "P N0"], temperature: float) -> None:

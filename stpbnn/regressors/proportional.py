@@ -12,14 +12,15 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn import kernels
-from stpbnn.action import SaddlePoint, evidence, matrix, matrix_evidence, nonodd, saddle_points, spectral
-from stpbnn.action.saddle import interpolating, one_scale
+from stpbnn.action import SaddlePoint, evidence, matrix, matrix_evidence, nonodd, spectral
+from stpbnn.action.saddle import interpolating, layered_saddle_points, one_scale
 from stpbnn.kernels import feature_map, fluctuation_map, mean_map, renormalised_map, symmetric_kernel
 from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import (
     DecoupledOutputs,
     SharedKernel,
+    refuse_ill_conditioned,
     refuse_singular,
     well_conditioned_cholesky,
 )
@@ -147,9 +148,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
             points, self._process = _kept_mean(net, X, y, temperature)
         elif net.depth > 1 and self.closure != "global":
             refuse_singular(net, X, temperature)
-            points = saddle_points(net, X, y, temperature, self.closure)
-            kernel = renormalised_map(net, points[0].order_parameters, self.closure)
-            self._process = SharedKernel.of(net.prior, X, y, kernel, temperature)
+            points, self._process = _layered(net, X, y, temperature, self.closure)
         elif net.depth == 1 and temperature == 0 and net.bias_precision is None:
             points, self._process = _interpolating(net, X, y)
         else:
@@ -206,6 +205,17 @@ def _one_scale(
     Q = points[0].order_parameters
     alpha = spectral.solution(spectrum, float(np.prod(Q)), temperature, net.prior.bias_variance)
     return points, SharedKernel(net.prior, X, renormalised_map(net, Q, "global"), alpha, temperature)
+
+
+def _layered(
+    net: FullyConnected, X: np.ndarray, y: np.ndarray, temperature: float, closure: kernels.Closure
+) -> tuple[list[SaddlePoint], SharedKernel]:
+    """Descend in the order parameters of all layers, and take up the factorisation of the last step."""
+    (best, at), *others = layered_saddle_points(net, X, y, temperature, closure)
+    refuse_ill_conditioned(at.factor)
+    kernel = renormalised_map(net, best.order_parameters, closure)
+    process = SharedKernel.factorised(net.prior, X, kernel, at.alpha, temperature, at.factor)
+    return [best, *(point for point, _ in others)], process
 
 
 def _interpolating(net: FullyConnected, X: np.ndarray, y: np.ndarray) -> tuple[list[SaddlePoint], SharedKernel]:
