@@ -43,16 +43,10 @@ def _linearised(sigma, closure, prior, gram, log_q):  # type: ignore[no-untyped-
 @partial(jax.jit, static_argnums=(0, 1))
 def _curvature(sigma, closure, prior, gram, log_q, weight):  # type: ignore[no-untyped-def]
     """Return <weight, ∂²K^R/∂log Q_l ∂log Q_m> for all layers but the last."""
-    kernel, directions = partial(_kernel, sigma, closure, prior, gram, log_q[-1]), jnp.eye(len(log_q) - 1)
-
-    def slope(along):  # type: ignore[no-untyped-def]
-        return lambda below: jax.jvp(kernel, (below,), (along,))[1]
-
-    def second(first, other):  # type: ignore[no-untyped-def]
-        return jnp.vdot(weight, jax.jvp(slope(first), (log_q[:-1],), (other,))[1])
-
-    lower = [[second(first, other) for other in directions[: row + 1]] for row, first in enumerate(directions)]
-    return jnp.array([[lower[max(i, j)][min(i, j)] for j in range(len(lower))] for i in range(len(lower))])
+    below, last = log_q[:-1], log_q[-1]
+    slope = jax.grad(lambda below: jnp.vdot(weight, _kernel(sigma, closure, prior, gram, last, below)))
+    _, along = jax.linearize(slope, below)
+    return jnp.stack([along(direction) for direction in jnp.eye(len(below))])
 
 
 class Evaluation(NamedTuple):
@@ -131,7 +125,7 @@ class LayeredAction:
             tangent = lower_triangle((tile._replace(values=dK[layer]) for tile, dK in tiles), len(self.y))
             pulled.append(blas.dsymv(1.0, tangent, at.alpha, lower=1))
             reduced.append(lapack.dsygst(tangent, at.factor, itype=1, lower=1, overwrite_a=1)[0])
-        trace = np.array([[2 * np.vdot(a, b) - np.diag(a) @ np.diag(b) for b in reduced] for a in reduced])
+        trace = np.array([[_overlap(a, b) for b in reduced] for a in reduced])
         half = solve_triangular(at.factor, np.array(pulled).T, lower=True, check_finite=False)
         mixed = half.T @ half
         return np.diag(self.widths * np.exp(at.log_q)) + second - trace + 2 * mixed
@@ -144,6 +138,11 @@ class LayeredAction:
         diagonal = np.einsum("ij,ij->i", at.factor, at.factor).max()
         size = np.finfo(np.float64).eps * float(diagonal * (at.alpha @ at.alpha))
         return float(np.max(size / (self.widths * (np.exp(at.log_q) + 1))))
+
+
+def _overlap(a: Float[np.ndarray, "P P"], b: Float[np.ndarray, "P P"]) -> float:
+    """Return <a, b> of two symmetric matrices of which the lower triangles are there, and zeros above."""
+    return float(2 * np.vdot(a.T, b.T) - np.diag(a) @ np.diag(b))  # transposed: in the order of storage
 
 
 def descend(
