@@ -13,9 +13,7 @@ from stpbnn.kernels.closures import (
     renormalised,
 )
 from stpbnn.kernels.maps import (
-    CrossKernel,
     KernelMap,
-    cross_kernel,
     feature_map,
     feature_means,
     fluctuation_map,
@@ -23,12 +21,19 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
-from stpbnn.kernels.tiles import Tile, input_tiles, lower_triangle, map_tiles, symmetric_kernel, weight_tiles
+from stpbnn.kernels.tiles import (
+    Tile,
+    cross_kernel,
+    input_tiles,
+    lower_triangle,
+    map_tiles,
+    symmetric_kernel,
+    weight_tiles,
+)
 
 __all__ = [
     "CLOSURES",
     "Closure",
-    "CrossKernel",
     "Gram",
     "KernelMap",
     "Tile",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +22,6 @@ from stpbnn.kernels.closures import (
     Gram,
     feature_mean,
     features,
-    input_gram,
     input_variances,
     mean_kept,
     nngp,
@@ -33,7 +31,6 @@ from stpbnn.network import FullyConnected, Prior
 
 __all__ = [
     "KernelMap",
-    "cross_kernel",
     "feature_map",
     "feature_means",
     "fluctuation_map",
@@ -43,14 +40,6 @@ __all__ = [
 ]
 
 KernelMap = Callable[[Gram], Gram]
-
-
-class CrossKernel(NamedTuple):
-    """A kernel between two sets of inputs (n, m), with the variances of both sets: a `Gram` of NumPy arrays."""
-
-    entries: Float[np.ndarray, "n m"]
-    left: Float[np.ndarray, " n"]
-    right: Float[np.ndarray, " m"]
 
 
 @dataclass(frozen=True)
@@ -107,21 +96,3 @@ def fluctuation_map(net: FullyConnected) -> KernelMap:
 def feature_means(net: FullyConnected, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, " n"]:
     """Return m/√λ_1, the Gaussian means of the features of one hidden layer, at inputs X."""
     return np.asarray(feature_mean(net.sigma, input_variances(net.prior, jnp.asarray(X)), net.precisions[1]))
-
-
-@jax.jit
-def _cross(kernel: KernelMap, prior: Prior, X1: jax.Array, X2: jax.Array) -> Gram:
-    return kernel(input_gram(prior, X1, X2))
-
-
-@jax.jit
-def _own(kernel: KernelMap, prior: Prior, X: jax.Array) -> Gram:
-    return kernel(input_gram(prior, X))
-
-
-def cross_kernel(
-    kernel: KernelMap, prior: Prior, X1: Float[np.ndarray, "n N0"], X2: Float[np.ndarray, "m N0"] | None = None
-) -> CrossKernel:
-    """Return a kernel between two sets of inputs, or of one set with itself."""
-    gram = _own(kernel, prior, jnp.asarray(X1)) if X2 is None else _cross(kernel, prior, jnp.asarray(X1), X2)
-    return CrossKernel(*map(np.asarray, gram))

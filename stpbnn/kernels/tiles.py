@@ -1,9 +1,9 @@
-"""Symmetric kernels of a training set, tile by tile of their lower triangle.
+"""Kernels of sets of inputs, tile by tile.
 
 The products of the inputs are one matrix multiplication. Every kernel map acts on the entries of their Gram matrix one
-by one, so that a tile of C is all that a tile of K^R needs. Tiles have one shape, which is compiled once for all
-training sets; half of the matrix is never computed; and while one tile is copied into place, the next are under way.
-What is stored is the lower triangle, in the order that LAPACK reads, and zeros above it.
+by one, so that a tile of C is all that a tile of K^R needs. Tiles have few shapes, which are compiled once for all sets
+of inputs; and while one tile is copied into place, the next are under way. Of a set with itself half of the matrix is
+computed, and the lower triangle stored, in the order that LAPACK reads, with zeros above it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ from stpbnn.kernels.closures import Gram
 from stpbnn.kernels.maps import KernelMap
 from stpbnn.network import Prior
 
-__all__ = ["Tile", "input_tiles", "lower_triangle", "map_tiles", "symmetric_kernel", "weight_tiles"]
+__all__ = [
+    "CrossKernel",
+    "Tile",
+    "cross_kernel",
+    "input_tiles",
+    "lower_triangle",
+    "map_tiles",
+    "symmetric_kernel",
+    "weight_tiles",
+]
 
 LARGEST, SMALLEST = 256, 16  # rows of a tile: what stays in a core's cache; fewer for small training sets
 AHEAD = 4  # tiles that are under way while one is put into its place
@@ -39,20 +48,33 @@ class Tile(NamedTuple):
     values: Any
 
 
+class CrossKernel(NamedTuple):
+    """A kernel between two sets of inputs (n, m), with the variances of both sets: a `Gram` of NumPy arrays."""
+
+    entries: Float[np.ndarray, "n m"]
+    left: Float[np.ndarray, " n"]
+    right: Float[np.ndarray, " m"]
+
+
 def _size(examples: int) -> int:
     return min(LARGEST, max(SMALLEST, 1 << (examples - 1).bit_length()))
 
 
+def _parts(examples: int) -> list[slice]:
+    """Return the rows, or columns, of the tiles."""
+    size = _size(examples)
+    return [slice(start, min(start + size, examples)) for start in range(0, examples, size)]
+
+
 def _places(examples: int) -> Iterator[tuple[slice, slice]]:
     """Yield columns and rows of the tiles of the lower triangle."""
-    size = _size(examples)
-    parts = [slice(start, min(start + size, examples)) for start in range(0, examples, size)]
+    parts = _parts(examples)
     return ((columns, rows) for i, columns in enumerate(parts) for rows in parts[i:])
 
 
-def _filled(part: Float[np.ndarray, ...], size: int) -> Array:
+def _filled(part: Float[np.ndarray, ...], *sizes: int) -> Array:
     """Return a copy of a tile, or of the variances beside it, filled up with copies of its last example."""
-    missing = [(0, size - n) for n in part.shape]
+    missing = [(0, size - n) for size, n in zip(sizes, part.shape, strict=True)]
     return jnp.array(np.pad(part, missing, mode="edge") if np.any(missing) else part)
 
 
@@ -66,8 +88,8 @@ def _gram(prior: Prior, scale: float, products: Array, left: Array, right: Array
 @partial(jax.jit, static_argnames="own")
 def _kernel(
     kernel: KernelMap, prior: Prior, scale: float, products: Array, left: Array, right: Array, own: bool
-) -> Array:
-    return kernel(_gram(prior, scale, products, left, right, own)).entries
+) -> Gram:
+    return kernel(_gram(prior, scale, products, left, right, own))
 
 
 @jax.jit
@@ -93,15 +115,20 @@ def _products(X: Float[np.ndarray, "P N0"]) -> Float[np.ndarray, "P P"]:
     return upper
 
 
+def _sides(X: Float[np.ndarray, "n N0"]) -> list[Array]:
+    """Return the squares of the inputs along the side of each tile."""
+    squares, size = np.einsum("ij,ij->i", X, X), _size(len(X))
+    return [_filled(squares[part], size) for part in _parts(len(X))]
+
+
 def _input_tiles(
     prior: Prior, X: Float[np.ndarray, "P N0"], upper: Float[np.ndarray, "P P"], function: Callable[..., Any]
 ) -> Iterator[Tile]:
     """Yield tiles of a function of products and squares of the inputs."""
-    size, scale = _size(len(X)), 1 / (prior.precisions[0] * X.shape[1])
-    squares = np.einsum("ij,ij->i", X, X)
-    sides = {start: _filled(squares[start : start + size], size) for start in range(0, len(X), size)}
+    size, scale, sides = _size(len(X)), 1 / (prior.precisions[0] * X.shape[1]), _sides(X)
     for columns, rows in _places(len(X)):
-        left, right, products = sides[columns.start], sides[rows.start], _filled(upper[columns, rows], size)
+        left, right = sides[columns.start // size], sides[rows.start // size]
+        products = _filled(upper[columns, rows], size, size)
         yield Tile(rows, columns, function(prior, scale, products, left, right, own=rows == columns))
 
 
@@ -149,7 +176,55 @@ def symmetric_kernel(kernel: KernelMap, prior: Prior, X: Float[np.ndarray, "P N0
     """
     upper = _products(X)
     tiles = _ahead(_input_tiles(prior, X, upper, partial(_kernel, kernel)))
-    return lower_triangle(tiles, len(X), upper)
+    return lower_triangle((tile._replace(values=tile.values.entries) for tile in tiles), len(X), upper)
+
+
+def cross_kernel(
+    kernel: KernelMap, prior: Prior, X1: Float[np.ndarray, "n N0"], X2: Float[np.ndarray, "m N0"] | None = None
+) -> CrossKernel:
+    """Return a kernel between two sets of inputs, or of one set with itself.
+
+    Parameters
+    ----------
+    kernel : KernelMap
+        From C to the kernel.
+    prior : Prior
+        Weight precisions and bias variance.
+    X1, X2 : arrays of shape (n, N_0) and (m, N_0)
+        Inputs.
+
+    Examples
+    --------
+    >>> from stpbnn.kernels.maps import nngp_map
+    >>> from stpbnn.network import FullyConnected
+    >>> net = FullyConnected((10,), "linear")
+    >>> cross_kernel(nngp_map(net), net.prior, np.array([[1.0], [2.0]]), np.array([[3.0]])).entries.tolist()
+    [[3.0], [6.0]]
+    """
+    if X2 is None:
+        within, found = symmetric_kernel(kernel, prior, X1), cross_kernel(kernel, prior, X1, X1[:1])
+        return CrossKernel(within + np.tril(within, -1).T, found.left, found.left)
+    entries, left, right = np.matmul(X1, X2.T), np.empty(len(X1)), np.empty(len(X2))
+    for rows, columns, gram in _ahead(_cross_tiles(kernel, prior, X1, X2, entries)):
+        for place, values in zip((entries[rows, columns], left[rows], right[columns]), gram, strict=True):
+            place[...] = np.asarray(values)[tuple(map(slice, place.shape))]
+    return CrossKernel(entries, left, right)
+
+
+def _cross_tiles(
+    kernel: KernelMap,
+    prior: Prior,
+    X1: Float[np.ndarray, "n N0"],
+    X2: Float[np.ndarray, "m N0"],
+    products: Float[np.ndarray, "n m"],
+) -> Iterator[Tile]:
+    """Yield tiles of a kernel between two sets of inputs, row by row."""
+    sizes, scale = (_size(len(X1)), _size(len(X2))), 1 / (prior.precisions[0] * X1.shape[1])
+    lefts, rights = (list(zip(_parts(len(X)), _sides(X), strict=True)) for X in (X1, X2))
+    for rows, left in lefts:
+        for columns, right in rights:
+            part = _filled(products[rows, columns], *sizes)
+            yield Tile(rows, columns, _kernel(kernel, prior, scale, part, left, right, own=False))
 
 
 def weight_tiles(tiles: Iterable[Tile], lower: Float[np.ndarray, "P P"]) -> list[Float[np.ndarray, "b b"]]:
