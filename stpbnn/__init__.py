@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stpbnn.mixtures import dual_student_t
     from stpbnn.network import FullyConnected
     from stpbnn.regressors import (
+        AdaptiveKernelRegressor,
         FiniteWidthRegressor,
         NNGPRegressor,
         ProportionalLimitRegressor,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _MODULES = ("activations", "classification", "datasets", "figures", "programs", "samplers")
 _NAMES = {
     "Activation": "activations",
+    "AdaptiveKernelRegressor": "regressors",
     "FiniteWidthRegressor": "regressors",
     "FullyConnected": "network",
     "NNGPKernel": "kernels.nngp_kernel",
@@ -46,6 +48,7 @@ _NAMES = {
 
 __all__ = [
     "Activation",
+    "AdaptiveKernelRegressor",
     "FiniteWidthRegressor",
     "FullyConnected",
     "NNGPKernel",

@@ -1,10 +1,18 @@
-"""Self-consistency: the kernels that particles average and the fields that these kernels make."""
+r"""Self-consistency: kernels that particles average, fields that these kernels make, and back.
+
+.. math:: a = (K_w + T)^{-1} y, \qquad R = (T + G)^{-1}, \qquad K_w = E[w\sigma\sigma^T], \qquad
+          G = K_w + \mathrm{Cov}[w c\, \sigma]
+
+A stochastic approximation: particles move once in the present fields, and the kernels go a part of the way to what the
+particles show. That part is small where the answer of the units to the fields is steep. Several populations start
+together and then go on independently, each with kernels of its own: their spread is the error bar.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,50 +23,87 @@ from scipy.linalg import lapack
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move, move
 
-__all__ = ["Fields", "Population", "Problem", "fields"]
+__all__ = ["Averages", "Fields", "Problem", "Snapshot", "Solution", "fields", "solve"]
 
-GROUPS = 8  # independent populations, whose spread is the error bar
-BUCKET = 64  # P and r are filled up to a multiple: one compilation serves many sizes
+GROUPS = 4  # independent populations
+BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of them
+TOGETHER, APART, ROUND = 80, 20, 40  # iterations: all populations as one, each for itself, averaged
+SNAPSHOTS = 8  # of each population, kept for predictions
+GAIN = 0.5
+SIGNIFICANT = 6.0  # drift in standard errors: the one-per-cent level with as few populations
+NEGLIGIBLE = 0.005  # drift that is accepted whatever the standard error
+RUNAWAY = 1e4
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What the self-consistent unit needs to know: targets, inputs in their row space, prior, temperature, width."""
+    """Targets, inputs in their row space, K_1 of infinite width without the output bias, prior, temperature, width."""
 
     y: Float[np.ndarray, " P"]
     root: Float[np.ndarray, "P r"]
-    kernel: Float[np.ndarray, "P P"]  # K_1, of infinite width, without the output bias
+    kernel: Float[np.ndarray, "P P"]
     sigma: Callable[[jax.Array], jax.Array]
     temperature: float
     width: float
     precision: float
-    bias_variance: float
-    reaction: bool
+    bias_variance: float = 0.0
+    reaction: bool = True
 
 
-@dataclass(frozen=True)
-class Fields:
-    """The fields of one unit: a (that of the cavity where there are reaction terms), and R = (T + G)^{-1}."""
+class Fields(NamedTuple):
+    """The fields of one unit: a (that of its cavity where there are reaction terms), and R = (T + G)^{-1}."""
 
     a: Float[np.ndarray, " P"]
     R: Float[np.ndarray, "P P"]
 
 
-def fields(
-    problem: Problem, K: Float[np.ndarray, "P P"], G: Float[np.ndarray, "P P"], inverse_width: float
-) -> Fields:
-    """Return the fields that kernels make."""
+class Averages(NamedTuple):
+    """K_w, E[(w + w²c²) σσ^T] and E[w c σ] over particles and iterations."""
+
+    K: Float[np.ndarray, "P P"]
+    second: Float[np.ndarray, "P P"]
+    mean: Float[np.ndarray, " P"]
+
+    @property
+    def G(self) -> Float[np.ndarray, "P P"]:
+        """G = K_w + Cov[w c σ], without the output bias."""
+        return self.second - np.outer(self.mean, self.mean)
+
+
+class Snapshot(NamedTuple):
+    """Particles at one iteration, with their twins and readout, and the coefficient of the control variate."""
+
+    position: np.ndarray
+    twin: np.ndarray
+    variance: np.ndarray
+    mean: np.ndarray
+    control: float
+
+
+class Solution(NamedTuple):
+    """What the populations found: averages and snapshots of each, and how they got there."""
+
+    averages: list[Averages]
+    snapshots: list[list[Snapshot]]
+    history: np.ndarray
+    drift: float
+    converged: bool
+    acceptance: float
+    autocorrelation: float
+    tilt: float
+
+
+def fields(problem: Problem, K: Float[np.ndarray, "P P"], G: Float[np.ndarray, "P P"]) -> Fields:
+    """Return the fields that kernels make; LinAlgError where T + G is not positive."""
     b, T, diagonal = problem.bias_variance, problem.temperature, np.diag_indices_from(G)
     A = G + b
     A[diagonal] += T
     R = inverse(A)
-    if problem.reaction and inverse_width > 0:
-        noise = np.full_like(K, b)
-        noise[diagonal] += T
-        A = K + noise - (noise @ R) @ K * inverse_width
-    else:
-        A = K + b
-        A[diagonal] += T
+    noise = np.full_like(K, b)
+    noise[diagonal] += T
+    A = K + noise
+    if problem.reaction:
+        A -= noise @ R @ K / problem.width if b else T / problem.width * (R @ K)
     return Fields(np.linalg.solve(A, problem.y), R)
 
 
@@ -71,19 +116,6 @@ def inverse(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
     return np.tril(lower) + np.tril(lower, -1).T
 
 
-@dataclass
-class Population:
-    """Particles with their own self-consistent kernels, independent of all others."""
-
-    key: jax.Array
-    position: jax.Array
-    K: Float[np.ndarray, "P P"]
-    G: Float[np.ndarray, "P P"]
-    fields: Fields
-    last: Move | None = None
-    sums: list[Any] = field(default_factory=list)
-
-
 def padded(array: np.ndarray, *shape: int) -> jax.Array:
     """Return an array in single precision, filled up with zeros."""
     out = np.zeros(shape, dtype=np.float32)
@@ -92,4 +124,189 @@ def padded(array: np.ndarray, *shape: int) -> jax.Array:
 
 
 def up(number: int) -> int:
-    return -(-number // BUCKET) * BUCKET if number > BUCKET // 2 else BUCKET // 2
+    """Return a size filled up to a multiple of the bucket."""
+    return -(-number // BUCKET) * BUCKET
+
+
+@dataclass
+class Population:
+    """Particles and the kernels in whose fields they move."""
+
+    key: jax.Array
+    position: jax.Array
+    K: Float[np.ndarray, "P P"]
+    G: Float[np.ndarray, "P P"]
+    stiffness: float = 0.0
+    halves: list[list[Averages]] = field(default_factory=lambda: [[], []])
+    snapshots: list[Snapshot] = field(default_factory=list)
+
+
+def solve(problem: Problem, start: float, particles: int, seed: int, max_iter: int) -> Solution:
+    """Find the fixed point from the kernel of infinite width, scaled by `start`."""
+    walkers = _Walkers(problem, particles, seed, start)
+    together, apart = min(TOGETHER, max_iter // 3), min(APART, max_iter // 6)
+    half = max(1, min(ROUND, max_iter - together - apart) // 2)
+    done = 0
+    for _ in range(together):
+        walkers.iterate(shared=True)
+    walkers.separate()
+    for _ in range(apart):
+        walkers.iterate(shared=False)
+    done = together + apart
+    while True:
+        walkers.forget()
+        for step in range(2 * half):
+            walkers.iterate(shared=False, half=step // half, keep=step % max(1, 2 * half // SNAPSHOTS) == 0)
+        done += 2 * half
+        drift, relative = walkers.drift()
+        converged = drift < SIGNIFICANT or relative < NEGLIGIBLE
+        if converged or walkers.lost or done + 2 * half > max_iter:
+            return walkers.solution(drift, converged and not walkers.lost)
+
+
+class _Walkers:
+    """All populations, and one step of the approximation."""
+
+    def __init__(self, problem: Problem, particles: int, seed: int, start: float) -> None:
+        P, r = problem.root.shape
+        self.problem, self.size, self.steps, self.lost = problem, max(2, particles // GROUPS), 2, False
+        self.root = padded(problem.root, up(P), up(r))
+        self.history: list[float] = []
+        self.tilts: list[list[np.ndarray]] = []
+        K = start * problem.kernel
+        a = fields(problem, K, K).a
+        f = K @ a
+        G = K * (1 + a @ f / problem.width) + np.outer(f, f) / problem.width  # of a Gaussian tilted along a
+        keys = jax.random.split(jax.random.key(seed), GROUPS)
+        shape = (self.size, self.root.shape[1])
+        self.populations = [
+            Population(key, jax.random.normal(jax.random.fold_in(key, 1), shape, jnp.float32), K, G) for key in keys
+        ]
+        self.acceptance = 1.0
+
+    def separate(self) -> None:
+        for population in self.populations[1:]:
+            population.K, population.G = self.populations[0].K, self.populations[0].G
+            population.stiffness = self.populations[0].stiffness
+
+    def forget(self) -> None:
+        for population in self.populations:
+            population.halves, population.snapshots = [[], []], []
+        self.tilts = []
+
+    def iterate(self, *, shared: bool, half: int | None = None, keep: bool = False) -> None:
+        """Move all particles once, and the kernels towards what they show."""
+        if self.lost:
+            return
+        problem = self.problem
+        try:
+            drives = [self._drive(p) for p in (self.populations[:1] if shared else self.populations)]
+        except np.linalg.LinAlgError:
+            self.lost = True
+            return
+        found = []
+        for i, population in enumerate(self.populations):
+            population.key, key = jax.random.split(population.key)
+            a, drive = drives[0 if shared else i]
+            moved = move(problem.sigma, key, population.position, self.root, drive, jnp.int32(self.steps))
+            population.position = moved.position
+            found.append((a, *_estimate(problem, moved), moved))
+        self._adapt([moved for *_, moved in found])
+        if shared:
+            mean = Averages(*(np.mean([averages[i] for _, averages, _, _ in found], axis=0) for i in range(3)))
+            self._approach(self.populations[0], found[0][0], mean, GAIN)
+        else:
+            for population, (a, averages, control, moved) in zip(self.populations, found, strict=True):
+                self._approach(population, a, averages, GAIN / 2)
+                if half is not None:
+                    population.halves[half].append(averages)
+                if keep:
+                    population.snapshots.append(_snapshot(moved, control, problem.root.shape[1]))
+        if half is not None:
+            self.tilts.append([np.asarray(m.mean**2 / m.variance) for *_, m in found])
+
+    def _drive(self, population: Population) -> tuple[np.ndarray, Drive]:
+        problem, P = self.problem, self.root.shape[0]
+        a, R = fields(problem, population.K, population.G)
+        with np.errstate(over="ignore"):
+            field_, response = padded(a / np.sqrt(problem.width), P), padded(R / problem.width, P, P)
+        return a, Drive(field_, response, jnp.float32(problem.precision))
+
+    def _approach(self, population: Population, a: np.ndarray, found: Averages, gain: float) -> None:
+        """Move the kernels of a population; the step is halved until T + G is positive."""
+        problem, K, G = self.problem, population.K, population.G
+        explained = a @ K @ a
+        steep = a @ (G - K) @ a / (explained + problem.temperature * (a @ a) or 1.0)
+        population.stiffness = max(float(steep), 0.95 * population.stiffness, 0.0)
+        slow = gain / (1 + population.stiffness)
+        fast = min(gain, 5 * slow)
+        population.K = K + slow * (found.K - K)
+        self.history.append(float(np.linalg.norm((found.K - K) @ a) / (np.linalg.norm(K @ a) or 1.0)))
+        for _ in range(20):
+            population.G = G + fast * (found.G - G)
+            try:
+                A = population.G + problem.bias_variance
+                A[np.diag_indices_from(A)] += problem.temperature
+                np.linalg.cholesky(A)
+                break
+            except np.linalg.LinAlgError:
+                fast /= 2
+        size = np.trace(population.K)
+        self.lost |= not np.isfinite(size) or size > RUNAWAY * np.trace(problem.kernel)
+
+    def _adapt(self, moved: list[Move]) -> None:
+        self.acceptance = float(np.mean([float(m.acceptance) for m in moved]))
+        if self.acceptance < 0.9:
+            self.steps = min(self.steps + 1, 64)
+        elif self.acceptance > 0.97 and self.steps > 1:
+            self.steps -= 1
+
+    def drift(self) -> tuple[float, float]:
+        """Return the drift between the halves of a round in standard errors, and relative."""
+        if self.lost or any(not half for p in self.populations for half in p.halves):
+            return np.inf, np.inf
+        rows = np.array([[self._summary(_mean(half)) for half in p.halves] for p in self.populations])
+        change = rows[:, 1] - rows[:, 0]
+        error = np.std(change, axis=0, ddof=1) / np.sqrt(len(change))
+        moved = np.abs(change.mean(axis=0))
+        return float(np.max(moved / np.maximum(error, 1e-300))), float(np.max(moved / np.abs(rows).mean(axis=(0, 1))))
+
+    def _summary(self, averages: Averages) -> list[float]:
+        """Return numbers that tell the fixed point: the size of K_w, and the explained part of the targets, a·K_w a."""
+        a = fields(self.problem, averages.K, averages.G).a
+        return [float(np.trace(averages.K)), float(a @ averages.K @ a)]
+
+    def solution(self, drift: float, converged: bool) -> Solution:
+        series = np.array([np.concatenate(tilts) for tilts in self.tilts]) if self.tilts else np.zeros((2, 1))
+        centred = series - series.mean()
+        spread = float(np.mean(centred**2))
+        correlation = float(np.mean(centred[1:] * centred[:-1])) / spread if spread > 0 and len(series) > 1 else 0.0
+        averages = [_mean([*p.halves[0], *p.halves[1]]) if p.halves[0] else None for p in self.populations]
+        return Solution(
+            averages,  # type: ignore[arg-type]
+            [p.snapshots for p in self.populations],
+            np.array(self.history),
+            drift,
+            converged,
+            self.acceptance,
+            correlation,
+            float(series.mean()),
+        )
+
+
+def _mean(averages: list[Averages]) -> Averages:
+    return Averages(*(np.mean([each[i] for each in averages], axis=0) for i in range(3)))
+
+
+def _estimate(problem: Problem, moved: Move) -> tuple[Averages, float]:
+    """Return the moments of a move, with the control variate, and its coefficient."""
+    P = len(problem.y)
+    found = [np.asarray(m, dtype=float)[(slice(P),) * m.ndim] for m in moved.moments]
+    control = float(jnp.mean(moved.variance)) * problem.precision * float(moved.acceptance)
+    known = control * (problem.kernel - found[3])
+    return Averages(found[0] + known, found[1] + known, found[2]), control
+
+
+def _snapshot(moved: Move, control: float, rank: int) -> Snapshot:
+    position, twin = (np.asarray(x)[:, :rank] for x in (moved.position, moved.twin))
+    return Snapshot(position, twin, np.asarray(moved.variance), np.asarray(moved.mean), control)

@@ -1,6 +1,6 @@
-r"""One effective hidden unit: its weight, its tilt, and the moments that the others see of it.
+r"""One effective hidden unit: its weight, and the moments that the others see of it.
 
-A unit has readout weight v and pre-activations h. With the fields a (the residual over T) and R (the response),
+A unit has the readout weight v and pre-activations h. In the fields a (the residual over T) and R (the response),
 
 .. math:: p(v, h) \propto N(v; 0, 1/\lambda_1)\, N(h; 0, C)\,
           \exp\!\big( v\, a\cdot\sigma(h)/\sqrt N - \tfrac12 v^2\, \sigma(h)^T R\, \sigma(h)/N \big),
@@ -9,6 +9,8 @@ and v is integrated exactly: given h it is Gaussian of variance w and mean w c,
 
 .. math:: c = a\cdot\sigma/\sqrt N, \qquad w = 1/(\lambda_1 + \sigma^T R \sigma/N), \qquad
           \log \text{weight of } h = \tfrac12 \log w + \tfrac12 w c^2.
+
+All moments are even in v, so that h and −h count alike for odd σ: there is nothing to gain from antithetic pairs.
 """
 
 from __future__ import annotations
@@ -46,9 +48,7 @@ def posterior_readout(features: jax.Array, drive: Drive) -> tuple[jax.Array, jax
     return w, w * (features @ drive.field), response
 
 
-def log_weight(
-    sigma: Callable[[jax.Array], jax.Array], h: jax.Array, drive: Drive
-) -> tuple[jax.Array, jax.Array]:
+def log_weight(sigma: Callable[[jax.Array], jax.Array], h: jax.Array, drive: Drive) -> tuple[jax.Array, jax.Array]:
     """Return the log weight of pre-activations h (M, P), and its gradient in h."""
     features, back = jax.vjp(sigma, h)
     w, mean, response = posterior_readout(features, drive)

@@ -3,7 +3,7 @@ r"""Particles of the tilted Gaussian: Hamiltonian moves that are exact for the u
 Pre-activations of the training inputs are h = B z, B B^T = C, with z standard normal in the row space of the inputs
 under the prior. A move draws a momentum p, alternates kicks by the gradient of the log weight with rotations in the
 plane of z and p, a quarter of a turn in all, and is accepted with Metropolis' probability. Without a tilt it ends at p
-itself: p is the untilted twin of the particle, whose expectations are known in closed form, and a control variate.
+itself: p is the untilted twin of the particle, whose expectations are known in closed form: a control variate.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from jaxtyping import Float
 from stpbnn.adaptive.neuron import Drive, Moments, log_weight, moments, posterior_readout
 from stpbnn.network import Prior
 
-__all__ = ["Move", "RowSpace", "move"]
+__all__ = ["Move", "RowSpace", "move", "whitened_inputs"]
 
 NEGLIGIBLE = 1e-7  # singular values below this fraction of the largest are beneath single precision
 
 
 class RowSpace(NamedTuple):
-    """The space that the training inputs span: h = z B^T, and z = w V for first-layer weights w, whitened."""
+    """The space that the training inputs span: h = z B^T with z = ω V, for whitened first-layer weights ω."""
 
     root: Float[np.ndarray, "P r"]
     directions: Float[np.ndarray, "N r"]
@@ -35,7 +35,8 @@ class RowSpace(NamedTuple):
     def of(cls, prior: Prior, X: Float[np.ndarray, "P N0"]) -> RowSpace:
         """Return it for training inputs."""
         U, values, Vt = np.linalg.svd(whitened_inputs(prior, X), full_matrices=False)
-        kept = values > NEGLIGIBLE * values[0] if values[0] > 0 else values == values[0]
+        kept = values > NEGLIGIBLE * values[0]
+        kept[0] = True  # inputs that are all zero keep one direction
         return cls(U[:, kept] * values[kept], Vt[kept].T)
 
 
@@ -48,10 +49,9 @@ def whitened_inputs(prior: Prior, X: Float[np.ndarray, "n N0"]) -> Float[np.ndar
 
 
 class Move(NamedTuple):
-    """Particles (M, r) after a move, their log weights and twins, readout (variance w, mean w c), acceptance, moments."""
+    """Particles (M, r) after a move, their twins, readout (variance w, mean w c), acceptance, moments."""
 
     position: jax.Array
-    log_weight: jax.Array
     twin: jax.Array
     variance: jax.Array
     mean: jax.Array
@@ -64,7 +64,6 @@ def move(
     sigma: Callable[[jax.Array], jax.Array],
     key: jax.Array,
     position: jax.Array,
-    previous: jax.Array,
     root: jax.Array,
     drive: Drive,
     steps: jax.Array,
@@ -87,28 +86,15 @@ def move(
         kick = angle / 2 * gradient
         return z, p + kick, energy + jnp.sum((p + kick / 2) * kick, axis=1), value, gradient
 
-    key_momentum, key_accept, key_choice = jax.random.split(key, 3)
+    key_momentum, key_accept = jax.random.split(key)
     momentum = jax.random.normal(key_momentum, position.shape, position.dtype)
     before, gradient = slope(position)
-    if previous is not None:
-        chosen = resampled(key_choice, before - previous)
-        position, before, gradient = position[chosen], before[chosen], gradient[chosen]
-    z, _, energy, after, _ = jax.lax.fori_loop(
-        0, steps, step, (position, momentum, jnp.zeros_like(before), before, gradient)
-    )
-    probability = jnp.exp(jnp.minimum(after - before - energy, 0))
+    start = (position, momentum, jnp.zeros_like(before), before, gradient)
+    z, _, energy, after, _ = jax.lax.fori_loop(0, steps, step, start)
+    probability = jnp.nan_to_num(jnp.exp(jnp.minimum(after - before - energy, 0)))
     accepted = jax.random.uniform(key_accept, probability.shape, position.dtype) < probability
     position = jnp.where(accepted[:, None], z, position)
-    value = jnp.where(accepted, after, before)
     features = sigma(position @ root.T)
     w, mean, _ = posterior_readout(features, drive)
     found = moments(features, w, mean, sigma(momentum @ root.T), drive.precision)
-    return Move(position, value, momentum, w, mean, jnp.mean(jnp.nan_to_num(probability)), found)
-
-
-def resampled(key: jax.Array, log_weights: jax.Array) -> jax.Array:
-    """Return which particles go on: systematic resampling, in which each is copied as often as its weight says."""
-    number = len(log_weights)
-    edges = jnp.cumsum(jax.nn.softmax(log_weights))
-    comb = (jnp.arange(number, dtype=edges.dtype) + jax.random.uniform(key, (), edges.dtype)) / number
-    return jnp.minimum(jnp.searchsorted(edges, comb * edges[-1]), number - 1)
+    return Move(position, momentum, w, mean, jnp.mean(probability), found)

@@ -9,6 +9,7 @@ The theories differ in the order parameters at which the kernel is taken: one fo
 the effective action in the proportional limit, their whole posterior at finite width.
 """
 
+from stpbnn.regressors.adaptive import AdaptiveKernelRegressor
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.grid import theory_grid
 from stpbnn.regressors.hidden_kernel import kernel_overlap
@@ -18,6 +19,7 @@ from stpbnn.regressors.proportional import ProportionalLimitRegressor
 from stpbnn.regressors.student_t import StudentTProcessRegressor
 
 __all__ = [
+    "AdaptiveKernelRegressor",
     "FiniteWidthRegressor",
     "GeneralizationError",
     "NNGPRegressor",
