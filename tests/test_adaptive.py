@@ -1,0 +1,189 @@
+"""The self-consistent neuron against quadrature, exact linear networks, infinite width and sampled networks."""
+
+import arviz as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.optimize import root
+from scipy.special import erf
+from sklearn.exceptions import ConvergenceWarning
+
+import stpbnn
+from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected, NNGPRegressor
+from stpbnn.adaptive.neuron import Drive, log_weight, posterior_readout
+from stpbnn.adaptive.particles import move
+
+
+def data(P=15, N0=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(P, N0)), rng.normal(size=P), rng.normal(size=(7, N0))
+
+
+def drive(P=3, precision=2.0, seed=0):
+    rng = np.random.default_rng(seed)
+    half = rng.normal(size=(P, P)) / 3
+    return Drive(jnp.asarray(rng.normal(size=P) / 2), jnp.asarray(half @ half.T), jnp.asarray(precision))
+
+
+def test_weight_of_a_unit_is_the_integral_over_its_readout(float64):
+    """∫ dv N(v; 0, 1/λ) exp(v a·σ − v² σRσ/2) and the first two moments of v, by scipy's quadrature."""
+    fields, h = drive(), np.random.default_rng(1).normal(size=(4, 3))
+    value, gradient = log_weight(jax.lax.erf, jnp.asarray(h), fields)
+    w, mean, _ = posterior_readout(jnp.asarray(erf(h)), fields)
+    integrals = []
+    for features in erf(h):
+        c, u = features @ np.asarray(fields.field), features @ np.asarray(fields.response) @ features
+        density = lambda v, c=c, u=u: np.sqrt(2 / (2 * np.pi)) * np.exp(-(v**2) + v * c - v * v * u / 2)  # noqa: E731
+        zeroth, first, second = (quad(lambda v, k=k: v**k * density(v), -12, 12)[0] for k in range(3))  # noqa: B023
+        integrals.append((np.log(zeroth), first / zeroth, second / zeroth))
+    log_norm, first, second = np.array(integrals).T
+    np.testing.assert_allclose(value - value[0], log_norm - log_norm[0], rtol=1e-9)
+    np.testing.assert_allclose(mean, first, rtol=1e-9)
+    np.testing.assert_allclose(w + mean**2, second, rtol=1e-9)
+    for i in range(3):
+        shift = 1e-5 * np.eye(3)[i]
+        ends = [log_weight(jax.lax.erf, jnp.asarray(h + sign * shift), fields)[0] for sign in (1, -1)]
+        np.testing.assert_allclose(gradient[:, i], (ends[0] - ends[1]) / 2e-5, rtol=1e-7, atol=1e-9)
+
+
+def test_moves_sample_the_tilted_law(float64):
+    """Moments of one input's pre-activation, C = 1, by quadrature over it; the twins stay normal."""
+    fields = Drive(jnp.array([1.5]), jnp.array([[0.3]]), jnp.array(1.0))
+    one = jnp.ones((1, 1))
+    position, seen, twins = jax.random.normal(jax.random.key(0), (4000, 1)), [], []
+    for i in range(25):
+        moved = move(jnp.tanh, jax.random.key(i + 1), position, one, fields, jnp.int32(2))
+        position = moved.position
+        if i >= 5:
+            seen.append([float(jnp.mean(position**2)), float(moved.moments.kernel[0, 0])])
+            twins.append(float(jnp.mean(moved.twin**2)))
+
+    def density(h):
+        w = 1 / (1 + 0.3 * np.tanh(h) ** 2)
+        return np.exp(-h * h / 2 + w * (1.5 * np.tanh(h)) ** 2 / 2) * np.sqrt(w), w
+
+    norm, square, kernel = (
+        quad(lambda h, g=g: density(h)[0] * g(h), -10, 10)[0]
+        for g in (lambda h: 1, lambda h: h * h, lambda h: density(h)[1] * np.tanh(h) ** 2)
+    )
+    seen = np.array(seen)
+    error = seen.std(axis=0, ddof=1) / np.sqrt(len(seen)) * 1.5  # moves are nearly independent
+    assert (np.abs(seen.mean(axis=0) - np.array([square, kernel]) / norm) < 4 * error).all()
+    assert abs(np.mean(twins) - 1) < 4 * np.sqrt(2 / (20 * 4000))
+
+
+@pytest.mark.parametrize("reaction", [False, True])
+def test_one_example_has_a_fixed_point_by_quadrature(reaction):
+    """P = 1, erf: K and G from integrals over h on a grid, solved by scipy; prediction where the features differ."""
+    x, y, T, N = np.array([[1.0, -0.5]]), np.array([2.5]), 0.2, 6
+    C = (x @ x.T)[0, 0] / 2
+    h = np.linspace(-12, 12, 20_001)
+    sigma = erf(h)
+
+    def unit(K, G):
+        R = 1 / (T + G)
+        a = y[0] / (K + T - T * R * K / N) if reaction else y[0] / (K + T)
+        w = 1 / (1 + sigma**2 * R / N)
+        density = np.sqrt(w) * np.exp(-h * h / (2 * C) + w * (a * sigma) ** 2 / (2 * N))
+        density /= density.sum()
+        new = density @ (w * sigma**2)
+        first = density @ (w * a * sigma**2)
+        return new, new + (density @ (w * a * sigma**2) ** 2 - first**2) / N, a
+
+    K, G = root(lambda k: np.array(unit(*k)[:2]) - k, [0.3, 0.4], tol=1e-12).x
+    net = FullyConnected((N,), "erf")
+    model = AdaptiveKernelRegressor(net, temperature=T, particles=8192, reaction=reaction, random_state=0).fit(x, y)
+    assert model.converged_
+    np.testing.assert_allclose(model.kernel_, [[K]], rtol=0.01)
+    mean, std = model.predict(x, return_std=True)
+    adapted = G + G * G / (T + G) / N if reaction else G
+    error = model.standard_error(x)
+    assert abs(mean[0] - K * unit(K, G)[2]) < 5 * error.mean[0] + 1e-4
+    assert abs(std[0] ** 2 - adapted * T / (adapted + T)) < 5 * error.variance[0] + 1e-4
+
+
+@pytest.mark.parametrize("bias_precision", [None, 2.0])
+def test_linear_networks_are_nearly_exact(bias_precision):
+    """The mixture over the order parameter is exact; with reaction terms what is left is of order 1/N²."""
+    X, y, Xt = data()
+    net = FullyConnected((100,), "linear", weight_precision=(0.5, 2.0), bias_precision=bias_precision)
+    exact = FiniteWidthRegressor(net, temperature=0.1).fit(X, y).predictive(Xt)
+    limit = NNGPRegressor(net, temperature=0.1).fit(X, y).predict(Xt)
+    model = AdaptiveKernelRegressor(net, temperature=0.1, particles=4096, random_state=0).fit(X, y)
+    law, error = model.predictive(Xt), model.standard_error(Xt)
+    assert model.converged_
+    assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 0.002).all()
+    assert np.abs(limit - exact.mean).max() > 0.01
+    np.testing.assert_allclose(law.variance, exact.variance, rtol=0.03)
+
+
+@pytest.mark.parametrize("activation", ["erf", "relu"])
+def test_wide_networks_are_infinite_ones(activation):
+    X, y, Xt = data()
+    net = FullyConnected((10**6,), activation, weight_precision=(0.5, 2.0), bias_precision=2.0)
+    limit = NNGPRegressor(net, temperature=0.1).fit(X, y).predictive(Xt, joint=True)
+    model = AdaptiveKernelRegressor(net, temperature=0.1, particles=1024, max_iter=60, random_state=0).fit(X, y)
+    law = model.predictive(Xt, joint=True)
+    np.testing.assert_allclose(law.mean, limit.mean, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(law.covariance, limit.covariance, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(model.predict(Xt, return_std=True)[1] ** 2, np.diag(law.covariance), rtol=1e-6)
+
+
+def test_small_erf_network_against_sampling():
+    """NUTS over the weights; the theory leaves out 1/N², and predicts better than infinite width."""
+    X, y, Xt = data(P=8)
+    net = FullyConnected((20,), "erf")
+    posterior = stpbnn.sample(
+        net, X, 2 * y, temperature=0.1, X_test=Xt, warmup=300, draws=1000, chains=4, progress=False
+    )
+    f = posterior["predictions"]["f_mean"]
+    assert float(az.rhat(f).max()) < 1.02
+    sampled, error = f.mean(("chain", "draw")).values, az.mcse(f).values
+    model = AdaptiveKernelRegressor(net, temperature=0.1, random_state=0).fit(X, 2 * y)
+    limit = NNGPRegressor(net, temperature=0.1).fit(X, 2 * y).predict(Xt)
+    gap = np.abs(model.predict(Xt) - sampled)
+    assert (gap < 4 * np.hypot(error, model.standard_error(Xt).mean) + 0.05).all()
+    assert np.linalg.norm(gap) < 0.5 * np.linalg.norm(limit - sampled)
+
+
+def test_standard_errors_are_the_spread_over_seeds():
+    X, y, Xt = data()
+    net = FullyConnected((20,), "erf")
+    settings = {"temperature": 0.1, "particles": 512, "max_iter": 80}
+    models = [AdaptiveKernelRegressor(net, random_state=seed, **settings).fit(X, y) for seed in range(12)]
+    spread = np.std([m.predict(Xt) for m in models], axis=0, ddof=1)
+    claimed = np.sqrt(np.mean([m.standard_error(Xt).mean ** 2 for m in models], axis=0))
+    ratio = np.sqrt(np.mean((spread / claimed) ** 2))
+    assert 0.65 < ratio < 1.5
+
+
+def test_seeds_repeat_and_differ(tmp_path):
+    X, y, Xt = data()
+    net = FullyConnected((20,), "relu")
+    settings = {"temperature": 0.1, "particles": 256, "max_iter": 40}
+    first, again, other = (AdaptiveKernelRegressor(net, random_state=s, **settings).fit(X, y) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first.predict(Xt), again.predict(Xt))
+    assert np.abs(first.predict(Xt) - other.predict(Xt)).max() > 0
+    stpbnn.save(first, tmp_path / "model.npz")
+    loaded = stpbnn.load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(loaded.predict(Xt), first.predict(Xt))
+    assert loaded.readout_second_moment_ == first.readout_second_moment_
+
+
+def test_bad_input_is_refused_and_trouble_reported():
+    X, y, _ = data()
+    with pytest.raises(ValueError, match="temperature: got 0, expected a number greater than 0"):
+        AdaptiveKernelRegressor(temperature=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"network: got 2 hidden layer\(s\) and 1 output"):
+        AdaptiveKernelRegressor(FullyConnected((5, 5))).fit(X, y)
+    with pytest.raises(ValueError, match="particles: got 3"):
+        AdaptiveKernelRegressor(particles=3).fit(X, y)
+    with pytest.warns(UserWarning, match="particles: got 16 for 15 examples, expected at least 30"):
+        AdaptiveKernelRegressor(FullyConnected((10**4,)), particles=16, max_iter=12).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match="has not settled"):
+        model = AdaptiveKernelRegressor(
+            FullyConnected((2,), "linear"), temperature=1e-3, particles=64, max_iter=12, random_state=0
+        ).fit(X, 10 * y)
+    assert not model.converged_
