@@ -94,7 +94,7 @@ def test_one_example_has_a_fixed_point_by_quadrature(reaction):
 
     K, G = root(lambda k: np.array(unit(*k)[:2]) - k, [0.3, 0.4], tol=1e-12).x
     net = FullyConnected((N,), "erf")
-    model = AdaptiveKernelRegressor(net, temperature=T, particles=8192, reaction=reaction, random_state=0).fit(x, y)
+    model = AdaptiveKernelRegressor(net, temperature=T, particles=4096, max_iter=160, reaction=reaction, random_state=0).fit(x, y)
     assert model.converged_
     np.testing.assert_allclose(model.kernel_, [[K]], rtol=0.01)
     mean, std = model.predict(x, return_std=True)
@@ -108,15 +108,16 @@ def test_one_example_has_a_fixed_point_by_quadrature(reaction):
 def test_linear_networks_are_nearly_exact(bias_precision):
     """The mixture over the order parameter is exact; with reaction terms what is left is of order 1/N²."""
     X, y, Xt = data()
-    net = FullyConnected((100,), "linear", weight_precision=(0.5, 2.0), bias_precision=bias_precision)
-    exact = FiniteWidthRegressor(net, temperature=0.1).fit(X, y).predictive(Xt)
-    limit = NNGPRegressor(net, temperature=0.1).fit(X, y).predict(Xt)
-    model = AdaptiveKernelRegressor(net, temperature=0.1, particles=4096, random_state=0).fit(X, y)
+    net = FullyConnected((30,), "linear", weight_precision=(0.5, 2.0), bias_precision=bias_precision)
+    exact = FiniteWidthRegressor(net, temperature=0.1).fit(X, 3 * y).predictive(Xt)
+    limit = NNGPRegressor(net, temperature=0.1).fit(X, 3 * y).predictive(Xt)
+    model = AdaptiveKernelRegressor(net, temperature=0.1, particles=2048, random_state=0).fit(X, 3 * y)
     law, error = model.predictive(Xt), model.standard_error(Xt)
     assert model.converged_
-    assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 0.002).all()
-    assert np.abs(limit - exact.mean).max() > 0.01
-    np.testing.assert_allclose(law.variance, exact.variance, rtol=0.03)
+    assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 0.2 * np.abs(limit.mean - exact.mean).max()).all()
+    scale = np.abs(limit.variance - exact.variance).max()
+    assert (np.abs(law.variance - exact.variance) < 5 * error.variance + 0.2 * scale).all()
+    assert np.abs(limit.mean - exact.mean).max() > 10 * error.mean.max()
 
 
 @pytest.mark.parametrize("activation", ["erf", "relu"])

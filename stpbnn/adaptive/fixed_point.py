@@ -137,6 +137,7 @@ class Population:
     K: Float[np.ndarray, "P P"]
     G: Float[np.ndarray, "P P"]
     stiffness: float = 0.0
+    last: Snapshot | None = None
     halves: list[list[Averages]] = field(default_factory=lambda: [[], []])
     snapshots: list[Snapshot] = field(default_factory=list)
 
@@ -210,18 +211,20 @@ class _Walkers:
             a, drive = drives[0 if shared else i]
             moved = move(problem.sigma, key, population.position, self.root, drive, jnp.int32(self.steps))
             population.position = moved.position
-            found.append((a, *_estimate(problem, moved), moved))
+            averages, control = _estimate(problem, moved)
+            population.last = _snapshot(moved, control, problem.root.shape[1])
+            found.append((a, averages, moved))
         self._adapt([moved for *_, moved in found])
         if shared:
-            mean = Averages(*(np.mean([averages[i] for _, averages, _, _ in found], axis=0) for i in range(3)))
+            mean = Averages(*(np.mean([averages[i] for _, averages, _ in found], axis=0) for i in range(3)))
             self._approach(self.populations[0], found[0][0], mean, GAIN)
         else:
-            for population, (a, averages, control, moved) in zip(self.populations, found, strict=True):
+            for population, (a, averages, _) in zip(self.populations, found, strict=True):
                 self._approach(population, a, averages, GAIN / 2)
                 if half is not None:
                     population.halves[half].append(averages)
                 if keep:
-                    population.snapshots.append(_snapshot(moved, control, problem.root.shape[1]))
+                    population.snapshots.append(population.last)
         if half is not None:
             self.tilts.append([np.asarray(m.mean**2 / m.variance) for *_, m in found])
 
@@ -265,7 +268,10 @@ class _Walkers:
         """Return the drift between the halves of a round in standard errors, and relative."""
         if self.lost or any(not half for p in self.populations for half in p.halves):
             return np.inf, np.inf
-        rows = np.array([[self._summary(_mean(half)) for half in p.halves] for p in self.populations])
+        try:
+            rows = np.array([[self._summary(_mean(half)) for half in p.halves] for p in self.populations])
+        except np.linalg.LinAlgError:
+            return np.inf, np.inf
         change = rows[:, 1] - rows[:, 0]
         error = np.std(change, axis=0, ddof=1) / np.sqrt(len(change))
         moved = np.abs(change.mean(axis=0))
@@ -281,10 +287,9 @@ class _Walkers:
         centred = series - series.mean()
         spread = float(np.mean(centred**2))
         correlation = float(np.mean(centred[1:] * centred[:-1])) / spread if spread > 0 and len(series) > 1 else 0.0
-        averages = [_mean([*p.halves[0], *p.halves[1]]) if p.halves[0] else None for p in self.populations]
         return Solution(
-            averages,  # type: ignore[arg-type]
-            [p.snapshots for p in self.populations],
+            [self._averages(p) for p in self.populations],
+            [p.snapshots or [p.last] for p in self.populations if p.last is not None],
             np.array(self.history),
             drift,
             converged,
@@ -292,6 +297,18 @@ class _Walkers:
             correlation,
             float(series.mean()),
         )
+
+    def _averages(self, population: Population) -> Averages:
+        """Return the averages of a population or, where they are of no use, its kernels as they stand."""
+        rounds = [*population.halves[0], *population.halves[1]]
+        if rounds and not self.lost:
+            found = _mean(rounds)
+            try:
+                self._summary(found)
+                return found
+            except np.linalg.LinAlgError:
+                pass
+        return Averages(population.K, population.G, np.zeros(len(population.K)))
 
 
 def _mean(averages: list[Averages]) -> Averages:

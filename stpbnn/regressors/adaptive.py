@@ -17,6 +17,7 @@ from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, JointGaussian
 from stpbnn.regressors.base import NetworkRegressor
 from stpbnn.regressors.prediction import GeneralizationError
+from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
 __all__ = ["AdaptiveKernelRegressor", "StandardError"]
 
@@ -164,7 +165,9 @@ class AdaptiveKernelRegressor(NetworkRegressor):
             prior.bias_variance,
             bool(self.reaction),
         )
-        found = adaptive.solve(problem, 1.0, self.particles, self.seed_, self.max_iter)
+        saddle = ProportionalLimitRegressor(net, temperature=self.temperature_, mean="drop").fit(X, y)
+        start = max(1.0, float(saddle.order_parameters_[0]))  # a weak field: units that tilt too far are slow to return
+        found = adaptive.solve(problem, start, self.particles, self.seed_, self.max_iter)
         self._process = adaptive.AdaptiveProcess(
             net, X, problem, space, found.averages, found.snapshots, self.seed_
         )
