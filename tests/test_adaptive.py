@@ -9,11 +9,17 @@ from scipy.integrate import quad
 from scipy.optimize import root
 from scipy.special import erf
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import stpbnn
 from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected, NNGPRegressor
 from stpbnn.adaptive.neuron import Drive, log_weight, posterior_readout
 from stpbnn.adaptive.particles import move
+
+
+@parametrize_with_checks([AdaptiveKernelRegressor(temperature=1.0, particles=512, max_iter=12)])
+def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
 
 
 def data(P=15, N0=4, seed=0):
@@ -94,7 +100,9 @@ def test_one_example_has_a_fixed_point_by_quadrature(reaction):
 
     K, G = root(lambda k: np.array(unit(*k)[:2]) - k, [0.3, 0.4], tol=1e-12).x
     net = FullyConnected((N,), "erf")
-    model = AdaptiveKernelRegressor(net, temperature=T, particles=4096, max_iter=160, reaction=reaction, random_state=0).fit(x, y)
+    model = AdaptiveKernelRegressor(
+        net, temperature=T, particles=4096, max_iter=160, reaction=reaction, random_state=0
+    ).fit(x, y)
     assert model.converged_
     np.testing.assert_allclose(model.kernel_, [[K]], rtol=0.01)
     mean, std = model.predict(x, return_std=True)

@@ -64,9 +64,8 @@ class Averages(NamedTuple):
     second: Float[np.ndarray, "P P"]
     mean: Float[np.ndarray, " P"]
 
-    @property
-    def G(self) -> Float[np.ndarray, "P P"]:
-        """G = K_w + Cov[w c σ], without the output bias."""
+    def covariance(self) -> Float[np.ndarray, "P P"]:
+        """Return G = K_w + Cov[w c σ], without the output bias."""
         return self.second - np.outer(self.mean, self.mean)
 
 
@@ -279,7 +278,7 @@ class _Walkers:
 
     def _summary(self, averages: Averages) -> list[float]:
         """Return numbers that tell the fixed point: the size of K_w, and the explained part of the targets, a·K_w a."""
-        a = fields(self.problem, averages.K, averages.G).a
+        a = fields(self.problem, averages.K, averages.covariance()).a
         return [float(np.trace(averages.K)), float(a @ averages.K @ a)]
 
     def solution(self, drift: float, converged: bool) -> Solution:

@@ -1,8 +1,9 @@
 r"""Predictions of the self-consistent neuron at new inputs, from snapshots of the particles.
 
 The features at new inputs are split into what those of the training inputs tell and a rest, σ_x = B σ + ρ, with
-B = k_x (K_1 + T)^{-1}: the first part uses the averages over all iterations, the rest those of the snapshots. Directions
-of the new inputs outside of the row space of the training inputs are free: normal under prior and posterior alike.
+B = k_x (K_1 + T)^{-1}: the first part uses the averages over all iterations, the rest those of the snapshots.
+Directions of the new inputs outside of the row space of the training inputs are free: normal under prior and posterior
+alike.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class AdaptiveProcess:
 
     def _combined(self, averages: Averages, rest: _Rest, B: np.ndarray, joint: bool) -> Prediction:
         problem, b, N = self.problem, self.problem.bias_variance, self.problem.width
-        G = averages.G
+        G = averages.covariance()
         a, R = fields(problem, averages.K, G)
         hidden = averages.K @ a
         mean = B @ hidden + rest.K @ a
