@@ -245,7 +245,7 @@ class _Walkers:
         population.K = K + slow * (found.K - K)
         self.history.append(float(np.linalg.norm((found.K - K) @ a) / (np.linalg.norm(K @ a) or 1.0)))
         for _ in range(20):
-            population.G = G + fast * (found.G - G)
+            population.G = G + fast * (found.covariance() - G)
             try:
                 A = population.G + problem.bias_variance
                 A[np.diag_indices_from(A)] += problem.temperature
