@@ -30,7 +30,7 @@ BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of 
 TOGETHER, APART, ROUND = 80, 20, 40  # iterations: all populations as one, each for itself, averaged
 SNAPSHOTS = 8  # of each population, kept for predictions
 GAIN = 0.5
-SIGNIFICANT = 6.0  # drift in standard errors: the one-per-cent level with as few populations
+SIGNIFICANT = 4.0  # drift in standard errors: the three-per-cent level with as few populations
 NEGLIGIBLE = 0.005  # drift that is accepted whatever the standard error
 RUNAWAY = 1e4
 
@@ -222,7 +222,7 @@ class _Walkers:
                 self._approach(population, a, averages, GAIN / 2)
                 if half is not None:
                     population.halves[half].append(averages)
-                if keep:
+                if keep and population.last is not None:
                     population.snapshots.append(population.last)
         if half is not None:
             self.tilts.append([np.asarray(m.mean**2 / m.variance) for *_, m in found])

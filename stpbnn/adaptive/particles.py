@@ -78,7 +78,7 @@ def move(
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
 
     def step(_: int, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        z, p, energy, _, gradient = state
+        z, p, energy, value, gradient = state
         kick = angle / 2 * gradient
         energy, p = energy + jnp.sum((p + kick / 2) * kick, axis=1), p + kick
         z, p = cosine * z + sine * p, cosine * p - sine * z

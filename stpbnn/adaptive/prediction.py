@@ -54,10 +54,20 @@ class AdaptiveProcess:
     snapshots: list[list[Snapshot]]
     seed: int
 
-    def predict(
-        self, X: Float[np.ndarray, "n N0"], *, joint: bool, groups: bool = False
-    ) -> Prediction | list[Prediction]:
-        """Return the prediction of all populations together, or that of each of them alone."""
+    def predict(self, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Prediction:
+        """Return the prediction of all populations together."""
+        B, rests = self._rests(X, joint)
+        averages = Averages(*(np.mean([a[i] for a in self.averages], axis=0) for i in range(3)))
+        rest = _Rest(*(np.mean([r[i] for r in rests], axis=0) for i in range(4)))
+        return self._combined(averages, rest, B, joint)
+
+    def predict_apart(self, X: Float[np.ndarray, "n N0"]) -> list[Prediction]:
+        """Return the predictions of the populations, each for itself."""
+        B, rests = self._rests(X, False)
+        return [self._combined(a, r, B, False) for a, r in zip(self.averages, rests, strict=True)]
+
+    def _rests(self, X: np.ndarray, joint: bool) -> tuple[np.ndarray, list[_Rest]]:
+        """Return B, and the averages over what it leaves, for each population."""
         prior, features, problem = self.net.prior, kernels.feature_map(self.net), self.problem
         cross = kernels.cross_kernel(features, prior, X, self.X)
         k = np.asarray(cross.entries)
@@ -67,12 +77,7 @@ class AdaptiveProcess:
         B = k @ inverse(A)
         known = k - B @ problem.kernel
         prior_within = within - _product(B, k + known, joint)  # E[ρρ^T]/λ_1 under the prior
-        rests = [self._rest(i, X, B, known, prior_within, joint) for i in range(len(self.averages))]
-        if groups:
-            return [self._combined(a, r, B, joint) for a, r in zip(self.averages, rests, strict=True)]
-        averages = Averages(*(np.mean([a[i] for a in self.averages], axis=0) for i in range(3)))
-        rest = _Rest(*(np.mean([r[i] for r in rests], axis=0) for i in range(4)))
-        return self._combined(averages, rest, B, joint)
+        return B, [self._rest(i, X, B, known, prior_within, joint) for i in range(len(self.averages))]
 
     def _rest(
         self, group: int, X: np.ndarray, B: np.ndarray, known: np.ndarray, prior_within: np.ndarray, joint: bool

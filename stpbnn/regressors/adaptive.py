@@ -194,7 +194,7 @@ class AdaptiveKernelRegressor(NetworkRegressor):
 
         They come from the spread of independent populations of particles, and tell nothing of the error of the theory.
         """
-        parts = [self._process.predict(chunk, joint=False, groups=True) for chunk in self._chunks(X)]
+        parts = [self._process.predict_apart(chunk) for chunk in self._chunks(X)]
         return StandardError(
             *(
                 np.concatenate([np.std([g[i] for g in groups], axis=0, ddof=1) for groups in parts])
@@ -216,7 +216,7 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         """
         chunks = self._chunks(X)
         y = check.targets("y", y, examples=sum(map(len, chunks)), outputs=1)
-        parts = [self._process.predict(chunk, joint=False, groups=True) for chunk in chunks]
+        parts = [self._process.predict_apart(chunk) for chunk in chunks]
         means, variances = (np.concatenate([[g[i] for g in groups] for groups in parts], axis=1) for i in range(2))
         bias, variance = np.mean((y - means) ** 2, axis=1), np.mean(variances, axis=1)
         errors = (np.std(part, ddof=1) / np.sqrt(len(means)) for part in (bias + variance, bias, variance))
