@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +90,7 @@ class Solution(NamedTuple):
     acceptance: float
     autocorrelation: float
     tilt: float
+    moves: int
 
 
 def fields(problem: Problem, K: Float[np.ndarray, "P P"], G: Float[np.ndarray, "P P"]) -> Fields:
@@ -115,9 +116,9 @@ def inverse(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
     return np.tril(lower) + np.tril(lower, -1).T
 
 
-def padded(array: np.ndarray, *shape: int) -> jax.Array:
-    """Return an array in single precision, filled up with zeros."""
-    out = np.zeros(shape, dtype=np.float32)
+def padded(array: np.ndarray, *shape: int, dtype: Any = np.float32) -> jax.Array:
+    """Return an array filled up with zeros, in single precision unless said."""
+    out = np.zeros(shape, dtype=dtype)
     out[tuple(slice(n) for n in array.shape)] = array
     return jnp.asarray(out)
 
@@ -182,7 +183,7 @@ class _Walkers:
         self.populations = [
             Population(key, jax.random.normal(jax.random.fold_in(key, 1), shape, jnp.float32), K, G) for key in keys
         ]
-        self.acceptance = 1.0
+        self.acceptance, self.moves = 1.0, 0
 
     def separate(self) -> None:
         for population in self.populations[1:]:
@@ -205,6 +206,7 @@ class _Walkers:
             self.lost = True
             return
         found = []
+        self.moves += 1
         for i, population in enumerate(self.populations):
             population.key, key = jax.random.split(population.key)
             a, drive = drives[0 if shared else i]
@@ -295,6 +297,7 @@ class _Walkers:
             self.acceptance,
             correlation,
             float(series.mean()),
+            self.moves,
         )
 
     def _averages(self, population: Population) -> Averages:

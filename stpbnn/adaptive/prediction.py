@@ -90,15 +90,17 @@ class AdaptiveProcess:
         if np.abs(across).max() <= 1e-6 * np.abs(x).max():
             across = across[:, :0]
         arrays = (
-            padded(self.problem.root, up(P), self.problem.root.shape[1]),
-            padded(along, up(n), along.shape[1]),
-            padded(across, up(n), across.shape[1]),
-            padded(B, up(n), up(P)),
+            padded(self.problem.root, up(P), self.problem.root.shape[1], dtype=np.float64),
+            padded(along, up(n), along.shape[1], dtype=np.float64),
+            padded(across, up(n), across.shape[1], dtype=np.float64),
+            padded(B, up(n), up(P), dtype=np.float64),
         )
         total: list[np.ndarray] | None = None
         for number, snapshot in enumerate(self.snapshots[group]):
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), group + 1000), number)
-            found = _averaged(self.problem.sigma, key, joint, *map(jnp.asarray, snapshot[:4]), *arrays)
+            found = _averaged(
+                self.problem.sigma, key, joint, *(jnp.asarray(x, jnp.float64) for x in snapshot[:4]), *arrays
+            )
             K, second, mean, inner, K_twin, inner_twin = (np.asarray(m, dtype=float) for m in found)
             control = snapshot.control
             correction = control * (known - K_twin[:n, :P] / self.problem.precision)

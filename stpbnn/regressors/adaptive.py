@@ -69,6 +69,8 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         λ_1 E v², to be compared with the sampled readout norm λ_1 |v|²/N_1; one under the prior.
     history_ : array
         Relative residual of K_w a, one number for each update of a population.
+    n_iter_ : int
+        How many times the particles moved.
     drift_ : float
         Drift of the averages in their standard errors, when the search ended.
     acceptance_, autocorrelation_ : float
@@ -171,6 +173,7 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         self._process = adaptive.AdaptiveProcess(net, X, problem, space, found.averages, found.snapshots, self.seed_)
         self.kernel_ = np.mean([a.K for a in found.averages], axis=0)
         self.tilt_, self.drift_, self.converged_ = found.tilt, found.drift, found.converged
+        self.n_iter_ = found.moves
         self.history_, self.acceptance_, self.autocorrelation_ = found.history, found.acceptance, found.autocorrelation
         snapshots = [s for group in found.snapshots for s in group]
         second = np.mean([np.mean(s.variance + s.mean.astype(float) ** 2) for s in snapshots])
