@@ -17,6 +17,7 @@ from stpbnn.adaptive.neuron import Drive, log_weight, posterior_readout
 from stpbnn.adaptive.particles import move
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # few moves, for speed
 @parametrize_with_checks([AdaptiveKernelRegressor(temperature=1.0, particles=512, max_iter=12)])
 def test_scikit_learn_conformance(estimator, check):
     check(estimator)

@@ -32,6 +32,7 @@ SNAPSHOTS = 8  # of each population, kept for predictions
 GAIN = 0.5
 SIGNIFICANT = 4.0  # drift in standard errors: the three-per-cent level with as few populations
 NEGLIGIBLE = 0.005  # drift that is accepted whatever the standard error
+COARSE, MOVING = 0.25, 0.5  # a larger drift, or a smaller acceptance, is no solution however large the noise
 RUNAWAY = 1e4
 
 
@@ -160,7 +161,8 @@ def solve(problem: Problem, start: float, particles: int, seed: int, max_iter: i
             walkers.iterate(shared=False, half=step // half, keep=step % max(1, 2 * half // SNAPSHOTS) == 0)
         done += 2 * half
         drift, relative = walkers.drift()
-        converged = drift < SIGNIFICANT or relative < NEGLIGIBLE
+        settled = drift < SIGNIFICANT and relative < COARSE and walkers.acceptance > MOVING
+        converged = settled or relative < NEGLIGIBLE
         if converged or walkers.lost or done + 2 * half > max_iter:
             return walkers.solution(drift, converged and not walkers.lost)
 
