@@ -195,5 +195,5 @@ def test_bad_input_is_refused_and_trouble_reported():
     with pytest.warns(ConvergenceWarning, match="has not settled"):
         model = AdaptiveKernelRegressor(
             FullyConnected((2,), "linear"), temperature=1e-3, particles=64, max_iter=12, random_state=0
-        ).fit(X, 10 * y)
+        ).fit(X, 1000 * y)
     assert not model.converged_

@@ -161,8 +161,8 @@ def solve(problem: Problem, start: float, particles: int, seed: int, max_iter: i
             walkers.iterate(shared=False, half=step // half, keep=step % max(1, 2 * half // SNAPSHOTS) == 0)
         done += 2 * half
         drift, relative = walkers.drift()
-        settled = drift < SIGNIFICANT and relative < COARSE and walkers.acceptance > MOVING
-        converged = settled or relative < NEGLIGIBLE
+        settled = relative < NEGLIGIBLE or (drift < SIGNIFICANT and relative < COARSE)
+        converged = settled and walkers.acceptance > MOVING
         if converged or walkers.lost or done + 2 * half > max_iter:
             return walkers.solution(drift, converged and not walkers.lost)
 
