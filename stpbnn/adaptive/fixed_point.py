@@ -3,9 +3,9 @@ r"""Self-consistency: kernels that particles average, fields that these kernels 
 .. math:: a = (K_w + T)^{-1} y, \qquad R = (T + G)^{-1}, \qquad K_w = E[w\sigma\sigma^T], \qquad
           G = K_w + \mathrm{Cov}[w c\, \sigma]
 
-A stochastic approximation: particles move once in the present fields, and the kernels go a part of the way to what the
-particles show. That part is small where the answer of the units to the fields is steep. Several populations start
-together and then go on independently, each with kernels of its own: their spread is the error bar.
+A stochastic approximation from the saddle point of the proportional limit: particles move once in the present fields,
+and the kernels go a part of the way to what the particles show. Several populations start together and then go on
+independently, each with kernels of its own: their spread is the error bar.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = ["Averages", "Fields", "Problem", "Snapshot", "Solution", "fields", "s
 
 GROUPS = 4  # independent populations
 BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of them
-TOGETHER, APART, ROUND = 80, 20, 40  # iterations: all populations as one, each for itself, averaged
+TOGETHER, APART, ROUND = 60, 20, 60  # iterations: all populations as one, each for itself, averaged
 SNAPSHOTS = 8  # of each population, kept for predictions
-GAIN = 0.5
+GAIN = 0.3
 SIGNIFICANT = 4.0  # drift in standard errors: the three-per-cent level with as few populations
 NEGLIGIBLE = 0.005  # drift that is accepted whatever the standard error
 COARSE, MOVING = 0.25, 0.5  # a larger drift, or a smaller acceptance, is no solution however large the noise
@@ -137,7 +137,6 @@ class Population:
     position: jax.Array
     K: Float[np.ndarray, "P P"]
     G: Float[np.ndarray, "P P"]
-    stiffness: float = 0.0
     last: Snapshot | None = None
     halves: list[list[Averages]] = field(default_factory=lambda: [[], []])
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -177,20 +176,16 @@ class _Walkers:
         self.history: list[float] = []
         self.tilts: list[list[np.ndarray]] = []
         K = start * problem.kernel
-        a = fields(problem, K, K).a
-        f = K @ a
-        G = K * (1 + a @ f / problem.width) + np.outer(f, f) / problem.width  # of a Gaussian tilted along a
         keys = jax.random.split(jax.random.key(seed), GROUPS)
         shape = (self.size, self.root.shape[1])
         self.populations = [
-            Population(key, jax.random.normal(jax.random.fold_in(key, 1), shape, jnp.float32), K, G) for key in keys
+            Population(key, jax.random.normal(jax.random.fold_in(key, 1), shape, jnp.float32), K, K) for key in keys
         ]
         self.acceptance, self.moves = 1.0, 0
 
     def separate(self) -> None:
         for population in self.populations[1:]:
             population.K, population.G = self.populations[0].K, self.populations[0].G
-            population.stiffness = self.populations[0].stiffness
 
     def forget(self) -> None:
         for population in self.populations:
@@ -239,24 +234,19 @@ class _Walkers:
         return a, Drive(field_, response, jnp.float32(problem.precision))
 
     def _approach(self, population: Population, a: np.ndarray, found: Averages, gain: float) -> None:
-        """Move the kernels of a population; the step is halved until T + G is positive."""
+        """Move the kernels of a population; the step of G is halved until T + G is positive."""
         problem, K, G = self.problem, population.K, population.G
-        explained = a @ K @ a
-        steep = a @ (G - K) @ a / (explained + problem.temperature * (a @ a) or 1.0)
-        population.stiffness = max(float(steep), 0.95 * population.stiffness, 0.0)
-        slow = gain / (1 + population.stiffness)
-        fast = min(gain, 5 * slow)
-        population.K = K + slow * (found.K - K)
+        population.K = K + gain * (found.K - K)
         self.history.append(float(np.linalg.norm((found.K - K) @ a) / (np.linalg.norm(K @ a) or 1.0)))
         for _ in range(20):
-            population.G = G + fast * (found.covariance() - G)
+            population.G = G + gain * (found.covariance() - G)
             try:
                 A = population.G + problem.bias_variance
                 A[np.diag_indices_from(A)] += problem.temperature
                 np.linalg.cholesky(A)
                 break
             except np.linalg.LinAlgError:
-                fast /= 2
+                gain /= 2
         size = np.trace(population.K)
         self.lost |= not np.isfinite(size) or size > RUNAWAY * np.trace(problem.kernel)
 

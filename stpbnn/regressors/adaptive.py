@@ -168,8 +168,7 @@ class AdaptiveKernelRegressor(NetworkRegressor):
             bool(self.reaction),
         )
         saddle = ProportionalLimitRegressor(net, temperature=self.temperature_, mean="drop").fit(X, y)
-        start = max(1.0, float(saddle.order_parameters_[0]))  # a weak field: units that tilt too far are slow to return
-        found = adaptive.solve(problem, start, self.particles, self.seed_, self.max_iter)
+        found = adaptive.solve(problem, float(saddle.order_parameters_[0]), self.particles, self.seed_, self.max_iter)
         self._process = adaptive.AdaptiveProcess(net, X, problem, space, found.averages, found.snapshots, self.seed_)
         self.kernel_ = np.mean([a.K for a in found.averages], axis=0)
         self.tilt_, self.drift_, self.converged_ = found.tilt, found.drift, found.converged
