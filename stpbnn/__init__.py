@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# LAPACK's threads (OpenBLAS) and XLA's take turns on the same cores. Those of OpenBLAS would hold one for 2^26 cycles,
+# 25 ms, after each call; 2^18 let the others in. It counts where SciPy is not imported yet.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
 
 if TYPE_CHECKING:
     from stpbnn import activations, classification, datasets, figures, programs, samplers
