@@ -125,6 +125,9 @@ def test_grid(benchmark, P):
     one()
     paired(benchmark, ours, lambda: seconds(one), rounds=3)
     benchmark.extra_info["all converged"] = bool(found["converged"].all())
+    point = {"widths": [400], "temperatures": [0.1], "theories": ["proportional"]}
+    alone = [seconds(lambda: stpbnn.theory_grid(MODELS["one layer"], X, y, X_test, y_test, **point)) for _ in range(5)]
+    benchmark.extra_info["times a grid of one point"] = round(benchmark.stats.stats.median / float(np.median(alone)), 2)
 
 
 COLD = (
