@@ -1,3 +1,5 @@
-"""stpbnn comes before SciPy, as it does where a script imports it first: it sets how long OpenBLAS's threads wait."""
+"""stpbnn comes before SciPy, as where a script imports it first: it says how long OpenBLAS's threads wait."""
 
-import stpbnn  # noqa: F401
+import stpbnn
+
+stpbnn.FullyConnected  # noqa: B018

@@ -29,8 +29,7 @@ class Peer:
 
     def __init__(self):
         pipe = subprocess.PIPE
-        environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_THREAD_TIMEOUT"}
-        self.process = subprocess.Popen([PYTHON, __file__], stdin=pipe, stdout=pipe, text=True, env=environment)
+        self.process = subprocess.Popen([PYTHON, __file__], stdin=pipe, stdout=pipe, text=True)
 
     def __call__(self, model, P):
         self.process.stdin.write(json.dumps([model, P]) + "\n")

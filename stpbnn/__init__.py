@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from stpbnn import _blas
 
-# LAPACK's threads (OpenBLAS) and XLA's take turns on the same cores. Those of OpenBLAS would hold one for 2^26 cycles,
-# 25 ms, after each call; 2^18 let the others in. It counts where SciPy is not imported yet.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from stpbnn import activations, classification, datasets, figures, programs, samplers
@@ -76,6 +73,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used: importing stpbnn alone costs nothing."""
+    if name in _MODULES or name in _NAMES:
+        _blas.load()
     if name in _MODULES:
         return import_module(f"stpbnn.{name}")
     if name in _NAMES:
