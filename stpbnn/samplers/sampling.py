@@ -40,7 +40,7 @@ __all__ = ["sample"]
 
 Sampler = Callable[[Callable[..., Any]], MCMCKernel]
 
-SAMPLERS = ("nuts", "hmc", "mala", "langevin")
+SAMPLERS = ("hmc", "nuts", "mala", "langevin")
 READOUTS = {"marginal": programs.marginal_network, "explicit": programs.network}
 KEEP = ("observables", "weights")
 UNTIL = ("ess", "rhat", "seconds")
@@ -71,7 +71,7 @@ def sample(
     temperature: Any = 0.01,
     X_test: ArrayLike | None = None,
     y_test: ArrayLike | None = None,
-    sampler: str | Sampler = "nuts",
+    sampler: str | Sampler = "hmc",
     readout: str = "marginal",
     warmup: int = 500,
     draws: int = 1000,
@@ -104,8 +104,8 @@ def sample(
         Points at which the function is recorded at every draw.
     y_test : array of shape (n,) or (n, D) or None
         Targets there, for the test loss.
-    sampler : {"nuts", "hmc", "mala", "langevin"} or callable
-        The Markov chain: the no-U-turn sampler and Hamiltonian Monte Carlo, both with steps that are exact for the
+    sampler : {"hmc", "nuts", "mala", "langevin"} or callable
+        The Markov chain: Hamiltonian Monte Carlo and the no-U-turn sampler, both with steps that are exact for the
         prior, Metropolis-adjusted Langevin, or the unadjusted dynamics of the reference, which is biased at its step
         size of 1e-3. A callable takes the NumPyro model and returns a NumPyro MCMCKernel.
     readout : {"marginal", "explicit"}

@@ -125,7 +125,7 @@ def test_tree_follows_the_schema(net, tmp_path):
     np.testing.assert_array_equal(posterior["posterior"]["layer"], np.arange(net.depth) + 1)
     attributes = posterior.attrs
     assert FullyConnected(**json.loads(attributes["network"])) == net
-    assert (attributes["seed"], attributes["temperature"], attributes["sampler"]) == (3, 0.2, "nuts")
+    assert (attributes["seed"], attributes["temperature"], attributes["sampler"]) == (3, 0.2, "hmc")
     for name in ("stpbnn_version", "jax_version", "numpyro_version", "device", "wall_time_s", "created_at"):
         assert attributes[name]
     posterior.to_netcdf(tmp_path / "posterior.nc", engine="h5netcdf")
