@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.kernels.contraction import value_and_pullback
+from stpbnn.kernels.contraction import Inputs, value_and_pullback
 from stpbnn.kernels.nngp_kernel import NNGPKernel
 from stpbnn.mixtures.laws import InverseGamma
 from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query
@@ -163,6 +163,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         y = check.targets("y", y, examples=len(X), outputs=expected)
         check.room_for_kernels("X", len(X), matrices=4)
         self.X_train_, self.y_train_ = X, y
+        self._inputs = Inputs(X)
         self._normalise()
         self.kernel_ = _kernel(self.kernel)
         _check_kernel(self.kernel_, X)
@@ -257,8 +258,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
 
     def _value_and_gradient(self, theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
         kernel, temperature, df = self._at(theta)
-        K, pullback = value_and_pullback(kernel, self.X_train_)
-        process = self._condition(K, temperature, df)
+        K, pullback = value_and_pullback(kernel, self._inputs)
+        process = self._condition(K.T, temperature, df)
         slopes = process.slopes
         own = [temperature * slopes.temperature] * bool(self.optimize_temperature)
         own += [df * slopes.df] * bool(self.optimize_df)
