@@ -256,7 +256,7 @@ def test_pullback_is_scikit_learns_gradient(name):
     weights += weights.T
     K, pullback = value_and_pullback(kernel, Inputs(X))
     expected, slopes = kernel(X, eval_gradient=True)
-    np.testing.assert_allclose(K, np.tril(expected), rtol=1e-12)
+    np.testing.assert_allclose(K, np.tril(expected), rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(pullback(np.tril(weights)), np.tensordot(weights, slopes, 2), rtol=1e-9, atol=1e-11)
 
 

@@ -116,7 +116,7 @@ def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]
         (K1, pull1), (K2, pull2) = _of(kernel.k1, inputs), _of(kernel.k2, inputs)
         if isinstance(kernel, Sum):
             return K1 + K2, lambda w: np.concatenate([pull1(w), pull2(w)])
-        return K1 * K2, lambda w: np.concatenate([pull1(w * K2), pull2(w * K1)])
+        return K1 * K2, lambda w: np.concatenate([_weighted(pull1, K2, w), _weighted(pull2, K1, w)])
     if isinstance(kernel, Exponentiation):
         K, pull = _of(kernel.kernel, inputs)
         return K**kernel.exponent, lambda w: pull(w * (kernel.exponent * K ** (kernel.exponent - 1)))
@@ -135,6 +135,10 @@ def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]
         return _stationary(kernel, inputs)
     K, slopes = kernel(inputs.X, eval_gradient=True)
     return _packed(K), lambda w: np.array([_inner(w, _packed(slope), inputs) for slope in np.moveaxis(slopes, 2, 0)])
+
+
+def _weighted(pull: Callable[[Packed], Theta], K: Any, w: Packed) -> Theta:
+    return pull(w * K) if np.ndim(K) else K * pull(w)
 
 
 def _inner(w: Packed, v: Packed, inputs: Inputs) -> float:
@@ -175,25 +179,25 @@ PROFILES: dict[float, Callable[[Pairs], tuple[Pairs, Pairs]]] = {
 
 
 def _stationary(kernel: RBF, inputs: Inputs) -> tuple[Packed, Callable[[Packed], Theta]]:
-    """Return the same for a function of the distances."""
-    lengths, isotropic = kernel.length_scale, np.size(kernel.length_scale) == 1
-    scaled = (inputs.X - inputs.X.mean(axis=0)) / lengths
-    r2 = inputs.squared_distances / np.square(lengths) if isotropic else _squared_distances(scaled)
-    value, slope = np.empty_like(r2), np.empty_like(r2)
+    """Return the same for a function of the distances: −∂K_ij/∂log l_d = s_ij (x_id − x_jd)²/l_d², s = (1/r) dk/dr."""
+    isotropic, scaled = np.size(kernel.length_scale) == 1, (inputs.X - inputs.X.mean(axis=0)) / kernel.length_scale
+    d2, scale = inputs.squared_distances, 1 / np.square(kernel.length_scale)
+    if not isotropic:
+        d2, scale = _squared_distances(scaled), 1.0
     profile = PROFILES[getattr(kernel, "nu", np.inf)]
-    for start in range(0, len(r2), BLOCK):
-        block = slice(start, start + BLOCK)
-        value[block], slope[block] = profile(r2[block])
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(d2), BLOCK)]
+    K = np.empty(inputs.entries)
+    for block in blocks:
+        K[block] = profile(scale * d2[block])[0]
 
     def pull(w: Packed) -> Theta:
-        """Return Σ_ij w_ij s_ij (x_id − x_jd)²/l_d² for every length scale, or summed over d where there is one."""
         if not kernel.n_dims:
             return np.empty(0)
-        pulled = w * slope
+        pulled = [w[block] * profile(scale * d2[block])[1] for block in blocks]
         if isotropic:
-            return np.array([2 * (pulled @ r2)])
-        V = _lower(pulled, len(scaled))
+            return np.atleast_1d(2 * scale * sum(v @ d2[block] for v, block in zip(pulled, blocks, strict=True)))
+        V = _lower(np.concatenate(pulled), len(scaled))
         ends = V.sum(axis=0) + V.sum(axis=1)
         return 2 * (ends @ scaled**2) - 4 * np.sum(scaled * (V @ scaled), axis=0)
 
-    return value, pull
+    return K, pull
