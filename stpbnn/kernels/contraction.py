@@ -111,7 +111,7 @@ def _squared_distances(X: Float[np.ndarray, "P N0"]) -> Packed:
 
 
 def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]:
-    """Return the entries of the kernel, or a number where all are equal, and the pull-back of weights of the entries."""
+    """Return the entries, or a number where all are equal, and the pull-back from the entries of symmetric weights."""
     if isinstance(kernel, Sum | Product):
         (K1, pull1), (K2, pull2) = _of(kernel.k1, inputs), _of(kernel.k2, inputs)
         if isinstance(kernel, Sum):
@@ -138,39 +138,40 @@ def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]
 
 
 def _weighted(pull: Callable[[Packed], Theta], K: Any, w: Packed) -> Theta:
+    """Return the pull-back of w K."""
     return pull(w * K) if np.ndim(K) else K * pull(w)
 
 
 def _inner(w: Packed, v: Packed, inputs: Inputs) -> float:
-    """Return Σ_ij W_ij V_ij, both triangles."""
+    """Return Σ_ij W_ij V_ij over both triangles."""
     return 2 * (w @ v) - w[inputs.diagonal] @ v[inputs.diagonal]
 
 
-def _half(r2: Pairs) -> tuple[Pairs, Pairs]:
+def _half(r2: Packed) -> tuple[Packed, Packed]:
     r = np.sqrt(r2)
     decay = np.exp(-r)
     return decay, decay / np.where(r > 0, r, np.inf)
 
 
-def _three_halves(r2: Pairs) -> tuple[Pairs, Pairs]:
+def _three_halves(r2: Packed) -> tuple[Packed, Packed]:
     z = np.sqrt(3 * r2)
     decay = np.exp(-z)
     return (1 + z) * decay, 3 * decay
 
 
-def _five_halves(r2: Pairs) -> tuple[Pairs, Pairs]:
+def _five_halves(r2: Packed) -> tuple[Packed, Packed]:
     z = np.sqrt(5 * r2)
     decay = np.exp(-z)
     return (1 + z + z * z / 3) * decay, 5 / 3 * (1 + z) * decay
 
 
-def _gaussian(r2: Pairs) -> tuple[Pairs, Pairs]:
+def _gaussian(r2: Packed) -> tuple[Packed, Packed]:
     decay = np.exp(-r2 / 2)
     return decay, decay
 
 
-# by ν of Matern kernels: k and −(1/r) dk/dr as functions of r², of which the second counts for r > 0 only
-PROFILES: dict[float, Callable[[Pairs], tuple[Pairs, Pairs]]] = {
+# by ν of Matern kernels: k and s = −(1/r) dk/dr as functions of r², of which s counts for r > 0 only
+PROFILES: dict[float, Callable[[Packed], tuple[Packed, Packed]]] = {
     0.5: _half,
     1.5: _three_halves,
     2.5: _five_halves,
@@ -179,10 +180,11 @@ PROFILES: dict[float, Callable[[Pairs], tuple[Pairs, Pairs]]] = {
 
 
 def _stationary(kernel: RBF, inputs: Inputs) -> tuple[Packed, Callable[[Packed], Theta]]:
-    """Return the same for a function of the distances: −∂K_ij/∂log l_d = s_ij (x_id − x_jd)²/l_d², s = (1/r) dk/dr."""
+    """Return the same for RBF and Matern kernels: ∂K_ij/∂log l_d = s_ij (x_id − x_jd)²/l_d², their sum for one l."""
     isotropic, scaled = np.size(kernel.length_scale) == 1, (inputs.X - inputs.X.mean(axis=0)) / kernel.length_scale
-    d2, scale = inputs.squared_distances, 1 / np.square(kernel.length_scale)
-    if not isotropic:
+    if isotropic:
+        d2, scale = inputs.squared_distances, float(1 / np.square(kernel.length_scale).item())
+    else:
         d2, scale = _squared_distances(scaled), 1.0
     profile = PROFILES[getattr(kernel, "nu", np.inf)]
     blocks = [slice(start, start + BLOCK) for start in range(0, len(d2), BLOCK)]
@@ -195,7 +197,7 @@ def _stationary(kernel: RBF, inputs: Inputs) -> tuple[Packed, Callable[[Packed],
             return np.empty(0)
         pulled = [w[block] * profile(scale * d2[block])[1] for block in blocks]
         if isotropic:
-            return np.atleast_1d(2 * scale * sum(v @ d2[block] for v, block in zip(pulled, blocks, strict=True)))
+            return np.array([2 * scale * sum(v @ d2[block] for v, block in zip(pulled, blocks, strict=True))])
         V = _lower(np.concatenate(pulled), len(scaled))
         ends = V.sum(axis=0) + V.sum(axis=1)
         return 2 * (ends @ scaled**2) - 4 * np.sum(scaled * (V @ scaled), axis=0)
