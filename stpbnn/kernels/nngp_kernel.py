@@ -53,14 +53,13 @@ def _entries_and_slopes(
 
 
 def _of_unit(net: FullyConnected, log_values: Theta, unit: Gram) -> jax.Array:
+    """Return entries of K from those of X X^T / N_0."""
     prior = hyperparameters.prior_of(net, log_values)
     gram = jax.tree.map(lambda products: products / prior.precisions[0] + prior.bias_variance, unit)
     return nngp(net.sigma, prior, gram).entries
 
 
-@partial(jax.jit, static_argnums=0)
-def _tile(net: FullyConnected, log_values: Theta, unit: Gram) -> jax.Array:
-    return _of_unit(net, log_values, unit)
+_tile = jax.jit(_of_unit, static_argnums=0)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -182,6 +182,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
                 "remove repeated or linearly dependent inputs, or give a larger temperature"
             ) from None
         self.converged_ = self._process.error < ACCURACY and (not searched or self._flat())
+        self._inputs = Inputs(X)  # without what the search has kept
         return self
 
     def _check_settings(self) -> None:
