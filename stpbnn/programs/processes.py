@@ -17,7 +17,7 @@ from numpyro import distributions as dist
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.network import FullyConnected, Prior
-from stpbnn.programs.sites import above, parameter, temperature_site
+from stpbnn.programs.sites import above, parameter, temperature_site, value_above
 from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["Process", "distance", "gaussian_process", "student_t_process"]
