@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from stpbnn import _blas
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used: importing stpbnn alone costs nothing."""
+    if name in _MODULES or name in _NAMES:
+        _blas.load()
     if name in _MODULES:
         return import_module(f"stpbnn.{name}")
     if name in _NAMES:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import eigh
 from scipy.optimize import minimize
 
 from stpbnn.action import spectral
@@ -27,6 +28,7 @@ STEP = 1e-3  # of differences in log Q
 SAMPLE = 64  # examples, in the place of all of them
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def _sample_kernel(sigma, closure, prior, gram, log_q):  # type: ignore[no-untyped-def]
     return renormalised(sigma, prior, gram, jnp.exp(log_q), closure).entries - prior.bias_variance
 
@@ -75,7 +77,7 @@ def elastic_minimum(
     widths, bias = np.asarray(net.widths, dtype=np.float64), net.prior.bias_variance
     few = jnp.asarray(X[np.linspace(0, len(X) - 1, min(SAMPLE, len(X)), dtype=int)])
     arguments = net.sigma, closure, net.prior, input_gram(net.prior, few)
-    k, basis = np.linalg.eigh(_sample_kernel(*arguments, np.zeros(net.depth)))
+    k, basis = eigh(_sample_kernel(*arguments, np.zeros(net.depth)))
     design = np.stack([k, np.ones_like(k)], axis=1)
     unit = np.maximum(np.exp(start.sum()) * k, spectral.rounding(k)) + temperature  # an eigenvalue of A
     fit = np.linalg.pinv(design / unit[:, None]) / unit

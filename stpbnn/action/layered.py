@@ -102,7 +102,7 @@ class LayeredAction:
         weight = blas.dsyr(-1.0, alpha, a=weight, lower=1, overwrite_a=1)
         weights = weight_tiles(self.tiles, weight)
         tangents = [np.asarray(dK) for _, dK in pairs]
-        slope = sum(dK.reshape(len(dK), -1) @ w.ravel() for dK, w in zip(tangents, weights, strict=True))
+        slope = sum(np.einsum("lij,ij->l", dK, w) for dK, w in zip(tangents, weights, strict=True))
         value = self.widths @ (np.exp(log_q) - log_q) + 2 * np.log(np.diag(factor)).sum() + self.y @ alpha
         gradient = self.widths * np.expm1(log_q) + slope
         residual = np.max(np.abs(gradient) / (self.widths * (np.exp(log_q) + 1)))
@@ -127,7 +127,7 @@ class LayeredAction:
             reduced.append(lapack.dsygst(tangent, at.factor, itype=1, lower=1, overwrite_a=1)[0])
         trace = np.array([[_overlap(a, b) for b in reduced] for a in reduced])
         half = solve_triangular(at.factor, np.array(pulled).T, lower=True, check_finite=False)
-        mixed = half.T @ half
+        mixed = np.einsum("pl,pm->lm", half, half)
         return np.diag(self.widths * np.exp(at.log_q)) + second - trace + 2 * mixed
 
     def rounding(self, at: Evaluation) -> float:
@@ -142,7 +142,7 @@ class LayeredAction:
 
 def _overlap(a: Float[np.ndarray, "P P"], b: Float[np.ndarray, "P P"]) -> float:
     """Return <a, b> of two symmetric matrices of which the lower triangles are there, and zeros above."""
-    return float(2 * np.vdot(a.T, b.T) - np.diag(a) @ np.diag(b))  # transposed: in the order of storage
+    return float(2 * np.einsum("ij,ij", a.T, b.T) - np.diag(a) @ np.diag(b))  # transposed: in the order of storage
 
 
 def descend(

@@ -85,8 +85,8 @@ class Posterior(_Table):
 class Sampler(_Table):
     """[sampler]: how it is sampled, the arguments of stpbnn.sample."""
 
-    sampler: Literal["nuts", "hmc", "mala", "langevin"] = Field(
-        default="nuts", description='one of "nuts", "hmc", "mala", "langevin"'
+    sampler: Literal["hmc", "nuts", "mala", "langevin"] = Field(
+        default="hmc", description='one of "hmc", "nuts", "mala", "langevin"'
     )
     readout: Literal["marginal", "explicit"] = Field(default="marginal", description='"marginal" or "explicit"')
     warmup: PositiveInt = Field(default=500, description="a whole number from 1")

@@ -4,17 +4,20 @@ r"""A scikit-learn kernel together with the pull-back of its gradient, without t
 
 scikit-learn's kernels return :math:`\partial K/\partial\theta` as an array (P, P, n), which takes longer to fill than
 the Cholesky factorisation of K. Sums, products and powers pass their weights down to the kernels that they are made
-of, and for RBF and Matern kernels the sum is a product of matrices.
+of. Symmetric matrices are held in LAPACK's packed form, as the vector of the P(P+1)/2 entries of the lower triangle,
+column by column: half the work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.linalg import lapack
 from scipy.spatial.distance import pdist, squareform
 from sklearn.gaussian_process.kernels import (
     RBF,
@@ -27,88 +30,176 @@ from sklearn.gaussian_process.kernels import (
     WhiteKernel,
 )
 
-from stpbnn.kernels.nngp_kernel import NNGPKernel
+from stpbnn.kernels.nngp_kernel import NNGPKernel, unit_tiles
+from stpbnn.kernels.tiles import Tile
 
-__all__ = ["value_and_pullback"]
+__all__ = ["Inputs", "value_and_pullback"]
 
 Square = Float[np.ndarray, "P P"]
+Packed = Float[np.ndarray, " entries"]
 Theta = Float[np.ndarray, " n"]
-Pullback = Callable[[Square], Theta]
+
+BLOCK = 2**14  # entries that are computed at a time: what stays in a core's cache
 
 
-def value_and_pullback(kernel: Kernel, X: Float[np.ndarray, "P N0"]) -> tuple[Square, Pullback]:
-    """Return K(X, X), and the function that takes weights W (P, P) to Σ_ij W_ij ∂K_ij/∂θ.
+@dataclass(frozen=True)
+class Inputs:
+    """Inputs X (P, N_0), with what kernels need of them at any hyper-parameters: made when it is first asked for."""
+
+    X: Float[np.ndarray, "P N0"]
+
+    @property
+    def entries(self) -> int:
+        """P(P+1)/2."""
+        return len(self.X) * (len(self.X) + 1) // 2
+
+    @cached_property
+    def diagonal(self) -> Int[np.ndarray, " P"]:
+        """Where the diagonal is among the entries."""
+        P = len(self.X)
+        return np.concatenate([[0], np.cumsum(np.arange(P, 1, -1))])
+
+    @cached_property
+    def squared_distances(self) -> Packed:
+        """|x_i − x_j|²."""
+        return _squared_distances(self.X)
+
+    @cached_property
+    def tiles(self) -> list[Tile]:
+        """X X^T / N_0, tile by tile."""
+        return unit_tiles(self.X)
+
+
+def value_and_pullback(kernel: Kernel, inputs: Inputs) -> tuple[Square, Callable[[Square], Theta]]:
+    """Return K(X, X), and the function that takes symmetric weights W (P, P) to Σ_ij W_ij ∂K_ij/∂θ.
 
     Parameters
     ----------
     kernel : sklearn.gaussian_process.kernels.Kernel
         The kernel; kinds that are not known here are asked for the whole array.
-    X : array of shape (P, N_0)
-        Inputs.
+    inputs : Inputs
+        Inputs X (P, N_0); to be kept while the hyper-parameters change.
 
     Returns
     -------
     array of shape (P, P)
         The kernel.
     callable
-        The pull-back: derivatives are in the order of `kernel.theta`. The weights need not be symmetric; only their
-        symmetric part matters.
+        The pull-back: derivatives are in the order of `kernel.theta`. Of the weights the lower triangle is read.
 
     Examples
     --------
-    >>> K, pullback = value_and_pullback(2.0 * RBF(1.0), np.eye(2))
+    >>> K, pullback = value_and_pullback(2.0 * RBF(1.0), Inputs(np.eye(2)))
     >>> pullback(np.ones((2, 2))).round(4)
     array([5.4715, 2.943 ])
     """
-    K, pullback = _of(kernel, X)
-    return np.array(np.broadcast_to(K, (len(X), len(X)))), pullback
+    K, pull = _of(kernel, inputs)
+    return _lower(np.broadcast_to(K, inputs.entries), len(inputs.X)), lambda W: pull(_packed(W))
 
 
-def _of(kernel: Kernel, X: Float[np.ndarray, "P N0"]) -> tuple[Any, Pullback]:
-    """Return the same with a constant kernel as a number."""
+def _packed(lower: Square) -> Packed:
+    return lapack.dtrttp(lower, uplo="L")[0]
+
+
+def _lower(packed: Packed, P: int) -> Square:
+    """Return the lower triangle, with zeros above it."""
+    return lapack.dtpttr(P, packed, uplo="L")[0]
+
+
+def _squared_distances(X: Float[np.ndarray, "P N0"]) -> Packed:
+    return _packed(squareform(pdist(X, "sqeuclidean"), checks=False))
+
+
+def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]:
+    """Return the entries, or a number where all are equal, and the pull-back from the entries of symmetric weights."""
     if isinstance(kernel, Sum | Product):
-        (K1, pull1), (K2, pull2) = _of(kernel.k1, X), _of(kernel.k2, X)
+        (K1, pull1), (K2, pull2) = _of(kernel.k1, inputs), _of(kernel.k2, inputs)
         if isinstance(kernel, Sum):
-            return K1 + K2, lambda W: np.concatenate([pull1(W), pull2(W)])
-        return K1 * K2, lambda W: np.concatenate([pull1(W * K2), pull2(W * K1)])
+            return K1 + K2, lambda w: np.concatenate([pull1(w), pull2(w)])
+        return K1 * K2, lambda w: np.concatenate([_weighted(pull1, K2, w), _weighted(pull2, K1, w)])
     if isinstance(kernel, Exponentiation):
-        K, pull = _of(kernel.kernel, X)
-        return K**kernel.exponent, lambda W: pull(W * (kernel.exponent * K ** (kernel.exponent - 1)))
+        K, pull = _of(kernel.kernel, inputs)
+        return K**kernel.exponent, lambda w: pull(w * (kernel.exponent * K ** (kernel.exponent - 1)))
+    P = len(inputs.X)
     if isinstance(kernel, NNGPKernel):
-        return kernel(X), partial(kernel.contract, X)
+        K = kernel.on_tiles(inputs.tiles, P)
+        return _packed(K), lambda w: kernel.contract(inputs.tiles, _lower(w, P))
     if type(kernel) is ConstantKernel:
-        return kernel.constant_value, _free(kernel, lambda W: np.array([kernel.constant_value * W.sum()]))
+        constant = kernel.constant_value
+        return constant, lambda w: np.full(kernel.n_dims, constant * (2 * w.sum() - w[inputs.diagonal].sum()))
     if type(kernel) is WhiteKernel:
-        return kernel(X), _free(kernel, lambda W: np.array([kernel.noise_level * np.trace(W)]))
-    if type(kernel) is RBF:
-        K = kernel(X)
-        return K, _free(kernel, lambda W: _along_length_scales(kernel, X, W * K))
-    if type(kernel) is Matern and kernel.nu in SLOPES:
-        scaled = X / kernel.length_scale
-        return kernel(X), _free(
-            kernel, lambda W: _along_length_scales(kernel, X, W * squareform(SLOPES[kernel.nu](pdist(scaled))))
-        )
-    K, slopes = kernel(X, eval_gradient=True)
-    return K, lambda W: np.tensordot(W, slopes, 2)
+        noise = np.zeros(inputs.entries)
+        noise[inputs.diagonal] = kernel.noise_level
+        return noise, lambda w: np.full(kernel.n_dims, kernel.noise_level * w[inputs.diagonal].sum())
+    if type(kernel) is RBF or (type(kernel) is Matern and kernel.nu in PROFILES):
+        return _stationary(kernel, inputs)
+    K, slopes = kernel(inputs.X, eval_gradient=True)
+    return _packed(K), lambda w: np.array([_inner(w, _packed(slope), inputs) for slope in np.moveaxis(slopes, 2, 0)])
 
 
-def _free(kernel: Kernel, pullback: Pullback) -> Pullback:
-    """Return the pull-back of a kernel of one kind of hyper-parameter, which may be fixed."""
-    return pullback if kernel.n_dims else lambda W: np.empty(0)
+def _weighted(pull: Callable[[Packed], Theta], K: Any, w: Packed) -> Theta:
+    """Return the pull-back of w K."""
+    return pull(w * K) if np.ndim(K) else K * pull(w)
 
 
-# by ν of Matern kernels: −(1/r) dk/dr as a function of the scaled distance r; only r > 0 counts
-SLOPES: dict[float, Callable[[np.ndarray], np.ndarray]] = {
-    0.5: lambda r: np.exp(-r) / np.where(r > 0, r, np.inf),
-    1.5: lambda r: 3 * np.exp(-np.sqrt(3) * r),
-    2.5: lambda r: 5 / 3 * (1 + np.sqrt(5) * r) * np.exp(-np.sqrt(5) * r),
-    np.inf: lambda r: np.exp(-(r**2) / 2),
+def _inner(w: Packed, v: Packed, inputs: Inputs) -> float:
+    """Return Σ_ij W_ij V_ij over both triangles."""
+    return 2 * (w @ v) - w[inputs.diagonal] @ v[inputs.diagonal]
+
+
+def _half(r2: Packed) -> tuple[Packed, Packed]:
+    r = np.sqrt(r2)
+    decay = np.exp(-r)
+    return decay, decay / np.where(r > 0, r, np.inf)
+
+
+def _three_halves(r2: Packed) -> tuple[Packed, Packed]:
+    z = np.sqrt(3 * r2)
+    decay = np.exp(-z)
+    return (1 + z) * decay, 3 * decay
+
+
+def _five_halves(r2: Packed) -> tuple[Packed, Packed]:
+    z = np.sqrt(5 * r2)
+    decay = np.exp(-z)
+    return (1 + z + z * z / 3) * decay, 5 / 3 * (1 + z) * decay
+
+
+def _gaussian(r2: Packed) -> tuple[Packed, Packed]:
+    decay = np.exp(-r2 / 2)
+    return decay, decay
+
+
+# by ν of Matern kernels: k and s = −(1/r) dk/dr as functions of r², of which s counts for r > 0 only
+PROFILES: dict[float, Callable[[Packed], tuple[Packed, Packed]]] = {
+    0.5: _half,
+    1.5: _three_halves,
+    2.5: _five_halves,
+    np.inf: _gaussian,
 }
 
 
-def _along_length_scales(kernel: RBF, X: Float[np.ndarray, "P N0"], pulled: Square) -> Theta:
-    """Return Σ_ij V_ij (x_id − x_jd)²/l_d² for every length scale, or summed over d where there is one."""
-    scaled = (X - X.mean(axis=0)) / kernel.length_scale
-    ends = pulled.sum(axis=0) + pulled.sum(axis=1)
-    slopes = ends @ scaled**2 - 2 * np.sum(scaled * (pulled @ scaled), axis=0)
-    return slopes if np.size(kernel.length_scale) > 1 else slopes.sum(keepdims=True)
+def _stationary(kernel: RBF, inputs: Inputs) -> tuple[Packed, Callable[[Packed], Theta]]:
+    """Return the same for RBF and Matern kernels: ∂K_ij/∂log l_d = s_ij (x_id − x_jd)²/l_d², their sum for one l."""
+    isotropic, scaled = np.size(kernel.length_scale) == 1, (inputs.X - inputs.X.mean(axis=0)) / kernel.length_scale
+    if isotropic:
+        d2, scale = inputs.squared_distances, float(1 / np.square(kernel.length_scale).item())
+    else:
+        d2, scale = _squared_distances(scaled), 1.0
+    profile = PROFILES[getattr(kernel, "nu", np.inf)]
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(d2), BLOCK)]
+    K = np.empty(inputs.entries)
+    for block in blocks:
+        K[block] = profile(scale * d2[block])[0]
+
+    def pull(w: Packed) -> Theta:
+        if not kernel.n_dims:
+            return np.empty(0)
+        pulled = [w[block] * profile(scale * d2[block])[1] for block in blocks]
+        if isotropic:
+            return np.array([2 * scale * sum(v @ d2[block] for v, block in zip(pulled, blocks, strict=True))])
+        V = _lower(np.concatenate(pulled), len(scaled))
+        ends = V.sum(axis=0) + V.sum(axis=1)
+        return 2 * (ends @ scaled**2) - 4 * np.sum(scaled * (V @ scaled), axis=0)
+
+    return K, pull

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
@@ -18,9 +19,10 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters
 from stpbnn.kernels.closures import Gram, input_gram, nngp
-from stpbnn.network import FullyConnected
+from stpbnn.kernels.tiles import Tile, input_tiles, lower_triangle, weight_tiles
+from stpbnn.network import FullyConnected, Prior
 
-__all__ = ["NNGPKernel"]
+__all__ = ["NNGPKernel", "unit_tiles"]
 
 Bounds = Any  # "fixed", a pair (lower, upper), or one of these for each precision
 Theta = Float[jax.Array, " n"]
@@ -50,12 +52,25 @@ def _entries_and_slopes(
     return value, jax.vmap(along, out_axes=-1)(directions)
 
 
+def _of_unit(net: FullyConnected, log_values: Theta, unit: Gram) -> jax.Array:
+    """Return entries of K from those of X X^T / N_0."""
+    prior = hyperparameters.prior_of(net, log_values)
+    gram = jax.tree.map(lambda products: products / prior.precisions[0] + prior.bias_variance, unit)
+    return nngp(net.sigma, prior, gram).entries
+
+
+_tile = jax.jit(_of_unit, static_argnums=0)
+
+
 @partial(jax.jit, static_argnums=0)
-def _entries_and_pull(
-    net: FullyConnected, log_values: Theta, X: jax.Array, weights: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    value, pull = jax.vjp(lambda theta: _gram(net, theta, X).entries, log_values)
-    return value, pull(weights)[0]
+def _pulled(net: FullyConnected, log_values: Theta, unit: Gram, weights: jax.Array) -> Theta:
+    return jax.grad(lambda theta: jnp.vdot(weights, _of_unit(net, theta, unit)))(log_values)
+
+
+@in_float64
+def unit_tiles(X: Float[np.ndarray, "P N0"]) -> list[Tile]:
+    """Return X X^T / N_0, tile by tile: what all kernels on the inputs X are made of."""
+    return input_tiles(Prior((1.0,), 0.0), X)
 
 
 class NNGPKernel(Kernel):
@@ -174,10 +189,17 @@ class NNGPKernel(Kernel):
         return np.array(_entries(self._structure, log_values, X, Y))
 
     @in_float64
-    def contract(self, X: Float[np.ndarray, "P N0"], weights: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
-        """Return Σ_ij W_ij ∂K_ij/∂θ: all derivatives in one backward pass, without the (P, P, n) array."""
-        log_values = hyperparameters.log_values(self._net)
-        return np.asarray(_entries_and_pull(self._structure, log_values, X, weights)[1])[self._free]
+    def on_tiles(self, tiles: list[Tile], examples: int) -> Float[np.ndarray, "P P"]:
+        """Return the lower triangle of the kernel between that many examples, from their `unit_tiles`."""
+        kernel = partial(_tile, self._structure, hyperparameters.log_values(self._net))
+        return lower_triangle([tile._replace(values=kernel(tile.values)) for tile in tiles], examples)
+
+    @in_float64
+    def contract(self, tiles: list[Tile], lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
+        """Return Σ_ij W_ij ∂K_ij/∂θ for symmetric W, whose lower triangle is read, from the `unit_tiles` of X."""
+        pull = partial(_pulled, self._structure, hyperparameters.log_values(self._net))
+        parts = [pull(tile.values, weights) for tile, weights in zip(tiles, weight_tiles(tiles, lower), strict=True)]
+        return np.sum(parts, axis=0)[self._free]
 
     @in_float64
     def diag(self, X: ArrayLike) -> np.ndarray:

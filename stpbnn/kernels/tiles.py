@@ -4,6 +4,9 @@ The products of the inputs are one matrix multiplication. Every kernel map acts 
 by one, so that a tile of C is all that a tile of K^R needs. Tiles have few shapes, which are compiled once for all sets
 of inputs; and while one tile is copied into place, the next are under way. Of a set with itself half of the matrix is
 computed, and the lower triangle stored, in the order that LAPACK reads, with zeros above it.
+
+Here and wherever matrices of that size are multiplied, it is by SciPy's BLAS: NumPy has a library of its own, whose
+threads would wait for work on the cores that SciPy's and XLA's want.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.linalg import blas
 
 from stpbnn.kernels.closures import Gram
 from stpbnn.kernels.maps import KernelMap
@@ -108,11 +112,8 @@ def _ahead(tiles: Iterable[Tile]) -> Iterator[Tile]:
 
 
 def _products(X: Float[np.ndarray, "P N0"]) -> Float[np.ndarray, "P P"]:
-    """Return X X^T in the blocks of its upper triangle."""
-    upper, size = np.zeros((len(X), len(X))), _size(len(X))
-    for start in range(0, len(X), size):
-        np.matmul(X[start : start + size], X[start:].T, out=upper[start : start + size, start:])
-    return upper
+    """Return the upper triangle of X X^T."""
+    return blas.dsyrk(1.0, X.T, trans=1, lower=1).T
 
 
 def _sides(X: Float[np.ndarray, "n N0"]) -> list[Array]:
@@ -204,7 +205,7 @@ def cross_kernel(
     if X2 is None:
         within, found = symmetric_kernel(kernel, prior, X1), cross_kernel(kernel, prior, X1, X1[:1])
         return CrossKernel(within + np.tril(within, -1).T, found.left, found.left)
-    entries, left, right = np.matmul(X1, X2.T), np.empty(len(X1)), np.empty(len(X2))
+    entries, left, right = blas.dgemm(1.0, X2.T, X1.T, trans_a=1).T, np.empty(len(X1)), np.empty(len(X2))
     for rows, columns, gram in _ahead(_cross_tiles(kernel, prior, X1, X2, entries)):
         for place, values in zip((entries[rows, columns], left[rows], right[columns]), gram, strict=True):
             place[...] = np.asarray(values)[tuple(map(slice, place.shape))]

@@ -338,7 +338,6 @@ def moments(
     projected: Float[np.ndarray, "q P"],
     variances: Float[np.ndarray, " q"],
     within: Float[np.ndarray, "q q"] | None = None,
-    squares: Float[np.ndarray, "P q"] | None = None,
 ) -> Moments:
     """Return mean and variance of f at every query point given every scale r; with `within`, covariances also.
 
@@ -354,8 +353,6 @@ def moments(
         K of each query point with itself.
     within : array of shape (q, q), optional
         K between the query points.
-    squares : array of shape (P, q), optional
-        The squares of `projected`, transposed, where many temperatures share them.
     """
     r, g, p, alpha = inverse(problem, np.log(scales))
     b, e = problem.bias_variance, problem.ones
@@ -363,8 +360,7 @@ def moments(
     # k = r K_x + b 1:  k·A^{-1} k' = r² x·g x' + r b (x + x')·g e + b² e·g e − b (k·g e)(k'·g e)/p, b e·g e = p − 1
     along = (g * e) @ projected.T
     reached = r * along + (p - 1)
-    squares = projected.T**2 if squares is None else squares
-    explained = r**2 * (g @ squares) + b * (2 * r * along + (p - 1) - reached**2 / p)
+    explained = r**2 * (g @ projected.T**2) + b * (2 * r * along + (p - 1) - reached**2 / p)
     spread = np.maximum(r * variances + b - explained, 0)
     if within is None:
         return Moments(means, spread, None)

@@ -43,7 +43,7 @@ class Query(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """Derivatives of the log evidence in T, ν and the entries of K: a lower triangle, zeros above, stands for both."""
+    """Derivatives of the log evidence in the entries of K, of which the lower triangle is stored, in T and in ν."""
 
     kernel: Float[np.ndarray, "P P"]
     temperature: float
@@ -53,12 +53,6 @@ class Slopes(NamedTuple):
 def _columns(vector: Float[np.ndarray, " q"], like: np.ndarray) -> np.ndarray:
     """Return one number a query point in the shape of its outputs."""
     return np.array(np.broadcast_to(vector.reshape((-1,) + (1,) * (like.ndim - 1)), like.shape))
-
-
-def _halved(matrix: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
-    """Halve the diagonal in place: a lower triangle then stands for half of the symmetric matrix."""
-    matrix[np.diag_indices_from(matrix)] /= 2
-    return matrix
 
 
 @dataclass(frozen=True)
@@ -119,10 +113,10 @@ class NoiseInside:
         alpha = self.alpha.reshape(len(inverse), -1)
         pull = (nu + size) / (s + q)
         trace, square = self.outputs * np.trace(inverse), pull * np.vdot(alpha, alpha)
-        kernel = blas.dsyrk(pull, alpha, beta=-self.outputs, c=inverse, lower=1, overwrite_c=1)
+        kernel = blas.dsyrk(pull / 2, alpha, beta=-self.outputs / 2, c=inverse, lower=1, overwrite_c=1)
         normalisation = log_gamma_ratio(nu / 2, size / 2)[1] - size * (nu - s) / (nu * s) - np.log1p(q / s)
         df = normalisation + (nu + size) * q / (s * (s + q))
-        return Slopes(_halved(kernel), float(square - trace) / 2, float(df) / 2)
+        return Slopes(kernel, float(square - trace) / 2, float(df) / 2)
 
     def mean(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q ..."]:
         """Return the posterior mean of f."""
@@ -231,11 +225,11 @@ class NoiseBeside:
         D, pulled = targets.shape[1], w * self._scales
         alpha = np.sqrt(pulled)[:, None, None] * g[:, :, None] * targets
         alpha = U @ alpha.transpose(1, 0, 2).reshape(len(U), -1)
-        kernel = blas.dsyrk(D, U * np.sqrt(pulled @ g), lower=1)
-        kernel = blas.dsyrk(1.0, alpha, beta=-1.0, c=kernel, lower=1, overwrite_c=1)
+        kernel = blas.dsyrk(D / 2, U * np.sqrt(pulled @ g), lower=1)
+        kernel = blas.dsyrk(0.5, alpha, beta=-1.0, c=kernel, lower=1, overwrite_c=1)
         squares = (g**2) @ np.sum(targets**2, axis=1)
         temperature = w @ (squares - D * g.sum(axis=1)) / 2
-        return Slopes(_halved(kernel), float(temperature), float(-w @ self.law.df_slope(np.log(self._scales)) / 2))
+        return Slopes(kernel, float(temperature), float(-w @ self.law.df_slope(np.log(self._scales)) / 2))
 
     def mean(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q ..."]:
         """Return the posterior mean of f."""

@@ -17,7 +17,7 @@ from numpyro import distributions as dist
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.network import FullyConnected, Prior
-from stpbnn.programs.sites import parameter, temperature_site, value_above
+from stpbnn.programs.sites import above, parameter, temperature_site, value_above
 from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["Process", "distance", "gaussian_process", "student_t_process"]
@@ -68,19 +68,6 @@ def _network_kernel(net: FullyConnected) -> Kernel:
     return kernel
 
 
-def _above(name: str, prior: dist.Distribution, minimum: int, why: str) -> dist.Distribution:
-    """Refuse a prior that may fall below a minimum."""
-    support = prior.support
-    while hasattr(support, "base_constraint"):  # of vectors: that of their entries
-        support = support.base_constraint
-    if not np.all(np.asarray(getattr(support, "lower_bound", -np.inf)) >= minimum):
-        raise ValueError(
-            f"{name}: got a {type(prior).__name__} that may fall below {minimum}, {why}; expected a prior above "
-            f"{minimum}, such as TruncatedNormal({minimum + 3.0}, 3.0, low={minimum}.0) or a shifted Gamma"
-        )
-    return prior
-
-
 def _check_names(kernel: Kernel, priors: Mapping[str, Any]) -> None:
     """Refuse priors that are not those of the kernel's hyper-parameters."""
     parameters = list(inspect.signature(kernel).parameters.values())
@@ -106,7 +93,7 @@ def _kernel(given: Any, priors: Mapping[str, Any]) -> tuple[Kernel, dict[str, di
         if given.outputs > 1:
             raise ValueError(f"kernel: got a network of {given.outputs} outputs, expected one output")
         for name, prior in free.items():
-            _above(name, prior, 0, "and a precision is positive")
+            above(name, prior, 0, "and a precision is positive")
         kernel, fixed = _network_kernel(replace(given, **fixed)), {}
     return (partial(kernel, **fixed) if fixed else kernel), free
 
@@ -114,7 +101,7 @@ def _kernel(given: Any, priors: Mapping[str, Any]) -> tuple[Kernel, dict[str, di
 def _degrees_of_freedom(value: Any) -> Any:
     """Return a number, or a prior, that is above two."""
     if isinstance(value, dist.Distribution):
-        return _above("df", value, 2, "where the covariance does not exist")
+        return above("df", value, 2, "where the covariance does not exist")
     return value_above("df", value, 2)
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import numpyro
 from numpyro import distributions as dist
 
 from stpbnn._validation import number
 
-__all__ = ["parameter", "recalled", "temperature_site", "value_above"]
+__all__ = ["above", "parameter", "recalled", "temperature_site", "value_above"]
 
 
 def value_above(name: str, value: Any, minimum: float) -> Any:
@@ -40,3 +41,16 @@ def recalled(name: str, prior: Any, samples: Mapping[str, Any]) -> Any:
     if name not in samples:
         raise ValueError(f"samples: got {sorted(samples)}, expected also {name!r}, which has a prior")
     return samples[name]
+
+
+def above(name: str, prior: dist.Distribution, minimum: int, why: str) -> dist.Distribution:
+    """Refuse a prior that may fall below a minimum."""
+    support = prior.support
+    while hasattr(support, "base_constraint"):  # of vectors: that of their entries
+        support = support.base_constraint
+    if not np.all(np.asarray(getattr(support, "lower_bound", -np.inf)) >= minimum):
+        raise ValueError(
+            f"{name}: got a {type(prior).__name__} that may fall below {minimum}, {why}; expected a prior above "
+            f"{minimum}, such as TruncatedNormal({minimum + 3.0}, 3.0, low={minimum}.0) or a shifted Gamma"
+        )
+    return prior

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_solve, lapack, solve_triangular
+from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
 from stpbnn import kernels
 from stpbnn.kernels import KernelMap
@@ -95,7 +95,7 @@ class SharedKernel:
 
     def mean(self, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, "n ..."]:
         """Return the mean of f at query points."""
-        return kernels.cross_kernel(self.kernel, self.prior, X, self.X).entries @ self.alpha
+        return _weighted(kernels.cross_kernel(self.kernel, self.prior, X, self.X).entries, self.alpha)
 
     @property
     def log_det(self) -> float:
@@ -106,7 +106,7 @@ class SharedKernel:
         """Return the law of f, or of a new target, at query points."""
         cross = kernels.cross_kernel(self.kernel, self.prior, X, self.X)
         added = self.temperature if noise else 0.0
-        mean = cross.entries @ self.alpha
+        mean = _weighted(cross.entries, self.alpha)
         explained = solve_triangular(self.factor, cross.entries.T, lower=True, check_finite=False)
         variance = np.maximum(cross.left - np.einsum("pn,pn->n", explained, explained), 0) + added
         variance = np.array(np.broadcast_to(variance.reshape((-1,) + (1,) * (mean.ndim - 1)), mean.shape))
@@ -119,6 +119,11 @@ class SharedKernel:
         if mean.ndim == 1:
             return JointGaussian(mean, variance, covariance)
         return IndependentOutputs.joint(mean, [covariance] * mean.shape[1])
+
+
+def _weighted(entries: Float[np.ndarray, "n P"], alpha: Float[np.ndarray, "P ..."]) -> Float[np.ndarray, "n ..."]:
+    """Return K α."""
+    return blas.dgemm(1.0, entries.T, alpha.reshape(len(alpha), -1), trans_a=1).reshape((-1, *alpha.shape[1:]))
 
 
 def _factorised(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.linalg import blas
 from scipy.optimize import elementwise
 
 from stpbnn import _validation as check
@@ -211,19 +212,41 @@ def _one_factorisation(
             "dependent inputs, or give larger temperatures"
         )
     cross = kernels.cross_kernel(features, prior, X_test, X)
-    projected = cross.entries @ problem.eigenvectors
-    squares = projected.T**2
+    projected = blas.dgemm(1.0, cross.entries.T, problem.eigenvectors, trans_a=1)
+    squares = np.einsum("qk,qk->k", projected, projected) / len(projected)
     widths = np.array([float(n.widths[0]) for n in nets])
     for j, T in enumerate(temperatures):
         at = problem._replace(temperature=T)
         Q, evidence, converged = (_infinite if theory == "infinite" else _lowest_minima)(at, widths)
         distinct, back = np.unique(Q, return_inverse=True)
-        law = scale.moments(at, distinct, projected, cross.left, squares=squares)
-        squared_bias = np.mean((law.means - y_test) ** 2, axis=1)[back]
-        variance = law.variances.mean(axis=1)[back]
+        parts = _error(at, distinct, projected, squares, cross.left.mean(), y_test)
         for i in range(len(nets)):
-            error = np.array([squared_bias[i] + variance[i], squared_bias[i], variance[i]])
+            error = np.array([parts[back[i]].sum(), *parts[back[i]]])
             yield (i, j), (error, Q[i : i + 1], float(evidence[i]), bool(converged[i]))
+
+
+def _error(
+    problem: scale.ScaleProblem,
+    scales: np.ndarray,
+    projected: np.ndarray,
+    squares: np.ndarray,
+    variance: float,
+    y_test: np.ndarray,
+) -> np.ndarray:
+    """Return squared bias and variance at every scale r, averaged over the test set.
+
+    The average of the variance needs the average `squares` of the squares of `projected` alone.
+    """
+    r, g, p, alpha = scale.inverse(problem, np.log(scales))
+    b, e = problem.bias_variance, problem.ones
+    means = r * blas.dgemm(1.0, projected, alpha.T).T
+    explained = r[:, 0] ** 2 * np.einsum("nk,k->n", g, squares)
+    if b:
+        means += b * (alpha @ e)[:, None]
+        along = r * blas.dgemm(1.0, projected, (g * e).T).T
+        explained += b * np.mean(2 * along + (p - 1) - (along + (p - 1)) ** 2 / p, axis=1)
+    spread = np.maximum(r[:, 0] * variance + b - explained, 0)
+    return np.stack([np.mean((means - y_test) ** 2, axis=1), spread], axis=1)
 
 
 Solution = tuple[np.ndarray, np.ndarray, np.ndarray]  # order parameter, log evidence, converged: for every width

@@ -8,19 +8,18 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from sklearn.base import MultiOutputMixin, clone
+from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel, Kernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.kernels.contraction import value_and_pullback
-from stpbnn.kernels.nngp_kernel import NNGPKernel
+from stpbnn.kernels.contraction import Inputs, value_and_pullback
 from stpbnn.mixtures.laws import InverseGamma
 from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import well_conditioned_cholesky
+from stpbnn.regressors.hyperparameters import Hyperparameters, kernel_of, refuse_no_kernel
 from stpbnn.regressors.optimise import check_optimizer, minimise
 from stpbnn.regressors.prediction import PredictiveRegressor
 
@@ -83,8 +82,11 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         The kernel with what was learned.
     df_, temperature_ : float
         ν and T, learned or as given.
-    log_marginal_likelihood_ : float
-        log p(y), all outputs together.
+    log_marginal_likelihood_, log_marginal_likelihood_value_ : float
+        log p(y), all outputs together; the second name is scikit-learn's.
+    alpha_ : array of shape (P,) or (P, D)
+        What the kernel with the training points is multiplied by to give the mean: the mean of r A(r)^{-1} y over the
+        posterior of r, A(r) = r K + T or r (K + T), for targets as they are normalised.
     converged_ : bool
         Whether the gradient of the log evidence vanishes along what was learned and is not on a bound, and the
         quadrature over r has reached its accuracy.
@@ -95,6 +97,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
 
     Examples
     --------
+    >>> from sklearn.gaussian_process.kernels import RBF
     >>> X, y = np.linspace(0, 1, 8)[:, None], np.sin(6 * np.linspace(0, 1, 8))
     >>> model = StudentTProcessRegressor(RBF(0.3), df=4.0, optimizer=None).fit(X, y)
     >>> model.predict([[0.5]]).round(2), model.predictive([[0.5]]).df
@@ -163,20 +166,23 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         y = check.targets("y", y, examples=len(X), outputs=expected)
         check.room_for_kernels("X", len(X), matrices=4)
         self.X_train_, self.y_train_ = X, y
-        self._normalise()
-        self.kernel_ = _kernel(self.kernel)
-        _check_kernel(self.kernel_, X)
-        self.temperature_, self.df_ = float(self.temperature), float(self.df)
+        self._prepare()
+        self.kernel_, self.temperature_, self.df_ = kernel_of(self.kernel), float(self.temperature), float(self.df)
+        K = np.asarray(self.kernel_(X))
+        refuse_no_kernel(self.kernel_, K, len(X))
+        searched = self.optimizer is not None and len(self._learnable.theta) > 0
         try:
-            if self.optimizer is not None and len(self._theta):
+            if searched:
                 self._maximise()
-            self._recondition()
+                K = self.kernel_(X)
+            self._settle(K)
         except np.linalg.LinAlgError as error:
             raise ValueError(
                 f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
                 "remove repeated or linearly dependent inputs, or give a larger temperature"
             ) from None
-        self.converged_ = self._flat() and self._process.error < ACCURACY
+        self.converged_ = self._process.error < ACCURACY and (not searched or self._flat())
+        self._inputs = Inputs(X)  # without what the search has kept
         return self
 
     def _check_settings(self) -> None:
@@ -201,13 +207,15 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
 
     _shift: np.ndarray
     _units: np.ndarray
+    _inputs: Inputs
 
-    def _normalise(self) -> None:
+    def _prepare(self) -> None:
         """Set mean and standard deviation of the targets, by output; constant targets have the unit one."""
         y, self._shift, self._units = self.y_train_, np.zeros(()), np.ones(())
         if self.normalize_y:
             spread, rounding = y.std(axis=0), 10 * np.finfo(np.float64).eps * np.abs(y).max(axis=0)
             self._shift, self._units = y.mean(axis=0), np.where(spread > rounding, spread, 1.0)
+        self._inputs = Inputs(self.X_train_)
 
     @property
     def _targets(self) -> np.ndarray:
@@ -215,36 +223,16 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         return (self.y_train_ - self._shift) / self._units
 
     @property
-    def _names(self) -> list[str]:
-        """What is learned, in the order of theta."""
-        kernel = [
-            name if hyperparameter.n_elements == 1 else f"{name}[{i}]"
-            for hyperparameter in self.kernel_.hyperparameters
-            if not hyperparameter.fixed
-            for name in [hyperparameter.name]
-            for i in range(hyperparameter.n_elements)
-        ]
-        return kernel + ["temperature"] * bool(self.optimize_temperature) + ["df"] * bool(self.optimize_df)
-
-    @property
-    def _theta(self) -> Float[np.ndarray, " n"]:
-        """Logarithms of what is learned: the kernel's hyper-parameters, then T and ν where asked."""
-        own = [self.temperature_] * bool(self.optimize_temperature) + [self.df_] * bool(self.optimize_df)
-        return np.concatenate([self.kernel_.theta, np.log(own)])
+    def _learnable(self) -> Hyperparameters:
+        free = ("temperature",) * bool(self.optimize_temperature) + ("df",) * bool(self.optimize_df)
+        return Hyperparameters(self.kernel_, self.temperature_, self.df_, free)
 
     @property
     def _bounds(self) -> Float[np.ndarray, "n 2"]:
         unit = float(np.mean(self._targets**2)) or 1.0
-        own = [(TEMPERATURE_BOUNDS[0] * unit, TEMPERATURE_BOUNDS[1] * unit)] * bool(self.optimize_temperature)
-        own += [DF_BOUNDS[self.parametrization]] * bool(self.optimize_df)
-        return np.vstack([self.kernel_.bounds.reshape(-1, 2), np.log(own).reshape(-1, 2)])
-
-    def _at(self, theta: Float[np.ndarray, " n"]) -> tuple[Kernel, float, float]:
-        """Return kernel, temperature and degrees of freedom at theta."""
-        kernel, own = np.split(theta, [self.kernel_.n_dims])
-        values = iter(np.exp(own).tolist())
-        temperature = next(values) if self.optimize_temperature else self.temperature_
-        return self.kernel_.clone_with_theta(kernel), temperature, next(values) if self.optimize_df else self.df_
+        lowest, highest = TEMPERATURE_BOUNDS
+        own = {"temperature": (lowest * unit, highest * unit), "df": DF_BOUNDS[self.parametrization]}
+        return self._learnable.bounds(own)
 
     def _condition(self, K: Float[np.ndarray, "P P"], temperature: float, df: float) -> NoiseInside | NoiseBeside:
         """Return the process at a kernel matrix, which is overwritten."""
@@ -256,18 +244,32 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         return NoiseInside.of(well_conditioned_cholesky(K.T), y, law, temperature)
 
     def _value_and_gradient(self, theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
-        kernel, temperature, df = self._at(theta)
-        K, pullback = value_and_pullback(kernel, self.X_train_)
-        process = self._condition(K, temperature, df)
+        at = self._learnable.at(theta)
+        K, pullback = value_and_pullback(at.kernel, self._inputs)
+        process = self._condition(K.T, at.temperature, at.df)
         slopes = process.slopes
-        own = [temperature * slopes.temperature] * bool(self.optimize_temperature)
-        own += [df * slopes.df] * bool(self.optimize_df)
-        return process.log_evidence, np.concatenate([pullback(slopes.kernel), own])
+        free = [getattr(at, name) * getattr(slopes, name) for name in at.free]
+        return process.log_evidence, np.append(pullback(slopes.kernel), free)
+
+    @property
+    def log_marginal_likelihood_value_(self) -> float:
+        """The log evidence, under the name that it has in scikit-learn."""
+        return self.log_marginal_likelihood_
+
+    @property
+    def alpha_(self) -> Float[np.ndarray, "P ..."]:
+        """The coefficients of the mean."""
+        return self._process.alpha
+
+    def _settle(self, K: Float[np.ndarray, "P P"]) -> None:
+        """Condition on the training set, given the kernel at what was learned."""
+        K = np.array(K, dtype=np.float64)  # the kernel object may want to keep its own
+        self._process = self._condition(K, self.temperature_, self.df_)
+        self.log_marginal_likelihood_ = self._process.log_evidence
 
     def _recondition(self) -> None:
-        self._normalise()
-        self._process = self._condition(self.kernel_(self.X_train_), self.temperature_, self.df_)
-        self.log_marginal_likelihood_ = self._process.log_evidence
+        self._prepare()
+        self._settle(self.kernel_(self.X_train_))
 
     def _maximise(self) -> None:
         def objective(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
@@ -276,23 +278,24 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
                 value, gradient = self._value_and_gradient(theta)
             return -value, -gradient
 
+        start = self._learnable
         theta, _ = minimise(
             objective,
-            self._theta,
+            start.theta,
             self._bounds,
-            self._names,
+            start.names,
             optimizer=self.optimizer,
             n_restarts=self.n_restarts_optimizer,
             random_state=self.random_state,
         )
-        self.kernel_, self.temperature_, self.df_ = self._at(theta)
+        found = start.at(theta)
+        self.kernel_, self.temperature_, self.df_ = found.kernel, found.temperature, found.df
 
     def _flat(self) -> bool:
         """Return whether no step within the bounds raises the log evidence."""
-        if self.optimizer is None or not len(self._theta):
-            return True
-        value, gradient = self._value_and_gradient(self._theta)
-        step = np.clip(self._theta + gradient, *self._bounds.T) - self._theta
+        theta = self._learnable.theta
+        value, gradient = self._value_and_gradient(theta)
+        step = np.clip(theta + gradient, *self._bounds.T) - theta
         return bool(np.abs(step).max() < FLAT * (1 + abs(value)))
 
     @in_float64
@@ -312,15 +315,18 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         float, and where asked an array of shape (n,)
         """
         check_is_fitted(self, "X_train_")
-        theta = self._theta if theta is None else np.asarray(theta, dtype=np.float64)
-        if theta.shape != self._theta.shape:
+        learnable = self._learnable
+        theta = learnable.theta if theta is None else np.asarray(theta, dtype=np.float64)
+        if theta.shape != learnable.theta.shape:
             raise ValueError(
-                f"theta: got shape {theta.shape}, expected {self._theta.shape}: logarithms of {', '.join(self._names)}"
+                f"theta: got shape {theta.shape}, expected {learnable.theta.shape}: logarithms of "
+                f"{', '.join(learnable.names)}"
             )
         if eval_gradient:
             return self._value_and_gradient(theta)
-        kernel, temperature, df = self._at(theta)
-        return self._condition(kernel(self.X_train_), temperature, df).log_evidence
+        at = learnable.at(theta)
+        K = np.array(at.kernel(self.X_train_), dtype=np.float64)
+        return self._condition(K, at.temperature, at.df).log_evidence
 
     def _query(self, X: np.ndarray, joint: bool) -> Query:
         return Query(self.kernel_(X, self.X_train_), self.kernel_.diag(X), self.kernel_(X) if joint else None)
@@ -331,31 +337,3 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         added = self.temperature_ if noise else 0.0
         return self._process.predictive(self._query(X, joint), added, self._shift, self._units)
-
-
-def _kernel(kernel: Any) -> Kernel:
-    if kernel is None:
-        return ConstantKernel(1.0) * RBF(1.0)
-    if isinstance(kernel, FullyConnected):
-        return NNGPKernel(kernel, weight_precision_bounds="fixed", bias_precision_bounds="fixed")
-    if not isinstance(kernel, Kernel) or isinstance(kernel, CompoundKernel):
-        raise ValueError(
-            f"kernel: got {kernel!r}, expected a kernel of sklearn.gaussian_process.kernels (one that returns one "
-            "matrix), a stpbnn.NNGPKernel, a stpbnn.FullyConnected or None"
-        )
-    return clone(kernel)
-
-
-def _check_kernel(kernel: Kernel, X: np.ndarray) -> None:
-    """Refuse what is no kernel: a matrix of another shape, not finite, or not symmetric."""
-    K = np.asarray(kernel(X))
-    if K.shape != (len(X), len(X)):
-        raise ValueError(f"kernel: {kernel!r} returned shape {K.shape} for {len(X)} inputs, expected a square matrix")
-    if not np.isfinite(K).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(K))[0])
-        raise ValueError(
-            f"kernel: {kernel!r} is NaN or infinite between the inputs {where[0]} and {where[1]}; rescale the inputs "
-            "or give other hyper-parameters"
-        )
-    if np.abs(K - K.T).max() > 1e-8 * np.abs(K).max():
-        raise ValueError(f"kernel: {kernel!r} is not symmetric: k(x, x') and k(x', x) differ; correct the kernel")

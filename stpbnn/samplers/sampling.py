@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from stpbnn import _validation as check
 from stpbnn import programs
 from stpbnn.network import FullyConnected
+from stpbnn.programs.sites import above
 from stpbnn.samplers import kernels
 from stpbnn.samplers.blocks import Chains
 from stpbnn.samplers.checkpoint import Checkpoint
@@ -40,7 +41,7 @@ __all__ = ["sample"]
 
 Sampler = Callable[[Callable[..., Any]], MCMCKernel]
 
-SAMPLERS = ("nuts", "hmc", "mala", "langevin")
+SAMPLERS = ("hmc", "nuts", "mala", "langevin")
 READOUTS = {"marginal": programs.marginal_network, "explicit": programs.network}
 KEEP = ("observables", "weights")
 UNTIL = ("ess", "rhat", "seconds")
@@ -71,7 +72,7 @@ def sample(
     temperature: Any = 0.01,
     X_test: ArrayLike | None = None,
     y_test: ArrayLike | None = None,
-    sampler: str | Sampler = "nuts",
+    sampler: str | Sampler = "hmc",
     readout: str = "marginal",
     warmup: int = 500,
     draws: int = 1000,
@@ -104,8 +105,8 @@ def sample(
         Points at which the function is recorded at every draw.
     y_test : array of shape (n,) or (n, D) or None
         Targets there, for the test loss.
-    sampler : {"nuts", "hmc", "mala", "langevin"} or callable
-        The Markov chain: the no-U-turn sampler and Hamiltonian Monte Carlo, both with steps that are exact for the
+    sampler : {"hmc", "nuts", "mala", "langevin"} or callable
+        The Markov chain: Hamiltonian Monte Carlo and the no-U-turn sampler, both with steps that are exact for the
         prior, Metropolis-adjusted Langevin, or the unadjusted dynamics of the reference, which is biased at its step
         size of 1e-3. A callable takes the NumPyro model and returns a NumPyro MCMCKernel.
     readout : {"marginal", "explicit"}
@@ -175,13 +176,19 @@ def sample(
     }
     draws = check.integer("draws", draws)
     until = _until(until, settings["chains"])
-    if not isinstance(temperature, Distribution):
+    if isinstance(temperature, Distribution):
+        temperature = above("temperature", temperature, 0, "and a variance is positive")
+    else:
         temperature = check.number("temperature", temperature)
-    build = sampler if callable(sampler) else _named(sampler, net, temperature)
+    if checkpoint is not None and (not isinstance(checkpoint, (str, os.PathLike)) or not os.fspath(checkpoint)):
+        raise ValueError(f"checkpoint: got {checkpoint!r}, expected the path of a folder, or None")
+    if block is not None and check.integer("block", block) > draws:
+        raise ValueError(f"block: got {block}, expected at most the {draws} draws; take fewer, or leave it out")
+    build = _built_by(sampler) if callable(sampler) else _named(sampler, net, temperature)
 
     rotation = rotate(original.X, original.X_test) if keep == "observables" else None
     engine = _chains(net, original, rotation, build, temperature, settings)
-    block = _block(block, draws, engine)
+    block = block or _block(draws, engine)
     kernel = engine.build()
     mark = fingerprint(net, original, kernel, temperature, settings | {"devices": engine.devices})
     limits = threadpool_limits(1, user_api="blas") if jax.default_backend() == "cpu" else nullcontext()
@@ -280,6 +287,21 @@ def _named(sampler: str, net: FullyConnected, temperature: Any) -> Sampler:
     return getattr(kernels, name)
 
 
+def _built_by(sampler: Sampler) -> Sampler:
+    """Return the sampler, refusing what it builds where that is no kernel."""
+
+    def build(model: Callable[..., Any]) -> MCMCKernel:
+        kernel = sampler(model)
+        if not isinstance(kernel, MCMCKernel):
+            raise ValueError(
+                f"sampler: the callable returned {kernel!r}, expected a NumPyro MCMCKernel, such as "
+                "lambda model: numpyro.infer.NUTS(model)"
+            )
+        return kernel
+
+    return build
+
+
 def _statistics(kernel: MCMCKernel) -> dict[str, str]:
     """Return the fields of a kernel's state to record by ArviZ's names: what it offers, apart from the position."""
     offered = STATISTICS.values() if isinstance(kernel, HMC) else getattr(kernel, "statistics", kernel.default_fields)
@@ -287,15 +309,10 @@ def _statistics(kernel: MCMCKernel) -> dict[str, str]:
     return {names.get(field, field): field for field in offered if field != kernel.sample_field}
 
 
-def _block(block: int | None, draws: int, chains: Chains) -> int:
-    """Return the size of a block: as it is asked for, or one that takes no more than some megabytes."""
-    if block is None:
-        size = sum(shape.size * shape.dtype.itemsize for shape in chains.record_shapes.values())
-        return max(1, min(BLOCK, draws, BLOCK_BYTES // size))
-    block = check.integer("block", block)
-    if block > draws:
-        raise ValueError(f"block: got {block}, expected at most the {draws} draws; take fewer, or leave it out")
-    return block
+def _block(draws: int, chains: Chains) -> int:
+    """Return the size of a block that takes no more than some megabytes."""
+    size = sum(shape.size * shape.dtype.itemsize for shape in chains.record_shapes.values())
+    return max(1, min(BLOCK, draws, BLOCK_BYTES // size))
 
 
 def _until(until: Mapping[str, float] | None, chains: int) -> dict[str, float]:

@@ -125,7 +125,7 @@ def test_tree_follows_the_schema(net, tmp_path):
     np.testing.assert_array_equal(posterior["posterior"]["layer"], np.arange(net.depth) + 1)
     attributes = posterior.attrs
     assert FullyConnected(**json.loads(attributes["network"])) == net
-    assert (attributes["seed"], attributes["temperature"], attributes["sampler"]) == (3, 0.2, "nuts")
+    assert (attributes["seed"], attributes["temperature"], attributes["sampler"]) == (3, 0.2, "hmc")
     for name in ("stpbnn_version", "jax_version", "numpyro_version", "device", "wall_time_s", "created_at"):
         assert attributes[name]
     posterior.to_netcdf(tmp_path / "posterior.nc", engine="h5netcdf")
@@ -300,7 +300,12 @@ def test_bad_data_are_refused(change, message):
         ({"temperature": 0.0}, "temperature: got 0.0, expected a finite number greater than 0"),
         ({"temperature": -1}, "temperature: got -1"),
         ({"temperature": "hot"}, "temperature: got 'hot'"),
+        ({"temperature": dist.Normal()}, "temperature: got a Normal that may fall below 0, and a variance is positive"),
         ({"sampler": "nutz"}, "did you mean 'nuts'"),
+        ({"sampler": lambda model: 3}, "sampler: the callable returned 3, expected a NumPyro MCMCKernel"),
+        ({"checkpoint": ""}, "checkpoint: got '', expected the path of a folder"),
+        ({"checkpoint": 3}, "checkpoint: got 3, expected the path of a folder"),
+        ({"block": 30, "draws": 20}, "block: got 30, expected at most the 20 draws"),
         ({"readout": "implicit"}, "did you mean 'explicit'"),
         ({"keep": "weight"}, "did you mean 'weights'"),
         ({"draws": 0}, "draws: got 0, expected an integer of at least 1"),

@@ -1,0 +1,96 @@
+"""What a Student's t-process learns, as one vector of logarithms; and the kernels that it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.base import clone
+from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel, Kernel
+
+from stpbnn.kernels.nngp_kernel import NNGPKernel
+from stpbnn.network import FullyConnected
+
+__all__ = ["Hyperparameters", "kernel_of", "refuse_no_kernel"]
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Kernel, temperature and degrees of freedom, and which of the last two are learned beside the kernel's.
+
+    Examples
+    --------
+    >>> start = Hyperparameters(2.0 * RBF(0.5, "fixed"), temperature=0.1, df=5.0, free=("df",))
+    >>> start.names, start.theta.round(4)
+    (['k1__constant_value', 'df'], array([0.6931, 1.6094]))
+    >>> round(start.at(np.log([2.0, 7.0])).df, 4)
+    7.0
+    """
+
+    kernel: Kernel
+    temperature: float
+    df: float
+    free: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """What is learned, in the order of theta."""
+        kernel = [
+            parameter.name if parameter.n_elements == 1 else f"{parameter.name}[{i}]"
+            for parameter in self.kernel.hyperparameters
+            if not parameter.fixed
+            for i in range(parameter.n_elements)
+        ]
+        return [*kernel, *self.free]
+
+    @property
+    def theta(self) -> Float[np.ndarray, " n"]:
+        """The logarithms of what is learned."""
+        return np.append(self.kernel.theta, np.log([getattr(self, name) for name in self.free]))
+
+    def bounds(self, own: dict[str, tuple[float, float]]) -> Float[np.ndarray, "n 2"]:
+        """Return the bounds of theta, given those of temperature and degrees of freedom themselves."""
+        free = np.log([own[name] for name in self.free]).reshape(-1, 2)
+        return np.vstack([self.kernel.bounds.reshape(-1, 2), free])
+
+    def at(self, theta: Float[np.ndarray, " n"]) -> Hyperparameters:
+        """Return the same at other values of what is learned."""
+        kernel, free = np.split(theta, [self.kernel.n_dims])
+        values: dict[str, Any] = dict(zip(self.free, np.exp(free).tolist(), strict=True))
+        return replace(self, kernel=self.kernel.clone_with_theta(kernel), **values)
+
+
+def kernel_of(kernel: Any) -> Kernel:
+    """Return the kernel object that is meant: a copy, that of a network, or for None the one that is taken unasked.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    if kernel is None:
+        return ConstantKernel(1.0) * RBF(1.0)
+    if isinstance(kernel, FullyConnected):
+        return NNGPKernel(kernel, weight_precision_bounds="fixed", bias_precision_bounds="fixed")
+    if not isinstance(kernel, Kernel) or isinstance(kernel, CompoundKernel):
+        raise ValueError(
+            f"kernel: got {kernel!r}, expected a kernel of sklearn.gaussian_process.kernels (one that returns one "
+            "matrix), a stpbnn.NNGPKernel, a stpbnn.FullyConnected or None"
+        )
+    return clone(kernel)
+
+
+def refuse_no_kernel(kernel: Kernel, K: Float[np.ndarray, ...], examples: int) -> None:
+    """Raise ValueError for what is no kernel: a matrix K(X, X) of another shape, not finite, or not symmetric."""
+    if K.shape != (examples, examples):
+        raise ValueError(f"kernel: {kernel!r} returned shape {K.shape} for {examples} inputs, expected a square matrix")
+    if not np.isfinite(K).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(K))[0])
+        raise ValueError(
+            f"kernel: {kernel!r} is NaN or infinite between the inputs {where[0]} and {where[1]}; rescale the inputs "
+            "or give other hyper-parameters"
+        )
+    if np.abs(K - K.T).max() > 1e-8 * np.abs(K).max():
+        raise ValueError(f"kernel: {kernel!r} is not symmetric: k(x, x') and k(x', x) differ; correct the kernel")
