@@ -2,6 +2,7 @@
 
     uv run python benchmarks/table.py                    # all of them, an hour or so
     uv run python benchmarks/table.py test_theory.py     # those of one file; the other tables stay as they are
+    uv run python benchmarks/table.py test_theory.py measured.json     # what --benchmark-json wrote of a part of it
 
 Results are kept in benchmarks/results/, one file for each benchmark file, and the tables are made from all of them.
 """
@@ -25,13 +26,17 @@ def run(name, extra):
         file = Path(folder) / "benchmark.json"
         command = [sys.executable, "-m", "pytest", str(HERE / name), "--benchmark-only", "-n", "0", "-m", ""]
         subprocess.run([*command, f"--benchmark-json={file}", *extra], cwd=HERE.parent, check=False)
-        found = json.loads(file.read_text())
+        keep(name, json.loads(file.read_text()), part=bool(extra))
+
+
+def keep(name, found, part):
+    """Keep the numbers of a benchmark file, or of a part of it: the other rows stay."""
     rows = [
         {"group": b["group"], "name": b["name"], "seconds": b["stats"]["median"], "rounds": b["stats"]["rounds"]}
         | {"measured": b["extra_info"]}
         for b in found["benchmarks"]
     ]
-    if extra:  # a part of the file: the other rows stay
+    if part:
         earlier = json.loads(path_of(name).read_text())["rows"] if path_of(name).exists() else []
         rows = [row for row in earlier if row["name"] not in {r["name"] for r in rows}] + rows
     cpu, versions = found["machine_info"]["cpu"], found["machine_info"]["python_version"]
@@ -47,7 +52,7 @@ def path_of(name):
 def shown(value):
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ", ".join(map(shown, value)) if isinstance(value, list) else str(value)
-    return f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
 def tables():
@@ -67,7 +72,7 @@ def tables():
             header = ["benchmark", "median s", "rounds", *columns]
             lines += ["", f"### {group}", "", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
             for row in members:
-                cells = [f"`{row['name'].removeprefix('test_')}`", f"{row['seconds']:.3g}", str(row["rounds"])]
+                cells = [f"`{row['name'].removeprefix('test_')}`", f"{row["seconds"]:.3g}", str(row["rounds"])]
                 cells += [shown(row["measured"].get(column, "")) for column in columns]
                 lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
@@ -84,5 +89,8 @@ def write():
 if __name__ == "__main__":
     names = sys.argv[1:2] or sorted(path.name for path in HERE.glob("test_*.py"))
     for name in names:
-        run(name, sys.argv[2:])
+        if sys.argv[2:] and sys.argv[2].endswith(".json"):
+            keep(name, json.loads(Path(sys.argv[2]).read_text()), part=True)
+        else:
+            run(name, sys.argv[2:])
     write()
