@@ -72,7 +72,7 @@ def tables():
             header = ["benchmark", "median s", "rounds", *columns]
             lines += ["", f"### {group}", "", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
             for row in members:
-                cells = [f"`{row['name'].removeprefix('test_')}`", f"{row["seconds"]:.3g}", str(row["rounds"])]
+                cells = [f"`{row['name'].removeprefix('test_')}`", f"{row['seconds']:.3g}", str(row["rounds"])]
                 cells += [shown(row["measured"].get(column, "")) for column in columns]
                 lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
