@@ -9,11 +9,11 @@
 # %% [markdown]
 # # What unadjusted Langevin dynamics gets wrong, and by how much
 #
-# Pacelli et al. sample with discretised Langevin dynamics, every step of which is taken. Its law is that of the posterior
-# up to an error that grows in proportion to the step size ε: where the data hold the function tight, its variance comes
-# out too large. For a linear network the posterior is known exactly at every width (`FiniteWidthRegressor`), so that the
-# error can be measured. At the step size of the paper, 1e-3, it is small here; what one pays there is time, for
-# successive draws decorrelate only after about 1/(ε T) steps.
+# Pacelli et al. sample with discretised Langevin dynamics, every step of which is taken. Its law is that of the
+# posterior up to an error that grows in proportion to the step size ε: where the data hold the function tight, its
+# variance comes out too large. For a linear network the posterior is known exactly at every width
+# (`FiniteWidthRegressor`), so that the error can be measured. At the step size of the paper, 1e-3, it is small here;
+# what one pays there is time, for successive draws decorrelate only after about 1/(ε T) steps.
 
 # %%
 import sys
