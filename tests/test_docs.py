@@ -68,3 +68,19 @@ def test_every_page_is_in_the_navigation():
 def test_links_of_the_readme_lead_somewhere():
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text("utf-8"))
     assert [link for link in links if not link.startswith("https://") and not (ROOT / link).exists()] == []
+
+
+def test_names_of_the_library_in_the_pages_exist():
+    """What a page calls stpbnn.something is there."""
+    text = "\n".join(page.read_text("utf-8") for page in PAGES.values())
+    names = {*re.findall(r"^::: (\S+)$", text, re.MULTILINE), *re.findall(r"`(stpbnn\.[\w.]+\w)", text)}
+    assert len(names) > 50
+    assert [name for name in names if not exists(name)] == []
+
+
+def exists(name):
+    module, _, inner = name.rpartition(".")
+    try:
+        return hasattr(importlib.import_module(module), inner) or bool(importlib.import_module(name))
+    except ImportError:
+        return False
