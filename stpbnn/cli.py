@@ -1,47 +1,42 @@
-"""The command line: run, theory, report, models, datasets."""
+"""The command line: run, theory, report, models, datasets, doctor."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 
 from stpbnn import __version__
+from stpbnn.terminal.options import CardArgument, JsonOption, QuietOption, SetOption, StrictOption, VerboseOption
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from stpbnn.runs import Run
 
 __all__ = ["main"]
 
-app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
-)
+app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 console = Console()
+logger = logging.getLogger("stpbnn")
 GRACE = 2.0  # seconds
-
-CardArgument = Annotated[str, typer.Argument(help="A model card: a TOML file, or a name that `stpbnn models` lists.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the card: --set network.widths=[50]. Repeatable."),
-]
+COMPUTE, LOOK = "Compute", "Look around"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 for success, 2 for bad input, 130 for an interruption.
+    """Run the command line and exit.
+
+    0 is success; 1 a comparison that fails where --strict asks for agreement; 2 bad input; 130 an interruption.
 
     Parameters
     ----------
@@ -50,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     warnings.showwarning = _warn
     logging.basicConfig(format="stpbnn: %(message)s")
-    logging.getLogger("stpbnn").setLevel(logging.INFO)
+    logger.setLevel(logging.INFO)
     try:
         code = app(arguments, prog_name="stpbnn", standalone_mode=False)
     except typer.TyperException as error:  # a word of the command line that is not understood
@@ -100,6 +95,8 @@ def _exit_when_interrupted() -> Iterator[None]:
 
 
 def _fail(message: str) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        traceback.print_exc()
     typer.echo(f"stpbnn: error: {message}", err=True)
     sys.exit(2)
 
@@ -115,7 +112,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True, epilog="`stpbnn COMMAND --help` has an example of each command.")
 def stpbnn(
     context: typer.Context,
     version: Annotated[
@@ -124,25 +121,31 @@ def stpbnn(
 ) -> None:
     """Bayesian neural networks of finite width: sample the posterior, predict it in closed form, compare the two.
 
+    A model card names a network, a data set and a temperature.
+    Running it leaves predictions, draws, and a report that says whether the two agree.
+
     A first run, in seconds: stpbnn run smoke-1hl-linear
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
-@app.command()
+@app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn run digits-1hl-erf --set network.widths=[50] -o half")
 def run(
     card: CardArgument,
     folder: Annotated[
         Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="runs/NAME")
     ] = None,
     changes: SetOption = None,
-    quiet: Annotated[bool, typer.Option("--no-progress", "--quiet", "-q", help="Show no progress bar.")] = False,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Run a card: solve the theories, sample the posterior, compare them, and write a report.
 
-    The run folder gets card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html. The same command
-    again uses the posterior that is there.
+    The run folder gets card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html.
+    The same command again goes on from what is there.
     """
     from stpbnn.cards import load_card
 
@@ -155,107 +158,103 @@ def run(
 
     with _exit_when_interrupted():
         finished = run_card(checked, folder or Path("runs") / checked.name, progress=not quiet)
-    _show_run(finished.comparison, finished.report)
+    _show_run(finished, as_json, strict)
 
 
-@app.command()
+@app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn theory digits-1hl-erf --set network.widths=[10]")
 def theory(
     card: CardArgument,
     changes: SetOption = None,
     file: Annotated[Path | None, typer.Option("--out", "-o", help="Write the predictions to this NetCDF file.")] = None,
-    quiet: Annotated[bool, typer.Option("--no-progress", "--quiet", "-q", help="Show no progress bar.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Solve the closed forms of a card, in seconds and without sampling: at every point of its sweep, if it has one."""
     from stpbnn.cards import load_card
 
     checked = load_card(card, changes or ())
     from stpbnn import curves, files, runs
+    from stpbnn.terminal import records, tables
 
     swept = any(not key.startswith("sampler.") for key in checked.sweep)
     predictions = curves.theory_curves(checked, progress=not quiet) if swept else runs.theory(checked)
-    console.print(_curves_table(predictions) if swept else _theory_table(predictions))
     if file is not None:
         files.write_netcdf(file, predictions)
+    if as_json:
+        key, found = ("points", records.curve_records) if swept else ("theories", records.theory_records)
+        typer.echo(records.as_json({"card": checked.name, key: found(predictions)}))
+        return
+    console.print(tables.curves_table(predictions) if swept else tables.theory_table(predictions))
+    if file is not None:
         typer.echo(f"Predictions: {file}")
 
 
-@app.command()
-def report(folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")]) -> None:
+@app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn report runs/digits-1hl-erf")
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
     """Make the comparison and report.html of a finished run anew, from its folder alone."""
     from stpbnn.runs import rerender
 
-    finished = rerender(folder)
-    _show_run(finished.comparison, finished.report)
+    _show_run(rerender(folder), as_json, strict)
 
 
-@app.command()
-def models() -> None:
-    """List the model cards that come with stpbnn."""
+@app.command(rich_help_panel=LOOK, epilog="Example: stpbnn models")
+def models(as_json: JsonOption = False) -> None:
+    """List the model cards that come with stpbnn, each with its title and the minutes that it takes on two cores."""
     from stpbnn.cards import shipped_cards
+    from stpbnn.terminal import records, tables
 
-    table = Table("name", "title", box=SIMPLE)
-    table.add_column("minutes", justify="right")
-    for name, card in shipped_cards().items():
-        table.add_row(name, card.title, f"{card.minutes:g}")
-    console.print(table)
+    cards = shipped_cards()
+    if as_json:
+        typer.echo(records.as_json([card.model_dump(mode="json") for card in cards.values()]))
+    else:
+        console.print(tables.cards_table(cards))
 
 
-@app.command()
-def datasets() -> None:
+@app.command(rich_help_panel=LOOK, epilog="Example: STPBNN_DATA=~/data stpbnn datasets")
+def datasets(as_json: JsonOption = False) -> None:
     """List the data sets, and whether their files are found.
 
-    Files are looked for in the folder that the variable STPBNN_DATA names, else in ~/.cache/stpbnn; a card can name
-    another one as data.data_home.
+    Files are looked for in the folder that the variable STPBNN_DATA names, else in ~/.cache/stpbnn.
+    A card can name another one as data.data_home.
     """
     from stpbnn.datasets import describe
+    from stpbnn.terminal import records, tables
 
-    table = Table("name", "what it is", "found", box=SIMPLE)
-    for name, summary, found in describe():
-        table.add_row(name, summary, "yes" if found else "no")
-    console.print(table)
+    described = describe()
+    if as_json:
+        typer.echo(records.as_json([one._asdict() for one in described]))
+    else:
+        console.print(tables.datasets_table(described))
 
 
-def _show_run(comparison: xr.Dataset, path: Path) -> None:
+@app.command(rich_help_panel=LOOK, epilog="Example: stpbnn doctor --json > machine.json")
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what is on this machine: versions, devices, precision, BLAS, data, and what is missing and how to get it."""
+    from stpbnn.terminal import doctor, records, tables
+
+    findings = doctor.examine()
+    if as_json:
+        typer.echo(records.as_json(findings))
+    else:
+        console.print(tables.doctor_table(findings))
+
+
+def _show_run(finished: Run, as_json: bool, strict: bool) -> None:
+    """Print what a run found; exit with 1 where agreement was asked for and is not there."""
     from stpbnn.comparison import comparison_table
+    from stpbnn.terminal import records
 
-    console.print(comparison_table(comparison))
-    typer.echo(f"Report: {path}")
-
-
-def _theory_table(predictions: xr.Dataset) -> Table:
-    """Return one row for each theory: its generalisation error and what it has learned."""
-    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    for header in ("theory", "error", "bias²", "variance", "order\nparameters", "log\nevidence", "converged"):
-        table.add_column(header, no_wrap=True)
-    for name in predictions["theory"].to_numpy():
-        one = predictions.sel(theory=name)
-        table.add_row(
-            str(name),
-            *(f"{error:#.3g}" for error in one["error"].to_numpy()),
-            ", ".join(f"{order:#.3g}" for order in one["order_parameters"].to_numpy()),
-            f"{float(one['log_marginal_likelihood']):.2f}",
-            "yes" if one["converged"] else "no",
-        )
-    return table
-
-
-def _curves_table(curves: xr.Dataset) -> Table:
-    """Return one row for each point of a sweep: the error of every theory, and what one of them has learned."""
-    theories = [str(name) for name in curves["theory"].to_numpy()]
-    learned = "proportional limit" if "proportional limit" in theories else theories[0]
-    dims = [dim for dim in curves["converged"].dims if dim != "theory"]
-    swept = [dim for dim in dims if curves.sizes[dim] > 1]
-    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=f"Q and log evidence: {learned}; *: not converged")
-    for header in (*(str(dim).rpartition(".")[2] for dim in swept), *theories, "Q", "log evidence"):
-        table.add_column(header.replace(" ", "\n").replace("_", "\n"), no_wrap=True)
-    for place in itertools.product(*(range(curves.sizes[dim]) for dim in dims)):
-        point = curves.isel(dict(zip(dims, place, strict=True)))
-        errors = (point.sel(theory=name, part="total") for name in theories)
-        chosen = point.sel(theory=learned)
-        table.add_row(
-            *(str(point[dim].item()) for dim in swept),
-            *(f"{float(one['error']):#.3g}{'' if one['converged'] else '*'}" for one in errors),
-            ", ".join(f"{Q:#.3g}" for Q in chosen["order_parameters"].dropna("layer").to_numpy()),
-            f"{float(chosen['log_marginal_likelihood']):.2f}",
-        )
-    return table
+    if as_json:
+        typer.echo(records.as_json(records.run_record(finished)))
+    else:
+        console.print(comparison_table(finished.comparison))
+        typer.echo(f"Report: {finished.report}")
+    if strict and not bool(finished.comparison["agrees"].any()):
+        raise typer.Exit(1)

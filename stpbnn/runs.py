@@ -143,6 +143,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
         posterior = _sample(card, data, fingerprint, folder, progress)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     times["sampling"] = posterior.attrs["wall_time_s"]
+    logger.debug("sampling: %.1f s", times["sampling"])
     with _timed(times, "comparison"):
         comparison = compare_predictions(posterior, predictions)
     write_netcdf(folder / "comparison.nc", comparison)
@@ -304,6 +305,7 @@ def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     times[stage] = time.perf_counter() - start
+    logger.debug("%s: %.1f s", stage, times[stage])
 
 
 def _write_report(run: Run) -> None:

@@ -46,12 +46,13 @@ def test_version_and_help_are_instant_and_load_nothing_heavy():
     assert (version.returncode, version.stdout, version.stderr) == (0, f"stpbnn {stpbnn.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["run", "theory", "report", "models", "datasets"])
+@pytest.mark.parametrize("command", ["run", "theory", "report", "models", "datasets", "doctor"])
 def test_every_command_is_in_the_help_and_has_its_own(command):
     assert command in words().output
     result = words(command, "--help")
     assert result.exit_code == 0
     assert f"Usage: stpbnn {command}" in result.output
+    assert "Example: " in result.output
 
 
 def test_models_lists_the_shipped_cards():

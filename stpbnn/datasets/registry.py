@@ -66,7 +66,13 @@ SETS = {
 
 
 class Description(NamedTuple):
-    """A data set's name, a line on it, and whether it can be loaded without a download."""
+    """A data set's name, a line on it, and whether it can be loaded without a download.
+
+    Examples
+    --------
+    >>> [one.name for one in describe() if one.name == "diabetes" and one.found]
+    ['diabetes']
+    """
 
     name: str
     summary: str

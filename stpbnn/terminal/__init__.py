@@ -1,0 +1,1 @@
+"""What the command line shows: tables for people, plain values for JSON, and what the doctor finds."""

@@ -1,0 +1,56 @@
+"""The words that several commands share."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+__all__ = ["CardArgument", "JsonOption", "QuietOption", "SetOption", "StrictOption", "VerboseOption"]
+
+logger = logging.getLogger("stpbnn")
+
+
+def _card_names(incomplete: str) -> list[str]:
+    """Return the shipped cards whose names begin so, for the shell to complete."""
+    from stpbnn.cards import shipped_cards
+
+    return [name for name in shipped_cards() if name.startswith(incomplete)]
+
+
+def _set_quiet(wanted: bool) -> bool:
+    if wanted:
+        logger.setLevel(logging.WARNING)
+    return wanted
+
+
+def _set_verbose(wanted: bool) -> bool:
+    if wanted:
+        logger.setLevel(logging.DEBUG)
+    return wanted
+
+
+CardArgument = Annotated[
+    str,
+    typer.Argument(help="A model card: a TOML file, or a name that `stpbnn models` lists.", autocompletion=_card_names),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the card: --set network.widths=[50]. Repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, for scripts.")]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", "--no-progress", callback=_set_quiet, help="Show no progress bar and no notes."),
+]
+VerboseOption = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", callback=_set_verbose, help="Note every step, and where a mistake comes from."),
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Exit with 1 unless the posterior has converged and agrees with one of the theories."
+    ),
+]

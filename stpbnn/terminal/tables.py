@@ -1,0 +1,97 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["cards_table", "curves_table", "datasets_table", "doctor_table", "theory_table"]
+
+
+def theory_table(predictions: xr.Dataset) -> Table:
+    """Return one row for each theory: its generalisation error and what it has learned."""
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for header in ("theory", "error", "bias²", "variance", "order\nparameters", "log\nevidence", "converged"):
+        table.add_column(header, no_wrap=True)
+    for name in predictions["theory"].to_numpy():
+        one = predictions.sel(theory=name)
+        table.add_row(
+            str(name),
+            *(f"{error:#.3g}" for error in one["error"].to_numpy()),
+            ", ".join(f"{order:#.3g}" for order in one["order_parameters"].to_numpy()),
+            f"{float(one['log_marginal_likelihood']):.2f}",
+            "yes" if one["converged"] else "no",
+        )
+    return table
+
+
+def curves_table(curves: xr.Dataset) -> Table:
+    """Return one row for each point of a sweep: the error of every theory, and what one of them has learned."""
+    theories = [str(name) for name in curves["theory"].to_numpy()]
+    learned = "proportional limit" if "proportional limit" in theories else theories[0]
+    dims = [dim for dim in curves["converged"].dims if dim != "theory"]
+    swept = [dim for dim in dims if curves.sizes[dim] > 1]
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=f"Q and log evidence: {learned}; *: not converged")
+    for header in (*(str(dim).rpartition(".")[2] for dim in swept), *theories, "Q", "log evidence"):
+        table.add_column(header.replace(" ", "\n").replace("_", "\n"), no_wrap=True)
+    for place in itertools.product(*(range(curves.sizes[dim]) for dim in dims)):
+        point = curves.isel(dict(zip(dims, place, strict=True)))
+        errors = (point.sel(theory=name, part="total") for name in theories)
+        chosen = point.sel(theory=learned)
+        table.add_row(
+            *(str(point[dim].item()) for dim in swept),
+            *(f"{float(one['error']):#.3g}{'' if one['converged'] else '*'}" for one in errors),
+            ", ".join(f"{Q:#.3g}" for Q in chosen["order_parameters"].dropna("layer").to_numpy()),
+            f"{float(chosen['log_marginal_likelihood']):.2f}",
+        )
+    return table
+
+
+def cards_table(cards: Mapping[str, Any]) -> Table:
+    """Return one row for each model card."""
+    table = Table("name", "title", box=SIMPLE)
+    table.add_column("minutes", justify="right")
+    for name, card in cards.items():
+        table.add_row(name, card.title, f"{card.minutes:g}")
+    return table
+
+
+def datasets_table(described: Iterable[tuple[str, str, bool]]) -> Table:
+    """Return one row for each data set, and whether its files are there."""
+    table = Table("name", "what it is", "found", box=SIMPLE)
+    for name, summary, found in described:
+        table.add_row(name, summary, "yes" if found else "no")
+    return table
+
+
+def doctor_table(findings: Mapping[str, Any]) -> Table:
+    """Return what `stpbnn.terminal.doctor.examine` found, a line for each thing."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for package, version in findings["versions"].items():
+        table.add_row(package, version or "not installed")
+    table.add_section()
+    table.add_row("machine", f"{findings['platform']}, {findings['cores']} cores")
+    devices = [f"{device['platform']}:{device['id']} ({device['kind']})" for device in findings["devices"]]
+    table.add_row("devices", ", ".join(devices) or "none")
+    precision = findings["precision"]
+    table.add_row("precision", f"chains {precision['chains'] or 'unknown'}, closed forms {precision['closed_forms']}")
+    for library in findings["blas"]:
+        table.add_row("BLAS", f"{library['library']} {library['version']}, threads: {library['threads']}")
+    data = findings["data"]
+    table.add_row("data", f"{data['folder']} ({data['named_by']})")
+    found = [name for name, there in data["found"].items() if there]
+    table.add_row("found", ", ".join(found) or "none")
+    for lack in findings["missing"]:
+        table.add_row("missing", f"{lack['what']}: {lack['remedy']}")
+    if not findings["missing"]:
+        table.add_row("missing", "nothing")
+    return table

@@ -1,0 +1,86 @@
+"""The documentation: its code runs, its links lead somewhere, and it names everything that is public."""
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+import stpbnn
+
+ROOT = Path(__file__).parents[1]
+PAGES = {page.relative_to(ROOT).as_posix(): page for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+WITH_CODE = {name: blocks for name, page in PAGES.items() if (blocks := BLOCK.findall(page.read_text("utf-8")))}
+
+
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_code_of_a_page_runs(name, tmp_path, monkeypatch, capsys):
+    """All blocks of a page, one after another in one namespace, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {}
+    for number, block in enumerate(WITH_CODE[name], 1):
+        exec(compile(block, f"{name}, block {number}", "exec"), namespace)
+    plt.close("all")
+
+
+def test_pages_with_code_are_found():
+    assert {"README.md", "docs/start.md", "docs/diagnosing.md", "docs/t-process.md"} <= WITH_CODE.keys()
+
+
+def public_names():
+    """Return every public name with its object: those of stpbnn, and of its public modules."""
+    found = {}
+    for name in stpbnn.__all__:
+        thing = getattr(stpbnn, name)
+        if inspect.ismodule(thing):
+            found |= {f"{name}.{inner}": getattr(thing, inner) for inner in thing.__all__}
+        else:
+            found[name] = thing
+    return found
+
+
+def referenced():
+    """Return the objects that the pages of the reference show."""
+    text = "\n".join(page.read_text("utf-8") for name, page in PAGES.items() if name.startswith("docs/api/"))
+    found = []
+    for path in re.findall(r"^::: (\S+)$", text, re.MULTILINE):
+        module, _, name = path.rpartition(".")
+        found.append(getattr(importlib.import_module(module), name))
+    return found
+
+
+def test_every_public_name_is_in_the_reference():
+    shown = referenced()
+    names = public_names()
+    assert [name for name, thing in names.items() if not any(thing is other for other in shown)] == []
+    assert [name for name, thing in names.items() if not inspect.getdoc(thing)] == []
+
+
+def test_every_page_is_in_the_navigation():
+    listed = set(re.findall(r"^\s+- (?:\w+: )?(\S+\.md)", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE))
+    pages = {page.relative_to(ROOT / "docs").as_posix() for name, page in PAGES.items() if name.startswith("docs/")}
+    assert listed == pages | {"gallery/index.md"}
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text("utf-8"))
+    assert [link for link in links if not link.startswith("https://") and not (ROOT / link).exists()] == []
+
+
+def test_names_of_the_library_in_the_pages_exist():
+    """What a page calls stpbnn.something is there."""
+    text = "\n".join(page.read_text("utf-8") for page in PAGES.values())
+    names = {*re.findall(r"^::: (\S+)$", text, re.MULTILINE), *re.findall(r"`(stpbnn\.[\w.]+\w)", text)}
+    assert len(names) > 50
+    assert [name for name in names if not exists(name)] == []
+
+
+def exists(name):
+    module, _, inner = name.rpartition(".")
+    try:
+        return hasattr(importlib.import_module(module), inner) or bool(importlib.import_module(name))
+    except ImportError:
+        return False
