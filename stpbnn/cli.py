@@ -1,4 +1,4 @@
-"""The command line: run, theory, report, models, datasets."""
+"""The command line: run, theory, sweep, report, models, datasets."""
 
 from __future__ import annotations
 
@@ -149,7 +149,9 @@ def run(
     checked = load_card(card, changes or ())
     if checked.sweep:
         warnings.warn(
-            f"{checked.name} has a sweep over {', '.join(checked.sweep)}: only its base point is run", stacklevel=1
+            f"{checked.name} has a sweep over {', '.join(checked.sweep)}: only its base point is run; "
+            "`stpbnn sweep` runs them all",
+            stacklevel=1,
         )
     from stpbnn.runs import run_card
 
@@ -177,6 +179,37 @@ def theory(
     if file is not None:
         files.write_netcdf(file, predictions)
         typer.echo(f"Predictions: {file}")
+
+
+@app.command()
+def sweep(
+    card: CardArgument,
+    folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder of the sweep.", show_default="runs/NAME-sweep")
+    ] = None,
+    changes: SetOption = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A running Dask scheduler, such as tcp://10.0.0.1:8786.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes on this machine, of one thread each.")] = 2,
+    many: Annotated[bool, typer.Option("--many", help="Confirm a sweep of more than 1000 points.")] = False,
+    quiet: Annotated[bool, typer.Option("--no-progress", "--quiet", "-q", help="Show no progress bar.")] = False,
+) -> None:
+    """Run a card at every point of its sweep, on this machine's cores or on a cluster, and put the results together.
+
+    The folder gets a run folder for each point in points/, sweep.nc and sweep.html. The same command again runs what is
+    missing. docs/cluster.md says how to use SLURM or Kubernetes; their workers must see the folder.
+    """
+    from stpbnn.cards import load_card
+
+    checked = load_card(card, changes or ())
+    from stpbnn import sweeps
+
+    folder = folder or Path("runs") / f"{checked.name}-sweep"
+    with _exit_when_interrupted():
+        results = sweeps.sweep(checked, folder, scheduler=scheduler, workers=workers, many=many, progress=not quiet)
+    console.print(_sweep_table(results))
+    typer.echo(f"Report: {folder / 'sweep.html'}")
 
 
 @app.command()
@@ -235,6 +268,34 @@ def _theory_table(predictions: xr.Dataset) -> Table:
             ", ".join(f"{order:#.3g}" for order in one["order_parameters"].to_numpy()),
             f"{float(one['log_marginal_likelihood']):.2f}",
             "yes" if one["converged"] else "no",
+        )
+    return table
+
+
+def _sweep_table(results: xr.Dataset) -> Table:
+    """Return one row for each point of a sweep: the error of the posterior and of every theory, and the chains."""
+    from stpbnn.comparison import quote
+
+    theories = [str(name) for name in results["theory"].to_numpy()]
+    dims = [str(dim) for dim in results["point"].dims]
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption="*: the chains have not converged")
+    headers = (*(dim.rpartition(".")[2] for dim in dims), "posterior (MCMC)", *theories, "R-hat", "ESS", "seconds")
+    for header in headers:
+        table.add_column(header.replace(" ", "\n", 1).replace("_", "\n"), no_wrap=True)
+    for place in itertools.product(*(range(results.sizes[dim]) for dim in dims)):
+        point = results.isel(dict(zip(dims, place, strict=True)))
+        at, total = [str(point[dim].item()) for dim in dims], point.sel(part="total")
+        if not point["finished"]:
+            table.add_row(*at, "missing")
+            continue
+        mark = "" if point["converged"] else "*"
+        table.add_row(
+            *at,
+            quote(float(total["error_posterior"]), float(total["error_mcse"])) + mark,
+            *(f"{float(error):#.3g}" for error in total["error"].to_numpy()),
+            f"{float(point['rhat_worst']):.3f}",
+            f"{float(point['ess_smallest']):.0f}",
+            f"{float(point['seconds']):.0f}",
         )
     return table
 
