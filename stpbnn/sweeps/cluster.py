@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,9 +95,21 @@ def _local(workers: int) -> Iterator[Any]:
         "distributed.nanny.pre-spawn-environ": environment,
         "distributed.scheduler.allowed-failures": DEATHS,
     }
-    options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0", "silence_logs": "ERROR"}
-    with _restored(environment), dask.config.set(settings), LocalCluster(n_workers=workers, **options) as cluster:
+    options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+    with _quiet(), _restored(environment), dask.config.set(settings), LocalCluster(workers, **options) as cluster:
         yield cluster
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the log of a cluster of our own to itself: what fails is told as an error or a warning."""
+    log = logging.getLogger("distributed")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 @contextmanager
