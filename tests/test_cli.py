@@ -113,7 +113,9 @@ def test_run_folder_is_named_after_the_card_and_a_sweep_is_left_aside_aloud(tmp_
         raise ValueError("enough")
 
     monkeypatch.setattr("stpbnn.runs.run_card", run_card)
-    with pytest.warns(UserWarning, match=r"swept has a sweep over network.widths: only its base point is run; `stpbnn sweep`"):
+    with pytest.warns(
+        UserWarning, match=r"swept has a sweep over network.widths: only its base point is run; `stpbnn sweep`"
+    ):
         words("run", str(card), "-q")
     assert asked == [((5,), Path("runs/swept"), False)]
 

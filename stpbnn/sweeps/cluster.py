@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PACKAGES", "client", "refuse_other_versions", "versions"]
 
+logger = logging.getLogger(__name__)
+
 PACKAGES = ("stpbnn", "jax", "jaxlib", "numpyro")  # what decides on the draws
 TIMEOUT = 10.0  # seconds
 DEATHS = 3  # workers that may die of one task
@@ -66,6 +68,8 @@ def client(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
         found: Any = remote.get_versions(packages=PACKAGES)
         for name, worker in found["workers"].items():
             refuse_other_versions(versions(), worker["packages"], name)
+        if not found["workers"]:
+            logger.warning("scheduler %s has no workers yet; the points wait for them", scheduler)
         yield remote
 
 

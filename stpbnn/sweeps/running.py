@@ -113,11 +113,11 @@ def sweep(
     if missing:
         with cluster.client(scheduler, workers) as client, _bar(card, cards, missing, progress) as bar:
             for path, reason in _run(client, missing):
-                if reason:
-                    failed[path] = reason
-                    bar.set_postfix_str(f"{len(failed)} failed")
-                elif (found := _finished(path)) is not None:
+                if not reason and (found := _finished(path)) is not None:
                     results[path] = found
+                else:
+                    failed[path] = reason or "its files are not there; do all workers see the folder?"
+                    bar.set_postfix_str(f"{len(failed)} failed")
                 bar.update()
     if not results:
         raise ValueError(f"{card.name}: no point could be finished; {_first(failed)}")
