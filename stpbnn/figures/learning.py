@@ -28,8 +28,8 @@ def plot_learning_curve(dataset: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     .. math:: \epsilon = \langle (y - \bar f)^2 \rangle + \langle \sigma^2 \rangle
 
     The horizontal axis is the number of training examples, or else the width, the temperature or the first key of the
-    sweep that is a number; every other key gives curves of its own colour. Points whose chains have not converged are
-    hollow, points that are missing are left out.
+    sweep that is a number; every other key gives curves of its own colour, with theories that do not depend on it in
+    black. Points whose chains have not converged are hollow, points that are missing are left out.
 
     Parameters
     ----------
@@ -69,12 +69,18 @@ def plot_learning_curve(dataset: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     dashes = {name: DASHES.get(name) or next(free) for name in names}
     places = list(itertools.product(*(range(dataset.sizes[dim]) for dim in others)))
     order = np.argsort(dataset[x].to_numpy(), kind="stable")
+    spread = (
+        (errors.max(others) - errors.min(others)).max(x) if len(places) > 1 else xr.ones_like(dataset["theory"], int)
+    )
+    common = [name for name in names if float(spread.sel(theory=name)) <= 1e-9 * float(errors.sel(theory=name).max())]
     handles, hollow = [], False
     for i, place in enumerate(places):
         curve = dataset.isel(dict(zip(others, place, strict=True))).isel({x: order})
         colour, marker = COLOURS[i % len(COLOURS)], ("o", *MARKERS)[i % (1 + len(MARKERS))]
         for name in names:
-            ax.plot(curve[x], curve["error"].sel(part="total", theory=name), ls=dashes[name], color=colour, lw=1.3)
+            if name not in common or i == 0:
+                line = {"ls": dashes[name], "color": POSTERIOR if name in common else colour, "lw": 1.3}
+                ax.plot(curve[x], curve["error"].sel(part="total", theory=name), **line)
         if "error_posterior" in dataset:
             hollow |= _points(ax, curve, x, color=colour, marker=marker)
         label = ", ".join(f"{SHORT.get(dim, dim)} = {curve[dim].item()}" for dim in others if dataset.sizes[dim] > 1)
