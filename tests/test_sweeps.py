@@ -1,5 +1,6 @@
 """Sweeps on a real cluster of two processes: their results, what is used again, and what a lost process leaves."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -103,14 +104,13 @@ def test_a_longer_list_and_a_damaged_file_are_run_and_said_so(finished, schedule
     assert len(list((folder / "points").iterdir())) == 3
 
 
-def blocks(folder):
-    """The blocks of draws that are written, with what tells whether they are written again."""
+def first_blocks(folder):
+    """The first block of draws of each point that has gone past it, with what tells whether it is written again."""
     found = {}
-    for path in sorted(folder.glob("points/*/checkpoint/draws-*.nc")):
-        try:
+    for path in folder.glob("points/*/checkpoint/draws-00000000-*.nc"):
+        with contextlib.suppress(FileNotFoundError):  # the point has just been finished
+            (path.parent / "state.npz").stat()
             found[path] = path.stat().st_ino, path.stat().st_mtime_ns
-        except FileNotFoundError:
-            continue
     return found
 
 
@@ -122,15 +122,16 @@ def test_a_killed_worker_loses_nothing_that_was_written(finished, scheduler, tmp
     with ThreadPoolExecutor(1) as pool, Client(scheduler, set_as_default=False) as client:
         pids = client.run(os.getpid)
         going = pool.submit(sweep, card, tmp_path, scheduler=scheduler, progress=False)
-        while not blocks(tmp_path):
+        while not first_blocks(tmp_path):
             assert not going.done()
             time.sleep(0.02)
         for pid in pids.values():
             os.kill(pid, signal.SIGKILL)
-        left, later = blocks(tmp_path), {}
-        while not going.done() and len(later) <= len(left):
-            later = blocks(tmp_path)
+        left, written = first_blocks(tmp_path), set(tmp_path.glob("points/*/checkpoint/draws-*.nc"))
+        while not set(tmp_path.glob("points/*/checkpoint/draws-*.nc")) - written:
+            assert not going.done()
             time.sleep(0.02)
+        later = first_blocks(tmp_path)
         whole = going.result()
         assert set(client.run(os.getpid).values()).isdisjoint(pids.values())
     assert whole["finished"].all()
