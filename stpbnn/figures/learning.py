@@ -79,7 +79,7 @@ def plot_learning_curve(dataset: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         colour, marker = COLOURS[i % len(COLOURS)], ("o", *MARKERS)[i % (1 + len(MARKERS))]
         for name in names:
             if name not in common or i == 0:
-                line = {"ls": dashes[name], "color": POSTERIOR if name in common else colour, "lw": 1.3}
+                line: dict[str, Any] = {"ls": dashes[name], "color": POSTERIOR if name in common else colour, "lw": 1.3}
                 ax.plot(curve[x], curve["error"].sel(part="total", theory=name), **line)
         if "error_posterior" in dataset:
             hollow |= _points(ax, curve, x, color=colour, marker=marker)
