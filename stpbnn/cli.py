@@ -1,4 +1,4 @@
-"""The command line: run, theory, report, models, datasets, doctor."""
+"""The command line: run, theory, sweep, report, models, datasets, doctor."""
 
 from __future__ import annotations
 
@@ -152,7 +152,9 @@ def run(
     checked = load_card(card, changes or ())
     if checked.sweep:
         warnings.warn(
-            f"{checked.name} has a sweep over {', '.join(checked.sweep)}: only its base point is run", stacklevel=1
+            f"{checked.name} has a sweep over {', '.join(checked.sweep)}: only its base point is run; "
+            "`stpbnn sweep` runs them all",
+            stacklevel=1,
         )
     from stpbnn.runs import run_card
 
@@ -188,6 +190,43 @@ def theory(
     console.print(tables.curves_table(predictions) if swept else tables.theory_table(predictions))
     if file is not None:
         typer.echo(f"Predictions: {file}")
+
+
+@app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn sweep figure1-mnist --workers 2")
+def sweep(
+    card: CardArgument,
+    folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder of the sweep.", show_default="runs/NAME-sweep")
+    ] = None,
+    changes: SetOption = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A running Dask scheduler, such as tcp://10.0.0.1:8786.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes on this machine, of one thread each.")] = 2,
+    many: Annotated[bool, typer.Option("--many", help="Confirm a sweep of more than 1000 points.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Run a card at every point of its sweep, on this machine's cores or on a cluster, and put the results together.
+
+    The folder gets a run folder for each point in points/, sweep.nc and sweep.html. The same command again runs what is
+    missing. docs/cluster.md says how to use SLURM or Kubernetes; their workers must see the folder.
+    """
+    from stpbnn.cards import load_card
+
+    checked = load_card(card, changes or ())
+    from stpbnn import sweeps
+    from stpbnn.terminal import records, tables
+
+    folder = folder or Path("runs") / f"{checked.name}-sweep"
+    with _exit_when_interrupted():
+        results = sweeps.sweep(checked, folder, scheduler=scheduler, workers=workers, many=many, progress=not quiet)
+    if as_json:
+        typer.echo(records.as_json({"card": checked.name, "points": records.sweep_records(results)}))
+        return
+    console.print(tables.sweep_table(results))
+    typer.echo(f"Report: {folder / 'sweep.html'}")
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn report runs/digits-1hl-erf")

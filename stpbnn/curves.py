@@ -6,18 +6,15 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from stpbnn import __version__
 from stpbnn.cards import Card
+from stpbnn.cards.points import TEMPERATURE, WIDTHS, changed, dimension, labels
 from stpbnn.regressors import theory_grid
 from stpbnn.runs import applicable
 
 __all__ = ["theory_curves"]
-
-WIDTHS, TEMPERATURE = "network.widths", "posterior.temperature"
-DIMENSIONS = {WIDTHS: "width", TEMPERATURE: "temperature", "data.train": "train"}
 
 
 def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
@@ -62,9 +59,10 @@ def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
     points = list(itertools.product(*(range(len(values)) for values in others.values())))
     found = {}
     for index in _shown(points, progress and len(points) > 1, card.name):
-        at = _with(card, {key: others[key][i] for key, i in zip(others, index, strict=True)})
+        at = changed(card, {key: others[key][i] for key, i in zip(others, index, strict=True)})
         found[index] = _grid(at, widths if together else [at.network.widths], sweep, progress and len(points) == 1)
-    curves = _joined(found, [(DIMENSIONS.get(key, key), values) for key, values in others.items()])
+    axes = [xr.IndexVariable(dimension(key), labels(key, values)) for key, values in others.items()]
+    curves = _joined(found, axes)
     return curves.assign_attrs(card=card.to_toml(), stpbnn_version=__version__)
 
 
@@ -87,32 +85,17 @@ def _grid(card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progres
     return grid.isel(train=0).assign_coords(theory=list(theories))
 
 
-def _with(card: Card, changes: Mapping[str, Any]) -> Card:
-    """Return the card with other values of some keys, checked."""
-    for key, value in changes.items():
-        table, _, leaf = key.partition(".")
-        old = getattr(card, table)
-        card = card.model_copy(update={table: type(old).model_validate({**old.model_dump(), leaf: value})})
-    return card
-
-
-def _joined(found: Mapping[tuple[int, ...], xr.Dataset], axes: list[tuple[str, list[Any]]]) -> xr.Dataset:
+def _joined(found: Mapping[tuple[int, ...], xr.Dataset], axes: list[xr.IndexVariable]) -> xr.Dataset:
     """Put the grids of all points together, along one dimension for each key."""
     if not axes:
         return found[()].expand_dims("train")
-    (name, values), rest = axes[0], axes[1:]
+    axis, rest = axes[0], axes[1:]
     parts = [
         _joined({index[1:]: grid for index, grid in found.items() if index[0] == i}, rest) if rest else found[(i,)]
-        for i in range(len(values))
+        for i in range(axis.size)
     ]
-    parts = [part.drop_vars(name, errors="ignore") for part in parts]
-    return xr.concat(parts, _axis(name, values), join="outer")
-
-
-def _axis(name: str, values: list[Any]) -> xr.IndexVariable:
-    scalar = all(isinstance(value, (int, float)) for value in values) or all(isinstance(v, str) for v in values)
-    labels = values if scalar else ["-".join(map(str, np.atleast_1d(value))) for value in values]
-    return xr.IndexVariable(name, labels)
+    parts = [part.drop_vars(str(axis.name), errors="ignore") for part in parts]
+    return xr.concat(parts, axis, join="outer")
 
 
 def _shown(points: Iterable[Any], progress: bool, title: str) -> Iterator[Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,6 +70,16 @@ def write_netcdf(path: str | os.PathLike[str], data: xr.Dataset | xr.DataTree) -
         Its content.
     """
     image = io.BytesIO()  # in memory first: the HDF5 library does not survive a full disk
-    data.to_netcdf(image, engine="h5netcdf")
+    with _locked_here():
+        data.to_netcdf(image, engine="h5netcdf")
     with written_whole(path) as temporary:
         temporary.write_bytes(image.getvalue())
+
+
+def _locked_here() -> AbstractContextManager[Any]:
+    """Have xarray take a lock of this process: in a task of Dask it would ask the cluster for one."""
+    if "distributed" not in sys.modules:
+        return nullcontext()
+    import dask
+
+    return dask.config.set(scheduler="threads")

@@ -30,11 +30,19 @@ from stpbnn.mixtures.network import LATTICE_DEPTH
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.grid import THEORIES
 
-__all__ = ["Run", "applicable", "load_run", "rerender", "run_card", "theory"]
+__all__ = ["DamagedError", "Run", "applicable", "fingerprint", "load_run", "rerender", "run_card", "theory"]
 
 logger = logging.getLogger(__name__)
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+class DamagedError(ValueError):
+    """A file of a run that cannot be read; `path` says which."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(f"{path}: cannot be read ({reason}); remove it and run the card again")
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def applicable(network: FullyConnected) -> dict[str, str]:
     return names
 
 
-def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = True) -> Run:
+def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = None, *, progress: bool = True) -> Run:
     """Run a card: closed forms, posterior, comparison and report, in a folder.
 
     Nothing is written before the data are loaded and the theories solved. A run that was interrupted is taken up by
@@ -111,6 +119,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
         What to run; a sweep is left aside, so that this is the point that the other tables describe.
     folder : path
         The run folder: a new or an empty one, or that of an earlier run of the same card.
+    data : tuple of arrays, optional
+        X, y, Xt, yt of the card, where they are loaded already.
     progress : bool
         Whether to show the sampler's progress bar.
 
@@ -130,17 +140,17 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
     _refuse_other(folder, card)
     times: dict[str, float] = {}
     with _timed(times, "data"):
-        data = card.data.load()
+        data = data or card.data.load()
     with _timed(times, "theory"):
         predictions = theory(card, data)
-    predictions.attrs["fingerprint"] = fingerprint = _fingerprint(card, data)
-    posterior = _earlier(folder, fingerprint)
+    predictions.attrs["fingerprint"] = mark = fingerprint(card, data)
+    posterior = _earlier(folder, mark)
 
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "card.toml", card.to_toml())
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
-        posterior = _sample(card, data, fingerprint, folder, progress)
+        posterior = _sample(card, data, mark, folder, progress)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     times["sampling"] = posterior.attrs["wall_time_s"]
     logger.debug("sampling: %.1f s", times["sampling"])
@@ -152,6 +162,28 @@ def run_card(card: Card, folder: str | os.PathLike[str], *, progress: bool = Tru
     run = Run(folder, card, predictions, posterior, comparison, record)
     _write_report(run)
     return run
+
+
+def fingerprint(card: Card, data: Arrays) -> str:
+    """Return a hash of all that decides on the numbers of a run: the settings of its card, and the data themselves.
+
+    Parameters
+    ----------
+    card : Card
+        The card; its name, title and sweep have no part in it, nor where the data lie.
+    data : tuple of arrays
+        X, y, Xt, yt of the card.
+
+    Examples
+    --------
+    >>> card = load_card("smoke-1hl-linear")
+    >>> len(fingerprint(card, card.data.load()))
+    64
+    """
+    digest = hashlib.sha256(json.dumps(_settings(card), sort_keys=True).encode())
+    for array in data:
+        digest.update(repr(array.shape).encode() + np.ascontiguousarray(array, dtype="<f8").tobytes())
+    return digest.hexdigest()
 
 
 def load_run(folder: str | os.PathLike[str]) -> Run:
@@ -178,7 +210,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{folder / 'run.json'}: not valid JSON ({error}); run the card again") from None
+        raise DamagedError(folder / "run.json", f"not valid JSON: {error}") from None
     return Run(
         folder=folder,
         card=card,
@@ -217,14 +249,6 @@ def _settings(card: Card) -> dict[str, Any]:
     return flat
 
 
-def _fingerprint(card: Card, data: Arrays) -> str:
-    """Return a hash of the card's settings and of the data themselves."""
-    digest = hashlib.sha256(json.dumps(_settings(card), sort_keys=True).encode())
-    for array in data:
-        digest.update(repr(array.shape).encode() + np.ascontiguousarray(array, dtype="<f8").tobytes())
-    return digest.hexdigest()
-
-
 def _refuse_other(folder: Path, card: Card) -> None:
     """Refuse a folder that holds anything but an earlier run of the same card."""
     if not folder.exists():
@@ -243,13 +267,13 @@ def _refuse_other(folder: Path, card: Card) -> None:
         raise ValueError(f"{folder}: is not empty and holds no run; choose another folder with -o")
 
 
-def _earlier(folder: Path, fingerprint: str) -> xr.DataTree | None:
+def _earlier(folder: Path, mark: str) -> xr.DataTree | None:
     """Return the posterior of an earlier run of the same card on the same data, if there is one."""
     path = folder / "posterior.nc"
     if not path.is_file():
         return None
     posterior = _read(path, xr.open_datatree)
-    if posterior.attrs.get("fingerprint") != fingerprint:
+    if posterior.attrs.get("fingerprint") != mark:
         raise ValueError(
             f"{path}: was sampled with other data than the card loads now; "
             "choose another folder with -o, or remove this one"
@@ -258,7 +282,7 @@ def _earlier(folder: Path, fingerprint: str) -> xr.DataTree | None:
     return posterior
 
 
-def _sample(card: Card, data: Arrays, fingerprint: str, folder: Path, progress: bool) -> xr.DataTree:
+def _sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -> xr.DataTree:
     """Sample block after block, write the whole, and return what was written."""
     from stpbnn.samplers import sample
 
@@ -278,7 +302,7 @@ def _sample(card: Card, data: Arrays, fingerprint: str, folder: Path, progress: 
         )
     if posterior.attrs["stopped"] == "interrupted":
         raise KeyboardInterrupt
-    posterior.attrs["fingerprint"] = fingerprint
+    posterior.attrs["fingerprint"] = mark
     write_netcdf(folder / "posterior.nc", posterior)
     return _read(folder / "posterior.nc", xr.open_datatree)
 
@@ -320,5 +344,5 @@ def _read(path: Path, opened: Any) -> Any:
     try:
         with opened(path, engine="h5netcdf") as data:
             return data.load()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error}); remove it and run the card again") from None
+    except (OSError, KeyError, RuntimeError, ValueError) as error:  # what the HDF5 library says of a damaged file
+        raise DamagedError(path, error) from None

@@ -17,7 +17,7 @@ import stpbnn
 from stpbnn import cli
 from stpbnn.cards import load_card
 
-CARDS = ["diabetes-2hl-relu", "digits-1hl-erf", "mnist-1hl-erf", "smoke-1hl-linear"]
+CARDS = sorted(path.stem for path in (Path(__file__).parents[1] / "models").glob("*.toml"))
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_version_and_help_are_instant_and_load_nothing_heavy():
     assert (version.returncode, version.stdout, version.stderr) == (0, f"stpbnn {stpbnn.__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["run", "theory", "report", "models", "datasets", "doctor"])
+@pytest.mark.parametrize("command", ["run", "theory", "sweep", "report", "models", "datasets", "doctor"])
 def test_every_command_is_in_the_help_and_has_its_own(command):
     assert command in words().output
     result = words(command, "--help")
@@ -114,7 +114,9 @@ def test_run_folder_is_named_after_the_card_and_a_sweep_is_left_aside_aloud(tmp_
         raise ValueError("enough")
 
     monkeypatch.setattr("stpbnn.runs.run_card", run_card)
-    with pytest.warns(UserWarning, match=r"swept has a sweep over network.widths: only its base point is run"):
+    with pytest.warns(
+        UserWarning, match=r"swept has a sweep over network.widths: only its base point is run; `stpbnn sweep`"
+    ):
         words("run", str(card), "-q")
     assert asked == [((5,), Path("runs/swept"), False)]
 

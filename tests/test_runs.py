@@ -216,7 +216,7 @@ def test_damaged_and_absent_runs_are_refused(card, folder, tmp_path):
         with pytest.raises(ValueError, match=r"posterior.nc: cannot be read .*remove it and run the card again"):
             attempt(folder)
     (folder / "run.json").write_text("{")
-    with pytest.raises(ValueError, match=r"run.json: not valid JSON"):
+    with pytest.raises(ValueError, match=r"run.json: cannot be read \(not valid JSON"):
         runs.load_run(folder)
 
 

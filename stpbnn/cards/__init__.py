@@ -1,6 +1,7 @@
 """Model cards: TOML files that describe a run, their schema, and one clear message for each mistake in them."""
 
 from stpbnn.cards.loading import load_card, shipped_cards
+from stpbnn.cards.points import points
 from stpbnn.cards.schema import Card, Data, Network, Posterior, Sampler
 
-__all__ = ["Card", "Data", "Network", "Posterior", "Sampler", "load_card", "shipped_cards"]
+__all__ = ["Card", "Data", "Network", "Posterior", "Sampler", "load_card", "points", "shipped_cards"]

@@ -5,6 +5,15 @@ are those of Okabe and Ito, which colour-blind readers can tell apart; markers, 
 """
 
 from stpbnn.figures.chains import plot_energy, plot_order_parameter, plot_ranks
+from stpbnn.figures.learning import plot_learning_curve
 from stpbnn.figures.predictions import plot_error, plot_predictions, plot_z
 
-__all__ = ["plot_energy", "plot_error", "plot_order_parameter", "plot_predictions", "plot_ranks", "plot_z"]
+__all__ = [
+    "plot_energy",
+    "plot_error",
+    "plot_learning_curve",
+    "plot_order_parameter",
+    "plot_predictions",
+    "plot_ranks",
+    "plot_z",
+]

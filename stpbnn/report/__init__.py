@@ -17,9 +17,10 @@ from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.comparison.agreement import check_test_inputs
 from stpbnn.files import write_text
 from stpbnn.report.contents import contents
+from stpbnn.report.index import render_sweep
 from stpbnn.report.pictures import pictures
 
-__all__ = ["render", "write_report"]
+__all__ = ["render", "render_sweep", "write_report"]
 
 
 def write_report(

@@ -15,7 +15,7 @@ from stpbnn import figures
 from stpbnn.comparison import quote
 from stpbnn.figures.style import FEW
 
-__all__ = ["Picture", "pictures"]
+__all__ = ["Picture", "pictures", "svg"]
 
 
 class Picture(NamedTuple):
@@ -54,7 +54,7 @@ def _predictions(comparison: xr.Dataset, theories: str) -> Picture:
             "Monte Carlo error of the mean, often smaller than the dot. Coloured: theory, ± one standard deviation."
         )
         caption += " Dashed: target." if "y_test" in comparison else ""
-    return Picture(_svg(figures.plot_predictions(comparison)), alt, caption, wide=15 < size <= FEW)
+    return Picture(svg(figures.plot_predictions(comparison)), alt, caption, wide=15 < size <= FEW)
 
 
 def _error(comparison: xr.Dataset) -> Picture:
@@ -65,7 +65,7 @@ def _error(comparison: xr.Dataset) -> Picture:
         "Generalisation error: squared bias (solid) plus variance (hatched), averaged over the test set. Dotted line "
         "and error bar: total of the posterior and its Monte Carlo error."
     )
-    return Picture(_svg(figures.plot_error(comparison)), alt, caption)
+    return Picture(svg(figures.plot_error(comparison)), alt, caption)
 
 
 def _z(comparison: xr.Dataset, theories: str) -> Picture:
@@ -75,7 +75,7 @@ def _z(comparison: xr.Dataset, theories: str) -> Picture:
         "z: distance of theory and posterior mean in Monte Carlo standard errors. The values of an exact theory would "
         f"follow the grey density. Dotted: threshold ± {comparison.attrs['max_z']:.1f}."
     )
-    return Picture(_svg(figures.plot_z(comparison)), f"{what}. Largest |z|: {shown}.", caption)
+    return Picture(svg(figures.plot_z(comparison)), f"{what}. Largest |z|: {shown}.", caption)
 
 
 def _each(comparison: xr.Dataset, values: xr.DataArray, form: str) -> str:
@@ -97,7 +97,7 @@ def _order(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
         "units of its expectation. It equals no order parameter of the theory; at infinite width it is one. All curves "
         "have peak one."
     )
-    return [Picture(_svg(figures.plot_order_parameter(posterior, comparison)), alt, caption)]
+    return [Picture(svg(figures.plot_order_parameter(posterior, comparison)), alt, caption)]
 
 
 def _chains(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
@@ -109,7 +109,7 @@ def _chains(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
     )
     for worst in range(min(2, comparison["rhat"].size) if comparison["chains"] > 1 else 0):
         alt = f"Rank histogram of each chain for the prediction of {('largest', 'second largest')[worst]} R-hat."
-        shown.append(Picture(_svg(figures.plot_ranks(posterior, comparison, worst=worst)), alt, captions[worst]))
+        shown.append(Picture(svg(figures.plot_ranks(posterior, comparison, worst=worst)), alt, captions[worst]))
     stats = posterior.get("sample_stats")
     if stats is not None and "energy" in stats and stats["energy"].sizes["draw"] > 2:
         alt = "Histograms of the energy of the sampler and of its changes from draw to draw."
@@ -117,11 +117,11 @@ def _chains(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
             "Energy of the sampler and its changes from draw to draw. Changes much narrower than the energies mean "
             "slow mixing (BFMI below 0.3)."
         )
-        shown.append(Picture(_svg(figures.plot_energy(posterior)), alt, caption))
+        shown.append(Picture(svg(figures.plot_energy(posterior)), alt, caption))
     return shown
 
 
-def _svg(ax: Axes) -> str:
+def svg(ax: Axes) -> str:
     """Return a plot as the data URI of an SVG; the same plot gives the same text."""
     stream = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "stpbnn", "svg.fonttype": "path"}):

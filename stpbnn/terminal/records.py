@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from stpbnn.runs import Run
 
-__all__ = ["as_json", "curve_records", "run_record", "theory_records"]
+__all__ = ["as_json", "curve_records", "run_record", "sweep_records", "theory_records"]
 
 
 def as_json(value: Any) -> str:
@@ -46,6 +46,26 @@ def curve_records(curves: xr.Dataset) -> list[dict[str, Any]]:
         point = curves.isel(dict(zip(dims, place, strict=True)))
         records.append({str(dim): point[dim].item() for dim in dims} | {"theories": theory_records(point)})
     return records
+
+
+def sweep_records(results: xr.Dataset) -> list[dict[str, Any]]:
+    """Return one record for each point of a sweep that was run: the posterior's error, its chains, and the theories."""
+    dims = [str(dim) for dim in results["point"].dims]
+    found = []
+    for place in itertools.product(*(range(results.sizes[dim]) for dim in dims)):
+        point = results.isel(dict(zip(dims, place, strict=True)))
+        record = {dim: point[dim].item() for dim in dims} | {"finished": bool(point["finished"])}
+        if record["finished"]:
+            keys = ("point", "converged", "rhat_worst", "ess_smallest", "seconds", "device")
+            record |= {key: point[key].item() for key in keys}
+            record |= {"error": _parts(point["error_posterior"]), "mcse": _parts(point["error_mcse"])}
+            record["theories"] = [
+                {"theory": str(name), "verdict": one["verdict"].item(), "error": _parts(one["error"])}
+                for name in point["theory"].to_numpy()
+                for one in [point.sel(theory=name)]
+            ]
+        found.append(record)
+    return found
 
 
 def run_record(run: Run) -> dict[str, Any]:

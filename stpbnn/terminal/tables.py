@@ -12,7 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["cards_table", "curves_table", "datasets_table", "doctor_table", "theory_table"]
+__all__ = ["cards_table", "curves_table", "datasets_table", "doctor_table", "sweep_table", "theory_table"]
 
 
 def theory_table(predictions: xr.Dataset) -> Table:
@@ -50,6 +50,34 @@ def curves_table(curves: xr.Dataset) -> Table:
             *(f"{float(one['error']):#.3g}{'' if one['converged'] else '*'}" for one in errors),
             ", ".join(f"{Q:#.3g}" for Q in chosen["order_parameters"].dropna("layer").to_numpy()),
             f"{float(chosen['log_marginal_likelihood']):.2f}",
+        )
+    return table
+
+
+def sweep_table(results: xr.Dataset) -> Table:
+    """Return one row for each point of a sweep: the error of the posterior and of every theory, and the chains."""
+    from stpbnn.comparison import quote
+
+    theories = [str(name) for name in results["theory"].to_numpy()]
+    dims = [str(dim) for dim in results["point"].dims]
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption="*: the chains have not converged")
+    headers = (*(dim.rpartition(".")[2] for dim in dims), "posterior (MCMC)", *theories, "R-hat", "ESS", "seconds")
+    for header in headers:
+        table.add_column(header.replace(" ", "\n", 1).replace("_", "\n"), no_wrap=True)
+    for place in itertools.product(*(range(results.sizes[dim]) for dim in dims)):
+        point = results.isel(dict(zip(dims, place, strict=True)))
+        at, total = [str(point[dim].item()) for dim in dims], point.sel(part="total")
+        if not point["finished"]:
+            table.add_row(*at, "missing")
+            continue
+        mark = "" if point["converged"] else "*"
+        table.add_row(
+            *at,
+            quote(float(total["error_posterior"]), float(total["error_mcse"])) + mark,
+            *(f"{float(error):#.3g}" for error in total["error"].to_numpy()),
+            f"{float(point['rhat_worst']):.3f}",
+            f"{float(point['ess_smallest']):.0f}",
+            f"{float(point['seconds']):.0f}",
         )
     return table
 

@@ -1,0 +1,130 @@
+"""Processes that share the work: a Dask client, of a cluster within this machine or of a scheduler elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["PACKAGES", "client", "refuse_other_versions", "versions"]
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("stpbnn", "jax", "jaxlib", "numpyro")  # what decides on the draws
+TIMEOUT = 10.0  # seconds
+DEATHS = 3  # workers that may die of one task
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NPROC": "1",  # the size of XLA's thread pool
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # workers may share a GPU
+    "MPLBACKEND": "Agg",
+}
+
+
+@contextmanager
+def client(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
+    """Give a Dask client, and close it in the end, with its cluster if that is its own.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        The address of a scheduler, such as "tcp://10.0.0.1:8786"; by default a cluster is started on this machine.
+    workers : int
+        Processes of the cluster on this machine, of one thread each.
+
+    Raises
+    ------
+    ValueError
+        If the package distributed is not installed, no scheduler answers within some seconds, or a worker has other
+        versions of stpbnn, JAX or NumPyro.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            "sweep: needs the package distributed, which is not installed; pip install 'stpbnn[cluster]'"
+        ) from None
+    if scheduler is None:
+        with _local(workers) as cluster, Client(cluster, set_as_default=False) as local:
+            yield local
+        return
+    try:
+        remote = Client(scheduler, timeout=TIMEOUT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"scheduler: {scheduler} does not answer ({error}); expected the address of a running Dask scheduler, "
+            "such as tcp://10.0.0.1:8786, or none for a cluster on this machine"
+        ) from None
+    with remote:
+        found: Any = remote.get_versions(packages=PACKAGES)
+        for name, worker in found["workers"].items():
+            refuse_other_versions(versions(), worker["packages"], name)
+        if not found["workers"]:
+            logger.warning("scheduler %s has no workers yet; the points wait for them", scheduler)
+        yield remote
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides on the draws."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def refuse_other_versions(expected: Mapping[str, str], found: Mapping[str, str | None], worker: str) -> None:
+    """Refuse a worker that has other versions of stpbnn, JAX or NumPyro than its client."""
+    differ = [f"{name} {found.get(name) or 'is missing'} there and {here} here" for name, here in expected.items()
+              if found.get(name) != here]  # fmt: skip
+    if differ:
+        raise ValueError(f"worker {worker}: {', '.join(differ)}; install the same versions on all machines")
+
+
+@contextmanager
+def _local(workers: int) -> Iterator[Any]:
+    """Start processes of one thread each: JAX and BLAS would else take all cores for each of them."""
+    import dask
+    from distributed import LocalCluster
+
+    environment = ONE_THREAD | {
+        "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), ONE_THREAD["XLA_FLAGS"]]).strip()
+    }
+    settings = {
+        "distributed.nanny.pre-spawn-environ": environment,
+        "distributed.scheduler.allowed-failures": DEATHS,
+    }
+    options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+    with _quiet(), _restored(environment), dask.config.set(settings), LocalCluster(workers, **options) as cluster:
+        yield cluster
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the log of a cluster of our own to itself: what fails is told as an error or a warning."""
+    log = logging.getLogger("distributed")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
+def _restored(names: Iterable[str]) -> Iterator[None]:
+    """Leave variables of the environment as they were: Dask sets those of its workers in this process."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,231 @@
+"""Running a sweep: its points as tasks of Dask, each a run folder.
+
+A sweep's folder has points/ID for each point, a run folder of its own, and sweep.nc and sweep.html of all of them. The
+ID is a hash of the settings and the data of a point, so that a point is computed once, whatever the sweep around it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from stpbnn import report
+from stpbnn._validation import integer
+from stpbnn.cards import Card, points
+from stpbnn.cards.points import count, dimension, labels
+from stpbnn.files import write_netcdf, write_text
+from stpbnn.runs import DamagedError, fingerprint, load_run, run_card
+from stpbnn.sweeps import cluster
+from stpbnn.sweeps.results import joined, summary
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from tqdm import tqdm
+
+__all__ = ["MANY", "sweep"]
+
+logger = logging.getLogger(__name__)
+
+MANY = 1000
+RETRIES = 2
+LENGTH = 16  # of a point's name
+
+
+def sweep(
+    card: Card,
+    folder: str | os.PathLike[str],
+    *,
+    scheduler: str | None = None,
+    workers: int = 2,
+    many: bool = False,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Run a card at every point of its sweep and return the results as one data set.
+
+    Each point is a run folder, made by `stpbnn.runs.run_card` as a task of Dask, and named after a hash of its settings
+    and data. What is there already is used again, also when the lists of the sweep grow or are put in another order; a
+    point that was interrupted goes on from its last block. A task whose worker dies is given to another.
+
+    A cluster on this machine is made of new processes, so that a script which calls this needs the usual
+    ``if __name__ == "__main__":``.
+
+    Parameters
+    ----------
+    card : Card
+        A card with a sweep.
+    folder : path
+        The folder of the sweep. Where a scheduler is given, all its workers must see this folder, under the same path,
+        and the data must be where the card or the variable STPBNN_DATA says, here and there.
+    scheduler : str, optional
+        The address of a Dask scheduler, such as "tcp://10.0.0.1:8786"; by default a cluster on this machine.
+    workers : int
+        Processes of the cluster on this machine, of one thread each.
+    many : bool
+        Whether more than 1000 points are meant.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    xarray.Dataset
+        With a dimension for each key of the sweep, named as by `stpbnn.curves.theory_curves`: `error` (theory, part),
+        `error_posterior` and its Monte Carlo standard error `error_mcse` (part), `largest_z` and `verdict` (theory),
+        `order_parameters` (theory, layer), `log_marginal_likelihood` and `theory_converged` (theory), `rhat_worst`,
+        `ess_smallest` and `converged` of the posterior, the posterior means of `readout_norm`, `kernel_scale` (layer)
+        and `kernel_overlap`, `device`, `seconds` of sampling, `finished`, and `point`, the folder's name. Points that
+        failed have NaN. It is also in sweep.nc, and for readers in sweep.html.
+
+    Raises
+    ------
+    ValueError
+        If the card has no sweep, or one of more than 1000 points without `many`; for the mistakes of a point, before
+        any is run; if no point could be finished; and for what `stpbnn.sweeps.cluster.client` refuses.
+    KeyboardInterrupt
+        If it was interrupted; the same call goes on from what is finished.
+
+    References
+    ----------
+    Learning curves, figures 1 and 2 of Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023).
+
+    Examples
+    --------
+    >>> from stpbnn.cards import load_card
+    >>> sweep(load_card("smoke-1hl-linear"), "sweeps/smoke")
+    Traceback (most recent call last):
+    ValueError: smoke-1hl-linear: got no [sweep], expected a list of values for some key; stpbnn run runs one point
+    """
+    folder = Path(folder).absolute()
+    workers = integer("workers", workers)
+    at = _places(card, folder, many)
+    cards = dict(at.values())  # equal points are one
+    results = {path: found for path in cards if (found := _finished(path)) is not None}
+    missing = {path: point for path, point in cards.items() if path not in results}
+    failed: dict[Path, str] = {}
+    if missing:
+        with cluster.client(scheduler, workers) as client, _bar(card, cards, missing, progress) as bar:
+            for path, reason in _run(client, missing):
+                if not reason and (found := _finished(path)) is not None:
+                    results[path] = found
+                else:
+                    failed[path] = reason or "its files are not there; do all workers see the folder?"
+                    bar.set_postfix_str(f"{len(failed)} failed")
+                bar.update()
+    if not results:
+        raise ValueError(f"{card.name}: no point could be finished; {_first(failed)}")
+    if failed:
+        places = ", ".join(path.name for path in failed)
+        warnings.warn(f"{len(failed)} of {len(cards)} points failed ({places}): {_first(failed)}", stacklevel=2)
+    whole = joined(card, {place: results.get(path) for place, (path, _) in at.items()})
+    write_netcdf(folder / "sweep.nc", whole)
+    write_text(folder / "sweep.html", report.render_sweep(whole))
+    return whole
+
+
+def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], tuple[Path, Card]]:
+    """Return the run folder and the card of every point; nothing is run before each is known to make sense."""
+    if not card.sweep:
+        raise ValueError(
+            f"{card.name}: got no [sweep], expected a list of values for some key; `stpbnn run` runs one point"
+        )
+    if (size := count(card)) > MANY and not many:
+        raise ValueError(
+            f"{card.name}: the sweep has {size} points, expected {MANY} at most; shorten its lists, or confirm with "
+            "--many (many=True)"
+        )
+    if folder.is_file():
+        raise ValueError(f"{folder}: is a file; choose another folder with -o")
+    load = lru_cache(4)(lambda data: data.load())
+    found = {}
+    for place, point in points(card).items():
+        told = _told(card, place)
+        try:
+            point.network.build()
+            mark = fingerprint(point, load(point.data))
+        except ValueError as error:
+            raise ValueError(f"{card.name}, point {told}: {error}") from None
+        found[place] = folder / "points" / mark[:LENGTH], point.model_copy(update={"title": f"{card.title}: {told}"})
+    return found
+
+
+def _told(card: Card, place: tuple[int, ...]) -> str:
+    """Return a point's values in words."""
+    axes = zip(card.sweep.items(), place, strict=True)
+    return ", ".join(f"{dimension(key)} {labels(key, values)[i]}" for (key, values), i in axes)
+
+
+def _run(client: Client, missing: Mapping[Path, Card]) -> Iterator[tuple[Path, str]]:
+    """Run the points and give each as it ends: its folder, and why it failed or nothing."""
+    from distributed import as_completed
+
+    versions = cluster.versions()
+    futures = {
+        client.submit(_point, point, path, versions, pure=False, retries=RETRIES): path
+        for path, point in missing.items()
+    }
+    for future in as_completed(futures, loop=client.loop):
+        if future.status == "finished":
+            yield futures[future], future.result()
+        else:
+            error = None if future.cancelled() else future.exception()
+            yield futures[future], f"{type(error).__name__}: {error}" if error else "its scheduler was lost"
+
+
+def _point(card: Card, folder: Path, versions: Mapping[str, str]) -> str:
+    """Run one point, in a worker; return why it cannot be run, or nothing. Other errors raise, for another try."""
+    try:
+        cluster.refuse_other_versions(versions, cluster.versions(), socket.gethostname())
+        data = card.data.load()
+        if fingerprint(card, data)[:LENGTH] != folder.name:
+            return f"the data that {socket.gethostname()} finds are not those of the client; see data.data_home"
+        for path in folder.glob(".*.part"):  # of a process that was killed while it wrote
+            path.unlink()
+        with warnings.catch_warnings(action="ignore"):  # chains and solvers that have not converged: in the results
+            try:
+                run_card(card, folder, data, progress=False)
+            except DamagedError as error:
+                _remove(error)
+                run_card(card, folder, data, progress=False)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _finished(folder: Path) -> xr.Dataset | None:
+    """Return the results of a point, if it is finished; a damaged file is removed, for the point to be run again."""
+    if not (folder / "run.json").is_file():
+        return None
+    try:
+        return summary(load_run(folder))
+    except DamagedError as error:
+        _remove(error)
+    except ValueError:  # not finished
+        pass
+    return None
+
+
+def _remove(error: DamagedError) -> None:
+    logger.warning("%s: cannot be read and is computed anew", error.path)
+    error.path.unlink()
+
+
+@contextmanager
+def _bar(card: Card, cards: Mapping[Path, Card], missing: Mapping[Path, Card], progress: bool) -> Iterator[tqdm]:
+    from tqdm.auto import tqdm
+
+    done = len(cards) - len(missing)
+    with tqdm(total=len(cards), initial=done, desc=card.name, unit="point", disable=not progress) as bar:
+        yield bar
+
+
+def _first(failed: Mapping[Path, str]) -> str:
+    """Say why the first of some points failed."""
+    return next((f"points/{path.name}: {reason}" for path, reason in failed.items()), "nothing was run")
