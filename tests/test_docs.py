@@ -12,6 +12,7 @@ import stpbnn
 
 ROOT = Path(__file__).parents[1]
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
+# ```py is for code that needs what is not here, such as a cluster: shown, not run
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 WITH_CODE = {name: blocks for name, page in PAGES.items() if (blocks := BLOCK.findall(page.read_text("utf-8")))}
 
