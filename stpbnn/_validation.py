@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["inputs", "integer", "number", "one_of", "room_for_kernels", "targets"]
+__all__ = ["inputs", "instance", "integer", "number", "one_of", "room_for_kernels", "targets"]
 
 
 def one_of(what: str, value: Any, options: Iterable[str]) -> str:
@@ -22,6 +22,13 @@ def one_of(what: str, value: Any, options: Iterable[str]) -> str:
     near = get_close_matches(str(value), options, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{what}: got {value!r}, expected one of {', '.join(map(repr, options))}{hint}")
+
+
+def instance[Kind](what: str, value: Any, kind: type[Kind]) -> Kind:
+    """Return `value` if it is one of the public classes of stpbnn that is asked for."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{what}: got {value!r}, expected a stpbnn.{kind.__name__}")
+    return value
 
 
 def number(what: str, value: Any, *, minimum: float = 0.0, inclusive: bool = False) -> float:

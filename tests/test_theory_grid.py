@@ -76,3 +76,5 @@ def test_bad_settings_are_refused(settings, message):
     settings = {"widths": [5], "temperatures": [0.1]} | settings
     with pytest.raises(ValueError, match=message):
         theory_grid(FullyConnected((1,), "linear"), X, y, Xt, yt, **settings)
+    with pytest.raises(ValueError, match=r"net: got 'erf', expected a stpbnn.FullyConnected"):
+        theory_grid("erf", X, y, Xt, yt, **settings)

@@ -102,6 +102,7 @@ def theory_grid(
     """
     import xarray as xr
 
+    check.instance("net", net, FullyConnected)
     X, X_test = check.inputs("X", X), check.inputs("X_test", X_test, features=np.shape(X)[-1])
     y = check.targets("y", y, examples=len(X), outputs=net.outputs)
     y_test = check.targets("y_test", y_test, examples=len(X_test), outputs=net.outputs)

@@ -140,10 +140,11 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
                 "outputs is known for one hidden layer; fit one regressor an output, or use NNGPRegressor"
             )
         self._process: SharedKernel | DecoupledOutputs
+        kept = keeps_mean(net, self.mean)
         if net.outputs > 1:
             refuse_singular(net, X, temperature)
             points, self._process = _several_outputs(net, X, y, temperature)
-        elif keeps_mean(net, self.mean):
+        elif kept:
             refuse_singular(net, X, temperature)
             points, self._process = _kept_mean(net, X, y, temperature)
         elif net.depth > 1 and self.closure != "global":
