@@ -170,7 +170,7 @@ def test_activations_that_fail_far_out_are_refused(regressor):
         model.fit(X, Y).predict(1000 * X)
 
 
-@pytest.mark.parametrize("size", [1e20, 1e60, 1e100, 1e150, 1e200])
+@pytest.mark.parametrize("size", [1e20, 1e100, 1e200])
 @pytest.mark.parametrize("activation", ["linear", "erf", "relu"])
 def test_targets_out_of_the_range_of_doubles(activation, size):
     for regressor in REGRESSORS:
@@ -179,7 +179,7 @@ def test_targets_out_of_the_range_of_doubles(activation, size):
 
 
 @pytest.mark.parametrize("regressor", REGRESSORS)
-@pytest.mark.parametrize("temperature", [1e-300, 1e-30])
+@pytest.mark.parametrize("temperature", [1e-300])
 def test_temperatures_next_to_zero(regressor, temperature):
     """What is solved at T = 0 is solved, without a warning of numpy's; repeated inputs may be refused."""
     for activation in ("linear", "erf", "relu"):

@@ -14,6 +14,7 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.activations import Activation
 from stpbnn.network import FullyConnected, Prior
+from stpbnn.regressors.conditioning import ZERO_TARGETS
 from stpbnn.regressors.prediction import PredictiveRegressor
 
 __all__ = ["NetworkRegressor"]
@@ -70,6 +71,8 @@ class NetworkRegressor(PredictiveRegressor):
                 if not np.isfinite(self._numbers).all():
                     raise OverflowError
         except np.linalg.LinAlgError as error:
+            if self.temperature_ == 0 and not y.any() and "falls without bound" in str(error):
+                raise ValueError(ZERO_TARGETS) from None
             raise ValueError(
                 f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
                 "remove repeated or linearly dependent inputs, or give a larger temperature"

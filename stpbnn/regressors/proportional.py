@@ -153,6 +153,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
         elif net.depth == 1 and temperature == 0 and net.bias_precision is None:
             points, self._process = _interpolating(net, X, y)
         else:
+            refuse_singular(net, X, temperature)
             points, self._process = _one_scale(net, X, y, temperature)
         best = points[0]
         self.saddle_points_ = points
