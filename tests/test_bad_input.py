@@ -170,7 +170,7 @@ def test_activations_that_fail_far_out_are_refused(regressor):
         model.fit(X, Y).predict(1000 * X)
 
 
-@pytest.mark.parametrize("size", [1e20, 1e100, 1e200])
+@pytest.mark.parametrize("size", [1e20, 1e150])
 @pytest.mark.parametrize("activation", ["linear", "erf", "relu"])
 def test_targets_out_of_the_range_of_doubles(activation, size):
     for regressor in REGRESSORS:

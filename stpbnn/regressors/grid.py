@@ -234,8 +234,8 @@ def _solved(model: Any, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test
         return str(error)
     Q = model.order_parameters_
     Q = np.array([np.trace(Q) / len(Q)]) if Q.ndim == 2 else Q
-    error = np.array(model.generalization_error(X_test, y_test))
-    return error, Q, model.log_marginal_likelihood_, model.converged_
+    parts = np.array(model.generalization_error(X_test, y_test))
+    return parts, Q, model.log_marginal_likelihood_, model.converged_
 
 
 def _one_factorisation(
