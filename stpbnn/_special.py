@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import digamma, gammaln
 
-__all__ = ["log_gamma_ratio", "stirling_error"]
+__all__ = ["exponential_excess", "log_gamma_ratio", "stirling_error"]
 
 ASYMPTOTIC = 16.0  # from here on the series below has all digits of a double
 # Bernoulli numbers B_2k / (2k (2k − 1))
 SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+NEAR = 0.25  # from here on the difference below loses less than a digit
+
+
+def exponential_excess(u: ArrayLike) -> np.ndarray:
+    r"""Return what the exponential function is above its tangent at zero.
+
+    .. math:: e^u - 1 - u = \tfrac{u^2}2 \left(1 + \tfrac u3 \left(1 + \tfrac u4 (1 + \dots)\right)\right)
+
+    Examples
+    --------
+    >>> float(round(2e18 * exponential_excess(1e-9), 6))
+    1.0
+    """
+    u = np.asarray(u, dtype=float)
+    small = np.clip(u, -NEAR, NEAR)
+    series = np.ones(u.shape)
+    for k in range(14, 2, -1):
+        series = 1 + small / k * series
+    return np.where(np.abs(u) < NEAR, small**2 / 2 * series, np.expm1(u) - u)
 
 
 def stirling_error(x: float) -> tuple[float, float]:

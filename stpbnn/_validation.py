@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["inputs", "integer", "number", "one_of", "room_for_kernels", "targets"]
+__all__ = [
+    "boolean",
+    "inputs",
+    "instance",
+    "integer",
+    "number",
+    "one_of",
+    "out_of_range",
+    "room_for_kernels",
+    "targets",
+]
 
 
 def one_of(what: str, value: Any, options: Iterable[str]) -> str:
@@ -22,6 +32,20 @@ def one_of(what: str, value: Any, options: Iterable[str]) -> str:
     near = get_close_matches(str(value), options, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{what}: got {value!r}, expected one of {', '.join(map(repr, options))}{hint}")
+
+
+def instance[Kind](what: str, value: Any, kind: type[Kind]) -> Kind:
+    """Return `value` if it is one of the public classes of stpbnn that is asked for."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{what}: got {value!r}, expected a stpbnn.{kind.__name__}")
+    return value
+
+
+def boolean(what: str, value: Any) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{what}: got {value!r}, expected True or False")
+    return bool(value)
 
 
 def number(what: str, value: Any, *, minimum: float = 0.0, inclusive: bool = False) -> float:
@@ -87,6 +111,14 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
         )
     _finite(what, y)
     return y
+
+
+def out_of_range(temperature: float, X: np.ndarray, y: np.ndarray) -> ValueError:
+    """Return the error for numbers whose squares or ratios overflow."""
+    return ValueError(
+        f"temperature: got {temperature!r} with inputs up to {np.abs(X).max():.0e} and targets up to "
+        f"{np.abs(y).max():.0e}: out of the range of double precision; rescale the data or the temperature"
+    )
 
 
 def room_for_kernels(what: str, examples: int, matrices: int = 3) -> None:

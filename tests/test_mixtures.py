@@ -1,6 +1,7 @@
 """Finite width beyond the saddle point against scipy's quadrature, scipy's densities and Monte Carlo over networks."""
 
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import dblquad, quad
@@ -329,6 +330,19 @@ def test_laws_are_normalised_with_mean_one_and_a_slope(law):
     assert abs(law.slope(np.array(law.centre))) < 1e-12
 
 
+@pytest.mark.parametrize("size", [1.5, 1e5, 1e7, 1e9])
+def test_laws_keep_their_digits_at_any_width(size):
+    """−2 log p(u) against mpmath, from the peak to the far tails; the bulk is of width 1/√N."""
+    with mpmath.workdps(50):
+        N = mpmath.mpf(size)
+        for u in [0.0, -1e-2, 0.3, 3.0, *np.array([-3.0, 1e-3, 1.0]) / np.sqrt(size)]:
+            constant = 2 * mpmath.loggamma(N / 2) - N * mpmath.log(N / 2)
+            exact = constant + N * (mpmath.exp(u) - mpmath.mpf(u))
+            np.testing.assert_allclose(float(Gamma(size).value(np.array(u))), float(exact), rtol=1e-13)
+            exact = constant + N * (mpmath.exp(-u) + mpmath.mpf(u))
+            np.testing.assert_allclose(float(InverseGamma(size, False).value(np.array(u))), float(exact), rtol=1e-13)
+
+
 @pytest.mark.parametrize("P", [1, 3])
 def test_dual_law_is_the_characteristic_function_of_linear_networks(P):
     X, _, _ = problem(P=P)
@@ -362,6 +376,7 @@ def test_dual_law_against_scipy():
         (FullyConnected((9,)), np.ones((3, 3)), "singular"),
         (FullyConnected((9,), "linear"), np.zeros((3, 3)), "singular"),
         (FullyConnected((9,)), np.ones(3), "two"),
+        ("erf", np.eye(3), "net: got 'erf', expected a stpbnn.FullyConnected"),
     ],
 )
 def test_dual_law_refuses(net, X, message):

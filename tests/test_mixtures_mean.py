@@ -1,5 +1,6 @@
 """The mixture over order parameter and amplitude of the mean, against scipy and Monte Carlo over Gaussian features."""
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.stats import chi2, multivariate_normal, norm
@@ -178,6 +179,19 @@ def test_extreme_settings_converge(activation, width, temperature, size):
     assert all(np.isfinite(array).all() for array in model.predict(x, return_std=True))
 
 
+@pytest.mark.parametrize("N", [2, 10**5, 10**7, 10**9])
+def test_law_of_the_direction_keeps_its_digits_at_any_width(N):
+    """log p(s) of t = tanh s, p(t) ∝ (1 − t²)^((N − 3)/2), against mpmath: targets that say nothing."""
+    zero, s = np.zeros(1), np.array([[0.0, 1.0, 3.0]]) / np.sqrt(N)
+    data = scale.ScaleProblem(zero, np.eye(1), zero, zero, 1.0, 0.0)
+    found = mean._exponent(mean.MeanProblem(data, zero, N), mean.Parabola(zero, zero, zero, zero), s)
+    with mpmath.workdps(50):
+        half = mpmath.mpf(N) / 2
+        constant = mpmath.loggamma(half) - mpmath.loggamma(half - 0.5) - mpmath.log(mpmath.pi) / 2
+        exact = [float(constant - (N - 1) * mpmath.log(mpmath.cosh(float(x)))) for x in s[0]]
+    np.testing.assert_allclose(found[0], exact, rtol=1e-13)
+
+
 def test_means_dropped_and_refused():
     X, y, x = data(P=8)
     net = FullyConnected((9,), "relu")
@@ -190,6 +204,8 @@ def test_means_dropped_and_refused():
         kept.posterior_kernel()
     with pytest.raises(ValueError, match="got 'keep' for a network of 2 hidden"):
         FiniteWidthRegressor(FullyConnected((5, 5), "relu"), mean="keep").fit(X, y)
+    with pytest.raises(ValueError, match=r"got 'keep' for a network of 1 hidden layer\(s\) and 2 output"):
+        ProportionalLimitRegressor(FullyConnected((5,), "relu", 2), mean="keep").fit(X, np.stack([y, y], axis=1))
     with pytest.raises(ValueError, match="mean: got 'kept'"):
         FiniteWidthRegressor(net, mean="kept").fit(X, y)
 

@@ -1,11 +1,14 @@
 """Frozen predictive distributions against scipy.stats."""
 
+import warnings
+
 import mpmath
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.integrate import quad
 
+from stpbnn import FiniteWidthRegressor, FullyConnected
 from stpbnn.predictive import Gaussian, JointGaussian, JointMixture, JointStudentT, Mixture, StudentT
 from stpbnn.predictive.student_t import log_density
 
@@ -128,6 +131,12 @@ def test_mixture_with_point_masses():
     below = 0.5 * stats.norm.cdf(1.0)
     np.testing.assert_allclose([law.cdf(1 - 1e-12)[0], law.cdf(1.0)[0]], [below, below + 0.5], rtol=1e-10)
     np.testing.assert_allclose(law.quantile([below + 0.1, below + 0.4])[0], 1.0, rtol=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert law.logpdf([1.0])[0] == law.pdf([1.0])[0] == np.inf
+        np.testing.assert_allclose(law.pdf([0.3]), 0.5 * stats.norm.pdf(0.3), rtol=1e-12)
+        zero = FiniteWidthRegressor(FullyConnected((5,), "linear"), temperature=0.1).fit(np.eye(3, 6), np.arange(3))
+        np.testing.assert_array_equal(zero.predictive(np.zeros((2, 6))).logpdf([0.0, 0.1]), [np.inf, -np.inf])
 
 
 def test_mixture_of_several_outputs_keeps_its_shape():

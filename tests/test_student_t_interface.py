@@ -1,5 +1,7 @@
 """Student's t-process regression as an estimator: conformance, settings and data, odd ones and those refused."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -78,6 +80,9 @@ class Broken(RBF):
         self.spoil = spoil
 
     def __call__(self, X, Y=None, eval_gradient=False):
+        if eval_gradient:
+            K, slopes = super().__call__(X, Y, True)
+            return self.spoil(K), slopes
         return self.spoil(super().__call__(X, Y))
 
 
@@ -111,8 +116,16 @@ def not_symmetric(K):
         ({"kernel": Broken(not_symmetric)}, "is not symmetric"),
         ({"kernel": Broken(lambda K: K[:-1])}, r"returned shape \(14, 15\)"),
         ({"kernel": RBF(np.ones(3))}, "dimension"),
-        ({"kernel": ExpSineSquared(0.1, 0.5)}, "temperature: got 0.1 with a kernel that is singular"),
-        ({"kernel": ExpSineSquared(0.1, 0.5), "noise": "gaussian"}, "not positive semidefinite"),
+        (
+            {"kernel": ExpSineSquared(0.1, 0.5)},
+            "kernel: ExpSineSquared.*not positive definite: its smallest .*negative",
+        ),
+        ({"kernel": ExpSineSquared(0.1, 0.5), "noise": "gaussian"}, "not positive definite"),
+        ({"kernel": Broken(np.negative)}, r"kernel: Broken.*not positive definite: its smallest .*negative, -"),
+        ({"kernel": Broken(np.negative, 1.0, (0.1, 10.0)), "optimizer": "fmin_l_bfgs_b"}, "not positive definite"),
+        ({"normalize_y": "yes"}, "normalize_y: got 'yes', expected True or False"),
+        ({"optimize_df": 1}, "optimize_df: got 1, expected True or False"),
+        ({"optimize_temperature": "no", "optimizer": "fmin_l_bfgs_b"}, "optimize_temperature: got 'no'"),
         ({"kernel": FullyConnected((5,), outputs=2)}, r"expected \(15, 2\)"),
         ({"kernel": DotProduct(0.0, "fixed"), "temperature": 0}, "temperature: got 0 with a kernel that is singular"),
     ],
@@ -143,10 +156,49 @@ def test_bad_data_are_refused(change, message):
             ask(Xt)
     with pytest.raises(NotFittedError):
         model.log_marginal_likelihood()
+    model = fitted(Broken(lambda K: K if len(K) == 15 else np.full_like(K, np.nan)), X, y)
+    for ask in (model.predict, model.predictive, model.sample_y):
+        with pytest.raises(ValueError, match=r"kernel: Broken.*NaN or infinite between the query point"):
+            ask(Xt)
     model = fitted(X=X, y=y)
     with pytest.raises(ValueError, match="features"):
         model.predict(Xt[:, :1])
     with pytest.raises(ValueError, match="theta: got shape"):
         model.log_marginal_likelihood(np.zeros(3))
+    with pytest.raises(ValueError, match=r"theta: got array.*expected finite numbers: logarithms of k1__constant"):
+        model.log_marginal_likelihood([0.0, np.nan])
     with pytest.raises(ValueError, match="at most one"):
         model.predict(Xt, return_std=True, return_cov=True)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("size", [1e155, 1e200])
+def test_targets_out_of_the_range_of_doubles_are_refused(noise, size):
+    X, y, _ = data()
+    for settings in ({}, {"normalize_y": True}, {"optimizer": "fmin_l_bfgs_b"}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(ValueError, match="out of the range of double precision; rescale"):
+                fitted(X=X, y=size * y, noise=noise, **settings)
+    assert np.isfinite(fitted(X=X, y=1e100 * y, noise="scale").predict(X)).all()
+
+
+def test_where_the_kernel_is_singular_the_evidence_is_zero():
+    """As scikit-learn has it: minus infinity with a gradient of zeros."""
+    X, y, _ = data()
+    model = fitted(1.0 * RBF(0.1), X, y, temperature=0)
+    flat = np.log([1.0, 1e5])
+    reference = GaussianProcessRegressor(1.0 * RBF(0.1), alpha=0.0, optimizer=None).fit(X, y)
+    for gp in (model, reference):
+        assert gp.log_marginal_likelihood(flat) == -np.inf
+        value, gradient = gp.log_marginal_likelihood(flat, eval_gradient=True)
+        assert value == -np.inf
+        np.testing.assert_array_equal(gradient, [0.0, 0.0])
+
+
+def test_restarts_need_finite_bounds():
+    X, y, _ = data()
+    with pytest.raises(
+        ValueError, match=r"n_restarts_optimizer: got 1 with bounds of length_scale that are zero or inf"
+    ):
+        StudentTProcessRegressor(RBF(1.0, (1e-5, np.inf)), n_restarts_optimizer=1).fit(X, y)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor, theory_grid
 
@@ -24,6 +25,8 @@ def data(P=14, n=6, outputs=1):
         (FullyConnected((1,), "erf"), [3, 30, 3000], ("infinite", "proportional", "finite")),
         (FullyConnected((1,), "erf", bias_precision=2.0, weight_precision=(0.5, 2.0)), [4, 40], REGRESSORS),
         (FullyConnected((1,), "relu"), [4, 40], ("infinite", "proportional")),
+        (FullyConnected((1,), "relu", bias_precision=2.0), [4, 40], ("infinite", "proportional")),
+        (FullyConnected((1,), "tanh"), [40], ("infinite", "proportional")),
         (FullyConnected((1, 1), "relu"), [4, (10, 20)], ("infinite", "proportional")),
         (FullyConnected((1,), "erf", outputs=2), [10], ("infinite", "proportional")),
     ],
@@ -76,3 +79,69 @@ def test_bad_settings_are_refused(settings, message):
     settings = {"widths": [5], "temperatures": [0.1]} | settings
     with pytest.raises(ValueError, match=message):
         theory_grid(FullyConnected((1,), "linear"), X, y, Xt, yt, **settings)
+    with pytest.raises(ValueError, match=r"net: got 'erf', expected a stpbnn.FullyConnected"):
+        theory_grid("erf", X, y, Xt, yt, **settings)
+
+
+@pytest.mark.parametrize("net", [FullyConnected((1,), "erf"), FullyConnected((1,), "erf", bias_precision=2.0)], ids=str)
+def test_zero_temperature_and_the_training_set_itself(net):
+    """X_test = X at T = 0: every theory interpolates, so that there is no error left."""
+    X, y, *_ = data()
+    grid = theory_grid(net, X, y, X, y, widths=[4, 40], temperatures=[0.0, 0.1], theories=tuple(REGRESSORS))
+    np.testing.assert_allclose(grid["error"].sel(temperature=0.0), 0, atol=1e-8)
+    for theory, regressor in REGRESSORS.items():
+        for i, width in enumerate([4, 40]):
+            exact = FullyConnected((width,), "erf", bias_precision=net.bias_precision)
+            model = regressor(exact, temperature=0).fit(X, y)
+            point = grid.isel(width=i).sel(theory=theory, temperature=0.0, train=14)
+            np.testing.assert_allclose(point["order_parameters"], model.order_parameters_, rtol=1e-8)
+            np.testing.assert_allclose(point["log_marginal_likelihood"], model.log_marginal_likelihood_, rtol=1e-8)
+            assert point["converged"]
+
+
+@pytest.mark.parametrize("theory", REGRESSORS)
+@pytest.mark.parametrize("gap", [1e-3, 3e-7, 1e-9])
+def test_zero_temperature_is_refused_where_the_regressor_refuses_it(theory, gap):
+    X, y, Xt, yt = data()
+    X[1] = X[0] + gap
+    net, refused = FullyConnected((40,), "erf"), []
+    for solve in (
+        lambda: REGRESSORS[theory](net, temperature=0).fit(X, y),
+        lambda: theory_grid(net, X, y, Xt, yt, widths=[40], temperatures=[0.0], theories=(theory,)),
+    ):
+        try:
+            solve()
+        except (ValueError, ConvergenceWarning) as error:
+            assert "singular to working precision" in str(error)  # noqa: PT017
+            refused.append(True)
+        else:
+            refused.append(False)
+    assert refused[0] == refused[1]
+    assert refused[0] or gap > 1e-8
+
+
+def test_a_point_that_cannot_be_solved_does_not_lose_the_others():
+    X, y, Xt, yt = data(P=12)
+    net = FullyConnected((1,), "relu", bias_precision=2.0)
+    with pytest.warns(ConvergenceWarning, match=r"1 point.*\nproportional, P = 12, width 1, T = 0.01: .*no stationary"):
+        grid = theory_grid(net, X, y, Xt, yt, widths=[1, 20], temperatures=[0.01])
+    lost = grid.sel(theory="proportional", width=1)
+    assert all(np.isnan(lost[name]).all() for name in ("error", "order_parameters", "log_marginal_likelihood"))
+    assert not lost["converged"].any()
+    for kept in (grid.sel(width=20), grid.sel(theory="infinite")):
+        assert all(np.isfinite(kept[name]).all() for name in grid)
+        assert kept["converged"].all()
+
+
+@pytest.mark.parametrize("theory", ["proportional", "finite"])
+def test_zero_targets_at_zero_temperature_are_refused_as_such(theory):
+    """For fewer units than examples: the action falls without bound."""
+    X, y, Xt, yt = data()
+    for solve in (
+        lambda: REGRESSORS[theory](FullyConnected((4,), "erf"), temperature=0).fit(X, 0 * y),
+        lambda: theory_grid(
+            FullyConnected((4,), "erf"), X, 0 * y, Xt, yt, widths=[4], temperatures=[0.0], theories=(theory,)
+        ),
+    ):
+        with pytest.raises(ValueError, match="y: got targets that are all zero at temperature 0"):
+            solve()

@@ -123,9 +123,7 @@ class NNGPKernel(Kernel):
     @property
     def _net(self) -> FullyConnected:
         """The network, once it is checked."""
-        if not isinstance(self.network, FullyConnected):
-            raise ValueError(f"network: got {self.network!r}, expected a stpbnn.FullyConnected")
-        return self.network
+        return check.instance("network", self.network, FullyConnected)
 
     @property
     def _structure(self) -> FullyConnected:

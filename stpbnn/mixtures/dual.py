@@ -67,6 +67,7 @@ def dual_student_t(net: FullyConnected, X: ArrayLike) -> MultivariateStudentT:
     """
     from numpyro.distributions import MultivariateStudentT
 
+    check.instance("net", net, FullyConnected)
     X = check.inputs("X", X)
     if net.depth > 1:
         raise ValueError(f"net: got {net.depth} hidden layers, expected one: the dual law of deep networks is not a t")

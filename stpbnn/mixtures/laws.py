@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.special import gammaln
 
-from stpbnn._special import stirling_error
+from stpbnn._special import exponential_excess, stirling_error
 
 __all__ = ["Gamma", "InverseGamma", "MixingLaw"]
 
@@ -43,7 +42,7 @@ class Gamma(NamedTuple):
     True
     """
 
-    width: float | np.ndarray
+    width: float | np.ndarray  # an array for the slope alone
 
     @property
     def centre(self) -> float:
@@ -52,8 +51,8 @@ class Gamma(NamedTuple):
 
     def value(self, u: np.ndarray) -> np.ndarray:
         """Return -2 log p(u)."""
-        N = self.width
-        return N * (np.expm1(u) - u) + N * (1 - np.log(N / 2)) + 2 * gammaln(N / 2)
+        N = float(self.width)
+        return N * exponential_excess(u) - np.log(N / (4 * np.pi)) + 2 * stirling_error(N / 2)[0]
 
     def slope(self, u: np.ndarray) -> np.ndarray:
         """Return its derivative in u."""
@@ -97,7 +96,7 @@ class InverseGamma(NamedTuple):
         """Return -2 log p(u)."""
         nu, lost = self.df, self.df - self.excess
         constant = -nu * np.log1p(-lost / nu) - np.log(nu / (4 * np.pi)) + 2 * stirling_error(nu / 2)[0]
-        return nu * (u + np.expm1(-u)) - lost * np.exp(-u) + constant
+        return nu * exponential_excess(np.negative(u)) - lost * np.exp(-u) + constant
 
     def slope(self, u: np.ndarray) -> np.ndarray:
         """Return its derivative in u."""

@@ -30,9 +30,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
-from scipy.special import gammaln
 from sklearn.exceptions import ConvergenceWarning
 
+from stpbnn._special import log_gamma_ratio
 from stpbnn.mixtures import scale
 from stpbnn.mixtures.laws import Gamma
 from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
@@ -91,7 +91,7 @@ def _log_sech(s: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
 def _exponent(problem: MeanProblem, at: Parabola, s: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
     """Return the exponent of the integrand in s, with the normalisation of its prior."""
     N = problem.width
-    constant = gammaln(N / 2) - gammaln((N - 1) / 2) - np.log(np.pi) / 2
+    constant = np.log(N / (2 * np.pi)) / 2 - log_gamma_ratio(N / 2, -0.5)[0]
     gap = at.length[:, None] * np.tanh(s) - at.c[:, None]
     return (N - 1) * _log_sech(s) - at.mu[:, None] * gap**2 / 2 + constant
 

@@ -244,7 +244,14 @@ def valleys(
         Where it has its minima.
     rise : float
         By how much it may rise above the lowest of them.
+
+    Raises
+    ------
+    OverflowError
+        If there are none, or the valleys are narrower than rounding: the numbers are too large.
     """
+    if not minima:
+        raise OverflowError("the action of the scale has no minimum that rounding leaves")
     values = action(np.array(minima))
     lowest, level = minima[int(values.argmin())], values.min() + rise
 
@@ -267,6 +274,8 @@ def valleys(
             found[-1] = (found[-1][0], max(right, found[-1][1]))
         else:
             found.append((left, right))
+    if not found:
+        raise OverflowError("the valleys of the action are lost to rounding")
     return found
 
 

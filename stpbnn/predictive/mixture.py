@@ -8,7 +8,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 from scipy.special import logsumexp, ndtr, ndtri
 
 from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussian
@@ -92,8 +91,8 @@ class Mixture(Law):
         return np.tensordot(self.weights, ndtr(self._standardised(y)), 1)
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
-        """Return the log density at y, entry by entry."""
-        log_density = stats.norm.logpdf(y, self.means, np.sqrt(self.variances))
+        """Return the log density at y, entry by entry: infinite at point masses, which elsewhere have none."""
+        log_density = Gaussian(self.means, self.variances).logpdf(y)
         weights = self.weights.reshape((-1,) + (1,) * (log_density.ndim - 1))
         return np.asarray(logsumexp(log_density, axis=0, b=weights))
 

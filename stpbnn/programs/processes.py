@@ -83,8 +83,13 @@ def _check_names(kernel: Kernel, priors: Mapping[str, Any]) -> None:
 
 def _kernel(given: Any, priors: Mapping[str, Any]) -> tuple[Kernel, dict[str, dist.Distribution]]:
     """Return the kernel as a function with its fixed values bound, and the priors of its other hyper-parameters."""
-    if not callable(given) and not isinstance(given, FullyConnected):
-        raise ValueError(f"kernel: got {given!r}, expected a function kernel(X1, X2, **hyper) or a FullyConnected")
+    from sklearn.gaussian_process.kernels import Kernel as KernelObject
+
+    if isinstance(given, KernelObject) or not (callable(given) or isinstance(given, FullyConnected)):
+        hint = f"; give its network {given.network!r}" if hasattr(given, "network") else ""
+        raise ValueError(
+            f"kernel: got {given!r}, expected a JAX function kernel(X1, X2, **hyper) or a FullyConnected{hint}"
+        )
     kernel = _network_kernel(given) if isinstance(given, FullyConnected) else given
     _check_names(kernel, priors)
     free = {name: prior for name, prior in priors.items() if isinstance(prior, dist.Distribution)}

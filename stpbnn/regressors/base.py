@@ -14,6 +14,7 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.activations import Activation
 from stpbnn.network import FullyConnected, Prior
+from stpbnn.regressors.conditioning import ZERO_TARGETS
 from stpbnn.regressors.prediction import PredictiveRegressor
 
 __all__ = ["NetworkRegressor"]
@@ -24,6 +25,8 @@ class NetworkRegressor(PredictiveRegressor):
 
     network: FullyConnected | None
     temperature: float
+    order_parameters_: np.ndarray
+    log_marginal_likelihood_: float
     _learned: ClassVar[tuple[str, ...]] = ("network_", "temperature_", "converged_")
 
     @in_float64
@@ -58,20 +61,24 @@ class NetworkRegressor(PredictiveRegressor):
         y = check.targets("y", y, examples=len(X), outputs=self.network_.outputs)
         check.room_for_kernels("X", len(X))
         self.temperature_ = float(self.temperature)
-        self._choose(X, y)
-        _refuse_infinite_kernel(self.network_, X)
         try:
-            self._condition(X, y)
+            with np.errstate(all="ignore"):  # what overflows is refused
+                if not np.isfinite(np.square(y).sum()):
+                    raise OverflowError
+                self._choose(X, y)
+                _refuse_infinite_kernel(self.network_, X)
+                self._condition(X, y)
+                if not np.isfinite(self._numbers).all():
+                    raise OverflowError
         except np.linalg.LinAlgError as error:
+            if self.temperature_ == 0 and not y.any() and "falls without bound" in str(error):
+                raise ValueError(ZERO_TARGETS) from None
             raise ValueError(
                 f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
                 "remove repeated or linearly dependent inputs, or give a larger temperature"
             ) from None
-        except OverflowError:
-            raise ValueError(
-                f"temperature: got {self.temperature!r} with inputs up to {np.abs(X).max():.0e} and targets up to "
-                f"{np.abs(y).max():.0e}: out of the range of double precision; rescale the data or the temperature"
-            ) from None
+        except (OverflowError, ZeroDivisionError):
+            raise check.out_of_range(self.temperature, X, y) from None
         self.X_train_, self.y_train_ = X, y
         return self
 
@@ -80,6 +87,11 @@ class NetworkRegressor(PredictiveRegressor):
 
     def _choose(self, X: np.ndarray, y: np.ndarray) -> None:
         """Set network_ and temperature_ to values that suit the data, where that is asked for."""
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        """What was learned, in numbers."""
+        return np.append(self.order_parameters_, self.log_marginal_likelihood_)
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         """Set what is learned, at network_ and temperature_."""

@@ -15,7 +15,19 @@ from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 
-__all__ = ["DecoupledOutputs", "SharedKernel", "refuse_ill_conditioned", "refuse_singular", "well_conditioned_cholesky"]
+__all__ = [
+    "ZERO_TARGETS",
+    "DecoupledOutputs",
+    "SharedKernel",
+    "refuse_ill_conditioned",
+    "refuse_singular",
+    "well_conditioned_cholesky",
+]
+
+ZERO_TARGETS = (
+    "y: got targets that are all zero at temperature 0, where the action falls without bound as the order parameter "
+    "goes to zero; give a temperature above 0"
+)
 
 SUSPICIOUS = 1e-6  # ratio of pivots, far above rounding: only below it is the condition number worth estimating
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import blas
 from scipy.optimize import elementwise
+from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn import kernels
@@ -19,6 +21,7 @@ from stpbnn.action.point import TOLERANCE
 from stpbnn.mixtures import scale
 from stpbnn.mixtures.laws import Gamma
 from stpbnn.network import FullyConnected
+from stpbnn.regressors.conditioning import ZERO_TARGETS, refuse_singular
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.infinite import NNGPRegressor
 from stpbnn.regressors.proportional import ProportionalLimitRegressor, keeps_mean
@@ -36,6 +39,7 @@ THEORIES = {
     "finite": FiniteWidthRegressor,
 }
 Row = tuple[np.ndarray, np.ndarray, float, bool]  # error, order parameters, log evidence, converged
+Found = tuple[tuple[int, int], Row | str]  # the point, and its numbers or the reason why there are none
 
 
 @in_float64
@@ -82,12 +86,19 @@ def theory_grid(
     xarray.Dataset
         `error` (theory, train, width, temperature, part) with the parts total, squared_bias and variance;
         `order_parameters` (theory, train, width, temperature, layer), for several outputs their mean tr Q/D;
-        `log_marginal_likelihood` and `converged` (theory, train, width, temperature).
+        `log_marginal_likelihood` and `converged` (theory, train, width, temperature). At points that cannot be solved
+        the numbers are NaN, and `converged` is False.
 
     Raises
     ------
     ValueError
-        For bad data or settings, or a kernel that is singular at T = 0.
+        For bad data or settings; at T = 0 for a kernel that is singular, or targets that are all zero where the theory
+        has no order parameter for them.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If points cannot be solved: which, and why.
 
     References
     ----------
@@ -102,6 +113,7 @@ def theory_grid(
     """
     import xarray as xr
 
+    check.instance("net", net, FullyConnected)
     X, X_test = check.inputs("X", X), check.inputs("X_test", X_test, features=np.shape(X)[-1])
     y = check.targets("y", y, examples=len(X), outputs=net.outputs)
     y_test = check.targets("y_test", y_test, examples=len(X_test), outputs=net.outputs)
@@ -114,21 +126,36 @@ def theory_grid(
     for theory in _listed("theories", theories):
         check.one_of("theories", theory, THEORIES)
 
+    if 0 in kelvins:
+        for P in sizes:
+            _refuse_singular(net, X[:P])
+
     shape = (len(theories), len(sizes), len(nets), len(kelvins))
     found = {
-        "error": np.empty((*shape, 3)),
-        "order_parameters": np.empty((*shape, net.depth)),
-        "log_marginal_likelihood": np.empty(shape),
-        "converged": np.empty(shape, dtype=bool),
+        "error": np.full((*shape, 3), np.nan),
+        "order_parameters": np.full((*shape, net.depth), np.nan),
+        "log_marginal_likelihood": np.full(shape, np.nan),
+        "converged": np.zeros(shape, dtype=bool),
     }
+    failures = []
     fast = net.depth == 1 and net.outputs == 1 and not keeps_mean(net, "auto")
     for place, theory in enumerate(theories):
         for at, P in enumerate(sizes):
             solve = _one_factorisation if fast and theory != "finite" else _one_by_one
             rows = solve(theory, nets, kelvins, X[:P], y[:P], X_test, y_test)
             for (i, j), row in _shown(rows, progress, f"{theory}, P = {P}", len(nets) * len(kelvins)):
+                if isinstance(row, str):
+                    widths_here = ", ".join(map(str, nets[i].widths))
+                    failures.append(f"{theory}, P = {P}, width {widths_here}, T = {kelvins[j]:g}: {row}")
+                    continue
                 for name, value in zip(found, row, strict=True):
                     found[name][place, at, i, j] = value
+    if failures:
+        warnings.warn(
+            f"{len(failures)} point(s) of the grid could not be solved and are NaN:\n" + "\n".join(failures),
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     dims = ("theory", "train", "width", "temperature")
     labels = [n.widths[0] if len(set(n.widths)) == 1 else "-".join(map(str, n.widths)) for n in nets]
     labels = labels if all(isinstance(label, int) for label in labels) else [str(label) for label in labels]
@@ -163,6 +190,16 @@ def _size(i: int, P: Any, available: int) -> int:
     return P
 
 
+def _refuse_singular(net: FullyConnected, X: np.ndarray) -> None:
+    try:
+        refuse_singular(net, X, 0)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            f"temperatures: got 0 with a kernel that is singular to working precision for P = {len(X)} ({error}); "
+            "remove repeated or linearly dependent inputs, or give larger temperatures"
+        ) from None
+
+
 def _shown(rows: Iterable[Any], progress: bool, title: str, total: int) -> Iterator[Any]:
     if not progress:
         return iter(rows)
@@ -179,17 +216,26 @@ def _one_by_one(
     y: np.ndarray,
     X_test: np.ndarray,
     y_test: np.ndarray,
-) -> Iterator[tuple[tuple[int, int], Row]]:
+) -> Iterator[Found]:
     """Solve each point with its regressor; infinite width only once a temperature."""
     for j, T in enumerate(temperatures):
         for i, net in enumerate(nets):
             if i == 0 or theory != "infinite":
-                model = THEORIES[theory](net, temperature=T).fit(X, y)
-                Q = model.order_parameters_
-                Q = np.array([np.trace(Q) / len(Q)]) if Q.ndim == 2 else Q
-                error = np.array(model.generalization_error(X_test, y_test))
-                row = (error, Q, model.log_marginal_likelihood_, model.converged_)
+                row = _solved(THEORIES[theory](net, temperature=T), X, y, X_test, y_test)
             yield (i, j), row
+
+
+def _solved(model: Any, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray) -> Row | str:
+    try:
+        model.fit(X, y)
+    except ValueError as error:
+        if str(error) == ZERO_TARGETS:
+            raise
+        return str(error)
+    Q = model.order_parameters_
+    Q = np.array([np.trace(Q) / len(Q)]) if Q.ndim == 2 else Q
+    parts = np.array(model.generalization_error(X_test, y_test))
+    return parts, Q, model.log_marginal_likelihood_, model.converged_
 
 
 def _one_factorisation(
@@ -200,24 +246,22 @@ def _one_factorisation(
     y: np.ndarray,
     X_test: np.ndarray,
     y_test: np.ndarray,
-) -> Iterator[tuple[tuple[int, int], Row]]:
+) -> Iterator[Found]:
     """Solve all points in the eigenbasis of the kernel of one hidden layer."""
     prior, net = nets[0].prior, nets[0]
     features = kernels.feature_map(net)
     problem = scale.diagonalise(kernels.symmetric_kernel(features, prior, X), y, min(temperatures), prior.bias_variance)
-    k = problem.eigenvalues
-    if problem.temperature == 0 and not k[0] > len(k) * np.finfo(np.float64).eps * k[-1]:
-        raise ValueError(
-            "temperatures: got 0 with a kernel that is singular to working precision; remove repeated or linearly "
-            "dependent inputs, or give larger temperatures"
-        )
     cross = kernels.cross_kernel(features, prior, X_test, X)
     projected = blas.dgemm(1.0, cross.entries.T, problem.eigenvectors, trans_a=1)
     squares = np.einsum("qk,qk->k", projected, projected) / len(projected)
     widths = np.array([float(n.widths[0]) for n in nets])
     for j, T in enumerate(temperatures):
         at = problem._replace(temperature=T)
-        Q, evidence, converged = (_infinite if theory == "infinite" else _lowest_minima)(at, widths)
+        try:
+            Q, evidence, converged = (_infinite if theory == "infinite" else _lowest_minima)(at, widths)
+        except (np.linalg.LinAlgError, OverflowError):  # each of its own, by factorisations or with the reason why not
+            yield from (((i, j), row) for (i, _), row in _one_by_one(theory, nets, [T], X, y, X_test, y_test))
+            continue
         distinct, back = np.unique(Q, return_inverse=True)
         parts = _error(at, distinct, projected, squares, cross.left.mean(), y_test)
         for i in range(len(nets)):
@@ -278,5 +322,7 @@ def _lowest_minima(problem: scale.ScaleProblem, widths: np.ndarray) -> Solution:
     residual = np.abs(N * (Q - 1) + data.freedom - data.pull) / (N * (Q + 1))
     hessian = N * Q + scale.curvature(problem, u)
     evidence = -(action - N + len(problem.targets) * np.log(2 * np.pi)) / 2 + np.log(N / hessian) / 2
+    if len(np.unique(place)) < len(widths) or not np.isfinite(action).all():
+        raise OverflowError("the order parameters are out of the range of double precision")
     best = [min(np.flatnonzero(place == i), key=lambda root: action[root]) for i in range(len(widths))]
     return Q[best], evidence[best], (residual[best] < TOLERANCE) & (hessian[best] > 0)

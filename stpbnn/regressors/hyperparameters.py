@@ -11,9 +11,10 @@ from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel, Kernel
 
 from stpbnn.kernels.nngp_kernel import NNGPKernel
+from stpbnn.mixtures.student_t import INDEFINITE
 from stpbnn.network import FullyConnected
 
-__all__ = ["Hyperparameters", "kernel_of", "refuse_no_kernel"]
+__all__ = ["Hyperparameters", "kernel_of", "refuse_indefinite", "refuse_no_kernel", "refuse_not_finite"]
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,26 @@ def refuse_no_kernel(kernel: Kernel, K: Float[np.ndarray, ...], examples: int) -
     """Raise ValueError for what is no kernel: a matrix K(X, X) of another shape, not finite, or not symmetric."""
     if K.shape != (examples, examples):
         raise ValueError(f"kernel: {kernel!r} returned shape {K.shape} for {examples} inputs, expected a square matrix")
-    if not np.isfinite(K).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(K))[0])
-        raise ValueError(
-            f"kernel: {kernel!r} is NaN or infinite between the inputs {where[0]} and {where[1]}; rescale the inputs "
-            "or give other hyper-parameters"
-        )
+    refuse_not_finite(kernel, K, "the inputs {} and {}")
     if np.abs(K - K.T).max() > 1e-8 * np.abs(K).max():
         raise ValueError(f"kernel: {kernel!r} is not symmetric: k(x, x') and k(x', x) differ; correct the kernel")
+
+
+def refuse_not_finite(kernel: Kernel, K: Float[np.ndarray, ...], between: str) -> None:
+    """Raise ValueError for a kernel that is NaN or infinite, `between` saying what its rows and columns are."""
+    if not np.isfinite(K).all():
+        where = (int(i) for i in np.argwhere(~np.isfinite(K))[0])
+        raise ValueError(
+            f"kernel: {kernel!r} is NaN or infinite between {between.format(*where)}; rescale the inputs or give other "
+            "hyper-parameters"
+        )
+
+
+def refuse_indefinite(kernel: Kernel, K: Float[np.ndarray, "P P"]) -> None:
+    """Raise ValueError for a kernel that has a negative eigenvalue between its inputs."""
+    eigenvalues = np.linalg.eigvalsh(K)
+    if eigenvalues[0] < -INDEFINITE * np.abs(eigenvalues).max():
+        raise ValueError(
+            f"kernel: {kernel!r} is not positive definite: its smallest eigenvalue between the training inputs is "
+            f"negative, {eigenvalues[0]:.2g}; give a kernel that is a covariance for inputs of this dimension"
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ __all__ = ["Objective", "Optimizer", "check_optimizer", "minimise"]
 Objective = Callable[[Float[np.ndarray, " n"]], tuple[float, Float[np.ndarray, " n"]]]
 Optimizer = Callable[..., tuple[Float[np.ndarray, " n"], float]]
 LBFGS = "fmin_l_bfgs_b"
+NOTHING: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -37,6 +39,7 @@ def minimise(
     optimizer: str | Optimizer = LBFGS,
     n_restarts: int = 0,
     random_state: Any = None,
+    at_bounds: Mapping[tuple[str, str], str] = NOTHING,
 ) -> tuple[Float[np.ndarray, " n"], float]:
     """Return the lowest point that was found, and its value, from one start and from others drawn at random.
 
@@ -58,11 +61,15 @@ def minimise(
         How many further searches, from starts drawn log-uniformly within the bounds.
     random_state : int, numpy RandomState or None
         Seed of the restarts.
+    at_bounds : mapping
+        What it means that a hyper-parameter ends on a bound, by its name and "lower" or "upper", where there is
+        something to say.
 
     Raises
     ------
     ValueError
-        For an unknown optimizer, or an objective that is infinite at all that was tried.
+        For an unknown optimizer, restarts within infinite bounds, or an objective that is infinite at all that was
+        tried.
 
     Warns
     -----
@@ -78,6 +85,12 @@ def minimise(
     """
     check_optimizer(optimizer)
     bounds = np.asarray(bounds, dtype=np.float64)
+    if n_restarts and not np.isfinite(bounds).all():
+        unbounded = [name for name, pair in zip(names, bounds, strict=True) if not np.isfinite(pair).all()]
+        raise ValueError(
+            f"n_restarts_optimizer: got {n_restarts} with bounds of {', '.join(unbounded)} that are zero or infinite; "
+            "restarts are drawn within the bounds: give finite ones, or n_restarts_optimizer=0"
+        )
     random = check_random_state(random_state)
     starts = [np.clip(start, *bounds.T), *(random.uniform(*bounds.T) for _ in range(n_restarts))]
     search = _lbfgs if optimizer == LBFGS else optimizer
@@ -97,7 +110,7 @@ def minimise(
             ConvergenceWarning,
             stacklevel=2,
         )
-    _warn_of_bounds(theta, bounds, names)
+    _warn_of_bounds(theta, bounds, names, at_bounds)
     return theta, value
 
 
@@ -136,13 +149,19 @@ def _lbfgs(
     return result.x, float(result.fun), "" if result.success or flat else str(result.message)
 
 
-def _warn_of_bounds(theta: Float[np.ndarray, " n"], bounds: Float[np.ndarray, "n 2"], names: Sequence[str]) -> None:
+def _warn_of_bounds(
+    theta: Float[np.ndarray, " n"],
+    bounds: Float[np.ndarray, "n 2"],
+    names: Sequence[str],
+    meanings: Mapping[tuple[str, str], str],
+) -> None:
+    usual = "the data do not determine it within the bounds: rescale the data, or fix it and learn the others"
     for place, (lower, upper), name in zip(theta, bounds, names, strict=True):
         side, bound = ("lower", lower) if place - lower < upper - place else ("upper", upper)
         if lower < upper and abs(place - bound) < 1e-6 * (1 + abs(bound)):
             warnings.warn(
-                f"{name}: the optimum lies on the {side} bound {np.exp(bound):.3g} of the search; the data do not "
-                "determine it within the bounds: rescale the data, or fix it and learn the others",
+                f"{name}: the optimum lies on the {side} bound {np.exp(bound):.3g} of the search; "
+                f"{meanings.get((name, side), usual)}",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -140,10 +140,11 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
                 "outputs is known for one hidden layer; fit one regressor an output, or use NNGPRegressor"
             )
         self._process: SharedKernel | DecoupledOutputs
+        kept = keeps_mean(net, self.mean)
         if net.outputs > 1:
             refuse_singular(net, X, temperature)
             points, self._process = _several_outputs(net, X, y, temperature)
-        elif keeps_mean(net, self.mean):
+        elif kept:
             refuse_singular(net, X, temperature)
             points, self._process = _kept_mean(net, X, y, temperature)
         elif net.depth > 1 and self.closure != "global":
@@ -152,6 +153,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
         elif net.depth == 1 and temperature == 0 and net.bias_precision is None:
             points, self._process = _interpolating(net, X, y)
         else:
+            refuse_singular(net, X, temperature)
             points, self._process = _one_scale(net, X, y, temperature)
         best = points[0]
         self.saddle_points_ = points

@@ -19,7 +19,13 @@ from stpbnn.mixtures.laws import InverseGamma
 from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import well_conditioned_cholesky
-from stpbnn.regressors.hyperparameters import Hyperparameters, kernel_of, refuse_no_kernel
+from stpbnn.regressors.hyperparameters import (
+    Hyperparameters,
+    kernel_of,
+    refuse_indefinite,
+    refuse_no_kernel,
+    refuse_not_finite,
+)
 from stpbnn.regressors.optimise import check_optimizer, minimise
 from stpbnn.regressors.prediction import PredictiveRegressor
 
@@ -30,6 +36,9 @@ PARAMETRIZATIONS = ("covariance", "scale")
 TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets
 DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
 ACCURACY = 1e-6  # relative error of the evidence, where it is a quadrature
+AT_BOUNDS = {
+    ("df", "upper"): "the data do not tell the process from a Gaussian one: fix df, or take a Gaussian process",
+}
 FLAT = 1e-3  # of the log evidence, along what is learned, at a maximum that was reached
 
 
@@ -57,8 +66,9 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     df : float
         ν > 2, the degrees of freedom; where it is learned, the value to start from.
     temperature : float
-        T >= 0, the variance of the noise (relative to r for noise "scale"); where it is learned, the value to start
-        from. T = 0 interpolates, where the kernel is well conditioned.
+        T >= 0, the variance of the noise (relative to r for noise "scale"), which scikit-learn's Gaussian processes
+        call `alpha`. It is seldom known: `optimize_temperature=True` learns it, from this value on. T = 0 interpolates,
+        where the kernel is well conditioned.
     noise : {"scale", "gaussian"}
         Whether the noise shares the random scale of f, or is independent of it.
     optimizer : "fmin_l_bfgs_b", callable or None
@@ -152,7 +162,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         ------
         ValueError
             If the data are not finite numbers of matching shapes, a setting is out of range, the kernel is none
-            (not finite, not symmetric), or kernel plus temperature is singular to working precision.
+            (not finite, not symmetric, not positive definite), or kernel plus temperature is singular to working
+            precision, or out of its range.
 
         Warns
         -----
@@ -164,6 +175,9 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         outputs = 1 if y.ndim == 1 else y.shape[1]
         expected = self.kernel.outputs if isinstance(self.kernel, FullyConnected) else outputs
         y = check.targets("y", y, examples=len(X), outputs=expected)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(np.square(y).sum()):
+                raise check.out_of_range(self.temperature, X, y)
         check.room_for_kernels("X", len(X), matrices=4)
         self.X_train_, self.y_train_ = X, y
         self._prepare()
@@ -176,11 +190,18 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
                 self._maximise()
                 K = self.kernel_(X)
             self._settle(K)
-        except np.linalg.LinAlgError as error:
+        except OverflowError:
+            raise check.out_of_range(self.temperature, X, y) from None
+        except ValueError as error:
+            refuse_indefinite(self.kernel_, K)
+            if not isinstance(error, np.linalg.LinAlgError):
+                raise
             raise ValueError(
                 f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
                 "remove repeated or linearly dependent inputs, or give a larger temperature"
             ) from None
+        if not (np.isfinite(self.log_marginal_likelihood_) and np.isfinite(self.alpha_).all()):
+            raise check.out_of_range(self.temperature, X, y)
         self.converged_ = self._process.error < ACCURACY and (not searched or self._flat())
         self._inputs = Inputs(X)  # without what the search has kept
         return self
@@ -197,7 +218,9 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
             )
         check.number("temperature", self.temperature, minimum=0, inclusive=True)
         check.integer("n_restarts_optimizer", self.n_restarts_optimizer, minimum=0)
+        check.boolean("normalize_y", self.normalize_y)
         for name in ("optimize_df", "optimize_temperature"):
+            check.boolean(name, getattr(self, name))
             if getattr(self, name) and self.optimizer is None:
                 raise ValueError(f"{name}: got {getattr(self, name)!r} with optimizer=None; give an optimizer")
         if self.optimize_temperature and self.temperature == 0:
@@ -275,7 +298,10 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         def objective(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
             with warnings.catch_warnings():  # of the quadrature at points that are passed through
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                value, gradient = self._value_and_gradient(theta)
+                try:
+                    value, gradient = self._value_and_gradient(theta)
+                except OverflowError as error:
+                    raise np.linalg.LinAlgError(str(error)) from error
             return -value, -gradient
 
         start = self._learnable
@@ -287,6 +313,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
             optimizer=self.optimizer,
             n_restarts=self.n_restarts_optimizer,
             random_state=self.random_state,
+            at_bounds=AT_BOUNDS,
         )
         found = start.at(theta)
         self.kernel_, self.temperature_, self.df_ = found.kernel, found.temperature, found.df
@@ -313,6 +340,13 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         Returns
         -------
         float, and where asked an array of shape (n,)
+            Minus infinity, with a gradient of zeros, where kernel plus temperature is not positive definite, or out of
+            the range of double precision.
+
+        Raises
+        ------
+        ValueError
+            If theta has the wrong length, or is not finite.
         """
         check_is_fitted(self, "X_train_")
         learnable = self._learnable
@@ -322,17 +356,33 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
                 f"theta: got shape {theta.shape}, expected {learnable.theta.shape}: logarithms of "
                 f"{', '.join(learnable.names)}"
             )
-        if eval_gradient:
-            return self._value_and_gradient(theta)
+        if not np.isfinite(theta).all():
+            raise ValueError(
+                f"theta: got {theta!r}, expected finite numbers: logarithms of {', '.join(learnable.names)}"
+            )
         at = learnable.at(theta)
-        K = np.array(at.kernel(self.X_train_), dtype=np.float64)
-        return self._condition(K, at.temperature, at.df).log_evidence
+        try:
+            if eval_gradient:
+                return self._value_and_gradient(theta)
+            K = np.array(at.kernel(self.X_train_), dtype=np.float64)
+            return self._condition(K, at.temperature, at.df).log_evidence
+        except (np.linalg.LinAlgError, OverflowError):
+            return (-np.inf, np.zeros_like(theta)) if eval_gradient else -np.inf
+
+    def _cross(self, X: np.ndarray) -> np.ndarray:
+        K = self.kernel_(X, self.X_train_)
+        refuse_not_finite(self.kernel_, K, "the query point {} and the training input {}")
+        return K
 
     def _query(self, X: np.ndarray, joint: bool) -> Query:
-        return Query(self.kernel_(X, self.X_train_), self.kernel_.diag(X), self.kernel_(X) if joint else None)
+        variances, within = self.kernel_.diag(X), self.kernel_(X) if joint else None
+        refuse_not_finite(self.kernel_, variances, "the query point {} and itself")
+        if within is not None:
+            refuse_not_finite(self.kernel_, within, "the query points {} and {}")
+        return Query(self._cross(X), variances, within)
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
-        return self._shift + self._units * self._process.mean(self.kernel_(X, self.X_train_))
+        return self._shift + self._units * self._process.mean(self._cross(X))
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         added = self.temperature_ if noise else 0.0

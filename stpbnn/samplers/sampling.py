@@ -331,8 +331,7 @@ def _until(until: Mapping[str, float] | None, chains: int) -> dict[str, float]:
 
 def _data(net: FullyConnected, X: Any, y: Any, X_test: Any, y_test: Any) -> Data:
     """Check the data and put them on the device, in JAX's default precision."""
-    if not isinstance(net, FullyConnected):
-        raise ValueError(f"net: got {type(net).__name__}, expected a stpbnn.FullyConnected")
+    check.instance("net", net, FullyConnected)
     X = check.inputs("X", X)
     y = check.targets("y", y, examples=len(X), outputs=net.outputs)
     if X_test is None:

@@ -17,8 +17,9 @@ from numpyro.infer.util import log_density
 from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.datasets import load_diabetes
+from sklearn.gaussian_process.kernels import RBF
 
-from stpbnn import FullyConnected
+from stpbnn import FullyConnected, NNGPKernel
 from stpbnn.programs import distance, gaussian_process, student_t_process
 
 RNG = np.random.default_rng(0)
@@ -284,6 +285,8 @@ def test_degrees_of_freedom_are_recovered():
         ((FullyConnected((5,)), {"weight_precision": dist.Normal(0.0, 1.0)}), "a Normal that may fall below 0"),
         ((FullyConnected((5,), outputs=2), {}), "network of 2 outputs"),
         (("rbf", {}), "kernel: got 'rbf'"),
+        ((RBF(), {}), r"kernel: got RBF.*expected a JAX function"),
+        ((NNGPKernel(FullyConnected((5,))), {}), r"give its network FullyConnected\(widths=\(5,\)"),
         ((lambda a, b, temperature: a, {"temperature": 1.0}), r"got hyper-parameters \['temperature'\]"),
     ],
 )
