@@ -204,6 +204,8 @@ def _bracket(problem: MeanProblem) -> tuple[float, float]:
         lower -= 1.0
         if zero and lower < LOWEST:
             raise np.linalg.LinAlgError("the action has no minimum at T = 0: it falls without bound as Q goes to zero")
+        if lower < -1000:
+            raise OverflowError("the scale is below the smallest double")
     while not high(upper):
         upper += 1.0
     return lower, upper
