@@ -178,6 +178,10 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         second = np.mean([np.mean(s.variance + s.mean.astype(float) ** 2) for s in snapshots])
         self.readout_second_moment_ = float(second * prior.precisions[1])
 
+    @property
+    def _numbers(self) -> np.ndarray:
+        return np.empty(0)  # a search that is lost says so by a warning
+
     def _recondition(self) -> None:
         self._solve(self.X_train_, self.y_train_)
 

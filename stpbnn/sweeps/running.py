@@ -101,7 +101,7 @@ def sweep(
     >>> from stpbnn.cards import load_card
     >>> sweep(load_card("smoke-1hl-linear"), "sweeps/smoke")
     Traceback (most recent call last):
-    ValueError: smoke-1hl-linear: got no [sweep], expected a list of values for some key; stpbnn run runs one point
+    ValueError: smoke-1hl-linear: got no [sweep], expected a list of values for some key; `stpbnn run` runs one point
     """
     folder = Path(folder).absolute()
     workers = integer("workers", workers)

@@ -323,5 +323,5 @@ def test_bad_settings_are_refused(settings, message):
 
 def test_only_networks_are_sampled():
     X, y, _, _ = small()
-    with pytest.raises(ValueError, match=r"net: got str, expected a stpbnn\.FullyConnected"):
+    with pytest.raises(ValueError, match=r"net: got 'erf', expected a stpbnn\.FullyConnected"):
         stpbnn.sample("erf", X, y)
