@@ -39,6 +39,7 @@ class Peer:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def solve(model, P):
