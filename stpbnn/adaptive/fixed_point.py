@@ -147,7 +147,6 @@ def solve(problem: Problem, start: float, particles: int, seed: int, max_iter: i
     walkers = _Walkers(problem, particles, seed, start)
     together, apart = min(TOGETHER, max_iter // 3), min(APART, max_iter // 6)
     half = max(1, min(ROUND, max_iter - together - apart) // 2)
-    done = 0
     for _ in range(together):
         walkers.iterate(shared=True)
     walkers.separate()

@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import cho_factor, cho_solve
 
 from stpbnn import kernels
-from stpbnn.adaptive.fixed_point import Averages, Problem, Snapshot, fields, inverse, padded, up
+from stpbnn.adaptive.fixed_point import Averages, Problem, Snapshot, fields, padded, up
 from stpbnn.adaptive.particles import RowSpace, whitened_inputs
 from stpbnn.network import FullyConnected
 
@@ -74,7 +75,7 @@ class AdaptiveProcess:
         within = np.asarray(kernels.cross_kernel(features, prior, X).entries if joint else cross.left)
         A = problem.kernel.copy()
         A[np.diag_indices_from(A)] += problem.temperature
-        B = k @ inverse(A)
+        B = cho_solve(cho_factor(A, lower=True), k.T).T
         known = k - B @ problem.kernel
         prior_within = within - _product(B, k + known, joint)  # E[ρρ^T]/λ_1 under the prior
         return B, [self._rest(i, X, B, known, prior_within, joint) for i in range(len(self.averages))]
@@ -132,7 +133,8 @@ class AdaptiveProcess:
             cross, G = cross + cross @ R @ G / N, G + G @ R @ G / N
         A = G + b
         A[np.diag_indices_from(A)] += problem.temperature
-        covariance = within + b - _product((cross + b) @ inverse(A), cross + b, joint)
+        cross += b
+        covariance = within + b - _product(cross, cho_solve(cho_factor(A, lower=True), cross.T).T, joint)
         return Prediction(mean + b * residual.sum(), covariance)
 
 
