@@ -39,6 +39,7 @@ __all__ = [
 
 LARGEST, SMALLEST = 256, 16  # rows of a tile: what stays in a core's cache; fewer for small training sets
 AHEAD = 4  # tiles that are under way while one is put into its place
+LARGE = 8192  # rows of inputs whose products are taken at once
 
 
 class Tile(NamedTuple):
@@ -112,8 +113,14 @@ def _ahead(tiles: Iterable[Tile]) -> Iterator[Tile]:
 
 
 def _products(X: Float[np.ndarray, "P N0"]) -> Float[np.ndarray, "P P"]:
-    """Return the upper triangle of X X^T."""
-    return blas.dsyrk(1.0, X.T, trans=1, lower=1).T
+    """Return the upper triangle of X X^T; in parts where it is large, as OpenBLAS's dsyrk may crash there."""
+    if len(X) <= LARGE:
+        return blas.dsyrk(1.0, X.T, trans=1, lower=1).T
+    upper = np.zeros((len(X), len(X)))
+    for start in range(0, len(X), LARGE // 4):
+        rows = slice(start, start + LARGE // 4)
+        upper[rows, start:] = blas.dgemm(1.0, X[start:].T, X[rows].T, trans_a=1).T
+    return upper
 
 
 def _sides(X: Float[np.ndarray, "n N0"]) -> list[Array]:
