@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, lapack, solve_triangular
 
+from stpbnn._linalg import lower_cholesky
 from stpbnn.action.point import SaddlePoint, laplace
 from stpbnn.activations import Activation
 from stpbnn.kernels import Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
@@ -94,7 +95,7 @@ class LayeredAction:
         entries = (tile._replace(values=K) for tile, (K, _) in zip(self.tiles, pairs, strict=True))
         A = lower_triangle(entries, len(self.y))
         A[np.diag_indices_from(A)] += self.temperature
-        factor, failed = lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)
+        factor, failed = lower_cholesky(A, clean=False)
         if failed:
             raise np.linalg.LinAlgError("the kernel plus temperature is not positive definite")
         alpha, _ = lapack.dpotrs(factor, self.y, lower=1)

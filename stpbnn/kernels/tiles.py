@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.linalg import blas
 
+from stpbnn._linalg import gram as products
 from stpbnn.kernels.closures import Gram
 from stpbnn.kernels.maps import KernelMap
 from stpbnn.network import Prior
@@ -39,7 +40,6 @@ __all__ = [
 
 LARGEST, SMALLEST = 256, 16  # rows of a tile: what stays in a core's cache; fewer for small training sets
 AHEAD = 4  # tiles that are under way while one is put into its place
-LARGE = 8192  # rows of inputs whose products are taken at once
 
 
 class Tile(NamedTuple):
@@ -112,17 +112,6 @@ def _ahead(tiles: Iterable[Tile]) -> Iterator[Tile]:
     yield from pending
 
 
-def _products(X: Float[np.ndarray, "P N0"]) -> Float[np.ndarray, "P P"]:
-    """Return the upper triangle of X X^T; in parts where it is large, as OpenBLAS's dsyrk may crash there."""
-    if len(X) <= LARGE:
-        return blas.dsyrk(1.0, X.T, trans=1, lower=1).T
-    upper = np.zeros((len(X), len(X)))
-    for start in range(0, len(X), LARGE // 4):
-        rows = slice(start, start + LARGE // 4)
-        upper[rows, start:] = blas.dgemm(1.0, X[start:].T, X[rows].T, trans_a=1).T
-    return upper
-
-
 def _sides(X: Float[np.ndarray, "n N0"]) -> list[Array]:
     """Return the squares of the inputs along the side of each tile."""
     squares, size = np.einsum("ij,ij->i", X, X), _size(len(X))
@@ -142,7 +131,7 @@ def _input_tiles(
 
 def input_tiles(prior: Prior, X: Float[np.ndarray, "P N0"]) -> list[Tile]:
     """Return the tiles of C, the Gram matrix of the inputs X (P, N_0)."""
-    return list(_input_tiles(prior, X, _products(X), _gram))
+    return list(_input_tiles(prior, X, products(X), _gram))
 
 
 def map_tiles(kernel: KernelMap, grams: Iterable[Tile]) -> Iterator[Tile]:
@@ -182,7 +171,7 @@ def symmetric_kernel(kernel: KernelMap, prior: Prior, X: Float[np.ndarray, "P N0
     >>> np.tril(symmetric_kernel(nngp_map(net), net.prior, np.array([[1.0], [2.0]]))).tolist()
     [[1.0, 0.0], [2.0, 4.0]]
     """
-    upper = _products(X)
+    upper = products(X)
     tiles = _ahead(_input_tiles(prior, X, upper, partial(_kernel, kernel)))
     return lower_triangle((tile._replace(values=tile.values.entries) for tile in tiles), len(X), upper)
 

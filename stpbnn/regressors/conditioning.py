@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
 from stpbnn import kernels
+from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels import KernelMap
 from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected, Prior
@@ -40,7 +41,7 @@ def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, 
     numpy.linalg.LinAlgError
         Where A is singular to rounding.
     """
-    factor, failure = lapack.dpotrf(A, lower=1, clean=1, overwrite_a=1)
+    factor, failure = lower_cholesky(A, clean=True)
     if failure:
         raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
     refuse_ill_conditioned(factor)

@@ -35,11 +35,3 @@ def test_kernel_of_a_set_with_itself(n):
     np.testing.assert_array_equal(found.entries, found.entries.T)
     np.testing.assert_allclose(found.left, whole.left, rtol=1e-12)
     np.testing.assert_allclose(found.right, np.diag(whole.entries), rtol=1e-12)
-
-
-def test_products_in_parts(monkeypatch):
-    """Of large sets the products of inputs are taken a part at a time."""
-    X = inputs(45, 3)
-    whole = kernels.symmetric_kernel(KERNEL, NET.prior, X)
-    monkeypatch.setattr("stpbnn.kernels.tiles.LARGE", 16)
-    np.testing.assert_allclose(kernels.symmetric_kernel(KERNEL, NET.prior, X), whole, rtol=1e-12)
