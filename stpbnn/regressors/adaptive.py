@@ -195,21 +195,28 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         return JointGaussian(mean, np.diag(covariance).copy(), covariance)
 
     @in_float64
-    def standard_error(self, X: ArrayLike) -> StandardError:
-        """Return Monte Carlo standard errors of the mean and of the variance of f, at query points (n, N_0).
+    def predict_populations(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Return what each independent population of particles predicts alone: means and variances of f.
 
-        They come from the spread of independent populations of particles, and tell nothing of the error of the theory.
+        Their spread is the Monte Carlo error of the prediction, and tells nothing of the error of the theory.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Query points.
+
+        Returns
+        -------
+        means, variances : arrays of shape (populations, n)
         """
         parts = [self._process.predict_apart(chunk) for chunk in self._chunks(X)]
-        return StandardError(
-            *(
-                np.concatenate([np.std([g[i] for g in groups], axis=0, ddof=1) for groups in parts])
-                / np.sqrt(len(parts[0]))
-                for i in range(2)
-            )
-        )
+        means, variances = (np.concatenate([[g[i] for g in groups] for groups in parts], axis=1) for i in range(2))
+        return means, variances
 
-    @in_float64
+    def standard_error(self, X: ArrayLike) -> StandardError:
+        """Return Monte Carlo standard errors of the mean and of the variance of f, at query points (n, N_0)."""
+        return StandardError(*(_standard_error(values) for values in self.predict_populations(X)))
+
     def generalization_error_standard_error(self, X: ArrayLike, y: ArrayLike) -> GeneralizationError:
         """Return the Monte Carlo standard error of the generalisation error, and of its two parts.
 
@@ -220,10 +227,11 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         y : array of shape (n,)
             Test targets.
         """
-        chunks = self._chunks(X)
-        y = check.targets("y", y, examples=sum(map(len, chunks)), outputs=1)
-        parts = [self._process.predict_apart(chunk) for chunk in chunks]
-        means, variances = (np.concatenate([[g[i] for g in groups] for groups in parts], axis=1) for i in range(2))
+        means, variances = self.predict_populations(X)
+        y = check.targets("y", y, examples=means.shape[1], outputs=1)
         bias, variance = np.mean((y - means) ** 2, axis=1), np.mean(variances, axis=1)
-        errors = (np.std(part, ddof=1) / np.sqrt(len(means)) for part in (bias + variance, bias, variance))
-        return GeneralizationError(*map(float, errors))
+        return GeneralizationError(*(float(_standard_error(part)) for part in (bias + variance, bias, variance)))
+
+
+def _standard_error(populations: np.ndarray) -> np.ndarray:
+    return np.std(populations, axis=0, ddof=1) / np.sqrt(len(populations))
