@@ -26,6 +26,7 @@ from scipy.special import logsumexp
 from stpbnn.adaptive.fields import Averages, Fields, Problem, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive, log_weight
 from stpbnn.adaptive.particles import move
+from stpbnn.adaptive.search import estimate
 
 __all__ = ["Annealed", "anneal", "log_evidence", "systematic"]
 
@@ -33,31 +34,32 @@ STAGES = 32
 
 
 class Annealed(NamedTuple):
-    """log z of a unit, its mean tilt w c²/N in equilibrium, and the particles (M, r) that the fields end with."""
+    """log z of a unit; its mean tilt, particles (M, r) and averages in equilibrium with the fields."""
 
     log_z: float
     tilt: float
     position: jax.Array
+    averages: Averages
 
 
 def anneal(problem: Problem, found: Fields, particles: int, seed: int, stages: int = STAGES) -> Annealed:
-    """Switch the fields on in equal steps: reweight, resample and move the particles at each."""
+    """Switch the fields on in equal steps: reweight, resample and move particles, drawn from the prior, at each."""
     P, r = problem.root.shape
     root = padded(problem.root, up(P), up(r))
     key, start = jax.random.split(jax.random.key(seed))
     position = jax.random.normal(start, (particles, up(r)), jnp.float32)
-    before, log_z, steps, tilt = drive(problem, found, 0.0), 0.0, 2, 0.0
+    before, log_z, steps = drive(problem, found, 0.0), 0.0, 2
     for stage in range(1, stages + 1):
         key, choice, momentum = jax.random.split(key, 3)
         after = drive(problem, found, stage / stages)
         gain = np.asarray(_gain(problem.sigma, position, root, before, after), dtype=float)
         total = logsumexp(gain)
-        log_z += total - np.log(particles)
+        log_z += float(total) - np.log(particles)
         chosen = systematic(np.exp(gain - total), float(jax.random.uniform(choice)))
         moved = move(problem.sigma, momentum, position[chosen], root, after, jnp.int32(steps))
-        position, before, tilt = moved.position, after, float(jnp.mean(moved.readout.tilt))
+        position, before = moved.position, after
         steps += moved.acceptance < 0.9
-    return Annealed(log_z, tilt, position)
+    return Annealed(log_z, float(jnp.mean(moved.readout.tilt)), position, estimate(problem, moved)[0])
 
 
 def systematic(weights: Float[np.ndarray, " M"], shift: float) -> np.ndarray:
