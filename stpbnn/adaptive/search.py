@@ -2,13 +2,12 @@ r"""The search for a self-consistent unit: particles move in fields, and the fie
 
 A stochastic approximation: particles move once in the present fields, and the kernels go a part of the way to what the
 particles show. Several populations start together and then go on independently, each with kernels of its own: their
-spread is the error bar. Where the kernels run away, the search begins again in a wide network, and goes on as its width
-is reduced.
+spread is the error bar.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
@@ -30,7 +29,6 @@ SIGNIFICANT = 4.0  # drift in standard errors: the three-per-cent level with as 
 NEGLIGIBLE = 0.005  # drift that is accepted whatever the standard error
 COARSE, MOVING = 0.25, 0.5  # a larger drift, or a smaller acceptance, is no solution however large the noise
 RUNAWAY = 1e4
-WIDER, HALVINGS, PAUSE = 32, 10, 10  # continuation: how much wider it begins, in how many steps, and moves at each
 
 
 class Start(NamedTuple):
@@ -81,14 +79,13 @@ class Population:
 def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: int) -> Solution:
     """Find a fixed point from where it is told to start."""
     walkers = _Walkers(problem, particles, seed, start)
-    for _ in range(min(TOGETHER, max_iter // 3)):
+    together, apart = min(TOGETHER, max_iter // 3), min(APART, max_iter // 6)
+    for _ in range(together):
         walkers.iterate(shared=True)
-    if walkers.lost and max_iter > HALVINGS * PAUSE:
-        walkers = _from_wide(problem, particles, seed, start)
     walkers.separate()
-    for _ in range(min(APART, max_iter // 6)):
+    for _ in range(apart):
         walkers.iterate(shared=False)
-    done = walkers.moves
+    done = together + apart
     half = max(1, min(ROUND, max_iter - done) // 2)
     while True:
         walkers.forget()
@@ -100,16 +97,6 @@ def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: i
         converged = settled and walkers.acceptance > MOVING
         if converged or walkers.lost or done + 2 * half > max_iter:
             return walkers.solution(drift, converged and not walkers.lost)
-
-
-def _from_wide(problem: Problem, particles: int, seed: int, start: Start) -> _Walkers:
-    """Return walkers that followed the fixed point from a wide network to this one, or to where there is none."""
-    walkers = _Walkers(replace(problem, width=WIDER * problem.width), particles, seed, start)
-    for width in np.geomspace(WIDER, 1, HALVINGS + 1) * problem.width:
-        walkers.problem = replace(problem, width=float(width))
-        for _ in range(PAUSE):
-            walkers.iterate(shared=True)
-    return walkers
 
 
 class _Walkers:

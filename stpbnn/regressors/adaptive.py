@@ -200,7 +200,10 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         self.fixed_points_ = []
         self._evidence: float | None = None
         if self.second_start:
-            both = [("prior", found), ("tilted", self._search(problem, adaptive.Start(K, K, self._tilted(problem, found))))]
+            both = [
+                ("prior", found),
+                ("tilted", self._search(problem, adaptive.Start(K, K, self._tilted(problem, found)))),
+            ]
             points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both]
             points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
             self.fixed_points_ = [point for point, _ in points]
