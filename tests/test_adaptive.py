@@ -28,27 +28,32 @@ def data(P=15, N0=4, seed=0):
     return rng.normal(size=(P, N0)), rng.normal(size=P), rng.normal(size=(7, N0))
 
 
-def drive(P=3, precision=2.0, seed=0):
+def drive(D=1, P=3, precision=2.0, seed=0):
     rng = np.random.default_rng(seed)
-    half = rng.normal(size=(P, P)) / 3
-    return Drive(jnp.asarray(rng.normal(size=P) / 2), jnp.asarray(half @ half.T), jnp.asarray(precision))
+    half = rng.normal(size=(D * P, D * P)) / 3
+    response = (half @ half.T).reshape(D, P, D, P)
+    return Drive(jnp.asarray(rng.normal(size=(D, P)) / 2), jnp.asarray(response), jnp.asarray(precision))
 
 
-def test_weight_of_a_unit_is_the_integral_over_its_readout(float64):
-    """∫ dv N(v; 0, 1/λ) exp(v a·σ − v² σRσ/2) and the first two moments of v, by scipy's quadrature."""
-    fields, h = drive(), np.random.default_rng(1).normal(size=(4, 3))
+@pytest.mark.parametrize("D", [1, 2])
+def test_weight_of_a_unit_is_the_integral_over_its_readout(float64, D):
+    """∫ dv N(v; 0, 1/λ) exp(v a·σ − v v σRσ/2) and the first two moments of v, by a sum over a fine grid."""
+    fields, h = drive(D), np.random.default_rng(1).normal(size=(4, 3))
     value, gradient = log_weight(jax.lax.erf, jnp.asarray(h), fields)
-    w, mean, _ = posterior_readout(jnp.asarray(erf(h)), fields)
-    integrals = []
-    for features in erf(h):
-        c, u = features @ np.asarray(fields.field), features @ np.asarray(fields.response) @ features
-        density = lambda v, c=c, u=u: np.sqrt(2 / (2 * np.pi)) * np.exp(-(v**2) + v * c - v * v * u / 2)  # noqa: E731
-        zeroth, first, second = (quad(lambda v, k=k: v**k * density(v), -12, 12)[0] for k in range(3))  # noqa: B023
-        integrals.append((np.log(zeroth), first / zeroth, second / zeroth))
-    log_norm, first, second = np.array(integrals).T
-    np.testing.assert_allclose(value - value[0], log_norm - log_norm[0], rtol=1e-9)
-    np.testing.assert_allclose(mean, first, rtol=1e-9)
-    np.testing.assert_allclose(w + mean**2, second, rtol=1e-9)
+    readout, _ = posterior_readout(jnp.asarray(erf(h)), fields)
+    line = np.linspace(-8, 8, 401)
+    v = np.stack(np.meshgrid(*[line] * D), axis=-1).reshape(-1, D)
+    a, R = np.asarray(fields.field), np.asarray(fields.response)
+    log_norms = []
+    for i, features in enumerate(erf(h)):
+        pull = np.einsum("p,dpeq,q->de", features, R, features)
+        density = np.exp(-(v**2).sum(axis=1) + v @ (a @ features) - np.einsum("nd,de,ne->n", v, pull, v) / 2)
+        first, second = density @ v / density.sum(), (v.T * density) @ v / density.sum()
+        log_norms.append(np.log(density.sum()))
+        np.testing.assert_allclose(readout.mean[i], first, rtol=1e-9)
+        np.testing.assert_allclose(readout.covariance[i], second - np.outer(first, first), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(readout.tilt[i], first @ a @ features, rtol=1e-9)
+    np.testing.assert_allclose(value - value[0], np.array(log_norms) - log_norms[0], rtol=1e-9)
     for i in range(3):
         shift = 1e-5 * np.eye(3)[i]
         ends = [log_weight(jax.lax.erf, jnp.asarray(h + sign * shift), fields)[0] for sign in (1, -1)]
@@ -57,14 +62,14 @@ def test_weight_of_a_unit_is_the_integral_over_its_readout(float64):
 
 def test_moves_sample_the_tilted_law(float64):
     """Moments of one input's pre-activation, C = 1, by quadrature over it; the twins stay normal."""
-    fields = Drive(jnp.array([1.5]), jnp.array([[0.3]]), jnp.array(1.0))
+    fields = Drive(jnp.array([[1.5]]), jnp.full((1, 1, 1, 1), 0.3), jnp.array(1.0))
     one = jnp.ones((1, 1))
     position, seen, twins = jax.random.normal(jax.random.key(0), (4000, 1)), [], []
     for i in range(25):
         moved = move(jnp.tanh, jax.random.key(i + 1), position, one, fields, jnp.int32(2))
         position = moved.position
         if i >= 5:
-            seen.append([float(jnp.mean(position**2)), float(moved.moments.kernel[0, 0])])
+            seen.append([float(jnp.mean(position**2)), float(moved.moments.kernel[0, 0, 0, 0])])
             twins.append(float(jnp.mean(moved.twin**2)))
 
     def density(h):
@@ -158,6 +163,76 @@ def test_small_erf_network_against_sampling():
     assert np.linalg.norm(gap) < 0.5 * np.linalg.norm(limit - sampled)
 
 
+def test_two_outputs_of_a_small_network_against_sampling():
+    """The outputs share the hidden units: both means follow, and the readout's second moments with them."""
+    X, _, Xt = data(P=8)
+    Y = 2 * np.random.default_rng(1).normal(size=(8, 2))
+    net = FullyConnected((20,), "erf", outputs=2, bias_precision=2.0)
+    settings = {"warmup": 200, "draws": 400, "chains": 4, "progress": False}
+    posterior = stpbnn.sample(net, X, Y, temperature=0.1, X_test=Xt, **settings)["predictions"]
+    f = posterior["f_mean"]
+    assert float(az.rhat(f).max()) < 1.02
+    sampled, error = f.mean(("chain", "draw")).values, az.mcse(f).values
+    variance = (f.var(("chain", "draw")) + posterior["f_variance"].mean(("chain", "draw"))).values
+    model = AdaptiveKernelRegressor(net, temperature=0.1, particles=2048, random_state=0).fit(X, Y)
+    law, limit = model.predictive(Xt), NNGPRegressor(net, temperature=0.1).fit(X, Y).predictive(Xt)
+    gap = np.abs(law.mean - sampled)
+    assert (gap < 4 * np.hypot(error, model.standard_error(Xt).mean) + 0.05).all()
+    assert np.linalg.norm(gap) < 0.2 * np.linalg.norm(limit.mean - sampled)
+    assert np.linalg.norm(law.variance - variance) < 0.3 * np.linalg.norm(limit.variance - variance)
+    joint = model.predictive(Xt, joint=True)
+    np.testing.assert_allclose(joint.variance, law.variance, rtol=1e-9)
+    assert joint.covariance.shape == (7, 7, 2)
+    assert model.kernel_.shape == (2, 2, 8, 8)
+    total = model.generalization_error_standard_error(Xt, sampled).total
+    assert 0 < total < model.generalization_error(Xt, sampled).total
+
+
+def test_log_evidence_of_linear_networks():
+    """Exact by the mixture over the order parameter; the Bethe free energy leaves out less than 1/N of the gap."""
+    X, y, _ = data()
+    for N, bias in ((10, None), (30, 2.0)):
+        net = FullyConnected((N,), "linear", weight_precision=(0.5, 2.0), bias_precision=bias)
+        models = [
+            AdaptiveKernelRegressor(net, temperature=0.3, particles=4096, random_state=seed).fit(X, y)
+            for seed in range(3)
+        ]
+        found = [model.log_marginal_likelihood_ for model in models]
+        error = np.std(found, ddof=1) / np.sqrt(3)
+        exact = FiniteWidthRegressor(net, temperature=0.3).fit(X, y).log_marginal_likelihood_
+        limit = NNGPRegressor(net, temperature=0.3).fit(X, y).log_marginal_likelihood_
+        assert abs(np.mean(found) - exact) < 5 * error + abs(limit - exact) / N
+        assert 5 * error < abs(limit - exact)
+
+
+def test_log_evidence_of_small_networks_by_drawing_from_the_prior():
+    """log E exp(−|y − f|²/2T) over two million networks of eight erf units."""
+    rng = np.random.default_rng(0)
+    X, y, N, T = rng.normal(size=(3, 2)), np.array([1.5, -1.0, 0.5]), 8, 0.3
+    W = rng.standard_normal((2_000_000, N, 2), dtype=np.float32) / np.sqrt(2)
+    v = rng.standard_normal((2_000_000, N), dtype=np.float32) / np.sqrt(N)
+    f = np.einsum("mn,mnp->mp", v, erf(W @ X.T.astype(np.float32)))
+    density = np.exp(-((f - y) ** 2).sum(axis=1, dtype=float) / (2 * T)) / (2 * np.pi * T) ** 1.5
+    drawn, error = np.log(density.mean()), density.std() / density.mean() / np.sqrt(len(density))
+    net = FullyConnected((N,), "erf")
+    found = AdaptiveKernelRegressor(net, temperature=T, random_state=0).fit(X, y).log_marginal_likelihood_
+    limit = NNGPRegressor(net, temperature=T).fit(X, y).log_marginal_likelihood_
+    assert abs(found - drawn) < 4 * error + 0.2 * abs(limit - drawn)
+
+
+def test_two_starts_meet():
+    X, y, _ = data()
+    net = FullyConnected((20,), "erf")
+    model = AdaptiveKernelRegressor(net, temperature=0.1, second_start=True, random_state=0).fit(X, y)
+    first, second = model.fixed_points_
+    assert {first.start, second.start} == {"prior", "tilted"}
+    assert first.converged
+    assert second.converged
+    assert first.log_evidence >= second.log_evidence > first.log_evidence - 0.5
+    np.testing.assert_allclose(first.readout_second_moment, second.readout_second_moment, rtol=0.03)
+    assert model.log_marginal_likelihood_ == first.log_evidence
+
+
 def test_standard_errors_are_the_spread_over_seeds():
     X, y, Xt = data()
     net = FullyConnected((20,), "erf")
@@ -186,7 +261,7 @@ def test_bad_input_is_refused_and_trouble_reported():
     X, y, _ = data()
     with pytest.raises(ValueError, match="temperature: got 0, expected a number greater than 0"):
         AdaptiveKernelRegressor(temperature=0).fit(X, y)
-    with pytest.raises(ValueError, match=r"network: got 2 hidden layer\(s\) and 1 output"):
+    with pytest.raises(ValueError, match="network: got 2 hidden layers, expected 1"):
         AdaptiveKernelRegressor(FullyConnected((5, 5))).fit(X, y)
     with pytest.raises(ValueError, match="particles: got 3"):
         AdaptiveKernelRegressor(particles=3).fit(X, y)

@@ -1,7 +1,23 @@
 """The self-consistent neuron: how the kernel of one hidden layer adapts to the task."""
 
-from stpbnn.adaptive.fixed_point import Fields, Problem, Solution, fields, solve
+from stpbnn.adaptive.evidence import anneal, log_evidence
+from stpbnn.adaptive.fields import Averages, Fields, Problem, drive, fields
 from stpbnn.adaptive.particles import RowSpace
 from stpbnn.adaptive.prediction import AdaptiveProcess, Prediction
+from stpbnn.adaptive.search import Solution, Start, solve
 
-__all__ = ["AdaptiveProcess", "Fields", "Prediction", "Problem", "RowSpace", "Solution", "fields", "solve"]
+__all__ = [
+    "AdaptiveProcess",
+    "Averages",
+    "Fields",
+    "Prediction",
+    "Problem",
+    "RowSpace",
+    "Solution",
+    "Start",
+    "anneal",
+    "drive",
+    "fields",
+    "log_evidence",
+    "solve",
+]

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.adaptive.neuron import Drive, Moments, log_weight, moments, posterior_readout
+from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments, posterior_readout
 from stpbnn.network import Prior
 
 __all__ = ["Move", "RowSpace", "move", "whitened_inputs"]
@@ -49,12 +49,11 @@ def whitened_inputs(prior: Prior, X: Float[np.ndarray, "n N0"]) -> Float[np.ndar
 
 
 class Move(NamedTuple):
-    """Particles (M, r) after a move, their twins, readout (variance w, mean w c), acceptance, moments."""
+    """Particles (M, r) after a move, their twins, readout, acceptance, moments."""
 
     position: jax.Array
     twin: jax.Array
-    variance: jax.Array
-    mean: jax.Array
+    readout: Readout
     acceptance: jax.Array
     moments: Moments
 
@@ -95,6 +94,6 @@ def move(
     accepted = jax.random.uniform(key_accept, probability.shape, position.dtype) < probability
     position = jnp.where(accepted[:, None], z, position)
     features = sigma(position @ root.T)
-    w, mean, _ = posterior_readout(features, drive)
-    found = moments(features, w, mean, sigma(momentum @ root.T), drive.precision)
-    return Move(position, momentum, w, mean, jnp.mean(probability), found)
+    readout, _ = posterior_readout(features, drive)
+    found = moments(features, readout, sigma(momentum @ root.T), drive.precision)
+    return Move(position, momentum, readout, jnp.mean(probability), found)

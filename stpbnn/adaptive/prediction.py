@@ -20,27 +20,33 @@ from jaxtyping import Float
 from scipy.linalg import cho_factor, cho_solve
 
 from stpbnn import kernels
-from stpbnn.adaptive.fixed_point import Averages, Problem, Snapshot, fields, padded, up
+from stpbnn.adaptive.fields import Averages, Problem, fields, padded, up
 from stpbnn.adaptive.particles import RowSpace, whitened_inputs
+from stpbnn.adaptive.search import Snapshot
 from stpbnn.network import FullyConnected
 
 __all__ = ["AdaptiveProcess", "Prediction"]
 
 
 class Prediction(NamedTuple):
-    """Mean (n,) and covariance (n, n), or variance (n,), of f at query points."""
+    """Mean (n, D), and covariance (D, n, n) or variance (D, n), of each output of f at query points."""
 
-    mean: Float[np.ndarray, " n"]
-    covariance: Float[np.ndarray, "n ..."]
+    mean: Float[np.ndarray, "n D"]
+    covariance: Float[np.ndarray, "D n ..."]
 
 
 class _Rest(NamedTuple):
-    """E[w ρσ^T], E[(w + w²c²) ρσ^T], E[w c ρ] and E[(w + w²c²) ρρ^T], or its diagonal."""
+    """E[w ρσ^T], E[(w + w c c^T w) ρσ^T], E[w c ρ], and of each output E[(w + w c c^T w) ρρ^T] or its diagonal."""
 
-    K: np.ndarray
-    second: np.ndarray
-    mean: np.ndarray
-    within: np.ndarray
+    K: Float[np.ndarray, "Dn DP"]
+    second: Float[np.ndarray, "Dn DP"]
+    mean: Float[np.ndarray, " Dn"]
+    within: Float[np.ndarray, "D n ..."]
+
+    @classmethod
+    def of(cls, several: list[_Rest]) -> _Rest:
+        """Return the mean of several."""
+        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(4)))
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,7 @@ class AdaptiveProcess:
     def predict(self, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Prediction:
         """Return the prediction of all populations together."""
         B, rests = self._rests(X, joint)
-        averages = Averages(*(np.mean([a[i] for a in self.averages], axis=0) for i in range(3)))
-        rest = _Rest(*(np.mean([r[i] for r in rests], axis=0) for i in range(4)))
-        return self._combined(averages, rest, B, joint)
+        return self._combined(Averages.of(self.averages), _Rest.of(rests), B, joint)
 
     def predict_apart(self, X: Float[np.ndarray, "n N0"]) -> list[Prediction]:
         """Return the predictions of the populations, each for itself."""
@@ -96,51 +100,73 @@ class AdaptiveProcess:
             padded(across, up(n), across.shape[1], dtype=np.float64),
             padded(B, up(n), up(P), dtype=np.float64),
         )
-        total: list[np.ndarray] | None = None
+        found = []
         for number, snapshot in enumerate(self.snapshots[group]):
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), group + 1000), number)
-            found = _averaged(
+            moments = _averaged(
                 self.problem.sigma, key, joint, *(jnp.asarray(x, jnp.float64) for x in snapshot[:4]), *arrays
             )
-            K, second, mean, inner, K_twin, inner_twin = (np.asarray(m, dtype=float) for m in found)
+            K, second, mean, inner, K_twin, inner_twin = (np.asarray(m, dtype=float) for m in moments)
             control = snapshot.control
-            correction = control * (known - K_twin[:n, :P] / self.problem.precision)
-            slices = (slice(n),) * inner.ndim
-            parts = [
-                K[:n, :P] + correction,
-                second[:n, :P] + correction,
-                mean[:n],
-                inner[slices] + control * (prior_within - inner_twin[slices] / self.problem.precision),
-            ]
-            total = parts if total is None else [t + p for t, p in zip(total, parts, strict=True)]
-        assert total is not None
-        return _Rest(*(t / len(self.snapshots[group]) for t in total))
+            correction = np.kron(control, known - K_twin[:n, :P] / self.problem.precision)
+            square = (slice(n),) * prior_within.ndim
+            prior_part = prior_within - inner_twin[square] / self.problem.precision
+            found.append(
+                _Rest(
+                    _whole(K[:, :, :n, :P]) + correction,
+                    _whole(second[:, :, :n, :P]) + correction,
+                    mean[:, :n].ravel(),
+                    inner[:, *square] + np.multiply.outer(np.diag(control), prior_part),
+                )
+            )
+        return _Rest.of(found)
 
     def _combined(self, averages: Averages, rest: _Rest, B: np.ndarray, joint: bool) -> Prediction:
-        problem, b, N = self.problem, self.problem.bias_variance, self.problem.width
-        G = averages.covariance()
+        problem, N, D = self.problem, self.problem.width, self.problem.outputs
+        G, noise = averages.covariance(), problem.noise
         a, R = fields(problem, averages.K, G)
         hidden = averages.K @ a
-        mean = B @ hidden + rest.K @ a
+        mean = (B @ hidden.reshape(D, -1).T).T.ravel() + rest.K @ a
         residual = a - R @ hidden / N if problem.reaction else a  # (y − f̄)/T
+        B_G = _left(B, G, D)
         rest_G = rest.second - np.outer(rest.mean, averages.mean)
-        cross = B @ G + rest_G
-        outer = np.outer(rest.mean, rest.mean) if joint else rest.mean**2
-        mixed = _product(B, rest_G, joint)
-        within = _product(B, B @ G, joint) + mixed + (mixed.T if joint else mixed) + rest.within - outer
-        if problem.reaction:
-            within = within + _product(cross @ R, cross, joint) / N
-            cross, G = cross + cross @ R @ G / N, G + G @ R @ G / N
-        A = G + b
-        A[np.diag_indices_from(A)] += problem.temperature
-        cross += b
-        covariance = within + b - _product(cross, cho_solve(cho_factor(A, lower=True), cross.T).T, joint)
-        return Prediction(mean + b * residual.sum(), covariance)
+        cross = B_G + rest_G
+        adapted = G + G @ R @ G / N if problem.reaction else G
+        covariances = []
+        pulled = cross @ R  # of all outputs at once: they couple
+        reacted = cross + pulled @ G / N if problem.reaction else cross
+        factor = cho_factor(adapted + noise, lower=True)
+        for d, rows in enumerate(np.arange(D * len(B)).reshape(D, -1)):
+            columns = slice(d * B.shape[1], (d + 1) * B.shape[1])
+            rest_mean = rest.mean[rows]
+            outer = np.outer(rest_mean, rest_mean) if joint else rest_mean**2
+            mixed = _product(B, rest_G[rows, columns], joint)
+            within = _product(B, B_G[rows, columns], joint) + mixed + (mixed.T if joint else mixed)
+            within = within + rest.within[d] - outer
+            if problem.reaction:
+                within = within + _product(pulled[rows], cross[rows], joint) / N
+            biased = reacted[rows]
+            biased[:, columns] += problem.bias_variance
+            explained = _product(biased, cho_solve(factor, biased.T).T, joint)
+            covariances.append(within + problem.bias_variance - explained)
+        residuals = residual.reshape(D, -1).sum(axis=1)
+        return Prediction(mean.reshape(D, -1).T + problem.bias_variance * residuals, np.array(covariances))
 
 
 def _product(left: np.ndarray, right: np.ndarray, joint: bool) -> np.ndarray:
     """Return left right^T, or its diagonal."""
     return left @ right.T if joint else np.einsum("np,np->n", left, right)
+
+
+def _left(B: Float[np.ndarray, "n P"], G: Float[np.ndarray, "DP DP"], D: int) -> Float[np.ndarray, "Dn DP"]:
+    """Return (1_D ⊗ B) G."""
+    return (B @ G.reshape(D, B.shape[1], -1)).reshape(D * len(B), -1)
+
+
+def _whole(blocks: Float[np.ndarray, "D D n P"]) -> Float[np.ndarray, "Dn DP"]:
+    """Return the matrix of which these are the blocks."""
+    D, _, n, P = blocks.shape
+    return blocks.transpose(0, 2, 1, 3).reshape(D * n, D * P)
 
 
 @partial(jax.jit, static_argnames=("sigma", "joint"))
@@ -150,7 +176,7 @@ def _averaged(
     joint: bool,
     position: jax.Array,
     twin: jax.Array,
-    w: jax.Array,
+    covariance: jax.Array,
     mean: jax.Array,
     root: jax.Array,
     along: jax.Array,
@@ -169,12 +195,17 @@ def _averaged(
 
     features, rest = split(position)
     features_twin, rest_twin = split(twin)
-    number, second = len(w), (w + mean**2) / len(w)
+    number = len(mean)
+    second = (covariance + mean[:, :, None] * mean[:, None, :]) / number
+
+    def crossed(weights: jax.Array) -> jax.Array:
+        return jnp.einsum("mde,mn,mp->denp", weights, rest, features, optimize="optimal")
+
     return (
-        (rest * (w / number)[:, None]).T @ features,
-        (rest * second[:, None]).T @ features,
-        mean @ rest / number,
-        inner(rest, second),
+        crossed(covariance / number),
+        crossed(second),
+        mean.T @ rest / number,
+        jnp.stack([inner(rest, second[:, d, d]) for d in range(mean.shape[1])]),
         rest_twin.T @ features_twin / number,
-        inner(rest_twin, jnp.full_like(w, 1 / number)),
+        inner(rest_twin, jnp.full(number, 1 / number)),
     )

@@ -5,21 +5,24 @@ from __future__ import annotations
 import warnings
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn import adaptive, kernels
 from stpbnn._precision import in_float64
 from stpbnn.network import FullyConnected
-from stpbnn.predictive import Gaussian, JointGaussian
+from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.regressors.base import NetworkRegressor
 from stpbnn.regressors.prediction import GeneralizationError
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
-__all__ = ["AdaptiveKernelRegressor", "StandardError"]
+__all__ = ["AdaptiveKernelRegressor", "FixedPoint", "StandardError"]
 
 
 class StandardError(NamedTuple):
@@ -29,7 +32,20 @@ class StandardError(NamedTuple):
     variance: np.ndarray
 
 
-class AdaptiveKernelRegressor(NetworkRegressor):
+class FixedPoint(NamedTuple):
+    """A solution of the self-consistent equations, and where the search for it began.
+
+    Its log evidence, λ_1 E|v|²/D, mean tilt of the units, and whether the search had settled there.
+    """
+
+    start: str
+    log_evidence: float
+    readout_second_moment: float
+    tilt: float
+    converged: bool
+
+
+class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
     r"""Bayesian network of one hidden layer whose kernel adapts to the task, by a self-consistent hidden unit.
 
     .. math:: K_w = E[w\, \sigma\sigma^T], \qquad a = (K_w + T)^{-1} y, \qquad
@@ -41,8 +57,9 @@ class AdaptiveKernelRegressor(NetworkRegressor):
               c = a\cdot\sigma(h), \quad w = 1/(\lambda_1 + \sigma^T R \sigma/N).
 
     Particles represent its law. The theories that rescale the kernel of infinite width are its limit for Gaussian
-    features; infinite width is N → ∞. One hidden layer, one output, T > 0. Predictive laws are Gaussian, with mean and
-    variance of the theory.
+    features; infinite width is N → ∞. One hidden layer, T > 0. Predictive laws are Gaussian, with mean and variance of
+    the theory. D outputs share the units: kernels are matrices of D × D blocks, and predictive laws keep the covariance
+    within each output.
 
     Parameters
     ----------
@@ -54,19 +71,26 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         How many hidden units are simulated; better twice the number of examples or more.
     reaction : bool
         Whether to correct for the reaction of the others on a unit itself, a relative 1/N.
+    second_start : bool
+        Whether to search once more, from strongly tilted units, which takes as long again. Of two fixed points that
+        are found that of the larger log evidence is taken.
     max_iter : int
-        How many times particles may move before the search is given up.
+        How many times particles may move before a search is given up.
     random_state : int, numpy RandomState or None
         Seed of the particles.
 
     Attributes
     ----------
-    kernel_ : array of shape (P, P)
+    kernel_ : array of shape (P, P), or (D, D, P, P)
         K_w, the adapted kernel on the training inputs, without the output bias.
     tilt_ : float
-        Mean of w c²/N over units, how far they have left the prior.
-    readout_second_moment_ : float
-        λ_1 E v², to be compared with the sampled readout norm λ_1 |v|²/N_1; one under the prior.
+        Mean of c^T w c/N over units, how far they have left the prior.
+    readout_second_moment_ : float or array of shape (D, D)
+        λ_1 E v v^T, to be compared with the sampled readout norm λ_1 |v|²/N_1; one under the prior.
+    log_marginal_likelihood_ : float
+        Log evidence, a Bethe free energy. It is computed when it is first asked for: a third of the time of the fit.
+    fixed_points_ : list of FixedPoint
+        What both searches found, where there were two, the solution that is used first.
     history_ : array
         Relative residual of K_w a, one number for each update of a population.
     n_iter_ : int
@@ -98,6 +122,8 @@ class AdaptiveKernelRegressor(NetworkRegressor):
     [0.5, 0.0, -0.5]
     """
 
+    fixed_points_: list[FixedPoint]
+
     _learned = (*NetworkRegressor._learned, "seed_")
 
     def __init__(
@@ -107,6 +133,7 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         temperature: float = 0.01,
         particles: int = 4096,
         reaction: bool = True,
+        second_start: bool = False,
         max_iter: int = 300,
         random_state: Any = None,
     ) -> None:
@@ -114,6 +141,7 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         self.temperature = temperature
         self.particles = particles
         self.reaction = reaction
+        self.second_start = second_start
         self.max_iter = max_iter
         self.random_state = random_state
 
@@ -127,11 +155,10 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         check.integer("particles", self.particles, minimum=16)
         check.integer("max_iter", self.max_iter, minimum=12)
         net = self.network
-        if isinstance(net, FullyConnected) and (net.depth > 1 or net.outputs > 1):
+        if isinstance(net, FullyConnected) and net.depth > 1:
             raise ValueError(
-                f"network: got {net.depth} hidden layer(s) and {net.outputs} output(s), expected one of each: the "
-                "self-consistent unit is known for one hidden layer and one output; fit one regressor an output, or "
-                "use ProportionalLimitRegressor"
+                f"network: got {net.depth} hidden layers, expected 1: the self-consistent unit is known for one hidden "
+                "layer; use ProportionalLimitRegressor"
             )
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
@@ -157,7 +184,7 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         prior, features = net.prior, kernels.feature_map(net)
         space = adaptive.RowSpace.of(prior, X)
         problem = adaptive.Problem(
-            y,
+            y.T.ravel(),
             space.root,
             np.array(kernels.cross_kernel(features, prior, X).entries),
             net.sigma.function,
@@ -168,15 +195,58 @@ class AdaptiveKernelRegressor(NetworkRegressor):
             bool(self.reaction),
         )
         saddle = ProportionalLimitRegressor(net, temperature=self.temperature_, mean="drop").fit(X, y)
-        found = adaptive.solve(problem, float(saddle.order_parameters_[0]), self.particles, self.seed_, self.max_iter)
+        K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
+        found = self._search(problem, adaptive.Start(K, K))
+        self.fixed_points_ = []
+        self._evidence: float | None = None
+        if self.second_start:
+            both = [
+                ("prior", found),
+                ("tilted", self._search(problem, adaptive.Start(K, K, self._tilted(problem, found)))),
+            ]
+            points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both]
+            points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
+            self.fixed_points_ = [point for point, _ in points]
+            found, self._evidence = points[0][1], self.fixed_points_[0].log_evidence
         self._process = adaptive.AdaptiveProcess(net, X, problem, space, found.averages, found.snapshots, self.seed_)
-        self.kernel_ = np.mean([a.K for a in found.averages], axis=0)
+        blocks = adaptive.Averages.of(found.averages).K.reshape(net.outputs, len(X), net.outputs, len(X))
+        self.kernel_ = blocks[0, :, 0] if net.outputs == 1 else blocks.transpose(0, 2, 1, 3)
         self.tilt_, self.drift_, self.converged_ = found.tilt, found.drift, found.converged
         self.n_iter_ = found.moves
         self.history_, self.acceptance_, self.autocorrelation_ = found.history, found.acceptance, found.autocorrelation
-        snapshots = [s for group in found.snapshots for s in group]
-        second = np.mean([np.mean(s.variance + s.mean.astype(float) ** 2) for s in snapshots])
-        self.readout_second_moment_ = float(second * prior.precisions[1])
+        second = _second_moment(found) * problem.precision
+        self.readout_second_moment_ = float(second[0, 0]) if net.outputs == 1 else second
+
+    def _search(self, problem: adaptive.Problem, start: adaptive.Start) -> adaptive.Solution:
+        return adaptive.solve(problem, start, self.particles, self.seed_, self.max_iter)
+
+    def _tilted(self, problem: adaptive.Problem, found: adaptive.Solution) -> jax.Array:
+        """Return units that feel twice the fields of a solution."""
+        averages = adaptive.Averages.of(found.averages)
+        a, R = adaptive.fields(problem, averages.K, averages.covariance())
+        return adaptive.anneal(problem, adaptive.Fields(2 * a, R), self.particles, self.seed_).position
+
+    def _log_evidence(self, problem: adaptive.Problem, averages: list[adaptive.Averages]) -> float:
+        whole = adaptive.Averages.of(averages)
+        try:
+            there = adaptive.fields(problem, whole.K, whole.covariance())
+            log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
+            return adaptive.log_evidence(problem, whole, log_z)
+        except np.linalg.LinAlgError:  # where the search was lost
+            return float("nan")
+
+    def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> FixedPoint:
+        second = np.trace(_second_moment(found)) * problem.precision / problem.outputs
+        evidence = self._log_evidence(problem, found.averages)
+        return FixedPoint(start, evidence, float(second), found.tilt, found.converged)
+
+    @property
+    def log_marginal_likelihood_(self) -> float:  # type: ignore[override]
+        """Log evidence, computed when it is first asked for."""
+        check_is_fitted(self, "seed_")
+        if self._evidence is None:
+            self._evidence = in_float64(self._log_evidence)(self._process.problem, self._process.averages)
+        return self._evidence
 
     @property
     def _numbers(self) -> np.ndarray:
@@ -186,30 +256,43 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         self._solve(self.X_train_, self.y_train_)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
-        mean, covariance = self._process.predict(X, joint=joint)
+        mean, covariances = self._process.predict(X, joint=joint)
         added = self.temperature_ if noise else 0.0
+        one = self.network_.outputs == 1
         if not joint:
-            return Gaussian(mean, np.maximum(covariance, 0) + added)
-        covariance = (covariance + covariance.T) / 2
-        covariance[np.diag_indices_from(covariance)] = np.maximum(np.diag(covariance), 0) + added
-        return JointGaussian(mean, np.diag(covariance).copy(), covariance)
+            variance = np.maximum(covariances, 0).T + added
+            return Gaussian(mean[:, 0], variance[:, 0]) if one else Gaussian(mean, variance)
+        covariances = (covariances + np.swapaxes(covariances, 1, 2)) / 2
+        for covariance in covariances:
+            covariance[np.diag_indices_from(covariance)] = np.maximum(np.diag(covariance), 0) + added
+        if one:
+            return JointGaussian(mean[:, 0], np.diag(covariances[0]).copy(), covariances[0])
+        return IndependentOutputs.joint(mean, list(covariances))
 
     @in_float64
-    def standard_error(self, X: ArrayLike) -> StandardError:
-        """Return Monte Carlo standard errors of the mean and of the variance of f, at query points (n, N_0).
+    def predict_populations(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Return what each independent population of particles predicts alone: means and variances of f.
 
-        They come from the spread of independent populations of particles, and tell nothing of the error of the theory.
+        Their spread is the Monte Carlo error of the prediction, and tells nothing of the error of the theory.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Query points.
+
+        Returns
+        -------
+        means, variances : arrays of shape (populations, n), or (populations, n, D)
         """
         parts = [self._process.predict_apart(chunk) for chunk in self._chunks(X)]
-        return StandardError(
-            *(
-                np.concatenate([np.std([g[i] for g in groups], axis=0, ddof=1) for groups in parts])
-                / np.sqrt(len(parts[0]))
-                for i in range(2)
-            )
-        )
+        means = np.concatenate([[group.mean for group in groups] for groups in parts], axis=1)
+        variances = np.concatenate([[group.covariance.T for group in groups] for groups in parts], axis=1)
+        return (means[..., 0], variances[..., 0]) if self.network_.outputs == 1 else (means, variances)
 
-    @in_float64
+    def standard_error(self, X: ArrayLike) -> StandardError:
+        """Return Monte Carlo standard errors of the mean and of the variance of f, at query points (n, N_0)."""
+        return StandardError(*(_standard_error(values) for values in self.predict_populations(X)))
+
     def generalization_error_standard_error(self, X: ArrayLike, y: ArrayLike) -> GeneralizationError:
         """Return the Monte Carlo standard error of the generalisation error, and of its two parts.
 
@@ -217,13 +300,25 @@ class AdaptiveKernelRegressor(NetworkRegressor):
         ----------
         X : array of shape (n, N_0)
             Test inputs.
-        y : array of shape (n,)
+        y : array of shape (n,) or (n, D)
             Test targets.
         """
-        chunks = self._chunks(X)
-        y = check.targets("y", y, examples=sum(map(len, chunks)), outputs=1)
-        parts = [self._process.predict_apart(chunk) for chunk in chunks]
-        means, variances = (np.concatenate([[g[i] for g in groups] for groups in parts], axis=1) for i in range(2))
-        bias, variance = np.mean((y - means) ** 2, axis=1), np.mean(variances, axis=1)
-        errors = (np.std(part, ddof=1) / np.sqrt(len(means)) for part in (bias + variance, bias, variance))
-        return GeneralizationError(*map(float, errors))
+        means, variances = self.predict_populations(X)
+        n = means.shape[1]
+        y = check.targets("y", y, examples=n, outputs=self.network_.outputs)
+        bias, variance = (x.reshape(len(means), -1).sum(axis=1) / n for x in ((y - means) ** 2, variances))
+        return GeneralizationError(*(float(_standard_error(part)) for part in (bias + variance, bias, variance)))
+
+
+def _second_moment(found: adaptive.Solution) -> np.ndarray:
+    """Return E v v^T over the snapshots of all populations."""
+    moments = [
+        np.mean(s.covariance + s.mean[:, :, None] * s.mean[:, None, :], axis=0, dtype=float)
+        for snapshots in found.snapshots
+        for s in snapshots
+    ]
+    return np.mean(moments, axis=0)
+
+
+def _standard_error(populations: np.ndarray) -> np.ndarray:
+    return np.std(populations, axis=0, ddof=1) / np.sqrt(len(populations))

@@ -1,32 +1,27 @@
-r"""Self-consistency: kernels that particles average, fields that these kernels make, and back.
+r"""The search for a self-consistent unit: particles move in fields, and the fields follow what particles show.
 
-.. math:: a = (K_w + T)^{-1} y, \qquad R = (T + G)^{-1}, \qquad K_w = E[w\sigma\sigma^T], \qquad
-          G = K_w + \mathrm{Cov}[w c\, \sigma]
-
-A stochastic approximation from the saddle point of the proportional limit: particles move once in the present fields,
-and the kernels go a part of the way to what the particles show. Several populations start together and then go on
-independently, each with kernels of its own: their spread is the error bar.
+A stochastic approximation: particles move once in the present fields, and the kernels go a part of the way to what the
+particles show. Several populations start together and then go on independently, each with kernels of its own: their
+spread is the error bar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import lapack
 
+from stpbnn.adaptive.fields import Averages, Problem, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move, move
 
-__all__ = ["Averages", "Fields", "Problem", "Snapshot", "Solution", "fields", "solve"]
+__all__ = ["Snapshot", "Solution", "Start", "solve"]
 
 GROUPS = 4  # independent populations
-BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of them
 TOGETHER, APART, ROUND = 60, 20, 60  # iterations: all populations as one, each for itself, averaged
 SNAPSHOTS = 8  # of each population, kept for predictions
 GAIN = 0.3
@@ -36,38 +31,12 @@ COARSE, MOVING = 0.25, 0.5  # a larger drift, or a smaller acceptance, is no sol
 RUNAWAY = 1e4
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Targets, inputs in their row space, K_1 of infinite width without the output bias, prior, temperature, width."""
+class Start(NamedTuple):
+    """Kernels K_w and G to begin with, and particles (M, r); None means draws from the prior."""
 
-    y: Float[np.ndarray, " P"]
-    root: Float[np.ndarray, "P r"]
-    kernel: Float[np.ndarray, "P P"]
-    sigma: Callable[[jax.Array], jax.Array]
-    temperature: float
-    width: float
-    precision: float
-    bias_variance: float = 0.0
-    reaction: bool = True
-
-
-class Fields(NamedTuple):
-    """The fields of one unit: a (that of its cavity where there are reaction terms), and R = (T + G)^{-1}."""
-
-    a: Float[np.ndarray, " P"]
-    R: Float[np.ndarray, "P P"]
-
-
-class Averages(NamedTuple):
-    """K_w, E[(w + w²c²) σσ^T] and E[w c σ] over particles and iterations."""
-
-    K: Float[np.ndarray, "P P"]
-    second: Float[np.ndarray, "P P"]
-    mean: Float[np.ndarray, " P"]
-
-    def covariance(self) -> Float[np.ndarray, "P P"]:
-        """Return G = K_w + Cov[w c σ], without the output bias."""
-        return self.second - np.outer(self.mean, self.mean)
+    K: Float[np.ndarray, "DP DP"]
+    G: Float[np.ndarray, "DP DP"]
+    position: jax.Array | None = None
 
 
 class Snapshot(NamedTuple):
@@ -75,9 +44,9 @@ class Snapshot(NamedTuple):
 
     position: np.ndarray
     twin: np.ndarray
-    variance: np.ndarray
+    covariance: np.ndarray
     mean: np.ndarray
-    control: float
+    control: np.ndarray
 
 
 class Solution(NamedTuple):
@@ -94,65 +63,30 @@ class Solution(NamedTuple):
     moves: int
 
 
-def fields(problem: Problem, K: Float[np.ndarray, "P P"], G: Float[np.ndarray, "P P"]) -> Fields:
-    """Return the fields that kernels make; LinAlgError where T + G is not positive."""
-    b, T, diagonal = problem.bias_variance, problem.temperature, np.diag_indices_from(G)
-    A = G + b
-    A[diagonal] += T
-    R = inverse(A)
-    noise = np.full_like(K, b)
-    noise[diagonal] += T
-    A = K + noise
-    if problem.reaction:
-        A -= noise @ R @ K / problem.width if b else T / problem.width * (R @ K)
-    return Fields(np.linalg.solve(A, problem.y), R)
-
-
-def inverse(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
-    """Return the inverse of a positive definite matrix; LinAlgError for others."""
-    factor, failure = lapack.dpotrf(A, lower=1, clean=0)
-    if failure:
-        raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
-    lower, _ = lapack.dpotri(factor, lower=1)
-    return np.tril(lower) + np.tril(lower, -1).T
-
-
-def padded(array: np.ndarray, *shape: int, dtype: Any = np.float32) -> jax.Array:
-    """Return an array filled up with zeros, in single precision unless said."""
-    out = np.zeros(shape, dtype=dtype)
-    out[tuple(slice(n) for n in array.shape)] = array
-    return jnp.asarray(out)
-
-
-def up(number: int) -> int:
-    """Return a size filled up to a multiple of the bucket."""
-    return -(-number // BUCKET) * BUCKET
-
-
 @dataclass
 class Population:
     """Particles and the kernels in whose fields they move."""
 
     key: jax.Array
     position: jax.Array
-    K: Float[np.ndarray, "P P"]
-    G: Float[np.ndarray, "P P"]
+    K: Float[np.ndarray, "DP DP"]
+    G: Float[np.ndarray, "DP DP"]
     last: Snapshot | None = None
     halves: list[list[Averages]] = field(default_factory=lambda: [[], []])
     snapshots: list[Snapshot] = field(default_factory=list)
 
 
-def solve(problem: Problem, start: float, particles: int, seed: int, max_iter: int) -> Solution:
-    """Find the fixed point from the kernel of infinite width, scaled by `start`."""
+def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: int) -> Solution:
+    """Find a fixed point from where it is told to start."""
     walkers = _Walkers(problem, particles, seed, start)
     together, apart = min(TOGETHER, max_iter // 3), min(APART, max_iter // 6)
-    half = max(1, min(ROUND, max_iter - together - apart) // 2)
     for _ in range(together):
         walkers.iterate(shared=True)
     walkers.separate()
     for _ in range(apart):
         walkers.iterate(shared=False)
     done = together + apart
+    half = max(1, min(ROUND, max_iter - done) // 2)
     while True:
         walkers.forget()
         for step in range(2 * half):
@@ -168,19 +102,20 @@ def solve(problem: Problem, start: float, particles: int, seed: int, max_iter: i
 class _Walkers:
     """All populations, and one step of the approximation."""
 
-    def __init__(self, problem: Problem, particles: int, seed: int, start: float) -> None:
+    def __init__(self, problem: Problem, particles: int, seed: int, start: Start) -> None:
         P, r = problem.root.shape
         self.problem, self.size, self.steps, self.lost = problem, max(2, particles // GROUPS), 2, False
         self.root = padded(problem.root, up(P), up(r))
         self.history: list[float] = []
         self.tilts: list[list[np.ndarray]] = []
-        K = start * problem.kernel
         keys = jax.random.split(jax.random.key(seed), GROUPS)
-        shape = (self.size, self.root.shape[1])
-        self.populations = [
-            Population(key, jax.random.normal(jax.random.fold_in(key, 1), shape, jnp.float32), K, K) for key in keys
-        ]
+        self.populations = [Population(key, self._position(i, key, start), *start[:2]) for i, key in enumerate(keys)]
         self.acceptance, self.moves = 1.0, 0
+
+    def _position(self, group: int, key: jax.Array, start: Start) -> jax.Array:
+        if start.position is not None:
+            return start.position[group * self.size : (group + 1) * self.size]
+        return jax.random.normal(jax.random.fold_in(key, 1), (self.size, self.root.shape[1]), jnp.float32)
 
     def separate(self) -> None:
         for population in self.populations[1:]:
@@ -205,16 +140,15 @@ class _Walkers:
         self.moves += 1
         for i, population in enumerate(self.populations):
             population.key, key = jax.random.split(population.key)
-            a, drive = drives[0 if shared else i]
-            moved = move(problem.sigma, key, population.position, self.root, drive, jnp.int32(self.steps))
+            a, felt = drives[0 if shared else i]
+            moved = move(problem.sigma, key, population.position, self.root, felt, jnp.int32(self.steps))
             population.position = moved.position
-            averages, control = _estimate(problem, moved)
-            population.last = _snapshot(moved, control, problem.root.shape[1])
+            averages, control = estimate(problem, moved)
+            population.last = snapshot(moved, control, problem.root.shape[1])
             found.append((a, averages, moved))
         self._adapt([moved for *_, moved in found])
         if shared:
-            mean = Averages(*(np.mean([averages[i] for _, averages, _ in found], axis=0) for i in range(3)))
-            self._approach(self.populations[0], found[0][0], mean, GAIN)
+            self._approach(self.populations[0], found[0][0], Averages.of([averages for _, averages, _ in found]), GAIN)
         else:
             for population, (a, averages, _) in zip(self.populations, found, strict=True):
                 self._approach(population, a, averages, GAIN / 2)
@@ -223,14 +157,11 @@ class _Walkers:
                 if keep and population.last is not None:
                     population.snapshots.append(population.last)
         if half is not None:
-            self.tilts.append([np.asarray(m.mean**2 / m.variance) for *_, m in found])
+            self.tilts.append([np.asarray(m.readout.tilt) for *_, m in found])
 
     def _drive(self, population: Population) -> tuple[np.ndarray, Drive]:
-        problem, P = self.problem, self.root.shape[0]
-        a, R = fields(problem, population.K, population.G)
-        with np.errstate(over="ignore"):
-            field_, response = padded(a / np.sqrt(problem.width), P), padded(R / problem.width, P, P)
-        return a, Drive(field_, response, jnp.float32(problem.precision))
+        found = fields(self.problem, population.K, population.G)
+        return found.a, drive(self.problem, found)
 
     def _approach(self, population: Population, a: np.ndarray, found: Averages, gain: float) -> None:
         """Move the kernels of a population; the step of G is halved until T + G is positive."""
@@ -240,14 +171,12 @@ class _Walkers:
         for _ in range(20):
             population.G = G + gain * (found.covariance() - G)
             try:
-                A = population.G + problem.bias_variance
-                A[np.diag_indices_from(A)] += problem.temperature
-                np.linalg.cholesky(A)
+                np.linalg.cholesky(population.G + problem.noise)
                 break
             except np.linalg.LinAlgError:
                 gain /= 2
         size = np.trace(population.K)
-        self.lost |= not np.isfinite(size) or size > RUNAWAY * np.trace(problem.kernel)
+        self.lost |= not np.isfinite(size) or size > RUNAWAY * problem.outputs * np.trace(problem.kernel)
 
     def _adapt(self, moved: list[Move]) -> None:
         self.acceptance = float(np.mean([float(m.acceptance) for m in moved]))
@@ -261,7 +190,7 @@ class _Walkers:
         if self.lost or any(not half for p in self.populations for half in p.halves):
             return np.inf, np.inf
         try:
-            rows = np.array([[self._summary(_mean(half)) for half in p.halves] for p in self.populations])
+            rows = np.array([[self._summary(Averages.of(half)) for half in p.halves] for p in self.populations])
         except np.linalg.LinAlgError:
             return np.inf, np.inf
         change = rows[:, 1] - rows[:, 0]
@@ -295,7 +224,7 @@ class _Walkers:
         """Return the averages of a population or, where they are of no use, its kernels as they stand."""
         rounds = [*population.halves[0], *population.halves[1]]
         if rounds and not self.lost:
-            found = _mean(rounds)
+            found = Averages.of(rounds)
             try:
                 self._summary(found)
                 return found
@@ -304,19 +233,21 @@ class _Walkers:
         return Averages(population.K, population.G, np.zeros(len(population.K)))
 
 
-def _mean(averages: list[Averages]) -> Averages:
-    return Averages(*(np.mean([each[i] for each in averages], axis=0) for i in range(3)))
+def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:
+    """Return the moments of a move, with the control variate, and its coefficient (D, D)."""
+    D, P = problem.outputs, len(problem.kernel)
+    kernel, second, mean, untilted = (np.asarray(m, dtype=float)[..., :P] for m in moved.moments)
+    control = np.asarray(jnp.mean(moved.readout.covariance, axis=0), dtype=float)
+    control *= problem.precision * float(moved.acceptance)
+    known = np.kron(control, problem.kernel - untilted[:P])
+
+    def whole(blocks: np.ndarray) -> np.ndarray:
+        return blocks[:, :, :P].transpose(0, 2, 1, 3).reshape(D * P, D * P)
+
+    return Averages(whole(kernel) + known, whole(second) + known, mean.ravel()), control
 
 
-def _estimate(problem: Problem, moved: Move) -> tuple[Averages, float]:
-    """Return the moments of a move, with the control variate, and its coefficient."""
-    P = len(problem.y)
-    found = [np.asarray(m, dtype=float)[(slice(P),) * m.ndim] for m in moved.moments]
-    control = float(jnp.mean(moved.variance)) * problem.precision * float(moved.acceptance)
-    known = control * (problem.kernel - found[3])
-    return Averages(found[0] + known, found[1] + known, found[2]), control
-
-
-def _snapshot(moved: Move, control: float, rank: int) -> Snapshot:
+def snapshot(moved: Move, control: np.ndarray, rank: int) -> Snapshot:
+    """Return the particles of a move, in single precision as they are."""
     position, twin = (np.asarray(x)[:, :rank] for x in (moved.position, moved.twin))
-    return Snapshot(position, twin, np.asarray(moved.variance), np.asarray(moved.mean), control)
+    return Snapshot(position, twin, np.asarray(moved.readout.covariance), np.asarray(moved.readout.mean), control)
