@@ -2,6 +2,7 @@
 
     uv run stpbnn sweep figure1-mnist -o runs/figure1-mnist-sweep       # hours; --where train=50,100 for a part
     uv run python analysis/collect.py runs/figure1-mnist-sweep          # analysis/results/figure1-mnist.nc
+    uv run python analysis/collect.py analysis/results/figure1-mnist.nc # the same with the theories solved anew
 
 The theories are solved anew, so that they are those of this version, whichever sampled the points. A file has the card
 and the versions in its attributes, and the device and the seconds of every point.
@@ -17,7 +18,6 @@ from pathlib import Path
 import xarray as xr
 
 from stpbnn.cards import Card
-from stpbnn.curves import theory_curves
 from stpbnn.files import write_netcdf
 
 RESULTS = Path(__file__).parent / "results"
@@ -55,20 +55,38 @@ def card_of(data: xr.Dataset) -> Card:
     return Card.model_validate(tomllib.loads(data.attrs["card"]))
 
 
+def nngp_overlap(sweep: xr.Dataset) -> xr.DataArray:
+    """Return the overlap of the hidden kernel of infinite width with y yᵀ at every point: what learning starts from."""
+    import jax.numpy as jnp
+
+    from stpbnn.cards import points
+    from stpbnn.samplers.overlap import references
+
+    found = xr.full_like(sweep["finished"], float("nan"), dtype=float)
+    for place, point in points(card_of(sweep)).items():
+        X, y, *_ = point.data.load()
+        if (both := references(point.network.build(), jnp.asarray(X), jnp.asarray(y))) is not None:
+            found[place] = float(jnp.sum(both[0] * both[1]))
+    return found
+
+
 def with_theories(sweep: xr.Dataset) -> xr.Dataset:
     """Return the posterior's numbers of a sweep, with the theories at all of its points, finished or not."""
+    from stpbnn.curves import theory_curves  # slow to import, and figures are drawn without it
+
     curves = theory_curves(card_of(sweep)).rename(converged="theory_converged").reset_coords(drop=True)
     alone = [dim for dim in curves.dims if dim not in (*AXES, *sweep.dims) and curves.sizes[dim] == 1]
     kept = sweep[[name for name in POSTERIOR if name in sweep]]
-    return kept.merge(curves.squeeze(alone, drop=True), compat="override", join="left").assign_attrs(sweep.attrs)
+    whole = kept.merge(curves.squeeze(alone, drop=True), compat="override", join="left")
+    return whole.assign(nngp_overlap=nngp_overlap(sweep)).assign_attrs(sweep.attrs)
 
 
 def main() -> None:
     """Write a file for each sweep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="the folder of a sweep")
-    for folder in parser.parse_args().folders:
-        sweep = read(folder / "sweep.nc", f"uv run stpbnn sweep CARD -o {folder}")
+    parser.add_argument("sweeps", type=Path, nargs="+", metavar="SWEEP", help="the folder of a sweep, or a result file")
+    for given in parser.parse_args().sweeps:
+        sweep = read(given if given.suffix == ".nc" else given / "sweep.nc", f"uv run stpbnn sweep CARD -o {given}")
         collected = with_theories(sweep)
         path = RESULTS / f"{card_of(sweep).name}.nc"
         write_netcdf(path, collected)

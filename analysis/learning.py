@@ -13,12 +13,14 @@ import xarray as xr
 from collect import RESULTS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from stpbnn.figures.learning import DASHES, FREE
 from stpbnn.figures.style import COLOURS, MARKERS
 from stpbnn.files import written_whole
 
 NOISE = 0.02  # largest relative Monte Carlo error of a point that is shown as precise
+OVERLAPS = ("overlap of K̂ with K", "of K̂ with y yᵀ", "of K with y yᵀ")
 SYMBOLS = {"train": "P", "width": "N", "temperature": "T"}
 
 
@@ -70,7 +72,7 @@ def digits(value: float, error: float) -> str:
 def table(sets: Mapping[str, xr.Dataset]) -> str:
     """Return all finished points as Markdown: the posterior's error, and how far off each theory is in per cent."""
     theories = list(dict.fromkeys(str(name) for data in sets.values() for name in data["theory"].to_numpy()))
-    head = ["data, network", "point", "MCMC", "bias²", "variance", *theories, "overlap with K", "with y yᵀ", "minutes"]
+    head = ["data, network", "point", "MCMC", "bias²", "variance", *theories, *OVERLAPS, "minutes"]
     lines = [head, ["---"] * len(head)]
     for name, data in sets.items():
         for place, point in cells(data):
@@ -83,7 +85,7 @@ def table(sets: Mapping[str, xr.Dataset]) -> str:
             parts[0] += "" if converged(point) else " (hollow)"
             gaps, known = gap(point), set(point["theory"].to_numpy())
             off = [f"{float(gaps.sel(theory=one)):+.1f} %" if one in known else "" for one in theories]
-            overlap = [f"{value:.3f}" for value in point["kernel_overlap"].to_numpy()]
+            overlap = [f"{value:.3f}" for value in (*point["kernel_overlap"].to_numpy(), float(point["nngp_overlap"]))]
             lines.append([name, told(place), *parts, *off, *overlap, f"{float(point['seconds']) / 60:.1f}"])
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
 
@@ -114,6 +116,12 @@ def dashes(names: list[str]) -> dict[str, Any]:
     """Return the style of the line of each theory."""
     free = iter(FREE)
     return {name: DASHES.get(name) or next(free) for name in names}
+
+
+def theory_handles(data: xr.Dataset) -> list[Line2D]:
+    """Return an entry of a legend for the line of each theory."""
+    lines = dashes([str(name) for name in data["theory"].to_numpy()])
+    return [Line2D([], [], color="k", lw=1.1, ls=line, label=name) for name, line in lines.items()]
 
 
 def draw_gaps(ax: Axes, data: xr.Dataset, x: str) -> None:
