@@ -19,7 +19,16 @@ import typer
 from rich.console import Console
 
 from stpbnn import __version__
-from stpbnn.terminal.options import CardArgument, JsonOption, QuietOption, SetOption, StrictOption, VerboseOption
+from stpbnn.terminal.options import (
+    CardArgument,
+    JsonOption,
+    QuietOption,
+    SetOption,
+    StrictOption,
+    VerboseOption,
+    WhereOption,
+    chosen_values,
+)
 
 if TYPE_CHECKING:
     from stpbnn.runs import Run
@@ -203,6 +212,7 @@ def sweep(
         str | None, typer.Option(metavar="ADDRESS", help="A running Dask scheduler, such as tcp://10.0.0.1:8786.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes on this machine, of one thread each.")] = 2,
+    where: WhereOption = None,
     many: Annotated[bool, typer.Option("--many", help="Confirm a sweep of more than 1000 points.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -210,8 +220,9 @@ def sweep(
 ) -> None:
     """Run a card at every point of its sweep, on this machine's cores or on a cluster, and put the results together.
 
-    The folder gets a run folder for each point in points/, sweep.nc and sweep.html. The same command again runs what is
-    missing. docs/cluster.md says how to use SLURM or Kubernetes; their workers must see the folder.
+    The folder gets a run folder for each point in points/, sweep.nc and sweep.html. The cheapest points come first; the
+    same command again runs what is missing. docs/cluster.md says how to use SLURM or Kubernetes; their workers must see
+    the folder.
     """
     from stpbnn.cards import load_card
 
@@ -221,7 +232,15 @@ def sweep(
 
     folder = folder or Path("runs") / f"{checked.name}-sweep"
     with _exit_when_interrupted():
-        results = sweeps.sweep(checked, folder, scheduler=scheduler, workers=workers, many=many, progress=not quiet)
+        results = sweeps.sweep(
+            checked,
+            folder,
+            scheduler=scheduler,
+            workers=workers,
+            where=chosen_values(where or ()),
+            many=many,
+            progress=not quiet,
+        )
     if as_json:
         typer.echo(records.as_json({"card": checked.name, "points": records.sweep_records(results)}))
         return

@@ -18,7 +18,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import stpbnn
-from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
+from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor, datasets
 from stpbnn.predictive import JointGaussian
 from stpbnn.regressors.hidden_kernel import kernel_overlap
 
@@ -416,3 +416,40 @@ else:
 """
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+@pytest.mark.parametrize(("activation", "widths"), [("erf", 30), ("erf", 300), ("relu", 30), ("relu", 300)])
+def test_zero_temperature_numbers_of_the_paper(activation, widths):
+    """Digits with labels 0 and 1, L = 1, T → 0: kernels as integrals, quadratic equation of Q̄, and error."""
+    X, y, X_test, y_test = datasets.load("digits", classes=(0, 1), labels=(0, 1), train=40, test=20, seed=0)
+    below, above, both = 0.7, 1.6, np.concatenate([X, X_test])
+    C = both @ both.T / (below * both.shape[1])
+
+    nodes, weights = np.polynomial.legendre.leggauss(300)
+
+    def integral(f, lower, upper):
+        return (
+            (upper - lower)
+            / 2
+            * sum(w * f(lower + (upper - lower) * (1 + x) / 2) for x, w in zip(nodes, weights, strict=True))
+        )
+
+    a, b = np.diag(C)[:, None], np.diag(C)
+    if activation == "erf":  # the arcsine as an integral
+        slope = 2 * C / np.sqrt((1 + 2 * a) * (1 + 2 * b) - 4 * C**2)
+        K = 2 / np.pi * integral(lambda t: 1 / (1 + t**2), 0, slope)
+    else:  # the wedge where both units are on, Cho and Saul 2009
+        angle = np.arccos(np.clip(C / np.sqrt(a * b), -1, 1))
+        K = np.sqrt(a * b) / np.pi * integral(lambda t: np.cos(t) * np.cos(t - angle), angle - np.pi / 2, np.pi / 2)
+    K /= above
+    train, cross = K[:40, :40], K[40:, :40]
+    s, alpha = y @ np.linalg.solve(train, y) / 40, 40 / widths
+    Q = max(np.roots([1, alpha - 1, -alpha * s]).real)
+    mean = cross @ np.linalg.solve(train, y)
+    variance = Q * (np.diag(K)[40:] - np.sum(cross.T * np.linalg.solve(train, cross.T), axis=0))
+    net = FullyConnected((widths,), activation, weight_precision=(below, above))
+    model = ProportionalLimitRegressor(net, temperature=0, mean="drop").fit(X, y)
+    np.testing.assert_allclose(model.order_parameters_, [Q], rtol=1e-8)
+    found = model.generalization_error(X_test, y_test)
+    np.testing.assert_allclose(found, [np.mean((y_test - mean) ** 2 + variance), np.mean((y_test - mean) ** 2),
+                                       np.mean(variance)], rtol=1e-8)  # fmt: skip

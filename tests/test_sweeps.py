@@ -287,3 +287,39 @@ def test_interruption_leaves_what_is_finished_and_no_process(tmp_path):
     assert len(finished) < 3
     assert len(list(folder.glob("points/*/run.json"))) == 3
     assert [path.stat().st_mtime_ns for path in finished] == before
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_points_that_are_not_asked_for_are_not_run_but_shown_where_they_are_there(finished, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "swept")
+    card = swept(network__widths=[[4], [8], [5]], data__train=[6])
+    part = sweep(card, folder, where={"width": [8]}, progress=False)
+    assert part["finished"].values.ravel().tolist() == [True, True, False]
+    np.testing.assert_array_equal(part["error_posterior"][:2], finished[1]["error_posterior"])
+
+
+def test_the_cheapest_points_come_first(monkeypatch, tmp_path):
+    order = []
+
+    def run(client, missing):
+        order.extend((point.data.train, point.network.widths) for point in missing.values())
+        return iter(())
+
+    monkeypatch.setattr("stpbnn.sweeps.running._run", run)
+    monkeypatch.setattr(cluster, "client", lambda *arguments: contextlib.nullcontext())
+    card = swept("data.size=100", network__widths=[[9], [3, 3], [3]], data__train=[20, 10])
+    with pytest.raises(ValueError, match="no point could be finished"):
+        sweep(card, tmp_path, where={"data.train": [10, "20"]}, progress=False)
+    assert order == [(10, (3,)), (10, (3, 3)), (10, (9,)), (20, (3,)), (20, (3, 3)), (20, (9,))]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"widths": [4]}, "where: got 'widths', expected a key of the sweep of smoke-1hl-linear: width, train"),
+        ({"width": [4, 5]}, "where: got width=5, expected some of 4, 8"),
+    ],
+)
+def test_a_choice_that_is_not_in_the_sweep_is_refused(where, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        sweep(CARD, tmp_path, where=where, progress=False)

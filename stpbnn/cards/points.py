@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stpbnn.cards.schema import Card
 
-__all__ = ["DIMENSIONS", "TEMPERATURE", "WIDTHS", "changed", "count", "dimension", "labels", "points"]
+__all__ = ["DIMENSIONS", "TEMPERATURE", "WIDTHS", "changed", "chosen", "count", "dimension", "labels", "points"]
 
 WIDTHS, TEMPERATURE = "network.widths", "posterior.temperature"
 DIMENSIONS = {WIDTHS: "width", TEMPERATURE: "temperature", "data.train": "train"}
@@ -46,6 +46,38 @@ def points(card: Card) -> dict[tuple[int, ...], Card]:
 def count(card: Card) -> int:
     """Return the number of points of a card's sweep."""
     return math.prod(len(values) for values in card.sweep.values())
+
+
+def chosen(card: Card, where: Mapping[str, Sequence[Any]]) -> set[tuple[int, ...]]:
+    """Return the places of some points of a sweep: those whose values are among the ones that are asked for.
+
+    Parameters
+    ----------
+    card : Card
+        A card with a sweep.
+    where : mapping of str to sequence
+        For some keys of the sweep, by their dotted or their short names, coordinates as `labels` writes them.
+
+    Raises
+    ------
+    ValueError
+        For a key or a value that is not in the sweep.
+
+    Examples
+    --------
+    >>> from stpbnn.cards import load_card
+    >>> sorted(chosen(load_card("figure1-mnist"), {"train": [50, 100], "network.widths": ["800"]}))
+    [(0, 2), (1, 2)]
+    """
+    asked = {dimension(key): [str(value) for value in values] for key, values in where.items()}
+    names = {dimension(key): list(map(str, labels(key, values))) for key, values in card.sweep.items()}
+    for name, values in asked.items():
+        if name not in names:
+            raise ValueError(f"where: got {name!r}, expected a key of the sweep of {card.name}: {', '.join(names)}")
+        if unknown := [value for value in values if value not in names[name]]:
+            raise ValueError(f"where: got {name}={unknown[0]}, expected some of {', '.join(names[name])}")
+    taken = [[i for i, label in enumerate(row) if label in asked.get(name, row)] for name, row in names.items()]
+    return set(itertools.product(*taken))
 
 
 def changed(card: Card, values: Mapping[str, Any]) -> Card:

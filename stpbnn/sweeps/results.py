@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import arviz as az
 import numpy as np
 import xarray as xr
 
@@ -35,7 +36,10 @@ def summary(run: Run) -> xr.Dataset:
     """Return the results of a run that tables and figures show."""
     data = dict(run.comparison[list(COMPARISON)].data_vars) | dict(run.theory[list(THEORY)].data_vars)
     observed = run.posterior["posterior"].to_dataset()
-    data |= {name: observed[name].mean(("chain", "draw")) for name in OBSERVABLES if name in observed}
+    for name in OBSERVABLES:
+        if name in observed:
+            draws = observed[name].astype(float)
+            data |= {name: draws.mean(("chain", "draw")), f"{name}_mcse": az.mcse(draws)}
     data |= {"device": run.record["device"], "seconds": run.record["seconds"]["sampling"]}
     point = xr.Dataset(data | {"finished": True, "point": run.folder.name})
     return point.map(lambda values: values.astype(str) if values.dtype.kind == "O" else values)

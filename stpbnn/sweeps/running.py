@@ -6,22 +6,23 @@ ID is a hash of the settings and the data of a point, so that a point is compute
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xarray as xr
 
 from stpbnn import report
 from stpbnn._validation import integer
 from stpbnn.cards import Card, points
-from stpbnn.cards.points import count, dimension, labels
+from stpbnn.cards.points import chosen, count, dimension, labels
 from stpbnn.files import write_netcdf, write_text
 from stpbnn.runs import DamagedError, fingerprint, load_run, run_card
 from stpbnn.sweeps import cluster
@@ -40,12 +41,21 @@ RETRIES = 2
 LENGTH = 16  # of a point's name
 
 
+class _Place(NamedTuple):
+    """A point of a sweep: its run folder, its card, and its price, in arithmetic operations up to a factor."""
+
+    folder: Path
+    card: Card
+    price: float
+
+
 def sweep(
     card: Card,
     folder: str | os.PathLike[str],
     *,
     scheduler: str | None = None,
     workers: int = 2,
+    where: Mapping[str, Sequence[Any]] | None = None,
     many: bool = False,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -53,7 +63,8 @@ def sweep(
 
     Each point is a run folder, made by `stpbnn.runs.run_card` as a task of Dask, and named after a hash of its settings
     and data. What is there already is used again, also when the lists of the sweep grow or are put in another order; a
-    point that was interrupted goes on from its last block. A task whose worker dies is given to another.
+    point that was interrupted goes on from its last block. A task whose worker dies is given to another. The cheapest
+    points come first.
 
     A cluster on this machine is made of new processes, so that a script which calls this needs the usual
     ``if __name__ == "__main__":``.
@@ -69,6 +80,9 @@ def sweep(
         The address of a Dask scheduler, such as "tcp://10.0.0.1:8786"; by default a cluster on this machine.
     workers : int
         Processes of the cluster on this machine, of one thread each.
+    where : mapping of str to sequence, optional
+        Run only some points: coordinates for some of the dimensions, such as {"train": [50, 100]}. The data set is that
+        of the whole sweep, with all that is finished.
     many : bool
         Whether more than 1000 points are meant.
     progress : bool
@@ -81,14 +95,16 @@ def sweep(
         `error_posterior` and its Monte Carlo standard error `error_mcse` (part), `largest_z` and `verdict` (theory),
         `order_parameters` (theory, layer), `log_marginal_likelihood` and `theory_converged` (theory), `rhat_worst`,
         `ess_smallest` and `converged` of the posterior, the posterior means of `readout_norm`, `kernel_scale` (layer)
-        and `kernel_overlap`, `device`, `seconds` of sampling, `finished`, and `point`, the folder's name. Points that
-        failed have NaN. It is also in sweep.nc, and for readers in sweep.html.
+        and `kernel_overlap`, each with its Monte Carlo standard error `NAME_mcse`, `device`, `seconds` of sampling,
+        `finished`, and `point`, the folder's name. Points that failed or were not asked for have NaN. It is also in
+        sweep.nc, and for readers in sweep.html.
 
     Raises
     ------
     ValueError
-        If the card has no sweep, or one of more than 1000 points without `many`; for the mistakes of a point, before
-        any is run; if no point could be finished; and for what `stpbnn.sweeps.cluster.client` refuses.
+        If the card has no sweep, or one of more than 1000 points without `many`, or `where` names none of its points;
+        for the mistakes of a point, before any is run; if no point could be finished; and for what
+        `stpbnn.sweeps.cluster.client` refuses.
     KeyboardInterrupt
         If it was interrupted; the same call goes on from what is finished.
 
@@ -106,8 +122,12 @@ def sweep(
     folder = Path(folder).absolute()
     workers = integer("workers", workers)
     at = _places(card, folder, many)
-    cards = dict(at.values())  # equal points are one
-    results = {path: found for path in cards if (found := _finished(path)) is not None}
+    wanted = chosen(card, where or {})
+    results = {
+        path: found for path in {point.folder for point in at.values()} if (found := _finished(path)) is not None
+    }
+    by_price = sorted((at[place] for place in wanted), key=lambda point: point.price)
+    cards = {point.folder: point.card for point in by_price}  # equal points are one
     missing = {path: point for path, point in cards.items() if path not in results}
     failed: dict[Path, str] = {}
     if missing:
@@ -124,14 +144,14 @@ def sweep(
     if failed:
         places = ", ".join(path.name for path in failed)
         warnings.warn(f"{len(failed)} of {len(cards)} points failed ({places}): {_first(failed)}", stacklevel=2)
-    whole = joined(card, {place: results.get(path) for place, (path, _) in at.items()})
+    whole = joined(card, {place: results.get(point.folder) for place, point in at.items()})
     write_netcdf(folder / "sweep.nc", whole)
     write_text(folder / "sweep.html", report.render_sweep(whole))
     return whole
 
 
-def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], tuple[Path, Card]]:
-    """Return the run folder and the card of every point; nothing is run before each is known to make sense."""
+def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], _Place]:
+    """Return every point; nothing is run before each is known to make sense."""
     if not card.sweep:
         raise ValueError(
             f"{card.name}: got no [sweep], expected a list of values for some key; `stpbnn run` runs one point"
@@ -149,11 +169,20 @@ def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], tuple
         told = _told(card, place)
         try:
             point.network.build()
-            mark = fingerprint(point, load(point.data))
+            data = load(point.data)
+            mark = fingerprint(point, data)
         except ValueError as error:
             raise ValueError(f"{card.name}, point {told}: {error}") from None
-        found[place] = folder / "points" / mark[:LENGTH], point.model_copy(update={"title": f"{card.title}: {told}"})
+        titled = point.model_copy(update={"title": f"{card.title}: {told}"})
+        found[place] = _Place(folder / "points" / mark[:LENGTH], titled, _price(point, *data[0].shape))
     return found
+
+
+def _price(card: Card, examples: int, inputs: int) -> float:
+    """Return what orders the points of a sweep: chains times steps times operations of a gradient."""
+    widths = (min(examples, inputs), *card.network.widths)  # the inputs are rotated into the span of the examples
+    weights = sum(below * above for below, above in itertools.pairwise(widths))
+    return card.sampler.chains * (card.sampler.warmup + card.sampler.draws) * examples * weights
 
 
 def _told(card: Card, place: tuple[int, ...]) -> str:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
-__all__ = ["CardArgument", "JsonOption", "QuietOption", "SetOption", "StrictOption", "VerboseOption"]
+__all__ = [
+    "CardArgument",
+    "JsonOption",
+    "QuietOption",
+    "SetOption",
+    "StrictOption",
+    "VerboseOption",
+    "WhereOption",
+    "chosen_values",
+]
 
 logger = logging.getLogger("stpbnn")
 
@@ -39,6 +49,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the card: --set network.widths=[50]. Repeatable."),
 ]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE,...", help="Run only some points: --where train=50,100. Repeatable."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, for scripts.")]
 QuietOption = Annotated[
     bool,
@@ -54,3 +68,17 @@ StrictOption = Annotated[
         "--strict", help="Exit with 1 unless the posterior has converged and agrees with one of the theories."
     ),
 ]
+
+
+def chosen_values(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Read what --where was given.
+
+    Examples
+    --------
+    >>> chosen_values(["train=50,100", "width=200"])
+    {'train': ['50', '100'], 'width': ['200']}
+    """
+    pairs = [(text, *(part.strip() for part in text.partition("="))) for text in texts]
+    if wrong := [text for text, key, equals, value in pairs if not (key and equals and value)]:
+        raise ValueError(f"where: got {wrong[0]!r}, expected KEY=VALUE,VALUE, such as train=50,100")
+    return {key: [value.strip() for value in values.split(",")] for _, key, _, values in pairs}

@@ -1,0 +1,97 @@
+"""Small result files from the folders of sweeps: the posterior at every point, and the theories beside it.
+
+    uv run stpbnn sweep figure1-mnist -o runs/figure1-mnist-sweep       # hours; --where train=50,100 for a part
+    uv run python analysis/collect.py runs/figure1-mnist-sweep          # analysis/results/figure1-mnist.nc
+    uv run python analysis/collect.py analysis/results/figure1-mnist.nc # the same with the theories solved anew
+
+The theories are solved anew, so that they are those of this version, whichever sampled the points. A file has the card
+and the versions in its attributes, and the device and the seconds of every point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from pathlib import Path
+
+import xarray as xr
+
+from stpbnn.cards import Card
+from stpbnn.files import write_netcdf
+
+RESULTS = Path(__file__).parent / "results"
+POSTERIOR = (
+    "error_posterior",
+    "error_mcse",
+    "rhat_worst",
+    "ess_smallest",
+    "converged",
+    "finished",
+    *(f"{name}{error}" for name in ("readout_norm", "kernel_scale", "kernel_overlap") for error in ("", "_mcse")),
+    "device",
+    "seconds",
+    "point",
+)
+AXES = ("theory", "part", "layer")
+
+
+def read(path: Path, remedy: str) -> xr.Dataset:
+    """Return a data set in memory; where there is none, leave with a line that says how to make it."""
+    if not path.is_file():
+        sys.exit(f"{path}: there is no such file; make it with `{remedy}`")
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        return data.load()
+
+
+def results(name: str) -> xr.Dataset:
+    """Return the results of a card's sweep."""
+    remedy = f"uv run stpbnn sweep {name} -o runs/{name}-sweep && uv run python analysis/collect.py runs/{name}-sweep"
+    return read(RESULTS / f"{name}.nc", remedy)
+
+
+def card_of(data: xr.Dataset) -> Card:
+    """Return the card that a data set is of."""
+    return Card.model_validate(tomllib.loads(data.attrs["card"]))
+
+
+def nngp_overlap(sweep: xr.Dataset) -> xr.DataArray:
+    """Return the overlap of the hidden kernel of infinite width with y yᵀ at every point: what learning starts from."""
+    import jax.numpy as jnp
+
+    from stpbnn.cards import points
+    from stpbnn.samplers.overlap import references
+
+    found = xr.full_like(sweep["finished"], float("nan"), dtype=float)
+    for place, point in points(card_of(sweep)).items():
+        X, y, *_ = point.data.load()
+        if (both := references(point.network.build(), jnp.asarray(X), jnp.asarray(y))) is not None:
+            found[place] = float(jnp.sum(both[0] * both[1]))
+    return found
+
+
+def with_theories(sweep: xr.Dataset) -> xr.Dataset:
+    """Return the posterior's numbers of a sweep, with the theories at all of its points, finished or not."""
+    from stpbnn.curves import theory_curves  # slow to import, and figures are drawn without it
+
+    curves = theory_curves(card_of(sweep)).rename(converged="theory_converged").reset_coords(drop=True)
+    alone = [dim for dim in curves.dims if dim not in (*AXES, *sweep.dims) and curves.sizes[dim] == 1]
+    kept = sweep[[name for name in POSTERIOR if name in sweep]]
+    whole = kept.merge(curves.squeeze(alone, drop=True), compat="override", join="left")
+    return whole.assign(nngp_overlap=nngp_overlap(sweep)).assign_attrs(sweep.attrs)
+
+
+def main() -> None:
+    """Write a file for each sweep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweeps", type=Path, nargs="+", metavar="SWEEP", help="the folder of a sweep, or a result file")
+    for given in parser.parse_args().sweeps:
+        sweep = read(given if given.suffix == ".nc" else given / "sweep.nc", f"uv run stpbnn sweep CARD -o {given}")
+        collected = with_theories(sweep)
+        path = RESULTS / f"{card_of(sweep).name}.nc"
+        write_netcdf(path, collected)
+        print(f"{path}: {int(sweep['finished'].sum())} of {sweep['finished'].size} points, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

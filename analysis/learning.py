@@ -1,0 +1,158 @@
+"""What the figures of learning curves share: their tables, their panels, and the list of cells that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from collect import RESULTS
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from stpbnn.figures.learning import DASHES, FREE
+from stpbnn.figures.style import COLOURS, MARKERS
+from stpbnn.files import written_whole
+
+NOISE = 0.02  # largest relative Monte Carlo error of a point that is shown as precise
+OVERLAPS = ("overlap of K̂ with K", "of K̂ with y yᵀ", "of K with y yᵀ")
+SYMBOLS = {"train": "P", "width": "N", "temperature": "T"}
+
+
+def cells(data: xr.Dataset) -> Iterator[tuple[dict[str, Any], xr.Dataset]]:
+    """Give the coordinates and the numbers of every point of a sweep."""
+    swept = [str(dim) for dim in data["finished"].dims]
+    for values in product(*(data[dim].to_numpy().tolist() for dim in swept)):
+        place = dict(zip(swept, values, strict=True))
+        yield place, data.sel(place)
+
+
+def told(place: Mapping[str, Any]) -> str:
+    """Return a point in words."""
+    return ", ".join(f"{SYMBOLS.get(dim, dim)} = {value}" for dim, value in place.items())
+
+
+def converged(point: xr.Dataset) -> bool:
+    """Return whether the chains of a point have converged and its error is known to 2 %."""
+    return bool(point["converged"]) and float(noise(point)) < NOISE
+
+
+def noise(data: xr.Dataset) -> xr.DataArray:
+    """Return the relative Monte Carlo error of the generalisation error."""
+    return data["error_mcse"].sel(part="total") / data["error_posterior"].sel(part="total")
+
+
+def gap(data: xr.Dataset) -> xr.DataArray:
+    """Return how much larger each theory's generalisation error is than the posterior's, in per cent."""
+    return 100 * (data["error"] / data["error_posterior"] - 1).sel(part="total")
+
+
+def digits(value: float, error: float) -> str:
+    """Return a number with as many digits as its error allows: 0.1229(5).
+
+    Examples
+    --------
+    >>> digits(0.12294, 0.00047), digits(3.2, 0.4), digits(41.2, 13.0)
+    ('0.1229(5)', '3.2(4)', '41(13)')
+    """
+    if not np.isfinite(error) or error <= 0:
+        return f"{value:.4g}"
+    places = max(0, -int(np.floor(np.log10(error))))
+    scaled = round(error * 10**places)
+    if scaled == 10 and places:  # 0.0996 is 0.10, not 0.010
+        places, scaled = places - 1, 1
+    return f"{value:.{places}f}({scaled})"
+
+
+def table(sets: Mapping[str, xr.Dataset]) -> str:
+    """Return all finished points as Markdown: the posterior's error, and how far off each theory is in per cent."""
+    theories = list(dict.fromkeys(str(name) for data in sets.values() for name in data["theory"].to_numpy()))
+    head = ["data, network", "point", "MCMC", "bias²", "variance", *theories, *OVERLAPS, "minutes"]
+    lines = [head, ["---"] * len(head)]
+    for name, data in sets.items():
+        for place, point in cells(data):
+            if not bool(point["finished"]):
+                continue
+            parts = [
+                digits(float(point["error_posterior"].sel(part=part)), float(point["error_mcse"].sel(part=part)))
+                for part in ("total", "squared_bias", "variance")
+            ]
+            parts[0] += "" if converged(point) else " (hollow)"
+            gaps, known = gap(point), set(point["theory"].to_numpy())
+            off = [f"{float(gaps.sel(theory=one)):+.1f} %" if one in known else "" for one in theories]
+            overlap = [f"{value:.3f}" for value in (*point["kernel_overlap"].to_numpy(), float(point["nngp_overlap"]))]
+            lines.append([name, told(place), *parts, *off, *overlap, f"{float(point['seconds']) / 60:.1f}"])
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def missing(sets: Mapping[str, xr.Dataset]) -> str:
+    """Return what was not run, and where chains or precision do not suffice, as Markdown."""
+    absent, hollow = [], []
+    for name, data in sets.items():
+        for place, point in cells(data):
+            if not bool(point["finished"]):
+                absent.append(f"{name}, {told(place)}")
+            elif not converged(point):
+                rhat, ess, spread = (float(one) for one in (point["rhat_worst"], point["ess_smallest"], noise(point)))
+                why = f"R-hat {rhat:.3f}, ESS {ess:.0f}, Monte Carlo error {100 * spread:.1f} %"
+                hollow.append(f"{name}, {told(place)} ({why})")
+    every = sum(data["finished"].size for data in sets.values())
+    devices = sorted({str(d) for data in sets.values() for d in np.ravel(data.get("device", [])) if d})
+    return "\n".join(
+        [
+            f"{every - len(absent)} of {every} points, sampled on {', '.join(devices) or 'nothing yet'}.",
+            f"Missing: {'; '.join(absent) or 'none'}.",
+            f"Hollow, not converged or known to less than 2 %: {'; '.join(hollow) or 'none'}.",
+        ]
+    )
+
+
+def dashes(names: list[str]) -> dict[str, Any]:
+    """Return the style of the line of each theory."""
+    free = iter(FREE)
+    return {name: DASHES.get(name) or next(free) for name in names}
+
+
+def theory_handles(data: xr.Dataset) -> list[Line2D]:
+    """Return an entry of a legend for the line of each theory."""
+    lines = dashes([str(name) for name in data["theory"].to_numpy()])
+    return [Line2D([], [], color="k", lw=1.1, ls=line, label=name) for name, line in lines.items()]
+
+
+def draw_gaps(ax: Axes, data: xr.Dataset, x: str) -> None:
+    """Draw how far off the theories are against one dimension: a colour for each value of the other one."""
+    others = [str(dim) for dim in data["finished"].dims if dim != x]
+    lines = dashes([str(name) for name in data["theory"].to_numpy()])
+    for i, values in enumerate(product(*(data[dim].to_numpy() for dim in others))):
+        curve = data.sel(dict(zip(others, values, strict=True)))
+        found, spread = gap(curve), 100 * noise(curve)
+        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": ("o", *MARKERS)[i], "ms": 4, "lw": 1.1}
+        for name, line in lines.items():
+            off = found.sel(theory=name)
+            ax.errorbar(data[x], off, spread * (1 + off / 100), capsize=2, ls=line, **style)
+    ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+    ax.axhspan(-5, 5, color="0.93", zorder=-1)
+    ax.set(ylabel="theory / MCMC − 1, %")
+
+
+def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """Put the entries of the legends of some axes, each once, above the figure in their place."""
+    entries = {}
+    for ax in axes:
+        if (legend := ax.get_legend()) is not None:
+            entries |= dict(zip((text.get_text() for text in legend.texts), legend.legend_handles, strict=True))
+            legend.remove()
+    figure.legend(entries.values(), entries, loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+
+
+def save(figure: Figure, name: str, folder: Path = RESULTS) -> None:
+    """Write a figure as PNG and as SVG, the same bytes for the same numbers."""
+    for suffix in ("png", "svg"):
+        with written_whole(folder / f"{name}.{suffix}") as path, mpl.rc_context({"svg.hashsalt": name}):
+            metadata = {"Date": None} if suffix == "svg" else None
+            figure.savefig(path, format=suffix, dpi=110, metadata=metadata)
