@@ -165,7 +165,8 @@ def table(found: list[dict[str, Any]]) -> str:
         lines.append(
             f"| {row['data']} | {row['activation']} | {row['P']} | {row['N']} | {row['T']:g} | {row['scale']:g} "
             f"| {row['reference']}{'' if row['rhat'] < 1.02 else ', R-hat ' + format(row['rhat'], '.2f')} "
-            f"| {row['bias']:.4g} + {row['variance']:.4g} | {row['adaptive_bias']:.4g} + {row['adaptive_variance']:.4g} "
+            f"| {row['bias']:.4g} + {row['variance']:.4g} "
+            f"| {row['adaptive_bias']:.4g} + {row['adaptive_variance']:.4g} "
             f"| {off:+.1f} ± {noise:.1f} | {100 * (row['finite_width'] / total - 1):+.1f} "
             f"| {100 * (row['infinite_width'] / total - 1):+.1f} "
             f"| {row['evidence'] - row['evidence_finite_width']:+.1f} "
