@@ -56,7 +56,7 @@ class Moments(NamedTuple):
 def posterior_readout(features: jax.Array, drive: Drive) -> tuple[Readout, jax.Array]:
     """Return the readout of particles with features (M, P), and R σ/N, (M, D, D, P)."""
     response = jnp.einsum("mp,dpeq->mdeq", features, drive.response)
-    pull = jnp.einsum("mdeq,mq->mde", response, features)
+    pull = jnp.sum(response * features[:, None, None, :], axis=3)
     D = len(drive.field)
     if D == 1:
         w = 1 / (drive.precision + jnp.maximum(pull, 0))
@@ -72,7 +72,7 @@ def log_weight(sigma: Callable[[jax.Array], jax.Array], h: jax.Array, drive: Dri
     features, back = jax.vjp(sigma, h)
     (w, mean, tilt), response = posterior_readout(features, drive)
     size = w[:, 0, 0] if len(drive.field) == 1 else jnp.linalg.det(w)
-    slope = mean @ drive.field - jnp.einsum("mde,mdeq->mq", w + _squares(mean), response)
+    slope = mean @ drive.field - jnp.sum((w + _squares(mean))[..., None] * response, axis=(1, 2))
     return (jnp.log(size) + tilt) / 2, back(slope)[0]
 
 
