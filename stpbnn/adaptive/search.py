@@ -1,13 +1,14 @@
 r"""The search for a self-consistent unit: particles move in fields, and the fields follow what particles show.
 
 A stochastic approximation: particles move once in the present fields, and the kernels go a part of the way to what the
-particles show. Several populations start together and then go on independently, each with kernels of its own: their
-spread is the error bar.
+particles show. The network is wide at first, and its width falls to its own while the search goes on: where there are
+several fixed points, that with the weakest tilt is followed. Several populations start together and then go on
+independently, each with kernels of its own: their spread is the error bar.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import jax
@@ -24,6 +25,7 @@ __all__ = ["Snapshot", "Solution", "Start", "solve"]
 GROUPS = 4  # independent populations
 TOGETHER, APART, ROUND = 60, 20, 60  # iterations: all populations as one, each for itself, averaged
 SNAPSHOTS = 8  # of each population, kept for predictions
+WIDER, FALLING = 8.0, 40  # times the width at first, and the iterations until it has fallen to its own
 GAIN = 0.3
 SIGNIFICANT = 4.0  # drift in standard errors: the three-per-cent level with as few populations
 NEGLIGIBLE = 0.005  # drift that is accepted whatever the standard error
@@ -80,8 +82,12 @@ def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: i
     """Find a fixed point from where it is told to start."""
     walkers = _Walkers(problem, particles, seed, start)
     together, apart = min(TOGETHER, max_iter // 3), min(APART, max_iter // 6)
-    for _ in range(together):
+    falling = min(FALLING, 2 * together // 3) if start.position is None else 0
+    for step in range(together):
+        wider = WIDER ** (1 - step / falling) if step < falling else 1.0
+        walkers.problem = replace(problem, width=wider * problem.width)
         walkers.iterate(shared=True)
+    walkers.problem = problem
     walkers.separate()
     for _ in range(apart):
         walkers.iterate(shared=False)
