@@ -18,8 +18,8 @@ __all__ = ["plot_learning_curve"]
 ABSCISSAE = ("train", "width", "temperature")
 NAMES = {"train": "training examples P", "width": "width N", "temperature": "temperature T"}
 SHORT = {"train": "P", "width": "N", "temperature": "T"}
-DASHES = {"proportional limit": "-", "infinite width": ":", "finite width": "--"}
-FREE = ("-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+DASHES = {"proportional limit": "-", "infinite width": ":", "finite width": "--", "adaptive kernel": "-."}
+FREE = ((0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
 def plot_learning_curve(dataset: xr.Dataset, *, ax: Axes | None = None) -> Axes:

@@ -55,7 +55,8 @@ def plot_predictions(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             drawn: dict[str, Any] = {"fmt": marker, "ms": 3, "lw": 0.6, "alpha": 0.5, "mew": 0, "rasterized": True}
             ax.errorbar(mean, f, xerr=mcse, color=colour, label=name, **drawn)
         both = np.concatenate([mean, theory.ravel()])
-        ax.axline((both.min(), both.min()), (both.max(), both.max()), color=POSTERIOR, lw=1, zorder=0)
+        low, high = np.nanmin(both), np.nanmax(both)
+        ax.axline((low, low), (high, high), color=POSTERIOR, lw=1, zorder=0)
         ax.set(xlabel="posterior mean of f (MCMC, ± Monte Carlo error)", ylabel="theory: mean of f")
         ax.legend(frameon=False)
         return ax
@@ -81,6 +82,8 @@ def plot_z(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     r"""Plot the z values of the test predictions against the standard normal density that they should have.
 
     .. math:: z = (\bar f_{\mathrm{theory}} - \bar f_{\mathrm{MCMC}}) / \mathrm{MCSE}
+
+    with the Monte Carlo error of a theory that is simulated in it (see `stpbnn.compare`).
 
     Up to 40 of them are drawn one by one, more as a histogram. Dotted lines mark the threshold of the comparison.
 

@@ -23,7 +23,7 @@ from stpbnn._validation import integer
 from stpbnn.cards import Card, points
 from stpbnn.cards.points import count, dimension, labels
 from stpbnn.files import write_netcdf, write_text
-from stpbnn.runs import DamagedError, fingerprint, load_run, run_card
+from stpbnn.runs import DamagedError, chosen, fingerprint, load_run, run_card
 from stpbnn.sweeps import cluster
 from stpbnn.sweeps.results import joined, summary
 
@@ -107,13 +107,13 @@ def sweep(
     workers = integer("workers", workers)
     at = _places(card, folder, many)
     cards = dict(at.values())  # equal points are one
-    results = {path: found for path in cards if (found := _finished(path)) is not None}
+    results = {path: found for path, point in cards.items() if (found := _finished(path, point)) is not None}
     missing = {path: point for path, point in cards.items() if path not in results}
     failed: dict[Path, str] = {}
     if missing:
         with cluster.client(scheduler, workers) as client, _bar(card, cards, missing, progress) as bar:
             for path, reason in _run(client, missing):
-                if not reason and (found := _finished(path)) is not None:
+                if not reason and (found := _finished(path, cards[path])) is not None:
                     results[path] = found
                 else:
                     failed[path] = reason or "its files are not there; do all workers see the folder?"
@@ -148,7 +148,7 @@ def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], tuple
     for place, point in points(card).items():
         told = _told(card, place)
         try:
-            point.network.build()
+            chosen(point)
             mark = fingerprint(point, load(point.data))
         except ValueError as error:
             raise ValueError(f"{card.name}, point {told}: {error}") from None
@@ -199,12 +199,16 @@ def _point(card: Card, folder: Path, versions: Mapping[str, str]) -> str:
     return ""
 
 
-def _finished(folder: Path) -> xr.Dataset | None:
-    """Return the results of a point, if it is finished; a damaged file is removed, for the point to be run again."""
+def _finished(folder: Path, card: Card) -> xr.Dataset | None:
+    """Return the results of a point, if it is finished with these theories; a damaged file is removed, to be made anew.
+
+    Other theories are solved without sampling anew.
+    """
     if not (folder / "run.json").is_file():
         return None
     try:
-        return summary(load_run(folder))
+        run = load_run(folder)
+        return summary(run) if run.card.theories == card.theories else None
     except DamagedError as error:
         _remove(error)
     except ValueError:  # not finished
