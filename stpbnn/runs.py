@@ -99,24 +99,24 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
     1.0
     """
     X, y, X_test, y_test = data or card.data.load()
-    network, solved, failed, reasons = card.network.build(), {}, {}, {}
+    network, settings = card.network.build(), card.theories
+    solved, failed, reasons, told = {}, {}, {}, []
     for name, kind in chosen(card).items():
-        model = regressor(
-            kind, network, card.posterior.temperature, particles=card.theories.particles, random_state=card.sampler.seed
-        )
-        with warnings.catch_warnings(record=True) as told:
+        model = regressor(kind, network, card.posterior.temperature, settings.particles, card.sampler.seed)
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                model.fit(X, y).predict(X_test[:1])
+                model.fit(X, y).predict(X_test[:1])  # where a search that is lost shows at the latest
                 solved[name] = model
             except ValueError as error:
                 failed[name] = error
-                warnings.warn(f"{name}: {error}", ConvergenceWarning, stacklevel=1)
-        for each in told:
-            warnings.warn(each.message, each.category, stacklevel=2)
-        reasons[name] = "; ".join(str(each.message) for each in told if each.category is ConvergenceWarning)
+                warnings.warn(str(error), ConvergenceWarning, stacklevel=1)
+        reasons[name] = "; ".join(str(each.message) for each in caught if each.category is ConvergenceWarning)
+        told += [(f"{name}: {each.message}", each.category) for each in caught]
     if not solved:
         raise next(iter(failed.values()))
+    for message, category in told:
+        warnings.warn(message, category, stacklevel=2)
     predictions = predict_theories(solved, X_test, y_test)
     fill = {"converged": False, "regressor": "", "network": ""}
     predictions = predictions.reindex(theory=list(reasons), fill_value=fill)

@@ -32,7 +32,8 @@ def plot_order_parameter(
     The kernel scale :math:`\mathrm{tr}\,\hat K_l / \mathrm{tr}\,(\kappa(\hat K_{l-1})/\lambda_l)` is another quantity:
     it tells how far the hidden kernel has grown or shrunk, is one at infinite width, and equals no order parameter of
     the theory. Below the last layer it is all there is, and :math:`\bar Q_l` is drawn for orientation only. All curves
-    are scaled to a peak of one. The adaptive kernel has no order parameter: its line is at the mean of the readout norm.
+    are scaled to a peak of one. The adaptive kernel has no order parameter; its line is at its mean of the readout
+    norm.
 
     Parameters
     ----------

@@ -178,6 +178,10 @@ def plot_error(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         ax.barh(i, variance, 0.62, left=bias, color="white", edgecolor=colour, hatch="///", lw=1)
         ax.text(bias + variance, i, f"   {float(error.sel(part='total')):#.3g}", va="center", ha="left")
     ax.errorbar(total, 0, xerr=mcse, color=POSTERIOR, capsize=5, lw=1.5)
+    if theory is not None and "theory_error_mcse" in comparison:
+        own = comparison["theory_error_mcse"].transpose("theory", "part").sel(part="total").to_numpy()
+        for i in np.flatnonzero(own > 0):  # theories that are simulated
+            ax.errorbar(float(theory[i].sel(part="total")), i + 1, xerr=own[i], color=POSTERIOR, capsize=3, lw=1)
     ax.axvline(total, color=POSTERIOR, lw=1, ls=":", zorder=0)
     ax.barh(0, 0, color="#888888", label="squared bias")
     ax.barh(0, 0, color="white", edgecolor="#888888", hatch="///", label="variance")
