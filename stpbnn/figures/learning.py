@@ -29,7 +29,8 @@ def plot_learning_curve(dataset: xr.Dataset, *, ax: Axes | None = None) -> Axes:
 
     The horizontal axis is the number of training examples, or else the width, the temperature or the first key of the
     sweep that is a number; every other key gives curves of its own colour, with theories that do not depend on it in
-    black. Theories that are simulated have a band of one standard error. Points whose chains have not converged are hollow, points that are missing are left out.
+    black. A theory that is simulated has a band of one standard error. Points whose chains have not converged are
+    hollow, points that are missing are left out.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def _z(comparison: xr.Dataset, theories: str) -> Picture:
     shown = _each(comparison, comparison["largest_z"], ".1f")
     what = f"z values of {comparison['f_mean'].size} predictions of {theories} beside the standard normal density"
     caption = (
-        "z: distance of theory and posterior mean in Monte Carlo standard errors, those of both. The values of an exact "
+        "z: distance of theory and posterior mean in Monte Carlo standard errors, of both. The values of an exact "
         f"theory would follow the grey density. Dotted: threshold ± {comparison.attrs['max_z']:.1f}."
     )
     return Picture(svg(figures.plot_z(comparison)), f"{what}. Largest |z|: {shown}.", caption)
