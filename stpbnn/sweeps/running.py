@@ -208,7 +208,8 @@ def _finished(folder: Path, card: Card) -> xr.Dataset | None:
         return None
     try:
         run = load_run(folder)
-        return summary(run) if run.card.theories == card.theories else None
+        same = run.card.theories == card.theories and set(run.theory["theory"].to_numpy()) == set(chosen(card))
+        return summary(run) if same else None
     except DamagedError as error:
         _remove(error)
     except ValueError:  # not finished
