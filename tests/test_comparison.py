@@ -251,9 +251,9 @@ def simulated(mean, own, freedom, y=None, error=0.0):
 def test_errors_of_theory_and_posterior_add_in_quadrature():
     mean, y = np.zeros(3), np.ones(3)
     posterior = tree(normal_draws(mean, 1.0))
-    plain = compare_predictions(posterior, theory(mean + 0.3, y=y))
+    plain = compare_predictions(posterior, theory(mean + 0.01, y=y))
     own = 2 * plain["mcse"].to_numpy()
-    both = compare_predictions(posterior, simulated(mean + 0.3, own, np.inf, y, 2 * plain["error_mcse"].to_numpy()))
+    both = compare_predictions(posterior, simulated(mean + 0.01, own, np.inf, y, 2 * plain["error_mcse"].to_numpy()))
     np.testing.assert_allclose(both["z"], plain["z"] / np.sqrt(5), rtol=1e-12)
     np.testing.assert_allclose(both["error_z"], plain["error_z"] / np.sqrt(5), rtol=1e-12)
     truth = plain["error_posterior"]

@@ -27,7 +27,7 @@ def theory_table(predictions: xr.Dataset) -> Table:
     reasons = predictions["reason"].to_series() if "reason" in predictions else {}
     caption = "\n".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=Text(caption) if caption else None, caption_justify="left")
-    for header in ("theory", "error", "bias²", "variance", "order\nparameters", "log\nevidence", "converged"):
+    for header in ("theory", "error", "bias²", "variance", "order\nparameters", "log\nevidence", "con-\nverged"):
         table.add_column(header, no_wrap=True)
     for name in predictions["theory"].to_numpy():
         one = predictions.sel(theory=name)
