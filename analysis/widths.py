@@ -9,7 +9,6 @@ one hidden layer of erf units, T = 0.01.
 
 import argparse
 import csv
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +26,13 @@ ROOT = Path(__file__).parent.parent
 CARD = ("digits-1hl-erf", ["posterior.temperature=0.01", "data.test=200"])
 POINTS = (20, 50, 100, 200, 400)
 WIDTHS = (12, 16, 20, 30, 50, 70, 100, 140, 200, 300, 400, 600, 1000)
-COLUMNS = ("width", "error", "mcse", "rhat", "ess", "converged", "seconds")
+COLUMNS = ("width", "error", "mcse", "rhat", "ess", "converged")
 
 
 def sampled(width: int) -> dict[str, float]:
     """Return the generalisation error of the posterior at a width."""
     card = load_card(CARD[0], [*CARD[1], f"network.widths=[{width}]", "theories.names=['infinite']"])
     X, y, X_test, y_test = data = card.data.load()
-    start = time.perf_counter()
     posterior = stpbnn.sample(
         card.network.build(),
         X,
@@ -53,7 +51,6 @@ def sampled(width: int) -> dict[str, float]:
         width,
         *(float(found[name].sel(part="total")) for name in ("error_posterior", "error_mcse")),
         *(found[name].item() for name in ("rhat_worst", "ess_smallest", "converged")),
-        round(time.perf_counter() - start, 1),
     )
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -62,6 +59,8 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
     """Draw the theories and the points."""
     card = load_card(*CARD).model_copy(update={"sweep": {"network.widths": tuple((width,) for width in WIDTHS)}})
     curves = theory_curves(card, progress=True)
+    curves["error"] = curves["error"].where(curves["converged"])
+    print(curves["error"].sel(part="total").squeeze().to_pandas().T)
     points = np.full((2, len(WIDTHS)), np.nan)
     for row in rows:
         points[:, WIDTHS.index(int(row["width"]))] = float(row["error"]), float(row["mcse"])

@@ -180,7 +180,7 @@ def plot_error(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ax.errorbar(total, 0, xerr=mcse, color=POSTERIOR, capsize=5, lw=1.5)
     if theory is not None and "theory_error_mcse" in comparison:
         own = comparison["theory_error_mcse"].transpose("theory", "part").sel(part="total").to_numpy()
-        for i in np.flatnonzero(own > 0):  # theories that are simulated
+        for i in np.flatnonzero(own > 0).tolist():  # theories that are simulated
             ax.errorbar(float(theory[i].sel(part="total")), i + 1, xerr=own[i], color=POSTERIOR, capsize=3, lw=1)
     ax.axvline(total, color=POSTERIOR, lw=1, ls=":", zorder=0)
     ax.barh(0, 0, color="#888888", label="squared bias")
