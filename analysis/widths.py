@@ -1,6 +1,6 @@
 """The generalisation error over the width: all theories as lines, NUTS as points; the first picture of the README.
 
-    uv run python analysis/widths.py            # ten minutes on one core
+    uv run python analysis/widths.py            # a quarter of an hour on one core
     uv run python analysis/widths.py --draw     # the theories and the picture alone, from the stored points
 
 Writes analysis/results/widths.csv (the points, with R-hat and ESS) and docs/widths.png. Digits 0 against 1, P = 100,
