@@ -12,7 +12,7 @@ from stpbnn import __version__
 from stpbnn.cards import Card
 from stpbnn.cards.points import TEMPERATURE, WIDTHS, changed, dimension, labels
 from stpbnn.regressors import theory_grid
-from stpbnn.runs import applicable
+from stpbnn.runs import chosen
 
 __all__ = ["theory_curves"]
 
@@ -20,9 +20,10 @@ __all__ = ["theory_curves"]
 def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
     """Return the closed forms of a card at every point of its sweep.
 
-    Widths and temperatures are solved together, which costs little more than one point at one hidden layer. For every
-    other key of the sweep the data are loaded and the theories solved anew, one point after another. Keys of the
-    sampler have no part in it.
+    Widths and temperatures are solved together, which costs little more than one point at one hidden layer; but the
+    adaptive kernel is simulated at every point, for seconds to minutes, with the card's seed. For every other key of
+    the sweep the data are loaded and the theories solved anew, one point after another. Keys of the sampler have no
+    part in it.
 
     Parameters
     ----------
@@ -62,7 +63,8 @@ def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
         at = changed(card, {key: others[key][i] for key, i in zip(others, index, strict=True)})
         found[index] = _grid(at, widths if together else [at.network.widths], sweep, progress and len(points) == 1)
     axes = [xr.IndexVariable(dimension(key), labels(key, values)) for key, values in others.items()]
-    curves = _joined(found, axes)
+    names = dict.fromkeys(str(name) for grid in found.values() for name in grid["theory"].to_numpy())
+    curves = _joined(found, axes).sel(theory=list(names))
     return curves.assign_attrs(card=card.to_toml(), stpbnn_version=__version__)
 
 
@@ -70,7 +72,7 @@ def _grid(card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progres
     """Return the theories of one data set over widths and temperatures."""
     X, y, X_test, y_test = card.data.load()
     network = card.network.build()
-    theories = applicable(network)
+    theories = chosen(card)
     grid = theory_grid(
         network,
         X,
@@ -80,6 +82,8 @@ def _grid(card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progres
         widths=widths,
         temperatures=sweep.get(TEMPERATURE, [card.posterior.temperature]),
         theories=tuple(theories.values()),
+        particles=card.theories.particles,
+        random_state=card.sampler.seed,
         progress=progress,
     )
     return grid.isel(train=0).assign_coords(theory=list(theories))
@@ -95,7 +99,7 @@ def _joined(found: Mapping[tuple[int, ...], xr.Dataset], axes: list[xr.IndexVari
         for i in range(axis.size)
     ]
     parts = [part.drop_vars(str(axis.name), errors="ignore") for part in parts]
-    return xr.concat(parts, axis, join="outer")
+    return xr.concat(parts, axis, join="outer", fill_value={"converged": False})
 
 
 def _shown(points: Iterable[Any], progress: bool, title: str) -> Iterator[Any]:

@@ -22,15 +22,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.cards import Card, load_card
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.files import write_netcdf, write_text
-from stpbnn.mixtures.network import LATTICE_DEPTH
-from stpbnn.network import FullyConnected
-from stpbnn.regressors.grid import THEORIES
+from stpbnn.regressors.family import applicable, regressor
 
-__all__ = ["DamagedError", "Run", "applicable", "fingerprint", "load_run", "rerender", "run_card", "theory"]
+__all__ = ["DamagedError", "Run", "chosen", "fingerprint", "load_run", "rerender", "run_card", "theory"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,45 +64,85 @@ class Run:
 def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
     """Return the predictions of the closed forms for a card: all that are known for its network.
 
-    These are infinite width; the proportional limit, unless there are several outputs and several hidden layers; and
-    the mixture of finite width, for one output and up to three hidden layers.
+    These are infinite width; the proportional limit, unless there are several outputs and several hidden layers; the
+    mixture of finite width, for one output and up to three hidden layers; and the adaptive kernel, for one hidden
+    layer. A card may ask for some of them. A theory without a solution does not lose the others: it is
+    listed as not converged, for a `reason`.
 
     Parameters
     ----------
     card : Card
-        The card.
+        The card; its seed is that of the theory that is simulated.
     data : tuple of arrays, optional
         X, y, Xt, yt of the card, where they are loaded already.
 
     Returns
     -------
     xarray.Dataset
-        As `stpbnn.comparison.predict_theories` gives it.
+        As `stpbnn.comparison.predict_theories` gives it, and `reason` (theory): why a theory has not converged, or
+        nothing.
 
     Raises
     ------
     ValueError
-        If the data cannot be had, or do not suit the network.
+        If the data cannot be had, or do not suit the network, or no theory has a solution.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a theory has not converged, or has no solution.
 
     Examples
     --------
-    >>> theory(load_card("smoke-1hl-linear"))["order_parameters"].sel(theory="infinite width").item()
+    >>> card = load_card("smoke-1hl-linear", ["theories.names=['infinite']"])
+    >>> theory(card)["order_parameters"].sel(theory="infinite width").item()
     1.0
     """
     X, y, X_test, y_test = data or card.data.load()
-    network, temperature = card.network.build(), card.posterior.temperature
-    theories = {name: THEORIES[kind](network, temperature=temperature) for name, kind in applicable(network).items()}
-    return predict_theories({name: theory.fit(X, y) for name, theory in theories.items()}, X_test, y_test)
+    network, settings = card.network.build(), card.theories
+    solved, failed, reasons, told = {}, {}, {}, []
+    for name, kind in chosen(card).items():
+        model = regressor(kind, network, card.posterior.temperature, settings.particles, card.sampler.seed)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                model.fit(X, y).predict(X_test[:1])  # where a search that is lost shows at the latest
+                solved[name] = model
+            except ValueError as error:
+                failed[name] = error
+                warnings.warn(str(error), ConvergenceWarning, stacklevel=1)
+        reasons[name] = "; ".join(str(each.message) for each in caught if each.category is ConvergenceWarning)
+        told += [(f"{name}: {each.message}", each.category) for each in caught]
+    if not solved:
+        raise next(iter(failed.values()))
+    for message, category in told:
+        warnings.warn(message, category, stacklevel=2)
+    predictions = predict_theories(solved, X_test, y_test)
+    fill = {"converged": False, "regressor": "", "network": ""}
+    predictions = predictions.reindex(theory=list(reasons), fill_value=fill)
+    converged = predictions["converged"].to_numpy()
+    why = ["" if fine else reason for fine, reason in zip(converged, reasons.values(), strict=True)]
+    return predictions.assign(reason=("theory", why))
 
 
-def applicable(network: FullyConnected) -> dict[str, str]:
-    """Return the theories that are known for a network: by the name that tables show, that of `theory_grid`."""
-    names = {"infinite width": "infinite"}
-    if network.outputs == 1 or network.depth == 1:
-        names["proportional limit"] = "proportional"
-    if network.outputs == 1 and network.depth <= LATTICE_DEPTH:
-        names["finite width"] = "finite"
-    return names
+def chosen(card: Card) -> dict[str, str]:
+    """Return the theories that a card asks for, by default all that are known for its network, as `applicable` does.
+
+    Raises
+    ------
+    ValueError
+        If it asks for one that is not known for its network.
+    """
+    network, names = card.network.build(), card.theories.names
+    known = applicable(network)
+    if names is None:
+        return known
+    if unknown := [kind for kind in names if kind not in known.values()]:
+        raise ValueError(
+            f"theories.names: got {unknown[0]!r}, expected some of {', '.join(known.values())}: those that are known "
+            f"for {network.depth} hidden layer(s) and {network.outputs} output(s)"
+        )
+    return {name: kind for name, kind in known.items() if kind in names}
 
 
 def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = None, *, progress: bool = True) -> Run:
@@ -165,12 +204,12 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
 
 
 def fingerprint(card: Card, data: Arrays) -> str:
-    """Return a hash of all that decides on the numbers of a run: the settings of its card, and the data themselves.
+    """Return a hash of all that decides on the draws of a run: the settings of its card, and the data themselves.
 
     Parameters
     ----------
     card : Card
-        The card; its name, title and sweep have no part in it, nor where the data lie.
+        The card; its name, title, sweep and theories have no part in it, nor where the data lie.
     data : tuple of arrays
         X, y, Xt, yt of the card.
 
@@ -242,7 +281,7 @@ def rerender(folder: str | os.PathLike[str]) -> Run:
 
 
 def _settings(card: Card) -> dict[str, Any]:
-    """Return all that decides on the numbers, by dotted key; where the data lie does not."""
+    """Return all that decides on the draws, by dotted key; where the data lie does not."""
     tables = card.model_dump(include={"network", "data", "posterior", "sampler"}, mode="json")
     flat = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
     del flat["data.data_home"]

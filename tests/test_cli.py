@@ -75,7 +75,9 @@ def test_datasets_says_which_are_found(tmp_path, monkeypatch):
 
 def test_theory_prints_the_closed_forms_and_writes_them(tmp_path):
     file = tmp_path / "theory.nc"
-    result = words("theory", "smoke-1hl-linear", "--set", "data.train=6", "--set", "data.test=4", "-o", str(file))
+    small = [word for change in ("train=6", "test=4") for word in ("--set", f"data.{change}")]
+    chosen = ["--set", "theories.names=['infinite', 'finite']"]
+    result = words("theory", "smoke-1hl-linear", *small, *chosen, "-o", str(file))
     assert result.exit_code == 0
     X, y, X_test, y_test = stpbnn.datasets.load("linear_teacher", train=6, test=4, size=10, noise=0.1, seed=0)
     model = stpbnn.NNGPRegressor(stpbnn.FullyConnected((5,), "linear"), temperature=0.1).fit(X, y)
@@ -92,6 +94,7 @@ def test_run_and_report_print_the_table_and_the_path(tmp_path):
     """A card from end to end, with a chain of a few steps; then its report from the folder."""
     folder, tiny = tmp_path / "run", ("sampler=hmc", "warmup=10", "draws=20", "chains=2")
     changes = [word for change in tiny for word in ("--set", f"sampler.{change}")]
+    changes += ["--set", "theories.particles=512"]
     done = words("run", "smoke-1hl-linear", "-o", str(folder), "--quiet", *changes)
     assert (done.exit_code, done.stderr) == (0, ""), done.exception
     assert "posterior (MCMC)" in done.output
@@ -246,7 +249,8 @@ def test_warnings_are_one_line_each(capsys):
 def test_theory_follows_the_sweep_of_a_card(tmp_path):
     """A row for each point, in the order of the lists; the data set is written."""
     card, file = tmp_path / "swept.toml", tmp_path / "curves.nc"
-    text = load_card("smoke-1hl-linear", ["name=swept", "data.test=4"]).to_toml()
+    closed = "theories.names=['infinite', 'proportional', 'finite']"
+    text = load_card("smoke-1hl-linear", ["name=swept", "data.test=4", closed]).to_toml()
     card.write_text(text + "[sweep]\n'network.widths' = [[5], [500]]\n'data.train' = [6, 9]\n")
     result = words("theory", str(card), "-q", "-o", str(file))
     assert (result.exit_code, result.stderr) == (0, "")

@@ -6,6 +6,8 @@ import pytest
 import xarray as xr
 from rich.console import Console
 from scipy.signal import lfilter
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from stpbnn import FullyConnected, NNGPRegressor, ProportionalLimitRegressor
 from stpbnn.comparison import compare, compare_predictions, comparison_table, predict_theories, quote
@@ -213,6 +215,9 @@ def test_too_few_chains_or_draws_give_no_verdict(shape):
 def test_no_verdict_from_an_unconverged_solver():
     comparison = compare_predictions(tree(normal_draws(np.zeros(2), 1.0)), theory(np.zeros(2), converged=False))
     assert comparison["verdict"].item() == "no verdict: the solver of the theory has not converged"
+    predictions = theory(np.full(2, np.nan), converged=False).assign(reason=("theory", ["no solution so narrow"]))
+    lost = compare_predictions(tree(normal_draws(np.zeros(2), 1.0)), predictions)
+    assert lost["verdict"].item().endswith("the solver of the theory has not converged (no solution so narrow)")
 
 
 def test_a_prediction_that_never_varies_is_right_or_wrong():
@@ -231,6 +236,61 @@ def test_thresholds_are_arguments_and_recorded():
     assert not comparison["converged"]
     assert comparison.attrs["min_ess"] == 1e6
     assert comparison.attrs["max_z"] == pytest.approx(2.2414, abs=1e-4)  # normal quantile of 1 - 0.05/4, from tables
+
+
+def simulated(mean, own, freedom, y=None, error=0.0):
+    """Predictions of a theory with Monte Carlo errors of its own, as predict_theories stores them."""
+    predictions = theory(mean, y=y)
+    predictions["theory_mcse"] = predictions["mean"] * 0 + own
+    predictions["theory_freedom"] = ("theory", [freedom])
+    if y is not None:
+        predictions["theory_error_mcse"] = predictions["error"] * 0 + error
+    return predictions
+
+
+def test_errors_of_theory_and_posterior_add_in_quadrature():
+    mean, y = np.zeros(3), np.ones(3)
+    posterior = tree(normal_draws(mean, 1.0))
+    plain = compare_predictions(posterior, theory(mean + 0.01, y=y))
+    own = 2 * plain["mcse"].to_numpy()
+    both = compare_predictions(posterior, simulated(mean + 0.01, own, np.inf, y, 2 * plain["error_mcse"].to_numpy()))
+    np.testing.assert_allclose(both["z"], plain["z"] / np.sqrt(5), rtol=1e-12)
+    np.testing.assert_allclose(both["error_z"], plain["error_z"] / np.sqrt(5), rtol=1e-12)
+    truth = plain["error_posterior"]
+    np.testing.assert_allclose(plain["relative_error_mcse"], plain["error"] * plain["error_mcse"] / truth**2)
+    np.testing.assert_allclose(
+        both["relative_error_mcse"], np.hypot(plain["relative_error_mcse"], 2 * plain["error_mcse"] / truth)
+    )
+    shift = 100 * both["relative_error_mcse"].sel(part="total").item()
+    assert f"± {shift:.1f} %" in both["verdict"].item()
+
+
+@pytest.mark.parametrize("freedom", [3, 20])
+def test_an_error_from_few_populations_gives_the_normal_score_of_students_tail(freedom):
+    """Where the theory's error is all there is, by scipy's t; Wallace's approximation is good to a few per cent."""
+    steps = np.array([0.5, -2.0, 5.0, -20.0])
+    posterior = tree(normal_draws(np.zeros(4), 1e-6))
+    z = compare_predictions(posterior, simulated(0.1 * steps, 0.1, freedom))["z"].sel(theory="theory")
+    expected = np.sign(steps) * norm.isf(student.sf(np.abs(steps), freedom))
+    np.testing.assert_allclose(z, expected, rtol=0.03, atol=1e-4)
+
+
+def test_false_alarms_from_four_populations_are_as_rare_as_asked_for():
+    """The noise of 200 theories alone: the family-wise level of the largest of ten predictions."""
+    populations = np.random.default_rng(0).normal(size=(4, 200, 10))
+    own = populations.std(axis=0, ddof=1) / 2
+    dims = ("theory", "test_point")
+    noise = xr.Dataset(
+        {
+            "mean": (dims, populations.mean(axis=0)),
+            "variance": (dims, np.ones((200, 10))),
+            "theory_mcse": (dims, own),
+            "theory_freedom": ("theory", np.full(200, 3.0)),
+        },
+        {"theory": [str(i) for i in range(200)]},
+    )
+    found = compare_predictions(tree(normal_draws(np.zeros(10), 1e-3, shape=(4, 200))), noise, level=0.1)
+    assert 5 < (found["largest_z"] > found.attrs["max_z"]).sum() < 34  # binomial(200, 0.1), three standard deviations
 
 
 @pytest.fixture(scope="module")

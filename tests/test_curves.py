@@ -10,11 +10,12 @@ from stpbnn.cards import load_card
 from stpbnn.curves import theory_curves
 
 BASE = ["data.train=8", "data.test=5", "data.size=4"]
+CLOSED = "theories.names=['infinite', 'proportional', 'finite']"
 
 
-def swept(**sweep):
+def swept(settings=(*BASE, CLOSED), **sweep):
     keys = {key.replace("__", "."): tuple(values) for key, values in sweep.items()}
-    return load_card("smoke-1hl-linear", BASE).model_copy(update={"sweep": keys})
+    return load_card("smoke-1hl-linear", settings).model_copy(update={"sweep": keys})
 
 
 @pytest.mark.parametrize(
@@ -24,20 +25,30 @@ def swept(**sweep):
         {"network__activation": ["relu", "erf"], "posterior__temperature": [0.2]},
         {"network__weight_precision": [[1.0, 2.0], 0.5], "data__noise": [0.1, 0.5], "network__widths": [[3], [4]]},
         {"network__widths": [[3], [4, 5]], "sampler__seed": [0, 1]},
+        {"network__widths": [[30], [30, 4]], "theories.names": None},
     ],
     ids=lambda sweep: " ".join(sweep),
 )
 def test_every_point_is_that_of_the_card_with_those_values(sweep):
-    card = swept(**sweep)
+    """The last of the sweeps with all theories, also that which is simulated."""
+    every = "theories.names" in sweep
+    sweep = {key: values for key, values in sweep.items() if values}
+    settings = [*BASE, "theories.particles=64"] if every else [*BASE, CLOSED]
+    card = swept(settings, **sweep)
     curves = theory_curves(card)
     names = {"network__widths": "width", "posterior__temperature": "temperature", "data__train": "train"}
     keys = [key for key in sweep if not key.startswith("sampler")]
     for place in itertools.product(*(range(len(sweep[key])) for key in keys)):
         at = {names.get(key, key.replace("__", ".")): i for key, i in zip(keys, place, strict=True)}
         changes = [f"{key.replace('__', '.')}={sweep[key][i]}" for key, i in zip(keys, place, strict=True)]
-        expected = runs.theory(load_card("smoke-1hl-linear", BASE + changes))
+        expected = runs.theory(load_card("smoke-1hl-linear", settings + changes))
         point = curves.isel(at).squeeze()
-        assert point["theory"].values.tolist() == expected["theory"].values.tolist()
+        known = expected["theory"].values.tolist()
+        assert [name for name in point["theory"].values if name in known] == known
+        others, point = point.drop_sel(theory=known), point.sel(theory=known)
+        assert np.isnan(others["error"]).all()
+        assert not others["converged"].any()
+        assert curves["converged"].dtype == bool
         for name in ("error", "log_marginal_likelihood"):
             np.testing.assert_allclose(point[name], expected[name], rtol=1e-8)
         orders = point["order_parameters"].values.reshape(len(expected["theory"]), -1)
@@ -61,9 +72,13 @@ def test_mistakes_are_refused():
 
 def test_theories_are_those_that_are_known_for_the_network():
     def names(*changes):
-        return list(runs.applicable(load_card("smoke-1hl-linear", changes).network.build()))
+        return list(runs.chosen(load_card("smoke-1hl-linear", changes)))
 
-    assert names() == ["infinite width", "proportional limit", "finite width"]
-    assert names("network.outputs=2") == ["infinite width", "proportional limit"]
+    assert names() == ["infinite width", "proportional limit", "finite width", "adaptive kernel"]
+    assert names("network.widths=[5,5]") == ["infinite width", "proportional limit", "finite width"]
+    assert names("theories.names=['adaptive', 'infinite']") == ["infinite width", "adaptive kernel"]
+    with pytest.raises(ValueError, match=r"theories.names: got 'adaptive', expected .*known for 2 hidden layer"):
+        names("network.widths=[5,5]", "theories.names=['adaptive']")
+    assert names("network.outputs=2") == ["infinite width", "proportional limit", "adaptive kernel"]
     assert names("network.outputs=2", "network.widths=[5,5]") == ["infinite width"]
     assert names("network.widths=[5,5,5,5]") == ["infinite width", "proportional limit"]

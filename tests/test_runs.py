@@ -4,17 +4,29 @@ import json
 import os
 import shutil
 import signal
+import warnings
 
 import numpy as np
 import pytest
 import xarray as xr
+from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 from stpbnn import cards, files, runs
 from stpbnn.samplers.blocks import Chains
+from stpbnn.terminal import records
 
 FILES = ["card.toml", "comparison.nc", "posterior.nc", "report.html", "run.json", "theory.nc"]
-TINY = ["sampler.warmup=10", "sampler.draws=20", "sampler.chains=2", "data.train=6", "data.size=3", "data.test=4"]
+CLOSED = "theories.names=['infinite', 'proportional', 'finite']"
+TINY = [
+    "sampler.warmup=10",
+    "sampler.draws=20",
+    "sampler.chains=2",
+    "data.train=6",
+    "data.size=3",
+    "data.test=4",
+    CLOSED,
+]
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +109,71 @@ def test_second_run_uses_the_posterior_again(card, folder, finished):
     assert after["posterior.nc"] == before["posterior.nc"]
     xr.testing.assert_identical(again.comparison, finished.comparison)
     assert again.record["seconds"]["sampling"] == finished.record["seconds"]["sampling"]
+
+
+@pytest.mark.usefixtures("no_sampling")
+def test_theories_may_change_without_sampling_anew(folder, finished):
+    """The adaptive kernel joins the others, with the card's seed and particles; numbers are those of the library."""
+    changes = ["theories.names=['infinite', 'adaptive']", "theories.particles=256"]
+    again = runs.run_card(cards.load_card("smoke-1hl-linear", [*TINY[:-1], *changes]), folder, progress=False)
+    X, y, Xt, yt = stpbnn.datasets.load("linear_teacher", train=6, test=4, size=3, noise=0.1, seed=0)
+    model = stpbnn.AdaptiveKernelRegressor(
+        stpbnn.FullyConnected((5,), "linear"), temperature=0.1, particles=256, random_state=0
+    ).fit(X, y)
+    assert again.theory["theory"].values.tolist() == ["infinite width", "adaptive kernel"]
+    found, compared = (stored.sel(theory="adaptive kernel") for stored in (again.theory, again.comparison))
+    np.testing.assert_allclose(found["mean"], model.predict(Xt), rtol=1e-12)
+    np.testing.assert_allclose(found["theory_mcse"], model.standard_error(Xt).mean, rtol=1e-9)
+    np.testing.assert_allclose(
+        compared["theory_error_mcse"], model.generalization_error_standard_error(Xt, yt), rtol=1e-9
+    )
+    assert found["readout_second_moment"] == model.readout_second_moment_
+    assert np.isnan(found["order_parameters"]).all()
+    assert found["log_marginal_likelihood"] == model.log_marginal_likelihood_
+    assert "adaptive kernel" in again.report.read_text(encoding="utf-8")
+    assert again.record["fingerprint"] == finished.record["fingerprint"]
+
+
+@pytest.mark.usefixtures("no_sampling")
+@pytest.mark.parametrize("lost", [False, True], ids=["not settled", "no solution"])
+def test_a_theory_without_a_solution_is_listed_and_the_run_goes_on(folder, monkeypatch, lost):
+    """A search that stops early, and one that raises: the reason is told, stored and shown; figures leave it out."""
+    fit, reason = stpbnn.AdaptiveKernelRegressor.fit, "has not settled after 12 moves"
+
+    def early(self, X, y):
+        if lost:
+            raise ValueError(reason)
+        fit(self.set_params(max_iter=12), X, y)
+        self.converged_ = False
+        warnings.warn(reason, ConvergenceWarning, stacklevel=2)
+        return self
+
+    monkeypatch.setattr(stpbnn.AdaptiveKernelRegressor, "fit", early)
+    changes = ["theories.particles=64", "theories.names=['proportional', 'adaptive']"]
+    card = cards.load_card("smoke-1hl-linear", [*TINY[:-1], *changes])
+    with pytest.warns(ConvergenceWarning, match="adaptive kernel: .*has not settled after 12 moves"):
+        again = runs.run_card(card, folder, progress=False)
+    stored = runs.load_run(folder)
+    assert stored.theory["converged"].values.tolist() == [True, False]
+    assert stored.theory["converged"].dtype == bool
+    assert stored.theory["reason"].values[0] == ""
+    assert reason in stored.theory["reason"].values[1]
+    assert np.isnan(stored.theory["mean"].sel(theory="adaptive kernel")).all() == lost
+    html = again.report.read_text(encoding="utf-8")
+    assert "adaptive kernel" in html
+    assert "of proportional limit against" in html or "those of proportional limit." in html
+    (record,) = (one for one in records.run_record(again)["theories"] if one["theory"] == "adaptive kernel")
+    assert reason in record["reason"]
+    assert not record["agrees"]
+
+
+def test_a_card_without_any_solution_is_refused_with_the_first_reason(monkeypatch):
+    def fit(self, X, y):
+        raise ValueError("no solution")
+
+    monkeypatch.setattr(stpbnn.AdaptiveKernelRegressor, "fit", fit)
+    with pytest.raises(ValueError, match="no solution"):
+        runs.theory(cards.load_card("smoke-1hl-linear", [*TINY[:-1], "theories.names=['adaptive']"]))
 
 
 @pytest.mark.usefixtures("no_sampling")

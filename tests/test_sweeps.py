@@ -22,12 +22,13 @@ from stpbnn.sweeps import MANY, cluster, results, sweep
 pytest.importorskip("distributed")
 
 TINY = ["sampler.warmup=10", "sampler.draws=100", "sampler.chains=2", "data.size=3", "data.test=4"]
+CLOSED = "theories.names=['infinite', 'proportional', 'finite']"
 WIDTHS, TRAIN = "network.widths", "data.train"
 
 
 def swept(*changes, **sweep):
     keys = {key.replace("__", "."): tuple(values) for key, values in sweep.items()}
-    return cards.load_card("smoke-1hl-linear", [*TINY, *changes]).model_copy(update={"sweep": keys})
+    return cards.load_card("smoke-1hl-linear", [*TINY, CLOSED, *changes]).model_copy(update={"sweep": keys})
 
 
 CARD = swept(network__widths=[[4], [8]], data__train=[6])
@@ -64,7 +65,7 @@ def test_results_are_those_of_single_runs(finished, tmp_path):
     assert dict(whole["point"].sizes) == {"width": 2, "train": 1}
     with xr.open_dataset(folder / "sweep.nc", engine="h5netcdf") as written:
         xr.testing.assert_equal(written.load(), whole)
-    changes = [*TINY, "network.widths=[8]", "data.train=6"]
+    changes = [*TINY, CLOSED, "network.widths=[8]", "data.train=6"]
     single = runs.run_card(cards.load_card("smoke-1hl-linear", changes), tmp_path / "run", progress=False)
     point = whole.sel(width=8, train=6)
     for name in ("error_posterior", "error_mcse", "error", "rhat_worst", "ess_smallest", "converged"):
@@ -102,6 +103,23 @@ def test_a_longer_list_and_a_damaged_file_are_run_and_said_so(finished, schedule
     assert (kept.stat().st_mtime_ns, kept.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
     np.testing.assert_array_equal(longer["error_posterior"][:2, 0], finished[1]["error_posterior"].sel(train=6))
     assert len(list((folder / "points").iterdir())) == 3
+
+
+def test_other_theories_are_solved_without_sampling_anew(finished, scheduler, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "swept")
+    card = swept(
+        "theories.names=['infinite', 'adaptive']", "theories.particles=64", network__widths=[[8]], data__train=[6]
+    )
+    posterior = folder / "points" / finished[1]["point"].sel(width=8, train=6).item() / "posterior.nc"
+    before = posterior.stat()
+    whole = sweep(card, folder, scheduler=scheduler, progress=False)
+    assert whole["theory"].values.tolist() == ["infinite width", "adaptive kernel"]
+    assert (posterior.stat().st_mtime_ns, posterior.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+    point = whole.sel(width=8, train=6)
+    np.testing.assert_array_equal(point["error_posterior"], finished[1]["error_posterior"].sel(width=8, train=6))
+    own = point["theory_error_mcse"].sel(part="total")
+    assert own.sel(theory="infinite width") == 0 < own.sel(theory="adaptive kernel")
+    assert np.isfinite(point["readout_second_moment"].sel(theory="adaptive kernel"))
 
 
 def first_blocks(folder):

@@ -1,6 +1,7 @@
 """What the command line gives to scripts: JSON, exit codes, completion, and what it finds on a machine."""
 
 import dataclasses
+import io
 import json
 import logging
 import math
@@ -14,14 +15,16 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+from rich.console import Console
 from threadpoolctl import threadpool_info
 from typer.testing import CliRunner
 
 import stpbnn
 from stpbnn import cli, runs
 from stpbnn.cards import load_card, shipped_cards
-from stpbnn.terminal import doctor, records
+from stpbnn.terminal import doctor, records, tables
 
+CLOSED = "theories.names=['infinite', 'proportional', 'finite']"
 TINY = ("sampler=hmc", "warmup=10", "draws=20", "chains=2")
 
 
@@ -48,7 +51,7 @@ def document(*arguments):
 
 def test_a_run_in_json_has_the_numbers_of_its_folder(tmp_path, monkeypatch, caplog):
     folder = tmp_path / "run"
-    changes = [word for change in TINY for word in ("--set", f"sampler.{change}")]
+    changes = [word for change in TINY for word in ("--set", f"sampler.{change}")] + ["--set", CLOSED]
     told = document("run", "smoke-1hl-linear", "-o", folder, "-q", "-v", *changes)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "data",
@@ -87,7 +90,9 @@ def test_the_process_exits_with_1_where_strict_asks_for_more(monkeypatch, capsys
 
 
 def test_theory_in_json(tmp_path):
-    told = document("theory", "smoke-1hl-linear", "--set", "data.train=6", "--set", "data.test=4")
+    told = document(
+        "theory", "smoke-1hl-linear", *(w for s in ("data.train=6", "data.test=4", CLOSED) for w in ("--set", s))
+    )
     X, y, X_test, y_test = stpbnn.datasets.load("linear_teacher", train=6, test=4, size=10, noise=0.1, seed=0)
     model = stpbnn.NNGPRegressor(stpbnn.FullyConnected((5,), "linear"), temperature=0.1).fit(X, y)
     total, squared_bias, variance = model.generalization_error(X_test, y_test)
@@ -103,7 +108,7 @@ def test_theory_in_json(tmp_path):
 
 def test_theory_of_a_sweep_in_json_has_a_record_for_each_point(tmp_path):
     card = tmp_path / "swept.toml"
-    text = load_card("smoke-1hl-linear", ["name=swept", "data.test=4"]).to_toml()
+    text = load_card("smoke-1hl-linear", ["name=swept", "data.test=4", CLOSED]).to_toml()
     card.write_text(text + "[sweep]\n'network.widths' = [[5], [500]]\n'data.train' = [6, 9]\n")
     points = document("theory", card, "-q")["points"]
     assert [(point["train"], point["width"]) for point in points] == [(6, 5), (6, 500), (9, 5), (9, 500)]
@@ -122,6 +127,33 @@ def test_models_and_datasets_in_json(tmp_path, monkeypatch):
     assert {one["name"]: one["found"] for one in document("datasets")} == {
         one.name: one.found for one in stpbnn.datasets.describe(tmp_path)
     }
+
+
+def test_a_theory_that_is_simulated_has_its_error_and_its_reason_in_json_and_in_the_table():
+    """As theory() gives them, for a theory that has not converged."""
+    parts = ["total", "squared_bias", "variance"]
+    predictions = xr.Dataset(
+        {
+            "error": (("theory", "part"), [[0.3, 0.2, 0.1]] * 2),
+            "theory_error_mcse": (("theory", "part"), [[0.0] * 3, [0.01, 0.008, 0.006]]),
+            "order_parameters": (("theory", "layer"), [[1.0], [math.nan]]),
+            "log_marginal_likelihood": ("theory", [-1.5, math.nan]),
+            "readout_second_moment": ("theory", [math.nan, 0.8]),
+            "converged": ("theory", [True, False]),
+            "reason": ("theory", ["", "has not settled"]),
+        },
+        {"theory": ["infinite width", "adaptive kernel"], "part": parts},
+    )
+    plain, simulated = records.theory_records(predictions)
+    assert {"mcse", "readout_second_moment", "reason"}.isdisjoint(plain)
+    assert simulated["mcse"] == dict(zip(parts, [0.01, 0.008, 0.006], strict=True))
+    assert (simulated["readout_second_moment"], simulated["reason"]) == (0.8, "has not settled")
+    assert simulated["order_parameters"] == []
+    out = io.StringIO()
+    Console(file=out, width=80).print(tables.theory_table(predictions))
+    (row,) = (line.split() for line in out.getvalue().splitlines() if "±" in line)
+    assert row == ["adaptive", "kernel", "0.300", "±", "0.010", "0.200", "0.100", "–", "–", "no"]
+    assert "adaptive kernel: has not settled" in out.getvalue()
 
 
 def test_numbers_that_are_not_finite_are_null():

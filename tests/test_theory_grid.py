@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor, theory_grid
+from stpbnn import (
+    AdaptiveKernelRegressor,
+    FiniteWidthRegressor,
+    FullyConnected,
+    NNGPRegressor,
+    ProportionalLimitRegressor,
+    theory_grid,
+)
 
 REGRESSORS = {
     "infinite": NNGPRegressor,
@@ -118,6 +125,34 @@ def test_zero_temperature_is_refused_where_the_regressor_refuses_it(theory, gap)
             refused.append(False)
     assert refused[0] == refused[1]
     assert refused[0] or gap > 1e-8
+
+
+def test_the_adaptive_kernel_is_a_theory_of_the_grid():
+    """Point by point its regressor, with the same seed; T = 0 is a reason like another."""
+    X, y, Xt, yt = data()
+    settings = {"particles": 64, "random_state": 3}
+    with pytest.warns(ConvergenceWarning, match=r"1 point.*\nadaptive, P = 14, width 40, T = 0: temperature: got 0"):
+        grid = theory_grid(
+            FullyConnected((1,), "erf"),
+            X,
+            y,
+            Xt,
+            yt,
+            widths=[40],
+            temperatures=[1.0, 0.0],
+            theories=("infinite", "adaptive"),
+            **settings,
+        )
+    model = AdaptiveKernelRegressor(FullyConnected((40,), "erf"), temperature=1.0, **settings).fit(X, y)
+    point = grid.sel(temperature=1.0, train=14, width=40)
+    found = point.sel(theory="adaptive")
+    np.testing.assert_allclose(found["error"], model.generalization_error(Xt, yt), rtol=1e-12)
+    np.testing.assert_allclose(found["theory_error_mcse"], model.generalization_error_standard_error(Xt, yt), rtol=1e-9)
+    assert np.isnan(found["order_parameters"]).all()
+    assert found["log_marginal_likelihood"] == model.log_marginal_likelihood_
+    assert found["converged"] == model.converged_
+    assert (point["theory_error_mcse"].sel(theory="infinite") == 0).all()
+    assert np.isnan(grid["error"].sel(theory="adaptive", temperature=0.0)).all()
 
 
 def test_a_point_that_cannot_be_solved_does_not_lose_the_others():

@@ -66,7 +66,7 @@ def _shipped_files() -> dict[str, Path]:
     """Return the files of the shipped cards: in the installed package, or beside it in a checkout."""
     package = Path(__file__).parent.parent
     folder = next((f for f in (package / "models", package.parent / "models") if f.is_dir()), package)
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)}
 
 
 def _file(card: str | os.PathLike[str]) -> Path:

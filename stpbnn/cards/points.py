@@ -9,7 +9,7 @@ from typing import Any
 
 from stpbnn.cards.schema import Card
 
-__all__ = ["DIMENSIONS", "TEMPERATURE", "WIDTHS", "changed", "chosen", "count", "dimension", "labels", "points"]
+__all__ = ["DIMENSIONS", "TEMPERATURE", "WIDTHS", "changed", "count", "dimension", "labels", "points", "selected"]
 
 WIDTHS, TEMPERATURE = "network.widths", "posterior.temperature"
 DIMENSIONS = {WIDTHS: "width", TEMPERATURE: "temperature", "data.train": "train"}
@@ -48,7 +48,7 @@ def count(card: Card) -> int:
     return math.prod(len(values) for values in card.sweep.values())
 
 
-def chosen(card: Card, where: Mapping[str, Sequence[Any]]) -> set[tuple[int, ...]]:
+def selected(card: Card, where: Mapping[str, Sequence[Any]]) -> set[tuple[int, ...]]:
     """Return the places of some points of a sweep: those whose values are among the ones that are asked for.
 
     Parameters
@@ -66,7 +66,7 @@ def chosen(card: Card, where: Mapping[str, Sequence[Any]]) -> set[tuple[int, ...
     Examples
     --------
     >>> from stpbnn.cards import load_card
-    >>> sorted(chosen(load_card("figure1-mnist"), {"train": [50, 100], "network.widths": ["800"]}))
+    >>> sorted(selected(load_card("figure1-mnist"), {"train": [50, 100], "network.widths": ["800"]}))
     [(0, 2), (1, 2)]
     """
     asked = {dimension(key): [str(value) for value in values] for key, values in where.items()}

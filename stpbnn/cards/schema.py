@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, Strict
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from stpbnn.network import FullyConnected
 
+TheoryName = Literal["infinite", "proportional", "finite", "adaptive"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NonEmpty = Field(min_length=1)
 
@@ -95,6 +96,18 @@ class Sampler(_Table):
     seed: Seed = Field(default=0, description="a whole number from 0 to 2**32 - 1")
 
 
+class Theories(_Table):
+    """[theories]: what stands beside the posterior; it may change without sampling anew."""
+
+    names: Annotated[tuple[TheoryName, ...], Strict(False), NonEmpty] | None = Field(
+        default=None,
+        description=f"a list of some of {', '.join(get_args(TheoryName))}; leave it out for all that are known",
+    )
+    particles: Annotated[int, Field(ge=16)] = Field(
+        default=4096, description="a whole number from 16, the hidden units that the adaptive kernel simulates"
+    )
+
+
 class Card(_Table):
     """A model card: a network, a learning task, a temperature and a sampler, with a name and a title.
 
@@ -118,6 +131,7 @@ class Card(_Table):
     data: Data = Field(description="a table")
     posterior: Posterior = Field(description="a table")
     sampler: Sampler = Field(default=Sampler(), description="a table")
+    theories: Theories = Field(default=Theories(), description="a table")
     sweep: dict[str, Annotated[tuple[Any, ...], Strict(False), NonEmpty]] = Field(
         default_factory=dict, description="a list of values for each key"
     )
@@ -147,9 +161,16 @@ class Card(_Table):
         return "\n".join(lines) + "\n"
 
 
-TABLES: dict[str, type[_Table]] = {"network": Network, "data": Data, "posterior": Posterior, "sampler": Sampler}
-SWEEPABLE = tuple(f"{name}.{key}" for name, table in TABLES.items() for key in table.model_fields)
-KEYS = (*(key for key in Card.model_fields if key not in TABLES and key != "sweep"), *SWEEPABLE)
+TABLES: dict[str, type[_Table]] = {
+    "network": Network,
+    "data": Data,
+    "posterior": Posterior,
+    "sampler": Sampler,
+    "theories": Theories,
+}
+LEAVES = tuple(f"{name}.{key}" for name, table in TABLES.items() for key in table.model_fields)
+SWEEPABLE = tuple(key for key in LEAVES if not key.startswith("theories."))
+KEYS = (*(key for key in Card.model_fields if key not in TABLES and key != "sweep"), *LEAVES)
 
 
 def toml_value(value: Any) -> str:

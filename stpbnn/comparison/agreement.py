@@ -113,6 +113,13 @@ def compare_predictions(
 ) -> xr.Dataset:
     r"""Compare stored predictions with a stored posterior; a pure function of the two.
 
+    .. math:: z = \frac{\bar f_{\mathrm{theory}} - \bar f_{\mathrm{MCMC}}}
+              {\sqrt{\mathrm{MCSE}^2 + \mathrm{MCSE}^2_{\mathrm{theory}}}}
+
+    Closed forms have no Monte Carlo error of their own. That of a simulated theory is estimated from a few populations:
+    the ratio then has Student's law with Welch and Satterthwaite's degrees of freedom, and z is the normal score of the
+    same tail probability. The same holds for the generalisation error.
+
     Where the readout was integrated, g = `f_mean` is the mean of f given the draw and c = `f_variance` its variance;
     else g = f and c = 0. The posterior is the same, the noise smaller. Summed over outputs, averaged over the test set,
 
@@ -145,12 +152,13 @@ def compare_predictions(
     Returns
     -------
     xarray.Dataset
-        `z` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `rhat_limit`, `ess` (bulk),
-        `ess_tail`, `ess_within` (test_point[, output]); `theory_mean`, `theory_variance`, `theory_converged`,
-        `order_parameters`; `largest_z`, `agrees` and `verdict` (theory); with targets also `y_test`; `error`,
-        `relative_error`, `error_z` (theory, part);
-        `error_posterior` and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior),
-        `chains`, `draws`, `divergences`. Thresholds are attributes.
+        `z` and `theory_mcse` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `rhat_limit`,
+        `ess` (bulk), `ess_tail`, `ess_within` (test_point[, output]); `theory_mean`, `theory_variance`,
+        `theory_converged`, `order_parameters`, `readout_second_moment`; `largest_z`, `agrees` and `verdict` (theory);
+        with targets also `y_test`; `error`, its own standard error `theory_error_mcse`, `relative_error` with the
+        standard error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior` and `error_mcse` (part);
+        scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`, `draws`, `divergences`.
+        Thresholds are attributes.
 
     Raises
     ------
@@ -159,7 +167,8 @@ def compare_predictions(
 
     References
     ----------
-    Vehtari et al., Bayesian Anal. 16, 667 (2021) for R-hat and ESS; eq. (4.2) of the theory notes for the errors.
+    Vehtari et al., Bayesian Anal. 16, 667 (2021) for R-hat and ESS; eq. (4.2) of the theory notes for the errors;
+    Wallace, Ann. Math. Stat. 30, 1124 (1959) for normal scores of Student's t.
 
     Examples
     --------
@@ -189,13 +198,15 @@ def compare_predictions(
     _warn_of_other_settings(posterior, predictions)
     data = posterior_moments(draws, given)
     mcse, n = data["mcse"], mean.isel(theory=0).size
-    with np.errstate(all="ignore"):
-        z = (mean - data["f_mean"]) / mcse
-    data["z"] = z.where((mcse > 0) | (mean != data["f_mean"]), 0.0)  # a constant that the theory has exactly
-    data["theory_mean"] = mean
+    own = predictions.get("theory_mcse", xr.zeros_like(mean)).drop_vars("test_point", errors="ignore")
+    freedom = predictions.get("theory_freedom", xr.full_like(mean["theory"], np.inf, dtype=float))
+    z = _score(mean - data["f_mean"], mcse, own, freedom)
+    data["z"] = z.where(
+        (mcse > 0) | (own > 0) | (mean != data["f_mean"]), 0.0
+    )  # a constant that the theory has exactly
+    data["theory_mean"], data["theory_mcse"] = mean, own
     data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
-    if "order_parameters" in predictions:
-        data["order_parameters"] = predictions["order_parameters"]
+    data |= {k: predictions[k] for k in ("order_parameters", "readout_second_moment") if k in predictions}
     data["theory_converged"] = predictions.get("converged", xr.ones_like(mean["theory"], dtype=bool))
     data["largest_z"] = abs(data["z"]).max([d for d in z.dims if d != "theory"], skipna=False)
     if y is not None:
@@ -203,8 +214,11 @@ def compare_predictions(
         data |= posterior_error(draws, given, y, mcse)
         if "error" in predictions:
             data["error"] = error = predictions["error"]
-            data["relative_error"] = error / data["error_posterior"] - 1
-            data["error_z"] = (error - data["error_posterior"]) / data["error_mcse"]
+            data["theory_error_mcse"] = own = predictions.get("theory_error_mcse", xr.zeros_like(error))
+            truth, mcse = data["error_posterior"], data["error_mcse"]
+            data["relative_error"] = error / truth - 1
+            data["relative_error_mcse"] = np.hypot(error * mcse / truth**2, own / truth)
+            data["error_z"] = _score(error - truth, mcse, own, freedom)
 
     chains, length = draws.sizes["chain"], draws.sizes["draw"]
     settings["max_z"] = float(norm.isf(settings["level"] / (2 * n)))
@@ -217,10 +231,30 @@ def compare_predictions(
         data["divergences"] = int(stats["diverging"].sum())
     told = {name: posterior.attrs[name] for name in ("verdict", "remedy") if posterior.attrs.get(name)}
     comparison = xr.Dataset(data, attrs=settings | told | {"series": str(draws.name), "stpbnn_version": __version__})
-    verdicts = [_verdict(comparison.sel(theory=name), settings) for name in comparison["theory"].to_numpy()]
+    reasons = predictions.get("reason", xr.full_like(mean["theory"], "", dtype=object))
+    verdicts = [
+        _verdict(comparison.sel(theory=name), settings, str(reasons.sel(theory=name).item()))
+        for name in comparison["theory"].to_numpy()
+    ]
     comparison["agrees"] = ("theory", [agrees for agrees, _ in verdicts])
     comparison["verdict"] = ("theory", [sentence for _, sentence in verdicts])
     return comparison
+
+
+def _score(difference: xr.DataArray, mcse: xr.DataArray, own: xr.DataArray, freedom: xr.DataArray) -> xr.DataArray:
+    """Return the difference in standard errors, as a normal score where `own` is an estimate of few degrees of freedom.
+
+    With Wallace's approximation, exact for own = 0.
+    """
+    with np.errstate(all="ignore"):
+        total = np.hypot(mcse, own)
+        t = difference / total
+        inverse = xr.where(
+            own > 0, (own / total) ** 4 / freedom, 0.0
+        )  # of Welch and Satterthwaite's degrees of freedom
+        square = t**2 * inverse
+        shrunk = xr.where(square > 0, np.sqrt(np.log1p(square) / square), 1.0)
+        return t * shrunk * (8 + inverse) / (8 + 3 * inverse)
 
 
 def _stored(posterior: xr.DataTree, name: str) -> xr.DataArray | None:
@@ -280,7 +314,7 @@ def _settings(network: str, regressor: str | None) -> dict[str, Any]:
     return settings
 
 
-def _verdict(one: xr.Dataset, limits: Mapping[str, float]) -> tuple[bool, str]:
+def _verdict(one: xr.Dataset, limits: Mapping[str, float], reason: str) -> tuple[bool, str]:
     """Return whether the theory agrees with the posterior, and a sentence that says so with its numbers."""
     chains, draws = int(one["chains"]), int(one["draws"])
     worst, smallest = float(one["rhat_worst"]), float(one["ess_smallest"])
@@ -292,7 +326,7 @@ def _verdict(one: xr.Dataset, limits: Mapping[str, float]) -> tuple[bool, str]:
         remedy = f"; what may help: {one.attrs['remedy']}" if "remedy" in one.attrs else ""
         return False, f"no verdict: the posterior has not converged ({found}){remedy}"
     if not one["theory_converged"]:
-        return False, "no verdict: the solver of the theory has not converged"
+        return False, "no verdict: the solver of the theory has not converged" + (f" ({reason})" if reason else "")
     largest, points = float(one["largest_z"]), one["z"].size
     differs: list[str] = []
     deviation = f"largest |z| {largest:.1f} of {points} predictions"
@@ -301,7 +335,7 @@ def _verdict(one: xr.Dataset, limits: Mapping[str, float]) -> tuple[bool, str]:
         total = one.sel(part="total")
         relative, score = 100 * float(total["relative_error"]), float(total["error_z"])
         truth, mcse = float(total["error_posterior"]), float(total["error_mcse"])
-        shift = f"error {relative:+z.1f} % ± {100 * float(total['error']) * mcse / truth**2:.1f} %"
+        shift = f"error {relative:+z.1f} % ± {100 * float(total['relative_error_mcse']):.1f} %"
         if abs(score) > limits["max_error_z"]:
             side = "above" if score > 0 else "below"
             size = f"generalisation error {abs(relative):.1f} % {side} the posterior's {quote(truth, mcse)}"

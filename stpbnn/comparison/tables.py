@@ -78,7 +78,9 @@ def comparison_table(comparison: xr.Dataset) -> Table:
         cells = []
         if errors:
             relative = 100 * float(one["relative_error"].sel(part="total"))
-            cells = [*(quote(float(value)) for value in one["error"].to_numpy()), f"{relative:+z.1f} %"]
+            own = one["theory_error_mcse"] if "theory_error_mcse" in one else 0 * one["error"]
+            pairs = zip(one["error"].to_numpy(), own.to_numpy(), strict=True)
+            cells = [*(quote(float(value), float(mcse)) for value, mcse in pairs), f"{relative:+z.1f} %"]
         short = next((word for word in ("agrees", "differs") if verdict.startswith(word)), "none")
         table.add_row(Text(name), *cells, f"{float(one['largest_z']):.1f}", short)
     state = "has converged" if comparison["converged"] else "has not converged"

@@ -36,9 +36,12 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     -------
     xarray.Dataset
         `mean` and `variance` (theory, test_point[, output]) of the function f; with targets `error` (theory, part) and
-        `y_test`; `order_parameters` (theory, layer), NaN where a theory has none, and tr Q/D of the (D, D) matrix
-        `order_parameter_matrix` for D > 1; `action`, `log_marginal_likelihood`, `converged`, `temperature`,
-        `regressor` and `network` (theory).
+        `y_test`. A theory that is simulated has Monte Carlo standard errors of its own, `theory_mcse` of the mean and
+        `theory_error_mcse` of the error, from `theory_freedom` degrees of freedom; closed forms have zero, zero and
+        infinity. `order_parameters` (theory, layer), and tr Q/D of the (D, D) matrix `order_parameter_matrix` for
+        D > 1; `action` and `log_marginal_likelihood` (theory): NaN where a theory has none. The adaptive kernel has
+        `readout_second_moment` (theory) instead, λ E v², the mean of the sampled `readout_norm`. `converged`,
+        `temperature`, `regressor` and `network` (theory).
 
     Raises
     ------
@@ -59,7 +62,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     if not isinstance(theories, Mapping) or not theories:
         raise ValueError(f"theories: got {theories!r}, expected a mapping of at least one name to a fitted regressor")
     X_test = inputs("X_test", X_test)
-    means, variances, shape = [], [], None
+    means, variances, populations, shape = [], [], [], None
     for name, theory in theories.items():
         check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
         mean, std = (squeezed(a) for a in theory.predict(X_test, return_std=True))
@@ -68,9 +71,12 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
             raise ValueError(f"theories[{name!r}]: its predictions have shape {mean.shape}, expected {shape}")
         means.append(mean)
         variances.append(np.broadcast_to(std[:, None] if std.ndim < mean.ndim else std, shape) ** 2)
+        populations.append(_populations(theory, X_test, shape))
     dims = ("theory", "test_point", "output")[: len(means[0].shape) + 1]
     fitted = list(theories.values())
     data: dict[str, Any] = {"mean": (dims, np.stack(means)), "variance": (dims, np.stack(variances))}
+    data["theory_mcse"] = (dims, np.stack([_standard_error(each) for each, _ in populations]))
+    data["theory_freedom"] = ("theory", [len(each) - 1 or np.inf for each, _ in populations])
     coords: dict[str, Any] = {"theory": list(theories)}
     if y_test is not None:
         y_test = squeezed(y_test)
@@ -78,6 +84,8 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
             raise ValueError(f"y_test: got shape {y_test.shape}, expected finite numbers of shape {shape}")
         data["y_test"] = (dims[1:], y_test)
         data["error"] = (("theory", "part"), np.array([tuple(t.generalization_error(X_test, y_test)) for t in fitted]))
+        errors = [_standard_error(_errors(each, spread, y_test)) for each, spread in populations]
+        data["theory_error_mcse"] = (("theory", "part"), np.stack(errors))
         coords["part"] = list(PARTS)
     data |= _learned(fitted)
     coords["layer"] = np.arange(1, data["order_parameters"][1].shape[1] + 1)
@@ -90,10 +98,32 @@ def squeezed(values: Any) -> np.ndarray:
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
+def _populations(theory: Any, X_test: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return means and variances of the independent populations of a simulated theory; one of zeros for the others."""
+    if not hasattr(theory, "predict_populations"):
+        return np.zeros((1, *shape)), np.zeros((1, *shape))
+    means, variances = (np.asarray(a, dtype=np.float64) for a in theory.predict_populations(X_test))
+    means = means.reshape(-1, *shape)
+    variances = variances.reshape(*variances.shape, *(1,) * (means.ndim - variances.ndim))
+    return means, np.broadcast_to(variances, means.shape)
+
+
+def _errors(means: np.ndarray, variances: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the generalisation error of each population in its parts."""
+    bias, variance = ((a.reshape(len(a), -1).sum(axis=1) / len(y)) for a in ((y - means) ** 2, variances))
+    return np.stack([bias + variance, bias, variance], axis=1)
+
+
+def _standard_error(populations: np.ndarray) -> np.ndarray:
+    """Return the standard error of a mean over populations; a single one is exact."""
+    count = len(populations)
+    return np.std(populations, axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(populations.shape[1:])
+
+
 def _learned(fitted: list[Any]) -> dict[str, Any]:
     """Return what the regressors have learned, padded with NaN to a common number of layers."""
     orders = [np.asarray(getattr(t, "order_parameters_", [np.nan]), dtype=np.float64) for t in fitted]
-    rows = [np.atleast_1d(np.trace(q) / len(q) if q.ndim == 2 else q) for q in orders]
+    rows = [np.atleast_1d(_scalar(q) if q.ndim == 2 else q) for q in orders]
     layers = max(len(row) for row in rows)
     padded = np.array([np.pad(row, (0, layers - len(row)), constant_values=np.nan) for row in rows])
     learned: dict[str, Any] = {"order_parameters": (("theory", "layer"), padded)}
@@ -102,11 +132,21 @@ def _learned(fitted: list[Any]) -> dict[str, Any]:
         empty = np.full((outputs, outputs), np.nan)
         matrices = np.array([q if q.ndim == 2 else empty for q in orders])
         learned["order_parameter_matrix"] = (("theory", "output", "other_output"), matrices)
-    scalars = {"action": "action_", "log_marginal_likelihood": "log_marginal_likelihood_", "temperature": "temperature"}
+    scalars = {
+        "action": "action_",
+        "log_marginal_likelihood": "log_marginal_likelihood_",
+        "readout_second_moment": "readout_second_moment_",
+        "temperature": "temperature",
+    }
     for name, attribute in scalars.items():
-        learned[name] = ("theory", [float(getattr(t, attribute, np.nan)) for t in fitted])
+        learned[name] = ("theory", [_scalar(getattr(t, attribute, np.nan)) for t in fitted])
     networks = [getattr(t, "network_", None) for t in fitted]
     learned["network"] = ("theory", ["" if net is None else json.dumps(net.to_dict()) for net in networks])
     learned["regressor"] = ("theory", [type(t).__name__ for t in fitted])
     learned["converged"] = ("theory", [bool(getattr(t, "converged_", True)) for t in fitted])
     return learned
+
+
+def _scalar(value: Any) -> float:
+    """Return a number; of a matrix over the outputs, the mean of its diagonal."""
+    return float(np.trace(value) / len(value)) if np.ndim(value) == 2 else float(value)

@@ -32,14 +32,16 @@ def plot_order_parameter(
     The kernel scale :math:`\mathrm{tr}\,\hat K_l / \mathrm{tr}\,(\kappa(\hat K_{l-1})/\lambda_l)` is another quantity:
     it tells how far the hidden kernel has grown or shrunk, is one at infinite width, and equals no order parameter of
     the theory. Below the last layer it is all there is, and :math:`\bar Q_l` is drawn for orientation only. All curves
-    are scaled to a peak of one.
+    are scaled to a peak of one. The adaptive kernel has no order parameter; its line is at its mean of the readout
+    norm.
 
     Parameters
     ----------
     posterior : xarray.DataTree
         What `stpbnn.sample` returned.
     comparison : xarray.Dataset, optional
-        What `stpbnn.compare` or `predict_theories` returned, with `order_parameters` (theory, layer).
+        What `stpbnn.compare` or `predict_theories` returned, with `order_parameters` (theory, layer) and, for the last
+        layer, `readout_second_moment` (theory).
     layer : int, optional
         Hidden layer, counted from 1; by default the last.
     ax : matplotlib.axes.Axes, optional
@@ -89,6 +91,12 @@ def plot_order_parameter(
         ):
             if layer <= len(q) and np.isfinite(q[layer - 1]):
                 ax.axvline(q[layer - 1], color=colour, lw=2, label=f"{name}: Q̄ = {q[layer - 1]:.3g}")
+    if comparison is not None and "readout_second_moment" in comparison and layer == depth:
+        for (name, colour, _), moment in zip(
+            styles(comparison), comparison["readout_second_moment"].to_numpy(), strict=True
+        ):
+            if np.isfinite(moment):
+                ax.axvline(moment, color=colour, lw=2, label=f"{name}: mean {moment:.3g}")
     ax.set(xlabel=f"scale in units of its infinite-width value (layer {layer})", ylabel="density, peak = 1")
     ax.set_ylim(0, 1.05)
     legend_above(ax)

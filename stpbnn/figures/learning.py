@@ -18,8 +18,8 @@ __all__ = ["plot_learning_curve"]
 ABSCISSAE = ("train", "width", "temperature")
 NAMES = {"train": "training examples P", "width": "width N", "temperature": "temperature T"}
 SHORT = {"train": "P", "width": "N", "temperature": "T"}
-DASHES = {"proportional limit": "-", "infinite width": ":", "finite width": "--"}
-FREE = ("-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+DASHES = {"proportional limit": "-", "infinite width": ":", "finite width": "--", "adaptive kernel": "-."}
+FREE = ((0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
 def plot_learning_curve(dataset: xr.Dataset, *, ax: Axes | None = None) -> Axes:
@@ -29,7 +29,8 @@ def plot_learning_curve(dataset: xr.Dataset, *, ax: Axes | None = None) -> Axes:
 
     The horizontal axis is the number of training examples, or else the width, the temperature or the first key of the
     sweep that is a number; every other key gives curves of its own colour, with theories that do not depend on it in
-    black. Points whose chains have not converged are hollow, points that are missing are left out.
+    black. A theory that is simulated has a band of one standard error. Points whose chains have not converged are
+    hollow, points that are missing are left out.
 
     Parameters
     ----------
@@ -80,7 +81,11 @@ def plot_learning_curve(dataset: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         for name in names:
             if name not in common or i == 0:
                 line: dict[str, Any] = {"ls": dashes[name], "color": POSTERIOR if name in common else colour, "lw": 1.3}
-                ax.plot(curve[x], curve["error"].sel(part="total", theory=name), **line)
+                total = curve["error"].sel(part="total", theory=name)
+                ax.plot(curve[x], total, **line)
+                if "theory_error_mcse" in curve:
+                    own = curve["theory_error_mcse"].sel(part="total", theory=name)
+                    ax.fill_between(curve[x], total - own, total + own, color=line["color"], alpha=0.2, lw=0)
         if "error_posterior" in dataset:
             hollow |= _points(ax, curve, x, color=colour, marker=marker)
         label = ", ".join(f"{SHORT.get(dim, dim)} = {curve[dim].item()}" for dim in others if dataset.sizes[dim] > 1)

@@ -55,7 +55,8 @@ def plot_predictions(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             drawn: dict[str, Any] = {"fmt": marker, "ms": 3, "lw": 0.6, "alpha": 0.5, "mew": 0, "rasterized": True}
             ax.errorbar(mean, f, xerr=mcse, color=colour, label=name, **drawn)
         both = np.concatenate([mean, theory.ravel()])
-        ax.axline((both.min(), both.min()), (both.max(), both.max()), color=POSTERIOR, lw=1, zorder=0)
+        low, high = np.nanmin(both), np.nanmax(both)
+        ax.axline((low, low), (high, high), color=POSTERIOR, lw=1, zorder=0)
         ax.set(xlabel="posterior mean of f (MCMC, ± Monte Carlo error)", ylabel="theory: mean of f")
         ax.legend(frameon=False)
         return ax
@@ -81,6 +82,8 @@ def plot_z(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     r"""Plot the z values of the test predictions against the standard normal density that they should have.
 
     .. math:: z = (\bar f_{\mathrm{theory}} - \bar f_{\mathrm{MCMC}}) / \mathrm{MCSE}
+
+    with the Monte Carlo error of a theory that is simulated in it (see `stpbnn.compare`).
 
     Up to 40 of them are drawn one by one, more as a histogram. Dotted lines mark the threshold of the comparison.
 
@@ -175,6 +178,10 @@ def plot_error(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         ax.barh(i, variance, 0.62, left=bias, color="white", edgecolor=colour, hatch="///", lw=1)
         ax.text(bias + variance, i, f"   {float(error.sel(part='total')):#.3g}", va="center", ha="left")
     ax.errorbar(total, 0, xerr=mcse, color=POSTERIOR, capsize=5, lw=1.5)
+    if theory is not None and "theory_error_mcse" in comparison:
+        own = comparison["theory_error_mcse"].transpose("theory", "part").sel(part="total").to_numpy()
+        for i in np.flatnonzero(own > 0).tolist():  # theories that are simulated
+            ax.errorbar(float(theory[i].sel(part="total")), i + 1, xerr=own[i], color=POSTERIOR, capsize=3, lw=1)
     ax.axvline(total, color=POSTERIOR, lw=1, ls=":", zorder=0)
     ax.barh(0, 0, color="#888888", label="squared bias")
     ax.barh(0, 0, color="white", edgecolor="#888888", hatch="///", label="variance")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,8 @@ from stpbnn.mixtures import scale
 from stpbnn.mixtures.laws import Gamma
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import ZERO_TARGETS, refuse_singular
-from stpbnn.regressors.finite_width import FiniteWidthRegressor
-from stpbnn.regressors.infinite import NNGPRegressor
-from stpbnn.regressors.proportional import ProportionalLimitRegressor, keeps_mean
+from stpbnn.regressors.family import PARTICLES, THEORIES, regressor
+from stpbnn.regressors.proportional import keeps_mean
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,12 +32,7 @@ __all__ = ["theory_grid"]
 
 EXACT = {"xatol": 0.0, "xrtol": 4e-16, "fatol": 0.0, "frtol": 0.0}  # roots to rounding
 PARTS = ("total", "squared_bias", "variance")
-THEORIES = {
-    "infinite": NNGPRegressor,
-    "proportional": ProportionalLimitRegressor,
-    "finite": FiniteWidthRegressor,
-}
-Row = tuple[np.ndarray, np.ndarray, float, bool]  # error, order parameters, log evidence, converged
+Row = tuple[np.ndarray, np.ndarray, np.ndarray, float, bool]  # error and its own, order parameters, evidence, converged
 Found = tuple[tuple[int, int], Row | str]  # the point, and its numbers or the reason why there are none
 
 
@@ -54,6 +48,8 @@ def theory_grid(
     temperatures: Sequence[float],
     train: Sequence[int] | None = None,
     theories: Sequence[str] = ("infinite", "proportional"),
+    particles: int = PARTICLES,
+    random_state: Any = None,
     progress: bool = False,
 ) -> xr.Dataset:
     r"""Return generalisation errors and order parameters over a grid of widths, temperatures and training sizes.
@@ -76,18 +72,23 @@ def theory_grid(
         T, variances of the noise.
     train : sequence of int or None
         Training sizes: the first rows of the training set are taken. None means all of it.
-    theories : sequence of {"infinite", "proportional", "finite"}
-        Which closed forms.
+    theories : sequence of {"infinite", "proportional", "finite", "adaptive"}
+        Which theories. The adaptive kernel is simulated, seconds to minutes for each point.
+    particles : int
+        How many hidden units the adaptive kernel simulates.
+    random_state : int, numpy RandomState or None
+        Seed of its particles.
     progress : bool
         Whether to show a progress bar.
 
     Returns
     -------
     xarray.Dataset
-        `error` (theory, train, width, temperature, part) with the parts total, squared_bias and variance;
-        `order_parameters` (theory, train, width, temperature, layer), for several outputs their mean tr Q/D;
-        `log_marginal_likelihood` and `converged` (theory, train, width, temperature). At points that cannot be solved
-        the numbers are NaN, and `converged` is False.
+        `error` (theory, train, width, temperature, part) with the parts total, squared_bias and variance, and its
+        Monte Carlo standard error `theory_error_mcse`, zero for closed forms; `order_parameters` (theory, train, width,
+        temperature, layer), for several outputs their mean tr Q/D; `log_marginal_likelihood` and `converged` (theory,
+        train, width, temperature). The adaptive kernel has no order parameters: NaN. At points
+        that cannot be solved all numbers are NaN, and `converged` is False.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def theory_grid(
     Warns
     -----
     ConvergenceWarning
-        If points cannot be solved: which, and why.
+        If points cannot be solved: which, and why. For the adaptive kernel T = 0 and depth are such reasons.
 
     References
     ----------
@@ -125,6 +126,7 @@ def theory_grid(
     sizes = [_size(i, P, len(X)) for i, P in enumerate([len(X)] if train is None else _listed("train", train))]
     for theory in _listed("theories", theories):
         check.one_of("theories", theory, THEORIES)
+    settings = {"particles": particles, "random_state": random_state}
 
     if 0 in kelvins:
         for P in sizes:
@@ -133,6 +135,7 @@ def theory_grid(
     shape = (len(theories), len(sizes), len(nets), len(kelvins))
     found = {
         "error": np.full((*shape, 3), np.nan),
+        "theory_error_mcse": np.full((*shape, 3), np.nan),
         "order_parameters": np.full((*shape, net.depth), np.nan),
         "log_marginal_likelihood": np.full(shape, np.nan),
         "converged": np.zeros(shape, dtype=bool),
@@ -141,8 +144,8 @@ def theory_grid(
     fast = net.depth == 1 and net.outputs == 1 and not keeps_mean(net, "auto")
     for place, theory in enumerate(theories):
         for at, P in enumerate(sizes):
-            solve = _one_factorisation if fast and theory != "finite" else _one_by_one
-            rows = solve(theory, nets, kelvins, X[:P], y[:P], X_test, y_test)
+            solve = _one_factorisation if fast and theory in ("infinite", "proportional") else _one_by_one
+            rows = solve(theory, settings, nets, kelvins, X[:P], y[:P], X_test, y_test)
             for (i, j), row in _shown(rows, progress, f"{theory}, P = {P}", len(nets) * len(kelvins)):
                 if isinstance(row, str):
                     widths_here = ", ".join(map(str, nets[i].widths))
@@ -159,7 +162,7 @@ def theory_grid(
     dims = ("theory", "train", "width", "temperature")
     labels = [n.widths[0] if len(set(n.widths)) == 1 else "-".join(map(str, n.widths)) for n in nets]
     labels = labels if all(isinstance(label, int) for label in labels) else [str(label) for label in labels]
-    extra = {"error": ("part",), "order_parameters": ("layer",)}
+    extra = {"error": ("part",), "theory_error_mcse": ("part",), "order_parameters": ("layer",)}
     return xr.Dataset(
         {name: (dims + extra.get(name, ()), values) for name, values in found.items()},
         {
@@ -210,6 +213,7 @@ def _shown(rows: Iterable[Any], progress: bool, title: str, total: int) -> Itera
 
 def _one_by_one(
     theory: str,
+    settings: Mapping[str, Any],
     nets: list[FullyConnected],
     temperatures: list[float],
     X: np.ndarray,
@@ -221,25 +225,27 @@ def _one_by_one(
     for j, T in enumerate(temperatures):
         for i, net in enumerate(nets):
             if i == 0 or theory != "infinite":
-                row = _solved(THEORIES[theory](net, temperature=T), X, y, X_test, y_test)
+                row = _solved(regressor(theory, net, T, **settings), X, y, X_test, y_test)
             yield (i, j), row
 
 
 def _solved(model: Any, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray) -> Row | str:
     try:
-        model.fit(X, y)
+        parts = np.array(model.fit(X, y).generalization_error(X_test, y_test))
+        own = getattr(model, "generalization_error_standard_error", None)
+        mcse = np.zeros(3) if own is None else np.array(own(X_test, y_test))
     except ValueError as error:
         if str(error) == ZERO_TARGETS:
             raise
         return str(error)
-    Q = model.order_parameters_
+    Q = getattr(model, "order_parameters_", np.array([np.nan]))
     Q = np.array([np.trace(Q) / len(Q)]) if Q.ndim == 2 else Q
-    parts = np.array(model.generalization_error(X_test, y_test))
-    return parts, Q, model.log_marginal_likelihood_, model.converged_
+    return parts, mcse, Q, getattr(model, "log_marginal_likelihood_", np.nan), model.converged_
 
 
 def _one_factorisation(
     theory: str,
+    settings: Mapping[str, Any],
     nets: list[FullyConnected],
     temperatures: list[float],
     X: np.ndarray,
@@ -260,13 +266,13 @@ def _one_factorisation(
         try:
             Q, evidence, converged = (_infinite if theory == "infinite" else _lowest_minima)(at, widths)
         except (np.linalg.LinAlgError, OverflowError):  # each of its own, by factorisations or with the reason why not
-            yield from (((i, j), row) for (i, _), row in _one_by_one(theory, nets, [T], X, y, X_test, y_test))
+            yield from (((i, j), row) for (i, _), row in _one_by_one(theory, settings, nets, [T], X, y, X_test, y_test))
             continue
         distinct, back = np.unique(Q, return_inverse=True)
         parts = _error(at, distinct, projected, squares, cross.left.mean(), y_test)
         for i in range(len(nets)):
             error = np.array([parts[back[i]].sum(), *parts[back[i]]])
-            yield (i, j), (error, Q[i : i + 1], float(evidence[i]), bool(converged[i]))
+            yield (i, j), (error, np.zeros(3), Q[i : i + 1], float(evidence[i]), bool(converged[i]))
 
 
 def _error(

@@ -135,7 +135,10 @@ def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:
         row = {"name": str(name), "z": f"{float(one['largest_z']):.1f}", "kind": _kind(verdict)}
         row |= {"verdict": verdict, "word": next((word for word in KINDS if verdict.startswith(word)), verdict)}
         if "error" in one:
-            row |= dict(zip(("error", "bias", "variance"), (f"{v:#.4g}" for v in one["error"].to_numpy()), strict=True))
+            own = one["theory_error_mcse"] if "theory_error_mcse" in one else 0 * one["error"]
+            pairs = zip(one["error"].to_numpy(), own.to_numpy(), strict=True)
+            quoted = (quote(float(v), float(e)) if e > 0 else f"{v:#.4g}" for v, e in pairs)
+            row |= dict(zip(("error", "bias", "variance"), quoted, strict=True))
             shifts = (f"{100 * float(shift):+z.1f} %" for shift in one["relative_error"].to_numpy())
             row |= dict(zip(("difference", "bias_difference", "variance_difference"), shifts, strict=True))
         rows.append(row)
@@ -170,8 +173,12 @@ def _layers(
     group = posterior.get("posterior")
     if group is None or "kernel_scale" not in group or "order_parameters" not in predictions or not network:
         return None
-    orders = predictions["order_parameters"].transpose("theory", "layer").to_numpy()
+    orders = predictions["order_parameters"].transpose("theory", "layer").to_numpy().copy()
+    if "readout_second_moment" in predictions:
+        orders[:, -1] = np.where(np.isnan(orders[:, -1]), predictions["readout_second_moment"], orders[:, -1])
     names = [str(name) for name in predictions["theory"].to_numpy()]
+    if "readout_second_moment" in predictions:
+        orders[:, -1] = np.where(np.isnan(orders[:, -1]), predictions["readout_second_moment"], orders[:, -1])
     rows = []
     for i, width in enumerate(network["widths"]):
         scale = _spread(group["kernel_scale"].isel(layer=i))

@@ -55,8 +55,7 @@ def _finding(one: xr.Dataset, name: str) -> str:
     verdict, total = str(one["verdict"].item()), one.sel(part="total") if "error" in one else None
     size = room = ""
     if total is not None:
-        truth, mcse = float(total["error_posterior"]), float(total["error_mcse"])
-        uncertainty = 100 * float(total["error"]) * mcse / truth**2
+        uncertainty = 100 * float(total["relative_error_mcse"])
         size = f"{100 * float(total['relative_error']):+z.1f} % ± {uncertainty:.1f} % in the error, "
         room = f" The Monte Carlo error leaves room for ± {uncertainty:.1f} % in the error."
     if verdict.startswith("differs"):

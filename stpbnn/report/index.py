@@ -65,11 +65,12 @@ def _row(point: xr.Dataset, dims: list[str]) -> dict[str, Any]:
         return row
     total = point.sel(part="total")
     posterior, mcse = float(total["error_posterior"]), float(total["error_mcse"])
-    errors = [float(total["error"].sel(theory=name)) for name in point["theory"].to_numpy()]
+    noise = total["theory_error_mcse"] if "theory_error_mcse" in total else 0 * total["error"]
+    errors = list(zip(total["error"].to_numpy().tolist(), noise.to_numpy().tolist(), strict=True))
     return row | {
         "link": f"points/{point['point'].item()}/report.html",
         "error": (posterior, quote(posterior, mcse)),
-        "theories": [(error, quote(error), f"{100 * (error / posterior - 1):+.1f} %") for error in errors],
+        "theories": [(error, quote(error, own), f"{100 * (error / posterior - 1):+.1f} %") for error, own in errors],
         "rhat": float(point["rhat_worst"]),
         "ess": float(point["ess_smallest"]),
         "converged": bool(point["converged"]),

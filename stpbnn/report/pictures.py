@@ -7,6 +7,7 @@ import io
 from typing import NamedTuple, cast
 
 import matplotlib
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -28,7 +29,9 @@ class Picture(NamedTuple):
 
 
 def pictures(posterior: xr.DataTree, comparison: xr.Dataset) -> dict[str, list[Picture]]:
-    """Return the figures that the data allow, by section of the report."""
+    """Return the figures that the data allow, by section of the report; of theories that have converged, if any has."""
+    converged = comparison["theory_converged"].to_numpy().astype(bool)
+    comparison = comparison.isel(theory=np.flatnonzero(converged)) if converged.any() else comparison
     theories = " and ".join(str(name) for name in comparison["theory"].to_numpy())
     return {
         "predictions": [_predictions(comparison, theories)],
@@ -72,8 +75,8 @@ def _z(comparison: xr.Dataset, theories: str) -> Picture:
     shown = _each(comparison, comparison["largest_z"], ".1f")
     what = f"z values of {comparison['f_mean'].size} predictions of {theories} beside the standard normal density"
     caption = (
-        "z: distance of theory and posterior mean in Monte Carlo standard errors. The values of an exact theory would "
-        f"follow the grey density. Dotted: threshold ± {comparison.attrs['max_z']:.1f}."
+        "z: distance of theory and posterior mean in Monte Carlo standard errors, of both. The values of an exact "
+        f"theory would follow the grey density. Dotted: threshold ± {comparison.attrs['max_z']:.1f}."
     )
     return Picture(svg(figures.plot_z(comparison)), f"{what}. Largest |z|: {shown}.", caption)
 

@@ -16,9 +16,10 @@ from stpbnn.sweeps.cluster import versions
 
 __all__ = ["joined", "summary"]
 
-THEORY = ("order_parameters", "log_marginal_likelihood")
+THEORY = ("order_parameters", "log_marginal_likelihood", "readout_second_moment")
 COMPARISON = (
     "error",
+    "theory_error_mcse",
     "error_posterior",
     "error_mcse",
     "largest_z",
@@ -34,7 +35,8 @@ FILL: dict[str, Any] = {"b": False, "f": np.nan, "U": ""}
 
 def summary(run: Run) -> xr.Dataset:
     """Return the results of a run that tables and figures show."""
-    data = dict(run.comparison[list(COMPARISON)].data_vars) | dict(run.theory[list(THEORY)].data_vars)
+    stored = ((run.comparison, COMPARISON), (run.theory, THEORY))  # older runs lack some of them
+    data = {name: source[name] for source, names in stored for name in names if name in source}
     observed = run.posterior["posterior"].to_dataset()
     for name in OBSERVABLES:
         if name in observed:

@@ -22,9 +22,9 @@ import xarray as xr
 from stpbnn import report
 from stpbnn._validation import integer
 from stpbnn.cards import Card, points
-from stpbnn.cards.points import chosen, count, dimension, labels
+from stpbnn.cards.points import count, dimension, labels, selected
 from stpbnn.files import write_netcdf, write_text
-from stpbnn.runs import DamagedError, fingerprint, load_run, run_card
+from stpbnn.runs import DamagedError, chosen, fingerprint, load_run, run_card
 from stpbnn.sweeps import cluster
 from stpbnn.sweeps.results import joined, summary
 
@@ -122,10 +122,9 @@ def sweep(
     folder = Path(folder).absolute()
     workers = integer("workers", workers)
     at = _places(card, folder, many)
-    wanted = chosen(card, where or {})
-    results = {
-        path: found for path in {point.folder for point in at.values()} if (found := _finished(path)) is not None
-    }
+    wanted = selected(card, where or {})
+    cards_of = {point.folder: point.card for point in at.values()}
+    results = {path: found for path, point in cards_of.items() if (found := _finished(path, point)) is not None}
     by_price = sorted((at[place] for place in wanted), key=lambda point: point.price)
     cards = {point.folder: point.card for point in by_price}  # equal points are one
     missing = {path: point for path, point in cards.items() if path not in results}
@@ -133,7 +132,7 @@ def sweep(
     if missing:
         with cluster.client(scheduler, workers) as client, _bar(card, cards, missing, progress) as bar:
             for path, reason in _run(client, missing):
-                if not reason and (found := _finished(path)) is not None:
+                if not reason and (found := _finished(path, cards[path])) is not None:
                     results[path] = found
                 else:
                     failed[path] = reason or "its files are not there; do all workers see the folder?"
@@ -168,7 +167,7 @@ def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], _Plac
     for place, point in points(card).items():
         told = _told(card, place)
         try:
-            point.network.build()
+            chosen(point)
             data = load(point.data)
             mark = fingerprint(point, data)
         except ValueError as error:
@@ -228,12 +227,17 @@ def _point(card: Card, folder: Path, versions: Mapping[str, str]) -> str:
     return ""
 
 
-def _finished(folder: Path) -> xr.Dataset | None:
-    """Return the results of a point, if it is finished; a damaged file is removed, for the point to be run again."""
+def _finished(folder: Path, card: Card) -> xr.Dataset | None:
+    """Return the results of a point, if it is finished with these theories; a damaged file is removed, to be made anew.
+
+    Other theories are solved without sampling anew.
+    """
     if not (folder / "run.json").is_file():
         return None
     try:
-        return summary(load_run(folder))
+        run = load_run(folder)
+        same = run.card.theories == card.theories and set(run.theory["theory"].to_numpy()) == set(chosen(card))
+        return summary(run) if same else None
     except DamagedError as error:
         _remove(error)
     except ValueError:  # not finished

@@ -60,7 +60,7 @@ def sweep_records(results: xr.Dataset) -> list[dict[str, Any]]:
             record |= {key: point[key].item() for key in keys}
             record |= {"error": _parts(point["error_posterior"]), "mcse": _parts(point["error_mcse"])}
             record["theories"] = [
-                {"theory": str(name), "verdict": one["verdict"].item(), "error": _parts(one["error"])}
+                {"theory": str(name), "verdict": one["verdict"].item(), "error": _parts(one["error"])} | _simulated(one)
                 for name in point["theory"].to_numpy()
                 for one in [point.sel(theory=name)]
             ]
@@ -107,7 +107,20 @@ def _theory(one: xr.Dataset) -> dict[str, Any]:
         "order_parameters": orders.to_numpy().tolist(),
         "log_marginal_likelihood": one["log_marginal_likelihood"].item(),
         "converged": bool(one["converged"]),
+        **_simulated(one),
     }
+
+
+def _simulated(one: xr.Dataset) -> dict[str, Any]:
+    """Return what a theory that is simulated has beside the others, and why one has not converged."""
+    found: dict[str, Any] = {}
+    if "theory_error_mcse" in one and float(one["theory_error_mcse"].sel(part="total")) > 0:
+        found["mcse"] = _parts(one["theory_error_mcse"])
+    if "readout_second_moment" in one and math.isfinite(one["readout_second_moment"]):
+        found["readout_second_moment"] = one["readout_second_moment"].item()
+    if "reason" in one and one["reason"].item():
+        found["reason"] = one["reason"].item()
+    return found
 
 
 def _parts(error: xr.DataArray) -> dict[str, float]:

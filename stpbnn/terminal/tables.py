@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,20 +18,33 @@ __all__ = ["cards_table", "curves_table", "datasets_table", "doctor_table", "swe
 
 
 def theory_table(predictions: xr.Dataset) -> Table:
-    """Return one row for each theory: its generalisation error and what it has learned."""
-    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    for header in ("theory", "error", "bias²", "variance", "order\nparameters", "log\nevidence", "converged"):
+    """Return one row for each theory: its generalisation error and what it has learned; below, why one has no solution.
+
+    The error of a theory that is simulated is shown with its standard error.
+    """
+    from stpbnn.comparison import quote
+
+    reasons = predictions["reason"].to_series() if "reason" in predictions else {}
+    caption = "\n".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=Text(caption) if caption else None, caption_justify="left")
+    for header in ("theory", "error", "bias²", "variance", "order\nparameters", "log\nevidence", "con-\nverged"):
         table.add_column(header, no_wrap=True)
     for name in predictions["theory"].to_numpy():
         one = predictions.sel(theory=name)
         table.add_row(
             str(name),
-            *(f"{error:#.3g}" for error in one["error"].to_numpy()),
-            ", ".join(f"{order:#.3g}" for order in one["order_parameters"].to_numpy()),
-            f"{float(one['log_marginal_likelihood']):.2f}",
+            quote(*(float(one[part].sel(part="total")) for part in ("error", "theory_error_mcse"))),
+            *(f"{float(one['error'].sel(part=part)):#.3g}" for part in ("squared_bias", "variance")),
+            ", ".join(_known(order, "#.3g") for order in one["order_parameters"].to_numpy()),
+            _known(one["log_marginal_likelihood"], ".2f"),
             "yes" if one["converged"] else "no",
         )
     return table
+
+
+def _known(value: Any, form: str) -> str:
+    """Return a number, or a dash for what a theory does not have."""
+    return f"{float(value):{form}}" if math.isfinite(value) else "–"
 
 
 def curves_table(curves: xr.Dataset) -> Table:
