@@ -97,7 +97,9 @@ def test_figure_1_is_drawn_from_result_files_alone(analysis, tmp_path, monkeypat
 
 def test_a_missing_result_file_is_named_with_the_command_that_makes_it(analysis, tmp_path, monkeypatch):
     monkeypatch.setattr(analysis["collect"], "RESULTS", tmp_path)
-    with pytest.raises(SystemExit, match=r"figure1-mnist\.nc: there is no such file; make it with `uv run stpbnn sweep"):
+    with pytest.raises(
+        SystemExit, match=r"figure1-mnist\.nc: there is no such file; make it with `uv run stpbnn sweep"
+    ):
         analysis["figure1"].main()
 
 
@@ -126,6 +128,13 @@ def test_averages_over_draws_of_the_data_leave_out_what_is_missing(analysis):
     for i, one in enumerate(draws):
         one["error_posterior"] = one["error_posterior"] * (1 + 0.1 * i)
     data = xr.concat(draws, xr.IndexVariable("data.seed", [0, 1, 2]))
-    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in analysis["figure1"].averages({"MNIST": data}).splitlines()]
-    assert [row[:4] for row in rows[2:]] == [["MNIST", "50", "10", "3"], ["MNIST", "50", "20", "3"], ["MNIST", "100", "10", "3"]]
+    rows = [
+        [cell.strip() for cell in row.split("|")[1:-1]]
+        for row in analysis["figure1"].averages({"MNIST": data}).splitlines()
+    ]
+    assert [row[:4] for row in rows[2:]] == [
+        ["MNIST", "50", "10", "3"],
+        ["MNIST", "50", "20", "3"],
+        ["MNIST", "100", "10", "3"],
+    ]
     assert rows[2][4:] == ["0.22(1)", "37(7) %"]
