@@ -62,8 +62,8 @@ def test_tables_show_gaps_and_list_what_is_hollow_or_missing(analysis):
     assert told.splitlines() == [
         "3 of 4 points, sampled on a cpu, a gpu.",
         "Missing: MNIST, P = 100, N = 20.",
-        "Hollow, not converged or known to less than 2 %: MNIST, P = 50, N = 20 (R-hat 1.002, ESS 800, Monte Carlo error "
-        "3.0 %); MNIST, P = 100, N = 10 (R-hat 1.500, ESS 12, Monte Carlo error 0.1 %).",
+        "Hollow, not converged or known to less than 2 %: MNIST, P = 50, N = 20 (R-hat 1.002, ESS 800, Monte Carlo "
+        "error 3.0 %); MNIST, P = 100, N = 10 (R-hat 1.500, ESS 12, Monte Carlo error 0.1 %).",
     ]
 
 
