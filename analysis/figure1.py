@@ -2,9 +2,9 @@
 
     uv run python analysis/figure1.py            # from results/figure1-*.nc, which collect.py writes
 
-Lines are theories, points the posterior with Monte Carlo errors; below, how far off the theories are. The grey band is
-5 %. Where there are results of figure1-mnist-seeds and figure1-cifar10-seeds, averages over the draws of the data are put
-into a table of their own.
+Lines are theories, points the posterior with Monte Carlo errors; below, how far off the theories are, in a grey band of
+5 %. Where there are results of figure1-mnist-seeds and figure1-cifar10-seeds, averages over the draws of the data are
+put into a table of their own.
 """
 
 from __future__ import annotations
