@@ -9,7 +9,8 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from stpbnn.cards import load_card
+from stpbnn import runs
+from stpbnn.cards import load_card, points
 from stpbnn.files import write_netcdf
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
@@ -138,3 +139,24 @@ def test_averages_over_draws_of_the_data_leave_out_what_is_missing(analysis):
         ["MNIST", "100", "10", "3"],
     ]
     assert rows[2][4:] == ["0.22(1)", "37(7) %"]
+
+
+def test_collected_theories_are_those_of_single_points(analysis):
+    """Whatever the sweep has of theories, they are solved anew; the overlap of a linear kernel is that of X Xᵀ."""
+    card = load_card("smoke-1hl-linear").model_copy(update={"sweep": {"network.widths": ((5,), (50,))}})
+    sweep = xr.Dataset(
+        {
+            "finished": ("width", [True, False]),
+            "error_posterior": (("width", "part"), np.ones((2, 3))),
+            "error": (("width", "theory", "part"), np.zeros((2, 1, 3))),
+        },
+        {"width": [5, 50], "part": ["total", "squared_bias", "variance"], "theory": ["of an older version"]},
+        {"card": card.to_toml()},
+    )
+    found = analysis["collect"].with_theories(sweep)
+    assert found["error_posterior"].equals(sweep["error_posterior"])
+    for (i,), point in points(card).items():
+        single = runs.theory(point)["error"]
+        np.testing.assert_allclose(found["error"].isel(width=i).sel(theory=single["theory"]), single, rtol=1e-6)
+    X, y, *_ = card.data.load()
+    np.testing.assert_allclose(found["nngp_overlap"], y @ X @ X.T @ y / (y @ y) / np.linalg.norm(X @ X.T), rtol=1e-5)
