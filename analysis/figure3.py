@@ -10,7 +10,7 @@ Inputs have as many numbers as there are examples, N_0 = P, so that K has a limi
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from collect import RESULTS, card_of, read, results
 from learning import cells, digits, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 from readme import put_table
 from scipy.linalg import cho_factor, cho_solve
 
@@ -160,6 +162,12 @@ def sampled_table(sampled: xr.Dataset) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
 
 
+def plain(ax: Axes, ticks: Sequence[float]) -> None:
+    """Write these numbers at a logarithmic vertical axis, and no others."""
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
 def draw_spread(ax: Axes, data: xr.Dataset) -> None:
     """Draw how the spreads fall."""
     train = data["train"].to_numpy()
@@ -173,6 +181,7 @@ def draw_spread(ax: Axes, data: xr.Dataset) -> None:
     ax.set(xscale="log", yscale="log", xlabel="examples P", ylabel="relative spread of s (○) and Q̄ (□)")
     ax.set_xticks(train, train)
     ax.minorticks_off()
+    plain(ax, [0.02, 0.05, 0.1, 0.2, 0.3])
     ax.legend(fontsize=7, frameon=False)
 
 
@@ -189,21 +198,29 @@ def draw_loads(ax: Axes, data: xr.Dataset, sampled: xr.Dataset) -> None:
         loads = [card_of(sampled).data.train / float(point["width"]) for point in points]
         norm, error = ([float(point[name]) for point in points] for name in ("readout_norm", "readout_norm_mcse"))
         ax.errorbar(loads, norm, error, color="k", marker="D", ms=5, ls="none", label="λ_1⟨v²⟩ sampled, P = 50")
+        orders = [float(point["order_parameters"].sel(theory="proportional limit").isel(layer=0)) for point in points]
+        ax.plot(loads, orders, "kD", ms=8, mfc="none", label="Q̄ of these data")
     ax.set(xscale="log", yscale="log", xlabel="load α = P/N_1", ylabel="order parameter Q̄")
+    plain(ax, [1, 2, 3, 4, 5])
     ax.legend(fontsize=7, frameon=False)
 
 
 def draw_depths(ax: Axes, data: xr.Dataset) -> None:
     """Draw the order parameters of each layer of networks of several depths."""
-    lines = {1: "o", 2: "s--", 3: "D-.", 4: "^:"}
+    lines, handles = {1: "o", 2: "s--", 3: "D-.", 4: "^:"}, []
     for colour, task in zip(COLOURS, data["task"].to_numpy(), strict=False):
         for L in data["depth"].to_numpy():
             values = data["deep_order_parameters"].sel(task=task, depth=L).to_numpy()[:L]
             shown = {"fmt": lines[int(L)], "ms": 4, "lw": 1, "capsize": 2, "color": colour}
-            ax.errorbar(np.arange(1, L + 1), values.mean(1), values.std(1, ddof=1), **shown, label=f"{task}, L = {L}")
+            ax.errorbar(np.arange(1, L + 1), values.mean(1), values.std(1, ddof=1), **shown)
+        handles.append(Line2D([], [], color=colour, label=str(task)))
+    handles += [
+        Line2D([], [], color="k", marker=f[0], ls=f[1:] or "none", ms=4, label=f"L = {L}") for L, f in lines.items()
+    ]
     ax.set(xlabel="layer l", ylabel="order parameter Q̄_l", yscale="log")
     ax.set_xticks(data["depth"].to_numpy())
-    ax.legend(fontsize=6, frameon=False, ncols=2)
+    plain(ax, [0.7, 1, 2, 3])
+    ax.legend(handles=handles, fontsize=7, frameon=False, ncols=2, loc="center right")
 
 
 def main() -> None:

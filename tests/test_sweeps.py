@@ -316,6 +316,11 @@ def test_points_that_are_not_asked_for_are_not_run_but_shown_where_they_are_ther
     np.testing.assert_array_equal(part["error_posterior"][:2], finished[1]["error_posterior"])
 
 
+def test_a_cluster_of_its_own_has_as_many_workers_as_asked_for():
+    with cluster.client(workers=1) as one:
+        assert list(one.nthreads().values()) == [1]
+
+
 def test_the_cheapest_points_come_first(monkeypatch, tmp_path):
     order = []
 

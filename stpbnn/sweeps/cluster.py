@@ -99,8 +99,14 @@ def _local(workers: int) -> Iterator[Any]:
         "distributed.nanny.pre-spawn-environ": environment,
         "distributed.scheduler.allowed-failures": DEATHS,
     }
-    options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
-    with _quiet(), _restored(environment), dask.config.set(settings), LocalCluster(workers, **options) as cluster:
+    options = {
+        "n_workers": workers,
+        "threads_per_worker": 1,
+        "memory_limit": 0,
+        "dashboard_address": ":0",
+        "silence_logs": logging.CRITICAL,
+    }
+    with _quiet(), _restored(environment), dask.config.set(settings), LocalCluster(**options) as cluster:
         yield cluster
 
 

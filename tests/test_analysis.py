@@ -1,0 +1,162 @@
+"""The scripts of the paper's figures: what they say of a sweep, on one that is made by hand, and on drawn numbers."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+
+from stpbnn import runs
+from stpbnn.cards import load_card, points
+from stpbnn.files import write_netcdf
+
+ANALYSIS = Path(__file__).parents[1] / "analysis"
+MODULES = ("collect", "learning", "figure3", "finite_width", "figure1", "readme")
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ANALYSIS))
+        yield {name: importlib.import_module(name) for name in MODULES}
+    for name in MODULES:
+        del sys.modules[name]
+
+
+def swept(name):
+    """Four points: one fine, one too noisy, one that has not converged, one that is missing."""
+    card = load_card(name).model_copy(update={"sweep": {"data.train": (50, 100), "network.widths": ((10,), (20,))}})
+    posterior = np.array([[0.2, 0.3], [0.4, np.nan]])
+    mcse = posterior * [[0.001, 0.03], [0.001, 1.0]]
+    parts = {"part": ["total", "squared_bias", "variance"]}
+    place = ("train", "width")
+    return xr.Dataset(
+        {
+            "error_posterior": ((*place, "part"), posterior[..., None] * [1.0, 0.5, 0.5]),
+            "error_mcse": ((*place, "part"), mcse[..., None] * [1.0, 0.5, 0.5]),
+            "error": ((*place, "theory", "part"), np.full((2, 2, 1, 3), 0.3)),
+            "converged": (place, [[True, True], [False, False]]),
+            "finished": (place, [[True, True], [True, False]]),
+            "rhat_worst": (place, [[1.001, 1.002], [1.5, np.nan]]),
+            "ess_smallest": (place, [[900.0, 800.0], [12.0, np.nan]]),
+            "kernel_overlap": ((*place, "reference"), np.full((2, 2, 2), 0.7)),
+            "nngp_overlap": (place, np.full((2, 2), 0.6)),
+            "seconds": (place, np.full((2, 2), 90.0)),
+            "device": (place, [["a cpu", "a cpu"], ["a gpu", ""]]),
+        },
+        {"train": [50, 100], "width": [10, 20], "theory": ["infinite width"], **parts},
+        {"card": card.to_toml()},
+    )
+
+
+def test_tables_show_gaps_and_list_what_is_hollow_or_missing(analysis):
+    data = swept("figure1-mnist")
+    rows = analysis["learning"].table({"MNIST": data}).splitlines()[2:]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert [row[1] for row in cells] == ["P = 50, N = 10", "P = 50, N = 20", "P = 100, N = 10"]
+    assert [row[2] for row in cells] == ["0.2000(2)", "0.300(9) (hollow)", "0.4000(4) (hollow)"]
+    assert [row[5] for row in cells] == ["+50.0 %", "+0.0 %", "-25.0 %"]
+    told = analysis["learning"].missing({"MNIST": data})
+    assert told.splitlines() == [
+        "3 of 4 points, sampled on a cpu, a gpu.",
+        "Missing: MNIST, P = 100, N = 20.",
+        "Hollow, not converged or known to less than 2 %: MNIST, P = 50, N = 20 (R-hat 1.002, ESS 800, Monte Carlo "
+        "error 3.0 %); MNIST, P = 100, N = 10 (R-hat 1.500, ESS 12, Monte Carlo error 0.1 %).",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.12294, 0.00047, "0.1229(5)"),
+        (3.2, 0.4, "3.2(4)"),
+        (41.2, 13.0, "41(13)"),
+        (-0.51234, 0.00996, "-0.51(1)"),
+        (1.0, 0.0, "1"),
+    ],
+)
+def test_numbers_have_the_digits_that_their_errors_allow(analysis, value, error, text):
+    assert analysis["learning"].digits(value, error) == text
+
+
+def test_figure_1_is_drawn_from_result_files_alone(analysis, tmp_path, monkeypatch):
+    for name in analysis["figure1"].CARDS.values():
+        write_netcdf(tmp_path / f"{name}.nc", swept(name))
+    monkeypatch.setattr(analysis["collect"], "RESULTS", tmp_path)
+    monkeypatch.setattr(analysis["figure1"], "README", tmp_path / "README.md")
+    monkeypatch.setattr(analysis["figure1"], "save", lambda figure, name: saved.append((figure, name)))
+    (tmp_path / "README.md").write_text("<!-- figure 1: begin -->\n<!-- figure 1: end -->\n", encoding="utf-8")
+    saved = []
+    analysis["figure1"].main()
+    (figure, name) = saved[0]
+    assert (isinstance(figure, Figure), name) == (True, "figure1")
+    assert "CIFAR-10 | P = 100, N = 10" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_missing_result_file_is_named_with_the_command_that_makes_it(analysis, tmp_path, monkeypatch):
+    monkeypatch.setattr(analysis["collect"], "RESULTS", tmp_path)
+    with pytest.raises(
+        SystemExit, match=r"figure1-mnist\.nc: there is no such file; make it with `uv run stpbnn sweep"
+    ):
+        analysis["figure1"].main()
+
+
+def test_exponents_have_errors_that_cover_the_truth(analysis):
+    """Spreads of 40 normal numbers whose deviation falls as P^{-1/2}: the fitted power is off by its error."""
+    rng, train = np.random.default_rng(0), np.array([50, 100, 200, 400, 800])
+    pulls = []
+    for _ in range(300):
+        spread = [np.std(rng.normal(0, P**-0.5, 40), ddof=1) for P in train]
+        power, error = analysis["figure3"].exponent(train, np.array(spread), 40)
+        pulls.append((power + 0.5) / error)
+    assert abs(np.mean(pulls)) < 4 / np.sqrt(300)
+    assert 0.85 < np.std(pulls) < 1.15
+
+
+def test_the_power_of_the_width_is_that_of_the_points_above_the_noise(analysis):
+    widths = np.array([5.0, 10, 20, 50, 100, 1000])
+    off = 100 / widths + np.array([0, 0, 0, 0, 0, 0.5])
+    power, error = analysis["finite_width"].power(widths, off, np.full(6, 0.3))
+    assert power == pytest.approx(-1, abs=1e-6)
+    assert 0 < error < 0.1
+
+
+def test_averages_over_draws_of_the_data_leave_out_what_is_missing(analysis):
+    draws = [swept("figure1-mnist") for _ in range(3)]
+    for i, one in enumerate(draws):
+        one["error_posterior"] = one["error_posterior"] * (1 + 0.1 * i)
+    data = xr.concat(draws, xr.IndexVariable("data.seed", [0, 1, 2]))
+    rows = [
+        [cell.strip() for cell in row.split("|")[1:-1]]
+        for row in analysis["figure1"].averages({"MNIST": data}).splitlines()
+    ]
+    assert [row[:4] for row in rows[2:]] == [
+        ["MNIST", "50", "10", "3"],
+        ["MNIST", "50", "20", "3"],
+        ["MNIST", "100", "10", "3"],
+    ]
+    assert rows[2][4:] == ["0.22(1)", "37(7) %"]
+
+
+def test_collected_theories_are_those_of_single_points(analysis):
+    """Whatever the sweep has of theories, they are solved anew; the overlap of a linear kernel is that of X Xᵀ."""
+    card = load_card("smoke-1hl-linear").model_copy(update={"sweep": {"network.widths": ((5,), (50,))}})
+    sweep = xr.Dataset(
+        {
+            "finished": ("width", [True, False]),
+            "error_posterior": (("width", "part"), np.ones((2, 3))),
+            "error": (("width", "theory", "part"), np.zeros((2, 1, 3))),
+        },
+        {"width": [5, 50], "part": ["total", "squared_bias", "variance"], "theory": ["of an older version"]},
+        {"card": card.to_toml()},
+    )
+    found = analysis["collect"].with_theories(sweep)
+    assert found["error_posterior"].equals(sweep["error_posterior"])
+    for (i,), point in points(card).items():
+        single = runs.theory(point)["error"]
+        np.testing.assert_allclose(found["error"].isel(width=i).sel(theory=single["theory"]), single, rtol=1e-6)
+    X, y, *_ = card.data.load()
+    np.testing.assert_allclose(found["nngp_overlap"], y @ X @ X.T @ y / (y @ y) / np.linalg.norm(X @ X.T), rtol=1e-5)
