@@ -44,12 +44,12 @@ def draw(ax: Axes, data: xr.Dataset) -> None:
             ax.errorbar(widths[seen], values[seen], spread[seen], **points)
     ax.plot(widths, spread, color="0.7", lw=3, label="Monte Carlo error")
     ax.plot(widths, 60 * widths[0] / widths, "k:", lw=0.8, label="1/N")
-    ax.set(xscale="log", yscale="log", ylim=(0.02, 100), xlabel="width N_1", ylabel="|theory / MCMC − 1|, %")
+    ax.set(xscale="log", yscale="log", ylim=(0.02, 1000), xlabel="width N_1", ylabel="|theory / MCMC − 1|, %")
     ax.legend(fontsize=8, frameon=False)
 
 
 def powers(data: xr.Dataset) -> str:
-    """Say with which power of the width each theory approaches the posterior, where there are more units than examples."""
+    """Say with which power of the width each theory approaches the posterior beyond a load of one."""
     wide = data.sel(width=data["width"] > card_of(data).data.train)
     off, spread = gap(wide), 100 * noise(wide).to_numpy()
     told = []
