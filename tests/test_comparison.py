@@ -280,9 +280,6 @@ def test_a_matrix_order_parameter_is_stored_with_its_trace(fitted):
         pass
 
     model = Matrix(FullyConnected((20,), "erf", outputs=2)).fit(np.eye(4), np.ones((4, 2)))
-    model.order_parameters_ = np.ones(1)
-    shown = model.predict(Xt)
-    model.predict = lambda X, return_std: (shown, np.ones_like(shown))
     model.order_parameters_ = np.array([[2.0, 0.5], [0.5, 1.0]])
     predictions = predict_theories({"matrix": model}, Xt)
     assert predictions["order_parameters"].item() == 1.5

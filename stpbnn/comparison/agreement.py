@@ -14,7 +14,9 @@ from scipy.stats import norm
 
 from stpbnn import __version__
 from stpbnn._validation import inputs, number
+from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
+from stpbnn.comparison.spectrum import kernel_spectrum
 from stpbnn.comparison.tables import quote
 from stpbnn.comparison.theories import predict_theories, squeezed
 from stpbnn.samplers.diagnostics import rhat_limit
@@ -78,7 +80,8 @@ def compare(
 def _warn_of_other_data(posterior: xr.DataTree, theories: Mapping[str, Any]) -> None:
     """Warn of a theory that was fitted to another training set than the one that was sampled."""
     for group, name, attribute in (("constant_data", "X", "X_train_"), ("observed_data", "y", "y_train_")):
-        if (stored := posterior.get(f"{group}/{name}")) is None:
+        node = posterior.get(group)
+        if node is None or (stored := node.get(name)) is None:
             continue
         for theory, fitted in theories.items():
             given = getattr(fitted, attribute, None)
@@ -147,7 +150,11 @@ def compare_predictions(
     xarray.Dataset
         `z` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `rhat_limit`, `ess` (bulk),
         `ess_tail`, `ess_within` (test_point[, output]); `theory_mean`, `theory_variance`, `theory_converged`,
-        `order_parameters`; `largest_z`, `agrees` and `verdict` (theory); with targets also `y_test`; `error`,
+        `order_parameters`; `pit` (theory, level) and `coverage` (theory, nominal) with `pit_mcse` and `coverage_mcse`:
+        the posterior probability below the quantiles and inside the central intervals of the theory, averaged over the
+        test predictions; `eigenvalue` and `target` (mode), `learned` (theory, mode), `learned_posterior` and
+        `learned_mcse` (mode), see `stpbnn.comparison.kernel_spectrum`, where the posterior was sampled with up to 1000
+        training points; `largest_z`, `agrees` and `verdict` (theory); with targets also `y_test`; `error`,
         `relative_error`, `error_z` (theory, part);
         `error_posterior` and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior),
         `chains`, `draws`, `divergences`. Thresholds are attributes.
@@ -194,8 +201,10 @@ def compare_predictions(
     data["z"] = z.where((mcse > 0) | (mean != data["f_mean"]), 0.0)  # a constant that the theory has exactly
     data["theory_mean"] = mean
     data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
-    if "order_parameters" in predictions:
-        data["order_parameters"] = predictions["order_parameters"]
+    for name in ("order_parameters", "order_parameter_quantiles"):
+        if name in predictions:
+            data[name] = predictions[name]
+    data |= calibration(posterior, predictions) | kernel_spectrum(posterior, predictions)
     data["theory_converged"] = predictions.get("converged", xr.ones_like(mean["theory"], dtype=bool))
     data["largest_z"] = abs(data["z"]).max([d for d in z.dims if d != "theory"], skipna=False)
     if y is not None:
