@@ -15,7 +15,7 @@ from stpbnn.figures.style import FEW, POSTERIOR, flat, legend_above, new_axes, s
 __all__ = ["plot_error", "plot_predictions", "plot_z"]
 
 
-def plot_predictions(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+def plot_predictions(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     r"""Plot the posterior mean and standard deviation of f at the test points, with those of each theory.
 
     Up to 40 predictions stand side by side: the posterior with its standard deviation (broad bar) and its Monte Carlo
@@ -77,7 +77,7 @@ def plot_predictions(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_z(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+def plot_z(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     r"""Plot the z values of the test predictions against the standard normal density that they should have.
 
     .. math:: z = (\bar f_{\mathrm{theory}} - \bar f_{\mathrm{MCMC}}) / \mathrm{MCSE}
@@ -132,7 +132,7 @@ def plot_z(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_error(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+def plot_error(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     r"""Plot the generalisation error in its parts, posterior beside theories.
 
     .. math:: \epsilon = \langle (y - \bar f)^2 \rangle + \langle \sigma^2 \rangle
@@ -175,7 +175,10 @@ def plot_error(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         ax.barh(i, variance, 0.62, left=bias, color="white", edgecolor=colour, hatch="///", lw=1)
         ax.text(bias + variance, i, f"   {float(error.sel(part='total')):#.3g}", va="center", ha="left")
     ax.errorbar(total, 0, xerr=mcse, color=POSTERIOR, capsize=5, lw=1.5)
-    ax.axvline(total, color=POSTERIOR, lw=1, ls=":", zorder=0)
+    first, its_mcse = (float(comparison[k].sel(part="squared_bias")) for k in ("error_posterior", "error_mcse"))
+    ax.errorbar(first, 0, xerr=its_mcse, color="#bbbbbb", capsize=5, lw=1.5)
+    for end in (first, total):
+        ax.axvline(end, color=POSTERIOR, lw=1, ls=":", zorder=0)
     ax.barh(0, 0, color="#888888", label="squared bias")
     ax.barh(0, 0, color="white", edgecolor="#888888", hatch="///", label="variance")
     ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
