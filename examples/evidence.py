@@ -9,10 +9,10 @@
 # %% [markdown]
 # # Choosing the prior by the evidence
 #
-# How strongly should the readout be held to zero? The evidence p(y | X) answers without a test set: it is the probability
-# of the training targets under the prior, and the closed forms know it. Here it is drawn over the precision λ of the
-# readout of a network of 50 hidden units, beside the error on patients that were held out. `optimizer="fmin_l_bfgs_b"` finds its
-# maximum by itself, over all precisions and the temperature together.
+# How strongly should the readout be held to zero? The evidence p(y | X) answers without a test set: it is the
+# probability of the training targets under the prior, and the closed forms know it. Here it is drawn over the precision
+# λ of the readout of a network of 50 hidden units, beside the error on patients that were held out.
+# `optimizer="fmin_l_bfgs_b"` finds its maximum by itself, over all precisions and the temperature together.
 
 # %%
 import sys

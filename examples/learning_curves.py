@@ -11,8 +11,8 @@
 #
 # How does the error fall with the number of examples, and does a wider network do better? `theory_grid` solves a theory
 # at every training size, width and temperature; one eigendecomposition a training size serves all the rest. Infinite
-# width knows no N and is one curve. The proportional limit has one for each width: with few hidden units the data rescale
-# the kernel, and the more so the more examples there are for each unit.
+# width knows no N and is one curve. The proportional limit has one for each width: with few hidden units the data
+# rescale the kernel, and the more so the more examples there are for each unit.
 
 # %%
 import sys

@@ -9,11 +9,11 @@
 # %% [markdown]
 # # How a network's order parameter settles as it grows wide
 #
-# Everything that finite width does to this theory goes through one number, the order parameter Q, which rescales the
+# Everything that finite width does in this theory goes through one number, the order parameter Q, which rescales the
 # kernel. Before the data Q is random, with the relative variance 2/N. The data pull it to where the effective action is
-# smallest, Q̄, and that is what the proportional limit puts in its place. How good is it to put one number there? Look at
-# the law p(Q | y) at growing width N: its 90 % interval closes about Q̄ like 1/√N, and Q̄ itself goes to one, the value
-# of infinite width, only where N is much greater than the number of examples.
+# smallest, Q̄, and that is what the proportional limit puts in its place. How good is it to put one number there? Look
+# at the law p(Q | y) at growing width N: its 90 % interval closes about Q̄ like 1/√N, and Q̄ itself goes to one, the
+# value of infinite width, only where N is much greater than the number of examples.
 
 # %%
 import sys
@@ -33,11 +33,11 @@ widths = [10, 20, 50, 100, 200, 500, 1000, 2000]
 saddle, law = [], []
 for width in widths:
     net = stpbnn.FullyConnected((width,), "erf")
-    saddle.append(stpbnn.ProportionalLimitRegressor(net, temperature=0.1).fit(X, y).order_parameters_[0])
-    finite = stpbnn.FiniteWidthRegressor(net, temperature=0.1).fit(X, y)
+    saddle.append(stpbnn.ProportionalLimitRegressor(net, temperature=0.2).fit(X, y).order_parameters_[0])
+    finite = stpbnn.FiniteWidthRegressor(net, temperature=0.2).fit(X, y)
     law.append(finite.order_parameter_posterior_.quantile([0.05, 0.5, 0.95])[0])
-    low, middle, high = law[-1]
-    print(f"N = {width:4d}: Q̄ = {saddle[-1]:.3f}, p(Q | y) has the median {middle:.3f} and 90 % in {low:.3f} .. {high:.3f}")
+    low, middle, high = law[-1].round(3)
+    print(f"N = {width:4d}: Q̄ = {saddle[-1]:.3f}; p(Q | y): median {middle}, 90 % between {low} and {high}")
 
 # %%
 low, middle, high = np.transpose(law)
