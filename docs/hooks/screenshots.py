@@ -1,29 +1,39 @@
-"""Take the pictures of docs/report.md: a report on a desktop, on a phone and in the dark.
+"""Take the pictures of docs/report.md: a report on a desktop, in the dark, its figures, and on a phone.
 
-uv run python docs/hooks/screenshots.py runs/NAME docs
+uv run python docs/hooks/screenshots.py runs/digits-1hl-erf docs
 """
 
+import io
 import os
 import shutil
 import sys
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
-LOOKS = {  # width, height, colour scheme, heading at the top
+LOOKS = {  # width, height, colour scheme, section at the top
     "report": (1000, 900, "light", None),
-    "report-dark": (1000, 900, "dark", "order"),
+    "report-pictures": (1000, 1330, "light", "error"),
+    "report-dark": (1000, 1150, "dark", "order"),
     "report-phone": (375, 800, "light", None),
 }
 
-report, out = Path(sys.argv[1], "report.html").resolve(), Path(sys.argv[2])
-with sync_playwright() as playwright:
+
+def main(report: Path, out: Path) -> None:
+    """Write a small PNG for each look."""
     program = os.environ.get("STPBNN_BROWSER") or shutil.which("chromium")
-    browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-    for name, (width, height, scheme, heading) in LOOKS.items():
-        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-        page.goto(report.as_uri())
-        if heading:
-            page.evaluate(f"document.getElementById('{heading}').parentElement.scrollIntoView()")
-        page.screenshot(path=out / f"{name}.png")
-    browser.close()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        for name, (width, height, scheme, section) in LOOKS.items():
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page.goto(report.as_uri())
+            if section:
+                page.evaluate(f"document.getElementById('{section}').scrollIntoView()")
+            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+            picture.quantize(96, dither=Image.Dither.NONE).save(out / f"{name}.png", optimize=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1], "report.html").resolve(), Path(sys.argv[2]))

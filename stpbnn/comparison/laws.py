@@ -10,7 +10,7 @@ from scipy.special import ndtr, ndtri
 __all__ = ["LEVELS", "PROBABILITIES", "fitted_means", "order_parameter_quantiles", "quantiles"]
 
 LEVELS = np.arange(1, 20) / 20
-PROBABILITIES = np.concatenate([[0.001, 0.005], np.arange(1, 50) / 50, [0.995, 0.999]])
+PROBABILITIES = ndtr(np.linspace(-3.5, 3.5, 57))  # steps of an eighth of a standard deviation
 SCALES = np.linspace(-6, 6, 121)  # where a law is tabulated, in standard deviations from its mean
 
 
