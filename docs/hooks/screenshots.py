@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 LOOKS = {  # width, height, colour scheme, section at the top
     "report": (1000, 900, "light", None),
-    "report-pictures": (1000, 1330, "light", "error"),
+    "report-pictures": (1000, 1245, "light", "error"),
     "report-dark": (1000, 1150, "dark", "order"),
     "report-phone": (375, 800, "light", None),
 }
