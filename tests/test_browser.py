@@ -165,6 +165,8 @@ def test_sweep_sorts_by_click_and_by_key_and_leads_to_reports(opened, folder):
     def column(number):
         return page.locator(f"tbody tr td:nth-child({number})").all_inner_texts()
 
+    assert page.get_by_role("table").get_by_role("caption").count() == 1
+    assert page.get_by_role("rowheader").all_inner_texts() == ["10", "10", "100", "100"]
     head = page.get_by_role("columnheader", name="posterior (MCMC)")
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "ascending"

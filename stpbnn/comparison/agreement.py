@@ -84,8 +84,10 @@ def _warn_of_other_data(posterior: xr.DataTree, theories: Mapping[str, Any]) -> 
         if node is None or (stored := node.get(name)) is None:
             continue
         for theory, fitted in theories.items():
-            given = getattr(fitted, attribute, None)
-            if given is not None and (given.shape != stored.shape or not _same(stored.to_numpy(), given)):
+            if (given := getattr(fitted, attribute, None)) is None:
+                continue
+            known, given = squeezed(stored.to_numpy()), squeezed(given)
+            if given.shape != known.shape or not _same(known, given):
                 warnings.warn(f"theory {theory!r} was fitted to other training data than was sampled", stacklevel=3)
                 return
 

@@ -20,8 +20,8 @@ def plot_spectrum(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
 
     on the training inputs, against the eigenvalue :math:`k_k` of the kernel of infinite width. One is learned, zero
     is left out; a Gaussian process with the kernel Q K has :math:`\ell_k = Q k_k/(Q k_k + T)`. Areas of the points
-    grow with the part of the targets that lies in the mode; error bars are Monte Carlo standard errors, and modes in
-    which there is too little of the targets to tell are pale.
+    grow with the part of the targets that lies in the mode; error bars are Monte Carlo standard errors. Modes in which
+    there is too little of the targets to tell are pale, and lines pass over them.
 
     Parameters
     ----------
@@ -54,11 +54,13 @@ def plot_spectrum(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     usable = eigenvalue > 1e-6 * eigenvalue.max()  # below are rounding errors of single precision
     eigenvalue = eigenvalue[usable]
     power, share, mcse = (comparison[n].to_numpy()[usable] for n in ("target", "learned_posterior", "learned_mcse"))
+    told = power > 0.02 / len(power)
     if "learned" in comparison:
+        along = told if told.any() else np.ones_like(told)
         learned = comparison["learned"].transpose("theory", "mode").to_numpy()[:, usable]
         for i, ((name, colour, _), line) in enumerate(zip(styles(comparison), learned, strict=True)):
-            ax.plot(eigenvalue, line, color=colour, lw=1.6, ls=("-", "--", "-.", ":")[i % 4], label=name)
-    clear = (mcse < 0.05) & (power > 0.02 / len(power))
+            ax.plot(eigenvalue[along], line[along], color=colour, lw=1.6, ls=("-", "--", "-.", ":")[i % 4], label=name)
+    clear = (mcse < 0.05) & told
     for chosen, alpha in ((clear, 0.9), (~clear, 0.2)):
         style: dict[str, Any] = {"fmt": "none", "ecolor": POSTERIOR, "elinewidth": 1, "alpha": alpha}
         ax.errorbar(eigenvalue[chosen], share[chosen], mcse[chosen], **style)
