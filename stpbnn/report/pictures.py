@@ -167,7 +167,8 @@ def _chains(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
     captions = (
         "Fractional ranks of the draws of each chain among all draws, for the prediction of largest R-hat: "
         "distribution function less that of the uniform law. Chains of one law stay near zero. p: a test of uniformity "
-        "that knows their autocorrelation; deviating ranks are marked where it is below α.",
+        "that knows their autocorrelation; deviating ranks are marked where it is below α. The worst of many "
+        "predictions may come below it by chance.",
         "The same for the prediction of second largest R-hat.",
     )
     enough = comparison["chains"] > 1 and comparison["draws"] > 3
