@@ -1,5 +1,6 @@
 import io
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -340,9 +341,6 @@ def test_a_matrix_order_parameter_is_stored_with_its_trace(fitted):
         pass
 
     model = Matrix(FullyConnected((20,), "erf", outputs=2)).fit(np.eye(4), np.ones((4, 2)))
-    model.order_parameters_ = np.ones(1)
-    shown = model.predict(Xt)
-    model.predict = lambda X, return_std: (shown, np.ones_like(shown))
     model.order_parameters_ = np.array([[2.0, 0.5], [0.5, 1.0]])
     predictions = predict_theories({"matrix": model}, Xt)
     assert predictions["order_parameters"].item() == 1.5
@@ -358,6 +356,19 @@ def test_compare_is_predict_then_compare(fitted):
     without = compare(tree(normal_draws(yt, 1.0), X=Xt), theories, Xt)
     assert "error" not in without
     assert set(without) >= {"z", "verdict", "agrees"}
+
+
+def test_theories_of_other_training_data_are_warned_of(fitted):
+    theories, Xt, yt = fitted
+    model = next(iter(theories.values()))
+    for y, expected in ((model.y_train_, False), (model.y_train_[:, None], False), (-model.y_train_, True)):
+        posterior = tree(normal_draws(yt, 1.0), yt, Xt)
+        dims = ("train_point", "output")[: y.ndim]
+        posterior["observed_data"] = xr.DataTree(xr.Dataset({"y": (dims, y)}))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            compare(posterior, theories, Xt, yt)
+        assert any("other training data" in str(one.message) for one in caught) == expected
 
 
 def test_a_stored_run_can_be_compared_again(fitted, tmp_path):

@@ -2,7 +2,11 @@
 
 import importlib
 import inspect
+import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -29,6 +33,34 @@ def test_code_of_a_page_runs(name, tmp_path, monkeypatch, capsys):
 
 def test_pages_with_code_are_found():
     assert {"README.md", "docs/start.md", "docs/diagnosing.md", "docs/t-process.md"} <= WITH_CODE.keys()
+
+
+def test_ten_lines_lead_to_a_t_process_prediction(record_property):
+    """The last block of docs/start.md, by itself in a new process; its seconds are recorded."""
+    block = WITH_CODE["docs/start.md"][-1]
+    assert len([line for line in block.splitlines() if line.strip()]) <= 10
+    begin = time.perf_counter()
+    done = subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=True)
+    record_property("seconds", round(time.perf_counter() - begin, 1))
+    assert re.fullmatch(r"inside: 0\.\d+\n", done.stdout)
+
+
+@pytest.mark.long
+def test_two_commands_lead_to_a_report(tmp_path, record_property, capsys):
+    """The line of the README in a clean clone, with an empty cache; its seconds are recorded."""
+    line = re.search(r"^    (pip install uv && .*)$", PAGES["README.md"].read_text("utf-8"), re.MULTILINE)[1]
+    clone, python = tmp_path / "clone", tmp_path / "python"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(python)], check=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XLA", "OPENBLAS", "VIRTUAL"))}
+    new = {"PATH": f"{python / 'bin'}:{os.environ['PATH']}", "UV_CACHE_DIR": str(tmp_path / "cache")}
+    begin = time.perf_counter()
+    subprocess.run(line, shell=True, cwd=clone, env=kept | new, check=True)
+    seconds = round(time.perf_counter() - begin)
+    record_property("seconds", seconds)
+    with capsys.disabled():
+        sys.stdout.write(f"\nfrom a clean clone to the report: {seconds} s\n")
+    assert (clone / "runs/digits-1hl-erf/report.html").stat().st_size > 1e5
 
 
 def public_names():

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
 from stpbnn import FullyConnected, figures
 from stpbnn.comparison import compare_predictions
@@ -18,7 +19,11 @@ def made(points, outputs=None, targets=True, theories=("infinite width", "propor
     shape = (points,) if outputs is None else (points, outputs)
     dims = ("test_point", "output")[: len(shape)]
     mean = rng.normal(size=shape)
-    draws = {"f": (("chain", "draw", *dims), mean + 0.3 * rng.normal(size=(4, 200, *shape)))}
+    y = rng.normal(size=(6, *shape[1:]))
+    draws = {
+        "f": (("chain", "draw", *dims), mean + 0.3 * rng.normal(size=(4, 200, *shape))),
+        "eigenmode": (("chain", "draw", "mode", *dims[1:]), 0.9 * y + 0.1 * rng.normal(size=(4, 200, *y.shape))),
+    }
     chains = ("chain", "draw")
     observed = {
         "readout_norm": (chains, rng.gamma(10, 0.1, (4, 200))),
@@ -29,6 +34,10 @@ def made(points, outputs=None, targets=True, theories=("infinite width", "propor
             "posterior": xr.Dataset(observed),
             "predictions": xr.Dataset(draws),
             "sample_stats": xr.Dataset({"energy": (chains, rng.normal(50, 5, (4, 200)))}),
+            "observed_data": xr.Dataset({"y": (("train_point", *dims[1:]), y)}),
+            "constant_data": xr.Dataset(
+                {"eigenvector": (("mode", "train_point"), np.eye(6)), "eigenvalue": ("mode", 2.0 ** -np.arange(6))}
+            ),
         }
     )
     posterior.attrs["network"] = json.dumps(FullyConnected((20, 20)).to_dict())
@@ -37,6 +46,7 @@ def made(points, outputs=None, targets=True, theories=("infinite width", "propor
         "mean": (("theory", *dims), mean + shifts),
         "variance": (("theory", *dims), np.full((len(theories), *shape), 0.09)),
         "order_parameters": (("theory", "layer"), [[1.0, 1.0], [1.2, np.nan], [np.nan, np.nan]][: len(theories)]),
+        "train_mean": (("theory", "train_point", *dims[1:]), np.stack([0.8 * y] * len(theories))),
     }
     coords = {"theory": list(theories)}
     if targets:
@@ -54,7 +64,11 @@ def every(posterior, comparison):
         "order parameter": lambda ax: figures.plot_order_parameter(posterior, comparison, ax=ax),
         "first layer": lambda ax: figures.plot_order_parameter(posterior, comparison, layer=1, ax=ax),
         "ranks": lambda ax: figures.plot_ranks(posterior, comparison, ax=ax),
-        "energy": lambda ax: figures.plot_energy(posterior, ax=ax),
+        "energy": lambda ax: figures.plot_energy(posterior, ax),
+        "convergence": lambda ax: figures.plot_convergence(comparison, ax),
+        "PIT": lambda ax: figures.plot_pit(comparison, ax),
+        "coverage": lambda ax: figures.plot_coverage(comparison, ax),
+        "spectrum": lambda ax: figures.plot_spectrum(comparison, ax),
     }
 
 
@@ -125,17 +139,52 @@ def test_order_parameter_stands_at_its_value():
     assert figures.plot_order_parameter(posterior).get_legend_handles_labels()[1]
 
 
+def test_law_of_an_order_parameter_is_its_density():
+    """The quantiles of a known law give the curve of its density."""
+    posterior, comparison = FEW
+    p = np.concatenate([[0.001], np.arange(1, 50) / 50, [0.999]])
+    table = np.full((2, 2, len(p)), np.nan)
+    table[1, 0] = stats.gamma.ppf(p, 10, scale=0.1)
+    law = {"order_parameter_quantiles": (("theory", "layer", "probability"), table), "probability": p}
+    ax = figures.plot_order_parameter(posterior, comparison.assign(law), layer=1)
+    (line,) = (line for line in ax.lines if line.get_label() == "proportional limit: p(Q | y), mean 1.2")
+    density = stats.gamma.pdf(line.get_xdata(), 10, scale=0.1)
+    np.testing.assert_allclose(line.get_ydata()[1:-1], (density / density.max())[1:-1], atol=0.02)
+
+
 def test_ranks_of_a_deviating_chain_stand_out():
     posterior, _ = FEW
     shifted = posterior["predictions"]["f"].copy(deep=True)
     shifted[0] += 10.0
     posterior = xr.DataTree.from_dict({"predictions": shifted.to_dataset(name="f")})
-    counts = [
-        patch.get_data().values for patch in figures.plot_ranks(posterior, bins=8).patches if hasattr(patch, "get_data")
-    ]
-    assert len(counts) == 4
-    assert counts[0][:4].sum() == 0
-    assert all(c[-2:].sum() == 0 for c in counts[1:])
+    ax = figures.plot_ranks(posterior)
+    lowest = [float(np.min(line.get_ydata())) for line in ax.lines if len(line.get_ydata()) > 10]
+    np.testing.assert_allclose(lowest[0], -0.75, atol=0.02)  # all its draws are above three quarters of all
+    assert "p=0.00" in ax.texts[0].get_text()
+    assert "p=0.00" not in figures.plot_ranks(FEW[0]).texts[0].get_text()
+
+
+def test_convergence_names_the_worst_five():
+    _, comparison = FEW
+    worst = comparison.assign(rhat=("test_point", 1 + np.array([1, 9, 2, 8, 3, 7, 4, 6, 0, 5]) / 1000))
+    assert [text.get_text() for text in figures.plot_convergence(worst).texts] == ["1", "3", "5", "7", "9"]
+
+
+def test_pit_is_flat_and_coverage_nominal_for_the_law_itself():
+    _, comparison = FEW  # the first theory has the law of the draws
+    ax = figures.plot_pit(comparison)
+    np.testing.assert_allclose(ax.patches[0].get_data().values, 1, atol=0.2)  # 8000 draws in 20 bins: five deviations
+    bars = [c for c in figures.plot_coverage(comparison).containers if c.get_label() == "infinite width"]
+    _, _, (segments,) = bars[0].lines
+    for (_, low), (_, high) in (segment for segment in segments.get_segments()):
+        assert low - (high - low) / 2 < 0 < high + (high - low) / 2  # four Monte Carlo errors
+
+
+def test_spectrum_shows_theory_and_posterior():
+    _, comparison = FEW
+    ax = figures.plot_spectrum(comparison)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), 0.8)
+    np.testing.assert_allclose(ax.collections[1].get_offsets()[:, 1], 0.9, atol=0.05)
 
 
 def test_without_targets_there_is_no_error_figure():
@@ -154,6 +203,10 @@ def test_what_is_missing_is_named():
         (lambda: figures.plot_order_parameter(posterior, layer=3), "expected 1..2"),
         (lambda: figures.plot_ranks(posterior, comparison, worst=10), r"expected 0\.\.9"),
         (lambda: figures.plot_energy(xr.DataTree()), "energy"),
+        (lambda: figures.plot_convergence(xr.Dataset()), "'rhat'"),
+        (lambda: figures.plot_pit(xr.Dataset()), "'pit'"),
+        (lambda: figures.plot_coverage(xr.Dataset()), "'coverage'"),
+        (lambda: figures.plot_spectrum(xr.Dataset()), "1000 training points"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()

@@ -9,7 +9,17 @@ is standard normal where theory and posterior agree and the chains have converge
 """
 
 from stpbnn.comparison.agreement import compare, compare_predictions
+from stpbnn.comparison.calibration import calibration
+from stpbnn.comparison.spectrum import kernel_spectrum
 from stpbnn.comparison.tables import comparison_table, quote
 from stpbnn.comparison.theories import predict_theories
 
-__all__ = ["compare", "compare_predictions", "comparison_table", "predict_theories", "quote"]
+__all__ = [
+    "calibration",
+    "compare",
+    "compare_predictions",
+    "comparison_table",
+    "kernel_spectrum",
+    "predict_theories",
+    "quote",
+]

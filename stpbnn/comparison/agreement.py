@@ -14,7 +14,9 @@ from scipy.stats import norm
 
 from stpbnn import __version__
 from stpbnn._validation import inputs, number
+from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
+from stpbnn.comparison.spectrum import kernel_spectrum
 from stpbnn.comparison.tables import quote
 from stpbnn.comparison.theories import predict_theories, squeezed
 from stpbnn.samplers.diagnostics import rhat_limit
@@ -78,11 +80,14 @@ def compare(
 def _warn_of_other_data(posterior: xr.DataTree, theories: Mapping[str, Any]) -> None:
     """Warn of a theory that was fitted to another training set than the one that was sampled."""
     for group, name, attribute in (("constant_data", "X", "X_train_"), ("observed_data", "y", "y_train_")):
-        if (stored := posterior.get(f"{group}/{name}")) is None:
+        node = posterior.get(group)
+        if node is None or (stored := node.get(name)) is None:
             continue
         for theory, fitted in theories.items():
-            given = getattr(fitted, attribute, None)
-            if given is not None and (given.shape != stored.shape or not _same(stored.to_numpy(), given)):
+            if (given := getattr(fitted, attribute, None)) is None:
+                continue
+            known, given = squeezed(stored.to_numpy()), squeezed(given)
+            if given.shape != known.shape or not _same(known, given):
                 warnings.warn(f"theory {theory!r} was fitted to other training data than was sampled", stacklevel=3)
                 return
 
@@ -154,11 +159,15 @@ def compare_predictions(
     xarray.Dataset
         `z` and `theory_mcse` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `rhat_limit`,
         `ess` (bulk), `ess_tail`, `ess_within` (test_point[, output]); `theory_mean`, `theory_variance`,
-        `theory_converged`, `order_parameters`, `readout_second_moment`; `largest_z`, `agrees` and `verdict` (theory);
-        with targets also `y_test`; `error`, its own standard error `theory_error_mcse`, `relative_error` with the
-        standard error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior` and `error_mcse` (part);
-        scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`, `draws`, `divergences`.
-        Thresholds are attributes.
+        `theory_converged`, `order_parameters`, `readout_second_moment`; `pit` (theory, level) and `coverage` (theory,
+        nominal) with `pit_mcse` and `coverage_mcse`: the posterior probability below the quantiles and inside the
+        central intervals of the theory, averaged over the test predictions; `eigenvalue` and `target` (mode), `learned`
+        (theory, mode), `learned_posterior` and `learned_mcse` (mode), see `stpbnn.comparison.kernel_spectrum`, where
+        the posterior was sampled with up to 1000 training points; `largest_z`, `agrees` and `verdict` (theory); with
+        targets also `y_test`; `error`, its own standard error `theory_error_mcse`, `relative_error` with the standard
+        error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior` and `error_mcse` (part); scalars
+        `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`, `draws`, `divergences`. Thresholds are
+        attributes.
 
     Raises
     ------
@@ -206,7 +215,9 @@ def compare_predictions(
     )  # a constant that the theory has exactly
     data["theory_mean"], data["theory_mcse"] = mean, own
     data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
-    data |= {k: predictions[k] for k in ("order_parameters", "readout_second_moment") if k in predictions}
+    kept = ("order_parameters", "order_parameter_quantiles", "readout_second_moment")
+    data |= {name: predictions[name] for name in kept if name in predictions}
+    data |= calibration(posterior, predictions) | kernel_spectrum(posterior, predictions)
     data["theory_converged"] = predictions.get("converged", xr.ones_like(mean["theory"], dtype=bool))
     data["largest_z"] = abs(data["z"]).max([d for d in z.dims if d != "theory"], skipna=False)
     if y is not None:

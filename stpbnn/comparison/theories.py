@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import __version__
 from stpbnn._validation import inputs
+from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
 
 __all__ = ["PARTS", "predict_theories", "squeezed"]
 
@@ -38,10 +39,12 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         `mean` and `variance` (theory, test_point[, output]) of the function f; with targets `error` (theory, part) and
         `y_test`. A theory that is simulated has Monte Carlo standard errors of its own, `theory_mcse` of the mean and
         `theory_error_mcse` of the error, from `theory_freedom` degrees of freedom; closed forms have zero, zero and
-        infinity. `order_parameters` (theory, layer), and tr Q/D of the (D, D) matrix `order_parameter_matrix` for
-        D > 1; `action` and `log_marginal_likelihood` (theory): NaN where a theory has none. The adaptive kernel has
-        `readout_second_moment` (theory) instead, λ E v², the mean of the sampled `readout_norm`. `converged`,
-        `temperature`, `regressor` and `network` (theory).
+        infinity. `quantiles` (theory, level, test_point[, output]) of f; `order_parameters` (theory, layer), NaN where
+        a theory has none, and tr Q/D of the (D, D) matrix `order_parameter_matrix` for D > 1; where some theory has a
+        law of them, its `order_parameter_quantiles` (theory, layer, probability). The adaptive kernel has
+        `readout_second_moment` (theory) instead, λ E v², the mean of the sampled `readout_norm`. `train_mean` (theory,
+        train_point[, output]), the mean of f at the training inputs, where all know them; `action`,
+        `log_marginal_likelihood`, `converged`, `temperature`, `regressor` and `network` (theory).
 
     Raises
     ------
@@ -62,22 +65,27 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     if not isinstance(theories, Mapping) or not theories:
         raise ValueError(f"theories: got {theories!r}, expected a mapping of at least one name to a fitted regressor")
     X_test = inputs("X_test", X_test)
-    means, variances, populations, shape = [], [], [], None
+    means, variances, levels, populations, shape = [], [], [], [], None
     for name, theory in theories.items():
         check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
-        mean, std = (squeezed(a) for a in theory.predict(X_test, return_std=True))
+        law = theory.predictive(X_test) if hasattr(theory, "predictive") else None
+        found = theory.predict(X_test, return_std=True) if law is None else (law.mean, law.std)
+        mean, std = (squeezed(a) for a in found)
         shape = shape or mean.shape
         if mean.shape != shape or mean.shape[0] != len(X_test):
             raise ValueError(f"theories[{name!r}]: its predictions have shape {mean.shape}, expected {shape}")
         means.append(mean)
-        variances.append(np.broadcast_to(std[:, None] if std.ndim < mean.ndim else std, shape) ** 2)
+        std = np.broadcast_to(std[:, None] if std.ndim < mean.ndim else std, shape)
+        variances.append(std**2)
+        levels.append(quantiles(mean, std, law))
         populations.append(_populations(theory, X_test, shape))
     dims = ("theory", "test_point", "output")[: len(means[0].shape) + 1]
     fitted = list(theories.values())
     data: dict[str, Any] = {"mean": (dims, np.stack(means)), "variance": (dims, np.stack(variances))}
     data["theory_mcse"] = (dims, np.stack([_standard_error(each) for each, _ in populations]))
     data["theory_freedom"] = ("theory", [len(each) - 1 or np.inf for each, _ in populations])
-    coords: dict[str, Any] = {"theory": list(theories)}
+    data["quantiles"] = (("theory", "level", *dims[1:]), np.stack(levels))
+    coords: dict[str, Any] = {"theory": list(theories), "level": LEVELS}
     if y_test is not None:
         y_test = squeezed(y_test)
         if y_test.shape != shape or not np.isfinite(y_test).all():
@@ -87,7 +95,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         errors = [_standard_error(_errors(each, spread, y_test)) for each, spread in populations]
         data["theory_error_mcse"] = (("theory", "part"), np.stack(errors))
         coords["part"] = list(PARTS)
-    data |= _learned(fitted)
+    data |= _learned(fitted) | order_parameter_quantiles(fitted) | fitted_means(fitted)
     coords["layer"] = np.arange(1, data["order_parameters"][1].shape[1] + 1)
     return xr.Dataset(data, coords, {"stpbnn_version": __version__})
 

@@ -4,16 +4,23 @@ Without `ax` each function makes a figure of its own, independent of pyplot: `ax
 are those of Okabe and Ito, which colour-blind readers can tell apart; markers, lines and hatching repeat what they say.
 """
 
-from stpbnn.figures.chains import plot_energy, plot_order_parameter, plot_ranks
+from stpbnn.figures.calibration import plot_coverage, plot_pit
+from stpbnn.figures.chains import plot_convergence, plot_energy, plot_ranks
 from stpbnn.figures.learning import plot_learning_curve
+from stpbnn.figures.orders import plot_order_parameter
 from stpbnn.figures.predictions import plot_error, plot_predictions, plot_z
+from stpbnn.figures.spectrum import plot_spectrum
 
 __all__ = [
+    "plot_convergence",
+    "plot_coverage",
     "plot_energy",
     "plot_error",
     "plot_learning_curve",
     "plot_order_parameter",
+    "plot_pit",
     "plot_predictions",
     "plot_ranks",
+    "plot_spectrum",
     "plot_z",
 ]

@@ -22,7 +22,7 @@ DASHES = {"proportional limit": "-", "infinite width": ":", "finite width": "--"
 FREE = ((0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
-def plot_learning_curve(dataset: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
     r"""Plot the generalisation error over a sweep: theories as lines, the posterior as points with error bars.
 
     .. math:: \epsilon = \langle (y - \bar f)^2 \rangle + \langle \sigma^2 \rangle

@@ -15,7 +15,7 @@ from stpbnn.figures.style import FEW, POSTERIOR, flat, legend_above, new_axes, s
 __all__ = ["plot_error", "plot_predictions", "plot_z"]
 
 
-def plot_predictions(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+def plot_predictions(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     r"""Plot the posterior mean and standard deviation of f at the test points, with those of each theory.
 
     Up to 40 predictions stand side by side: the posterior with its standard deviation (broad bar) and its Monte Carlo
@@ -78,7 +78,7 @@ def plot_predictions(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_z(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+def plot_z(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     r"""Plot the z values of the test predictions against the standard normal density that they should have.
 
     .. math:: z = (\bar f_{\mathrm{theory}} - \bar f_{\mathrm{MCMC}}) / \mathrm{MCSE}
@@ -135,7 +135,7 @@ def plot_z(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_error(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+def plot_error(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     r"""Plot the generalisation error in its parts, posterior beside theories.
 
     .. math:: \epsilon = \langle (y - \bar f)^2 \rangle + \langle \sigma^2 \rangle
@@ -182,7 +182,10 @@ def plot_error(comparison: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         own = comparison["theory_error_mcse"].transpose("theory", "part").sel(part="total").to_numpy()
         for i in np.flatnonzero(own > 0).tolist():  # theories that are simulated
             ax.errorbar(float(theory[i].sel(part="total")), i + 1, xerr=own[i], color=POSTERIOR, capsize=3, lw=1)
-    ax.axvline(total, color=POSTERIOR, lw=1, ls=":", zorder=0)
+    first, its_mcse = (float(comparison[k].sel(part="squared_bias")) for k in ("error_posterior", "error_mcse"))
+    ax.errorbar(first, 0, xerr=its_mcse, color="#bbbbbb", capsize=5, lw=1.5)
+    for end in (first, total):
+        ax.axvline(end, color=POSTERIOR, lw=1, ls=":", zorder=0)
     ax.barh(0, 0, color="#888888", label="squared bias")
     ax.barh(0, 0, color="white", edgecolor="#888888", hatch="///", label="variance")
     ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])

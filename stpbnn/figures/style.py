@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "FEW", "MARKERS", "POSTERIOR", "flat", "legend_above", "new_axes", "styles"]
+if TYPE_CHECKING:
+    from arviz_plots import PlotCollection
+
+__all__ = ["COLOURS", "FEW", "MARKERS", "POSTERIOR", "flat", "legend_above", "new_axes", "onto", "styles"]
 
 POSTERIOR = "#222222"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -37,3 +43,11 @@ def legend_above(ax: Axes) -> None:
     """Put the legend above the axes, where it covers no data."""
     columns = 2 if len(ax.get_legend_handles_labels()[1]) > 2 else 3
     ax.legend(frameon=False, ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def onto(ax: Axes, data: xr.Dataset, aes: Mapping[str, Sequence[str]], **values: Any) -> PlotCollection:
+    """Return a collection of ArviZ that draws all of a data set into given axes, where pyplot has no part in it."""
+    from arviz_plots import PlotCollection
+
+    places = {"figure": ((), np.array(ax.figure, dtype=object)), "plot": ((), np.array(ax, dtype=object))}
+    return PlotCollection(data, xr.DataTree(xr.Dataset(places)), aes=aes, backend="matplotlib", **values)

@@ -44,6 +44,8 @@ def contents(
         "has_error": "error" in comparison,
         "criteria": _criteria(comparison),
         "explanation": explanation(posterior, predictions, comparison, name, saddle, network, sizes),
+        "coverage": _coverage(comparison),
+        "spectrum": _spectrum(comparison, sizes),
         "layers": _layers(posterior, predictions, network, sizes),
         "convergence": _convergence(posterior, comparison),
         "worst": _worst(comparison, name),
@@ -164,6 +166,37 @@ def _criteria(comparison: xr.Dataset) -> str:
         " The readout was integrated: means are those of f given each draw." if limits["series"] == "f_mean" else ""
     )
     return sentence + "." + converged + "." + series
+
+
+def _coverage(comparison: xr.Dataset) -> dict[str, Any] | None:
+    """Return the table of interval coverage: a row for each theory, a column for each nominal probability."""
+    shown = [c for c in comparison["nominal"].to_numpy() if round(100 * c) in (50, 80, 90)]
+    found = comparison[["coverage", "coverage_mcse"]].sel(nominal=shown)
+    rows = []
+    for name in found["theory"].to_numpy():
+        one = found.sel(theory=name)
+        pairs = zip(one["coverage"].to_numpy(), one["coverage_mcse"].to_numpy(), strict=True)
+        rows.append({"name": str(name), "cells": [f"{quote(100 * float(v), 100 * float(e))} %" for v, e in pairs]})
+    return {"nominal": [f"{100 * c:.0f} %" for c in shown], "rows": rows}
+
+
+def _spectrum(comparison: xr.Dataset, sizes: Mapping[str, int]) -> str | None:
+    """Return a sentence on how much of the targets has been learned, over the eigenmodes."""
+    if "eigenvalue" not in comparison:
+        return None
+    power = comparison["target"]
+    whole = float(power.sum())
+    if not whole > 0:
+        return None
+    modes = _plural(power.size, "leading eigenmode")
+    of = f" of the {sizes['train']}" if sizes.get("train", 0) > power.size else ""
+    text = f"The {modes}{of} hold {100 * whole:.1f} % of the squared norm of the targets. Of that part the posterior"
+    text += f" mean has learned {100 * float((power * comparison['learned_posterior']).sum()) / whole:.1f} %"
+    if "learned" not in comparison:
+        return text + "."
+    learned = 100 * (power * comparison["learned"]).sum("mode") / whole
+    pairs = zip(learned["theory"].to_numpy(), learned.to_numpy(), strict=True)
+    return text + "; " + ", ".join(f"“{name}” {float(value):.1f} %" for name, value in pairs) + "."
 
 
 def _layers(

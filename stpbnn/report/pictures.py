@@ -32,12 +32,15 @@ def pictures(posterior: xr.DataTree, comparison: xr.Dataset) -> dict[str, list[P
     """Return the figures that the data allow, by section of the report; of theories that have converged, if any has."""
     converged = comparison["theory_converged"].to_numpy().astype(bool)
     comparison = comparison.isel(theory=np.flatnonzero(converged)) if converged.any() else comparison
-    theories = " and ".join(str(name) for name in comparison["theory"].to_numpy())
+    *others, last = (str(name) for name in comparison["theory"].to_numpy())
+    theories = " and ".join([", ".join(others), last] if others else [last])
     return {
         "predictions": [_predictions(comparison, theories)],
         "error": [_error(comparison)] if "error" in comparison else [],
         "z": [_z(comparison, theories)],
+        "calibration": _calibration(comparison, theories),
         "order": _order(posterior, comparison),
+        "spectrum": _spectrum(comparison, theories),
         "chains": _chains(posterior, comparison),
     }
 
@@ -65,8 +68,8 @@ def _error(comparison: xr.Dataset) -> Picture:
     shown = _each(comparison, comparison["error"].sel(part="total"), ".3g")
     alt = f"Stacked bars of squared bias and variance. Total error: posterior {quote(total, mcse)}; {shown}."
     caption = (
-        "Generalisation error: squared bias (solid) plus variance (hatched), averaged over the test set. Dotted line "
-        "and error bar: total of the posterior and its Monte Carlo error."
+        "Generalisation error: squared bias (solid) plus variance (hatched), averaged over the test set. Dotted lines "
+        "and error bars: squared bias and total of the posterior, and their Monte Carlo errors."
     )
     return Picture(svg(figures.plot_error(comparison)), alt, caption)
 
@@ -87,31 +90,92 @@ def _each(comparison: xr.Dataset, values: xr.DataArray, form: str) -> str:
     return "; ".join(f"{name} {float(value):{form}}" for name, value in pairs)
 
 
+def _calibration(comparison: xr.Dataset, theories: str) -> list[Picture]:
+    pit = Picture(
+        svg(figures.plot_pit(comparison)),
+        f"Histograms of the probability integral transform of posterior draws under the laws of {theories}.",
+        "Probability integral transform: where draws of the posterior fall in the law of each theory, over all test "
+        "points. Flat where the theory has the law of f; a valley where its laws are too narrow, a hill where they are "
+        "too wide, a slope where they are shifted.",
+    )
+    half = _each(comparison, 100 * comparison["coverage"].sel(nominal=0.8, method="nearest"), ".1f")
+    coverage = Picture(
+        svg(figures.plot_coverage(comparison)),
+        f"Coverage of central intervals less their nominal probability. The 80 % intervals hold, in percent: {half}.",
+        "Central intervals of each theory: the part of the posterior that they hold, less the nominal probability. "
+        "Bars are two Monte Carlo standard errors. Above zero the intervals are too wide.",
+    )
+    return [pit, coverage]
+
+
 def _order(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
     group = posterior.get("posterior")
     if group is None or "readout_norm" not in group or "kernel_scale" not in group:
         return []
-    layer = group["kernel_scale"].sizes["layer"]
-    alt = f"Histograms of readout norm and kernel scale of layer {layer}; order parameters of the theories as lines."
-    caption = (
-        "Order parameter of the last hidden layer. Grey: posterior of the readout norm λ|v|²/N, the observable that "
-        "corresponds to Q; dotted: its prior. Vertical lines: Q̄ of the theories, the mode of Q on a logarithmic axis, "
-        "a little above the peak on this linear one. Dashed: kernel scale, the trace of the sampled hidden kernel in "
-        "units of its expectation. It equals no order parameter of the theory; at infinite width it is one. All curves "
-        "have peak one."
+    depth, shown = group["kernel_scale"].sizes["layer"], []
+    for layer in range(depth, 0, -1):
+        lines = "order parameters of the theories, as lines or as curves of their law"
+        if layer == depth:
+            alt = f"Histograms of readout norm and kernel scale of layer {layer}; {lines}."
+            caption = (
+                "Order parameter of the last hidden layer. Grey: posterior of the readout norm λ|v|²/N, the observable "
+                "that corresponds to Q; dotted: its prior. Vertical lines: Q̄ of the theories, the mode of Q on a "
+                "logarithmic axis, a little above the peak on this linear one. Coloured curve: the law of Q given the "
+                "data at finite width. Dashed: kernel scale, the trace of the sampled hidden kernel in units of its "
+                "expectation. It equals no order parameter of the theory; at infinite width it is one. All curves have "
+                "peak one."
+            )
+        else:
+            alt = f"Histogram of the kernel scale of layer {layer}; {lines}."
+            caption = (
+                f"Layer {layer}: no observable corresponds to its order parameter. The kernel scale of the posterior "
+                "is drawn for orientation, beside what the theories find."
+            )
+        shown.append(Picture(svg(figures.plot_order_parameter(posterior, comparison, layer=layer)), alt, caption))
+    return shown
+
+
+def _spectrum(comparison: xr.Dataset, theories: str) -> list[Picture]:
+    if "eigenvalue" not in comparison:
+        return []
+    values = comparison["eigenvalue"].to_numpy()
+    alt = (
+        f"Learned share of the targets along {values.size} eigenmodes of the kernel, of eigenvalues {values[0]:.3g} "
+        f"down to {values[-1]:.3g}: the posterior as points, {theories} as lines."
     )
-    return [Picture(svg(figures.plot_order_parameter(posterior, comparison)), alt, caption)]
+    caption = (
+        "What has been learned of the targets along each eigenmode of the kernel of infinite width on the training "
+        "inputs: (u·f̄)/(u·y), one if all of it, zero if nothing. A theory that rescales the kernel by Q learns the "
+        "modes of eigenvalues above T/Q and leaves out those below. The area of a point grows with the part of |y|² in "
+        "the mode; pale points hold too little of it to tell. Points off the lines are directions into which the "
+        "hidden units have turned the kernel."
+    )
+    return [Picture(svg(figures.plot_spectrum(comparison)), alt, caption)]
 
 
 def _chains(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
     shown = []
+    if comparison["chains"] > 1 and bool(np.isfinite(comparison["rhat"]).any()):
+        alt = (
+            f"Scatter plot of R-hat against bulk effective sample size for {comparison['rhat'].size} predictions; "
+            f"largest R-hat {float(comparison['rhat_worst']):.3f}, "
+            f"smallest size {float(comparison['ess_smallest']):.0f}."
+        )
+        caption = (
+            "R-hat and bulk effective sample size of every test prediction; the five of largest R-hat by number. Solid "
+            "and dotted: the limits below and to the right of which the chains count as converged."
+        )
+        shown.append(Picture(svg(figures.plot_convergence(comparison)), alt, caption))
     captions = (
-        "Ranks of the draws of each chain among all draws, for the prediction of largest R-hat. Chains of one law stay "
-        "in the grey band, two standard deviations of independent draws, up to a few bins.",
+        "Fractional ranks of the draws of each chain among all draws, for the prediction of largest R-hat: "
+        "distribution function less that of the uniform law. Chains of one law stay near zero. p: a test of uniformity "
+        "that knows their autocorrelation; deviating ranks are marked where it is below α. The worst of many "
+        "predictions may come below it by chance.",
         "The same for the prediction of second largest R-hat.",
     )
-    for worst in range(min(2, comparison["rhat"].size) if comparison["chains"] > 1 else 0):
-        alt = f"Rank histogram of each chain for the prediction of {('largest', 'second largest')[worst]} R-hat."
+    enough = comparison["chains"] > 1 and comparison["draws"] > 3
+    for worst in range(min(2, comparison["rhat"].size) if enough else 0):
+        alt = f"Ranks of the draws of each chain for the prediction of {('largest', 'second largest')[worst]} R-hat."
         shown.append(Picture(svg(figures.plot_ranks(posterior, comparison, worst=worst)), alt, captions[worst]))
     stats = posterior.get("sample_stats")
     if stats is not None and "energy" in stats and stats["energy"].sizes["draw"] > 2:

@@ -1,21 +1,36 @@
-"""Overlap of the sampled hidden kernel with that of infinite width and with the targets: has the network learned."""
+"""What a draw is measured against: the kernel of infinite width with its eigenmodes, and that of the targets."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.linalg import eigh
 
 from stpbnn import kernels
 from stpbnn.network import FullyConnected
 
-__all__ = ["REFERENCES", "kernel_overlap", "references"]
+__all__ = ["MODES", "REFERENCES", "References", "kernel_overlap", "references"]
 
 REFERENCES = ("nngp", "targets")
 LARGEST = 1000  # training points; beyond, the overlap would cost more than it tells
+MODES = 50  # eigenmodes whose coefficients are kept of every draw, at most
 
 
-def references(net: FullyConnected, X: jax.Array, y: jax.Array) -> jax.Array | None:
-    """Return the kernel of the last hidden layer at infinite width and y yᵀ, of norm one: (2, P, P).
+class References(NamedTuple):
+    """Kernels of norm one (2, P, P), and the leading eigenmodes of the first: values (k,) and vectors (k, P)."""
+
+    kernels: jax.Array
+    eigenvalues: jax.Array
+    eigenvectors: jax.Array
+
+
+def references(net: FullyConnected, X: jax.Array, y: jax.Array) -> References | None:
+    """Return the kernel of the last hidden layer at infinite width and y yᵀ, with the eigenmodes of the former.
+
+    Eigenvalues are those of κ/λ_L, in the units of the covariance of f.
 
     Parameters
     ----------
@@ -32,9 +47,13 @@ def references(net: FullyConnected, X: jax.Array, y: jax.Array) -> jax.Array | N
     gram = kernels.input_gram(net.prior, X)
     hidden = kernels.nngp(net.sigma, below, gram) if net.depth > 1 else gram
     targets = y.reshape(len(y), -1)
-    both = jnp.stack([kernels.features(net.sigma, hidden, 1.0).entries, targets @ targets.T])
+    features = kernels.features(net.sigma, hidden, 1.0).entries
+    both = jnp.stack([features, targets @ targets.T])
     norms = jnp.linalg.norm(both, axis=(1, 2), keepdims=True)
-    return both / jnp.where(norms > 0, norms, 1)
+    last = (max(0, len(X) - MODES), len(X) - 1)
+    values, vectors = eigh(np.asarray(features, dtype=np.float64), subset_by_index=last)
+    modes = (jnp.asarray(part, X.dtype) for part in (values[::-1] / net.precisions[-1], vectors.T[::-1]))
+    return References(both / jnp.where(norms > 0, norms, 1), *modes)
 
 
 def kernel_overlap(features: jax.Array, references: jax.Array) -> jax.Array:

@@ -32,8 +32,8 @@ from stpbnn.samplers.diagnostics import diagnose, warn_of_chains
 from stpbnn.samplers.fingerprint import fingerprint
 from stpbnn.samplers.no_u_turn import SplitNUTS
 from stpbnn.samplers.observables import Data, observe
-from stpbnn.samplers.overlap import kernel_overlap, references
-from stpbnn.samplers.readout import draw_readout, observe_marginal
+from stpbnn.samplers.overlap import References, kernel_overlap, references
+from stpbnn.samplers.readout import draw_readout, observe_marginal, predict
 from stpbnn.samplers.rotation import Rotation, rotate
 from stpbnn.samplers.tree import to_datatree
 
@@ -61,7 +61,7 @@ class Inputs(NamedTuple):
 
     X: jax.Array
     data: Data
-    references: jax.Array | None
+    references: References | None
 
 
 def sample(
@@ -137,7 +137,9 @@ def sample(
         (for each layer, tr K̂_l / tr(κ(K̂_{l-1})/λ_l) over the training inputs), kernel_overlap (of the last hidden
         kernel with that of infinite width and with y yᵀ; up to P = 1000), train_loss and test_loss (squared error
         summed over outputs, averaged over rows), temperature where it is random, weights on request. `predictions`: f
-        at the test points, and with the marginal readout f_mean and f_variance, its moments given the hidden weights.
+        at the test points, and with the marginal readout f_mean and f_variance, its moments given the hidden weights;
+        eigenmode, the coefficients of f (or its mean given the hidden weights) at the training inputs in the leading
+        eigenmodes of the kernel of infinite width, which are in `constant_data` (up to P = 1000).
         `log_likelihood`: y, one entry a training point. `sample_stats`, `observed_data`, `constant_data`,
         `predictions_constant_data`. Settings, versions, device and wall time, why sampling `stopped` (draws,
         precision, seconds, interrupted), and the `verdict` and `remedy` of `stpbnn.samplers.diagnose` are attributes
@@ -214,7 +216,7 @@ def sample(
     statistics = {name: recorded.pop(name) for name in engine.statistics}
     if "potential" in statistics:
         statistics["lp"] = -statistics.pop("potential")
-    posterior = to_datatree(net, original, recorded, statistics, attributes)
+    posterior = to_datatree(net, original, recorded, statistics, attributes, engine.data.references)
     diagnosis = diagnose(posterior)
     posterior.attrs |= {name: diagnosis.attrs[name] for name in ("verdict", "remedy")}
     if collector.stopped == "interrupted":
@@ -258,7 +260,10 @@ def _chains(
         else:
             observed = observe(net, weights, inputs.data, T)
         if inputs.references is not None:
-            observed["kernel_overlap"] = kernel_overlap(features, inputs.references)
+            observed["kernel_overlap"] = kernel_overlap(features, inputs.references.kernels)
+            y = inputs.data.y
+            fitted = predict(net, features, y, T, features)[0] if marginal else net.readout(weights, features)
+            observed["eigenmode"] = inputs.references.eigenvectors @ fitted
         if settings["keep"] == "weights":
             kept |= weights
             if marginal:  # the draw that is observed: of the same key

@@ -15,13 +15,15 @@ import xarray as xr
 
 from stpbnn.network import FullyConnected
 from stpbnn.samplers.observables import Data
-from stpbnn.samplers.overlap import REFERENCES
+from stpbnn.samplers.overlap import REFERENCES, References
 
 __all__ = ["provenance", "to_datatree"]
 
 DRAWS = ("chain", "draw")
 PREDICTIONS = ("f", "f_mean", "f_variance")
-RECORDED_AS = {"log_likelihood": ("log_likelihood", "y")} | {name: ("predictions", name) for name in PREDICTIONS}
+RECORDED_AS = {"log_likelihood": ("log_likelihood", "y")} | {
+    name: ("predictions", name) for name in (*PREDICTIONS, "eigenmode")
+}
 
 
 def provenance() -> dict[str, str]:
@@ -48,6 +50,7 @@ def _dims(net: FullyConnected, name: str) -> tuple[str, ...]:
         "readout_norm": output,
         "kernel_overlap": ("reference",),
         "log_likelihood": ("train_point",),
+        "eigenmode": ("mode", *output),
         **dict.fromkeys(PREDICTIONS, ("test_point", *output)),
         "v": (f"unit_{net.depth}", *output),
         f"b{net.depth + 1}": output,
@@ -75,6 +78,7 @@ def to_datatree(
     draws: Mapping[str, Any],
     statistics: Mapping[str, Any],
     attributes: Mapping[str, Any],
+    references: References | None = None,
 ) -> xr.DataTree:
     """Return draws (chain, draw, ...) with sampler statistics (chain, draw), data and attributes as one tree.
 
@@ -90,6 +94,8 @@ def to_datatree(
         The sampler's own numbers, one a draw.
     attributes : mapping
         Settings to record at the root beside versions, device and time.
+    references : References, optional
+        The eigenmodes of the kernel of infinite width.
     """
     groups: dict[str, dict[str, tuple[tuple[str, ...], Any]]] = {"posterior": {}}
     for name, values in draws.items():
@@ -99,6 +105,9 @@ def to_datatree(
     output = ("output",) if net.outputs > 1 else ()
     groups["observed_data"] = {"y": (("train_point", *output), data.y)}
     groups["constant_data"] = {"X": (("train_point", "feature"), data.X)}
+    if references is not None:
+        modes = {"eigenvalue": (("mode",), references.eigenvalues)}
+        groups["constant_data"] |= modes | {"eigenvector": (("mode", "train_point"), references.eigenvectors)}
     if data.X_test is not None:
         groups["predictions_constant_data"] = {"X_test": (("test_point", "feature"), data.X_test)}
         if data.y_test is not None:

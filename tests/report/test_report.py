@@ -1,5 +1,4 @@
 import base64
-import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -7,13 +6,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import xarray as xr
+from report_data import made, rendered
 
-from stpbnn import FullyConnected, NNGPRegressor, ProportionalLimitRegressor, write_report
+from stpbnn import NNGPRegressor, write_report
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.report import render
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
-NET = FullyConnected((20,), "erf")
 
 
 class Page(HTMLParser):
@@ -50,62 +49,6 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def made(points=10, shift=0.0, draws=500, outputs=1, seed=0):
-    """A posterior of independent draws about the saddle point's predictions, and the theories."""
-    rng = np.random.default_rng(seed)
-    X, Xt = rng.normal(size=(12, 4)), rng.normal(size=(points, 4))
-    net = FullyConnected((20,), "erf", outputs=outputs)
-    y, yt = np.sign(X[:, :outputs]).squeeze(), np.sign(Xt[:, :outputs]).reshape(points, -1)
-    yt = yt[:, 0] if outputs == 1 else yt
-    theories = {"infinite width": NNGPRegressor(net, temperature=0.1).fit(X, y)}
-    if outputs == 1:
-        theories["proportional limit"] = ProportionalLimitRegressor(net, temperature=0.1).fit(X, y)
-    mean, std = list(theories.values())[-1].predict(Xt, return_std=True)
-    dims, chains = ("test_point", "output")[: mean.ndim], ("chain", "draw")
-    f = mean + shift + std * rng.normal(size=(4, draws, *mean.shape))
-    posterior = xr.DataTree.from_dict(
-        {
-            "posterior": xr.Dataset(
-                {
-                    "readout_norm": (chains, rng.gamma(10, 0.1, (4, draws))),
-                    "kernel_scale": ((*chains, "layer"), rng.gamma(100, 0.01, (4, draws, 1))),
-                }
-            ),
-            "predictions": xr.Dataset({"f": ((*chains, *dims), f)}),
-            "sample_stats": xr.Dataset(
-                {
-                    "energy": (chains, rng.normal(50, 5, (4, draws))),
-                    "diverging": (chains, np.zeros((4, draws), bool)),
-                }
-            ),
-            "constant_data": xr.Dataset({"X": (("train_point", "feature"), X)}),
-            "predictions_constant_data": xr.Dataset({"X_test": (("test_point", "feature"), Xt)}),
-        }
-    )
-    posterior.attrs |= {
-        "network": json.dumps(net.to_dict()),
-        "temperature": 0.1,
-        "sampler": "nuts",
-        "readout": "explicit",
-        "warmup": 500,
-        "draws": draws,
-        "chains": 4,
-        "seed": 7,
-        "device": "cpu: cpu",
-        "precision": "float32",
-        "wall_time_s": 12.3,
-        "stpbnn_version": "0.1.0",
-        "created_at": "2026-01-01T00:00:00+00:00",
-    }
-    return posterior, theories, Xt, yt
-
-
-def rendered(*arguments, title=None, card=None, run=None, **settings):
-    posterior, theories, Xt, yt = made(*arguments, **settings)
-    predictions = predict_theories(theories, Xt, yt)
-    return render(posterior, predictions, compare_predictions(posterior, predictions), title=title, card=card, run=run)
-
-
 @pytest.fixture(scope="module")
 def html():
     return rendered()
@@ -136,7 +79,9 @@ def test_headings_are_in_order_and_name_the_sections(page):
         "Predictions",
         "Generalisation error",
         "Deviations in standard errors",
-        "Order parameter",
+        "Calibration",
+        "Order parameters",
+        "Kernel spectrum",
         "Convergence of the chains",
         "How to reproduce",
     ]
@@ -144,7 +89,7 @@ def test_headings_are_in_order_and_name_the_sections(page):
 
 def test_figures_have_words_and_are_sound_svg(page):
     images = page.all("img")
-    assert len(images) == 7
+    assert len(images) == 11
     for image in images:
         assert len(image["alt"]) > 40
         svg = base64.b64decode(image["src"].removeprefix("data:image/svg+xml;base64,"))
@@ -155,7 +100,7 @@ def test_figures_have_words_and_are_sound_svg(page):
 
 
 def test_tables_have_captions_and_scopes(page):
-    assert len(page.all("table")) == len(page.all("caption")) == 3
+    assert len(page.all("table")) == len(page.all("caption")) == 4
     assert all(header.get("scope") in ("col", "row") for header in page.all("th"))
     labels = [a["aria-labelledby"] for _, a in page.tags if "aria-labelledby" in a]
     ids = [a["id"] for _, a in page.tags if "id" in a]
@@ -174,6 +119,7 @@ def test_says_what_was_asked_found_and_done(page):
         "NUTS, 4 chains of 500 draws after 500 warm-up steps; readout explicit",
         "family-wise level 0.01, Bonferroni",
         "0 divergent transitions",
+        "The 12 leading eigenmodes hold 100.0 % of the squared norm of the targets. Of that part the posterior mean",
         "Seed 7",
         "sampling 12.3 s",
         "relative variance 2/N = 0.1 for N = 20",
@@ -181,6 +127,21 @@ def test_says_what_was_asked_found_and_done(page):
         "seed=7",
     ):
         assert part in words
+
+
+def test_contents_lead_to_every_section(page):
+    links = [attrs["href"] for attrs in page.all("a")]
+    sections = [attrs["aria-labelledby"] for attrs in page.all("section")]
+    assert links == [f"#{name}" for name in sections]
+
+
+def test_coverage_is_told_for_each_theory(page):
+    """The draws are those of the proportional limit, so its intervals hold what they should."""
+    found = re.search(
+        r"proportional limit (\S+) ± (\S+) % (\S+) ± (\S+) % (\S+) ± (\S+) %", page.words.replace("\u00a0", " ")
+    )
+    numbers = np.array(found.groups(), dtype=float)
+    assert (abs(numbers[::2] - [50, 80, 90]) < 4.5 * numbers[1::2]).all()
 
 
 def test_shows_and_explains_a_difference():

@@ -1,0 +1,118 @@
+"""Order parameters: their posterior, beside the values and laws of the theories."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from scipy.stats import gamma
+
+from stpbnn.figures.style import POSTERIOR, legend_above, new_axes, styles
+
+__all__ = ["plot_order_parameter"]
+
+
+def plot_order_parameter(
+    posterior: xr.DataTree, comparison: xr.Dataset | None = None, *, layer: int | None = None, ax: Axes | None = None
+) -> Axes:
+    r"""Plot the posterior of the observable scales of a layer, with the order parameter of each theory.
+
+    For the last layer L the observable is the readout norm :math:`\lambda_L |v|^2 / N_L`. Given v, f is a sum of N_L
+    features with weights v; under the Gaussian ansatz its covariance is :math:`Q K` with Q the readout norm. The law of
+    Q given the data, from eq. (3.2) of the theory notes, is then that of the readout norm (for linear networks with one
+    hidden layer exactly so), and :math:`\bar Q` is its mode in log Q, a little above the peak seen on this linear axis.
+    The prior is the Gamma law drawn beside it.
+
+    The kernel scale :math:`\mathrm{tr}\,\hat K_l / \mathrm{tr}\,(\kappa(\hat K_{l-1})/\lambda_l)` is another quantity:
+    it tells how far the hidden kernel has grown or shrunk, is one at infinite width, and equals no order parameter of
+    the theory. Below the last layer it is all there is, and :math:`\bar Q_l` is drawn for orientation only. All curves
+    are scaled to a peak of one.
+
+    Where a theory has a law of its order parameter, as the mixture of finite width does, p(Q | y) is a curve. The
+    adaptive kernel has no order parameter; its line is at its mean of the readout norm.
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree
+        What `stpbnn.sample` returned.
+    comparison : xarray.Dataset, optional
+        What `stpbnn.compare` or `predict_theories` returned, with `order_parameters` (theory, layer) and, if known,
+        `order_parameter_quantiles` (theory, layer, probability) and, of the last layer, `readout_second_moment`.
+    layer : int, optional
+        Hidden layer, counted from 1; by default the last.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+
+    Raises
+    ------
+    ValueError
+        If the posterior holds no order parameters, or the layer does not exist.
+
+    References
+    ----------
+    Sections 3 and 4 of the theory notes; Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> norms = xr.DataArray(rng.gamma(10, 0.1, (4, 100)), dims=("chain", "draw"))
+    >>> scales = xr.DataArray(rng.gamma(10, 0.1, (4, 100, 1)), dims=("chain", "draw", "layer"))
+    >>> posterior = xr.DataTree.from_dict({"posterior": xr.Dataset({"readout_norm": norms, "kernel_scale": scales})})
+    >>> plot_order_parameter(posterior).get_xlabel()
+    'scale in units of its infinite-width value (layer 1)'
+    """
+    group = posterior.get("posterior")
+    if group is None or "kernel_scale" not in group or "readout_norm" not in group:
+        raise ValueError("posterior: got no readout_norm and kernel_scale, expected what stpbnn.sample returned")
+    scale, depth = group["kernel_scale"], group["kernel_scale"].sizes["layer"]
+    layer = depth if layer is None else layer
+    if layer not in range(1, depth + 1):
+        raise ValueError(f"layer: got {layer!r}, expected 1..{depth}")
+    ax = new_axes(ax)
+    outline: dict[str, Any] = {"histtype": "step", "lw": 1.5, "color": "#888888", "ls": "--"}
+    if layer == depth:
+        norms = group["readout_norm"].to_numpy()
+        _peaked(ax, norms.ravel(), label="readout norm, posterior", color=POSTERIOR, alpha=0.3)
+        network = json.loads(posterior.attrs.get("network", "{}"))
+        if "widths" in network:
+            shape = network["widths"][-1] / 2
+            ends = gamma.ppf([1e-4, 1 - 1e-4], shape, scale=1 / shape)
+            grid = np.linspace(ends[0], ends[1], 400)
+            density = gamma.pdf(grid, shape, scale=1 / shape)
+            ax.plot(grid, density / density.max(), color=POSTERIOR, lw=1, ls=":", label="readout norm, prior")
+    _peaked(ax, scale.isel(layer=layer - 1).to_numpy().ravel(), label="kernel scale, posterior", **outline)
+    if comparison is not None and "order_parameters" in comparison:
+        _theories(ax, comparison, layer, layer == depth)
+    ax.set(xlabel=f"scale in units of its infinite-width value (layer {layer})", ylabel="density, peak = 1")
+    ax.set_ylim(0, 1.05)
+    legend_above(ax)
+    return ax
+
+
+def _theories(ax: Axes, comparison: xr.Dataset, layer: int, last: bool) -> None:
+    """Draw the order parameter of each theory as a line, or its law as a curve."""
+    if layer > comparison.sizes["layer"]:
+        return
+    found = comparison.isel(layer=layer - 1)
+    missing = np.full(comparison.sizes["theory"], np.nan)
+    moments = found["readout_second_moment"].to_numpy() if "readout_second_moment" in found and last else missing
+    for i, (name, colour, _) in enumerate(styles(comparison)):
+        q = float(found["order_parameters"][i])
+        law = found["order_parameter_quantiles"][i].to_numpy() if "order_parameter_quantiles" in found else None
+        if law is not None and np.isfinite(law).all():
+            density = np.diff(found["probability"]) / np.diff(law)
+            middle = (law[1:] + law[:-1]) / 2
+            ax.plot(middle, density / density.max(), color=colour, lw=1.8, label=f"{name}: p(Q | y), mean {q:.3g}")
+        elif np.isfinite(q):
+            ax.axvline(q, color=colour, lw=2, ls=("-", "--", "-.")[i % 3], label=f"{name}: Q̄ = {q:.3g}")
+        elif np.isfinite(moments[i]):
+            ax.axvline(moments[i], color=colour, lw=2, ls=":", label=f"{name}: mean {moments[i]:.3g}")
+
+
+def _peaked(ax: Axes, values: np.ndarray, **style: Any) -> None:
+    """Draw a histogram whose highest bar is one."""
+    counts, edges = np.histogram(values, bins=min(60, max(10, round(values.size**0.4))))
+    ax.hist(edges[:-1], bins=list(edges), weights=counts / counts.max(), **style)

@@ -1,0 +1,184 @@
+"""Report and sweep index in a real browser: Chromium, driven by Playwright.
+
+Skipped where there is no Chromium, unless the variable STPBNN_BROWSER names one: then a missing browser is a failure.
+"""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+from report_data import rendered
+
+from stpbnn.report import render_sweep
+
+NAMED = os.environ.get("STPBNN_BROWSER")
+CONTRAST = """() => {
+  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = (colour) => channels(colour).slice(0, 3).map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const colour = getComputedStyle(element).backgroundColor;
+      if ((channels(colour)[3] ?? 1) === 1) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const texts = [...document.querySelectorAll("main *")].filter((element) =>
+    [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim()));
+  return Math.min(...texts.map((element) => {
+    const both = [luminance(getComputedStyle(element).color), luminance(ground(element))].sort((a, b) => a - b);
+    return (both[1] + 0.05) / (both[0] + 0.05);
+  }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = NAMED or shutil.which("chromium")
+    if NAMED is None:
+        if path is None:
+            pytest.skip("there is no chromium on the path")
+        pytest.importorskip("playwright")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a file at some width in some colour scheme; at the end nothing may have gone wrong on any page."""
+    wrong, contexts = [], []
+
+    def open_(path, width=1280, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: request.url.startswith(("data:", "file:")) or wrong.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def swept():
+    """A sweep of four points over two keys; one of them is missing."""
+    dims, shape = ("width", "train"), (2, 2)
+    parts, theories = ["total", "squared_bias", "variance"], ["infinite width", "<b>other</b>"]
+    total = np.array([[0.5, 0.09], [0.3, np.nan]])
+    split = total[..., None] * np.array([1.0, 0.4, 0.6])
+    data = {
+        "point": (dims, [["a", "b"], ["c", "d"]]),
+        "finished": (dims, np.isfinite(total)),
+        "converged": (dims, [[True, False], [True, False]]),
+        "error_posterior": ((*dims, "part"), split),
+        "error_mcse": ((*dims, "part"), 0.01 * split),
+        "error": ((*dims, "theory", "part"), np.stack([1.1 * split, 1.02 * split], axis=2)),
+        "rhat_worst": (dims, np.full(shape, 1.004)),
+        "ess_smallest": (dims, [[1200.0, 90.0], [1000.0, np.nan]]),
+        "seconds": (dims, [[3.0, 20.0], [100.0, np.nan]]),
+        "device": (dims, np.full(shape, "cpu: cpu")),
+    }
+    coords = {"width": [10, 100], "train": [20, 200], "theory": theories, "part": parts}
+    return xr.Dataset(data, coords, {"title": "A sweep", "card": "name = 1\n", "stpbnn_version": "0.1.0"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A report with few points, one with many, and the index of a sweep with the reports that it leads to."""
+    folder = tmp_path_factory.mktemp("pages")
+    card = 'title = "Reports in a browser"\nreference = "' + "a long line without an end " * 10 + '"\n'
+    for name, points in (("few", 30), ("many", 60)):
+        (folder / f"{name}.html").write_text(rendered(points=points, draws=200, card=card), encoding="utf-8")
+    (folder / "sweep.html").write_text(render_sweep(swept()), encoding="utf-8")
+    for point in "abc":
+        there = folder / "points" / point
+        there.mkdir(parents=True)
+        shutil.copy(folder / "few.html", there / "report.html")
+    return folder
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("name", ["few", "many", "sweep"])
+def test_pages_fit_are_legible_and_ask_for_nothing(opened, folder, name, width, scheme):
+    page = opened(folder / f"{name}.html", width, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.evaluate("scrollTo(10000, 0)")
+    assert page.evaluate("scrollX") == 0
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    assert page.evaluate(CONTRAST) >= 4.5
+
+
+def test_report_is_told_to_screen_readers(opened, folder):
+    page = opened(folder / "few.html")
+    assert page.get_by_role("heading", level=1).all_inner_texts() == ["Reports in a browser"]
+    regions = page.get_by_role("heading", level=2).all_inner_texts()
+    assert page.get_by_role("navigation", name="Contents").get_by_role("link").all_inner_texts() == regions
+    for heading in regions:
+        assert page.get_by_role("region", name=heading, exact=True).count() == 1
+    assert page.get_by_role("img").count() == page.locator("img").count() > 8
+    assert page.locator("img:not([alt]), img[alt='']").count() == 0
+    for table in page.get_by_role("table").all():
+        assert table.get_by_role("caption").count() == 1
+        assert table.get_by_role("columnheader").count() >= 4
+        assert table.get_by_role("rowheader").count() >= 1
+
+
+def test_report_is_walked_with_the_keyboard(opened, folder):
+    page = opened(folder / "few.html", 375)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Setting"
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#explanation"
+    page.locator(".scroll").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.scroll').scrollLeft > 0")  # the table moves, not the page
+    assert page.evaluate("scrollX") == 0
+
+
+def test_report_prints_on_white(opened, folder):
+    page = opened(folder / "few.html", scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    look = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.images[0]).filter]"
+    assert page.evaluate(look) == ["rgb(255, 255, 255)", "none"]
+    assert page.pdf().startswith(b"%PDF")
+
+
+def test_sweep_sorts_by_click_and_by_key_and_leads_to_reports(opened, folder):
+    page = opened(folder / "sweep.html")
+
+    def column(number):
+        return page.locator(f"tbody tr td:nth-child({number})").all_inner_texts()
+
+    assert page.get_by_role("table").get_by_role("caption").count() == 1
+    assert page.get_by_role("rowheader").all_inner_texts() == ["10", "10", "100", "100"]
+    head = page.get_by_role("columnheader", name="posterior (MCMC)")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    shown = [text.split()[0] for text in column(3)]
+    assert shown[-1] == "missing" or shown[0] == "missing"
+    assert [float(text) for text in shown if text != "missing"] == [0.09, 0.3, 0.5]
+    page.keyboard.press("Enter")  # the button that was clicked has the focus
+    assert head.get_attribute("aria-sort") == "descending"
+    assert [float(text.split()[0]) for text in column(3) if text != "missing"] == [0.5, 0.3, 0.09]
+    assert page.locator("[aria-sort]").count() == 1
+    links = page.get_by_role("link", name="report")
+    assert links.count() == 3
+    links.first.click()
+    assert page.title() == "Reports in a browser"
+    assert page.url.endswith("/points/a/report.html")
