@@ -261,9 +261,10 @@ def _chains(
             observed = observe(net, weights, inputs.data, T)
         if inputs.references is not None:
             observed["kernel_overlap"] = kernel_overlap(features, inputs.references.kernels)
-            y = inputs.data.y
-            fitted = predict(net, features, y, T, features)[0] if marginal else net.readout(weights, features)
-            observed["eigenmode"] = inputs.references.eigenvectors @ fitted
+            if inputs.data.X_test is not None:
+                y = inputs.data.y
+                fitted = predict(net, features, y, T, features)[0] if marginal else net.readout(weights, features)
+                observed["eigenmode"] = inputs.references.eigenvectors @ fitted
         if settings["keep"] == "weights":
             kept |= weights
             if marginal:  # the draw that is observed: of the same key

@@ -105,7 +105,7 @@ def to_datatree(
     output = ("output",) if net.outputs > 1 else ()
     groups["observed_data"] = {"y": (("train_point", *output), data.y)}
     groups["constant_data"] = {"X": (("train_point", "feature"), data.X)}
-    if references is not None:
+    if references is not None and "eigenmode" in draws:
         modes = {"eigenvalue": (("mode",), references.eigenvalues)}
         groups["constant_data"] |= modes | {"eigenvector": (("mode", "train_point"), references.eigenvectors)}
     if data.X_test is not None:
