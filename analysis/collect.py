@@ -2,10 +2,11 @@
 
     uv run stpbnn sweep figure1-mnist -o runs/figure1-mnist-sweep       # hours; --where train=50,100 for a part
     uv run python analysis/collect.py runs/figure1-mnist-sweep          # analysis/results/figure1-mnist.nc
-    uv run python analysis/collect.py analysis/results/figure1-mnist.nc # the same with the theories solved anew
+    uv run python analysis/collect.py analysis/results/figure1-mnist.nc # the same with the closed forms solved anew
 
-The theories are solved anew, so that they are those of this version, whichever sampled the points. A file has the card
-and the versions in its attributes, and the device and the seconds of every point.
+Closed forms are solved anew, at every point of the card, finished or not, so that they are those of this version,
+whichever sampled the points. The adaptive kernel, which is simulated, is that of the sweep: at its finished points. A
+file has the card and the versions in its attributes, and the device and the seconds of every point.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ POSTERIOR = (
     "point",
 )
 AXES = ("theory", "part", "layer")
+SIMULATED = "adaptive kernel"
 
 
 def read(path: Path, remedy: str) -> xr.Dataset:
@@ -66,18 +68,26 @@ def nngp_overlap(sweep: xr.Dataset) -> xr.DataArray:
     for place, point in points(card_of(sweep)).items():
         X, y, *_ = point.data.load()
         if (both := references(point.network.build(), jnp.asarray(X), jnp.asarray(y))) is not None:
-            found[place] = float(jnp.sum(both[0] * both[1]))
+            found[place] = float(jnp.sum(both.kernels[0] * both.kernels[1]))
     return found
 
 
 def with_theories(sweep: xr.Dataset) -> xr.Dataset:
-    """Return the posterior's numbers of a sweep, with the theories at all of its points, finished or not."""
+    """Return the posterior's numbers of a sweep, with closed forms at all of its points, and what was simulated."""
     from stpbnn.curves import theory_curves  # slow to import, and figures are drawn without it
+    from stpbnn.runs import chosen
 
-    curves = theory_curves(card_of(sweep)).rename(converged="theory_converged").reset_coords(drop=True)
+    card = card_of(sweep)
+    closed = tuple(kind for kind in chosen(card).values() if kind != "adaptive")
+    card = card.model_copy(update={"theories": card.theories.model_copy(update={"names": closed})})
+    curves = theory_curves(card).rename(converged="theory_converged").reset_coords(drop=True)
     alone = [dim for dim in curves.dims if dim not in (*AXES, *sweep.dims) and curves.sizes[dim] == 1]
+    curves = curves.squeeze(alone, drop=True)
+    if SIMULATED in sweep.get("theory", ()):
+        names = [name for name in curves if name in sweep and "theory" in curves[name].dims]
+        curves = xr.concat([curves[names], sweep[names].sel(theory=[SIMULATED])], "theory", join="outer")
     kept = sweep[[name for name in POSTERIOR if name in sweep]]
-    whole = kept.merge(curves.squeeze(alone, drop=True), compat="override", join="left")
+    whole = kept.merge(curves, compat="override", join="left")
     return whole.assign(nngp_overlap=nngp_overlap(sweep)).assign_attrs(sweep.attrs)
 
 

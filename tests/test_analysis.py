@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from stpbnn import runs
-from stpbnn.cards import load_card, points
+from stpbnn.cards import Theories, load_card, points
 from stpbnn.files import write_netcdf
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
@@ -142,20 +142,29 @@ def test_averages_over_draws_of_the_data_leave_out_what_is_missing(analysis):
 
 
 def test_collected_theories_are_those_of_single_points(analysis):
-    """Whatever the sweep has of theories, they are solved anew; the overlap of a linear kernel is that of X Xᵀ."""
+    """Closed forms are solved anew, what was simulated is kept; the overlap of a linear kernel is that of X Xᵀ."""
     card = load_card("smoke-1hl-linear").model_copy(update={"sweep": {"network.widths": ((5,), (50,))}})
     sweep = xr.Dataset(
         {
             "finished": ("width", [True, False]),
             "error_posterior": (("width", "part"), np.ones((2, 3))),
-            "error": (("width", "theory", "part"), np.zeros((2, 1, 3))),
+            "error": (("width", "theory", "part"), np.arange(12.0).reshape(2, 2, 3)),
+            "theory_converged": (("width", "theory"), np.ones((2, 2), dtype=bool)),
         },
-        {"width": [5, 50], "part": ["total", "squared_bias", "variance"], "theory": ["of an older version"]},
+        {
+            "width": [5, 50],
+            "part": ["total", "squared_bias", "variance"],
+            "theory": ["of an older version", "adaptive kernel"],
+        },
         {"card": card.to_toml()},
     )
     found = analysis["collect"].with_theories(sweep)
     assert found["error_posterior"].equals(sweep["error_posterior"])
-    for (i,), point in points(card).items():
+    kept = {"theory": "adaptive kernel"}
+    np.testing.assert_array_equal(found["error"].sel(kept), sweep["error"].sel(kept))
+    assert found["theory"].values.tolist() == ["infinite width", "proportional limit", "finite width", kept["theory"]]
+    closed = card.model_copy(update={"theories": Theories(names=("infinite", "proportional", "finite"))})
+    for (i,), point in points(closed).items():
         single = runs.theory(point)["error"]
         np.testing.assert_allclose(found["error"].isel(width=i).sel(theory=single["theory"]), single, rtol=1e-6)
     X, y, *_ = card.data.load()
