@@ -73,7 +73,7 @@ def sampled(net: stpbnn.FullyConnected, T: float, data: tuple[np.ndarray, ...]) 
     until = {"ess": 400, "rhat": 1.01, "seconds": 1200}
     posterior = stpbnn.sample(net, X, y, temperature=T, X_test=Xt, draws=2000, until=until, progress=False)
     f, variance = posterior["predictions"]["f_mean"], posterior["predictions"]["f_variance"]
-    total = ((f - yt) ** 2 + variance).mean("test")
+    total = ((f - yt) ** 2 + variance).mean("test_point")
     bias = float(((f.mean(("chain", "draw")) - yt) ** 2).mean())
     return {
         "reference": "HMC",
