@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 LOOKS = {  # width, height, colour scheme, section at the top
-    "report": (1000, 900, "light", None),
+    "report": (1000, 980, "light", None),
     "report-pictures": (1000, 1245, "light", "error"),
     "report-dark": (1000, 1150, "dark", "order"),
     "report-phone": (375, 800, "light", None),
