@@ -27,7 +27,7 @@ TOGETHER, APART, ROUND = 60, 20, 60  # iterations: all populations as one, each 
 SNAPSHOTS = 8  # of each population, kept for predictions
 WIDER, FALLING = 8.0, 40  # times the width at first, and the iterations until it has fallen to its own
 GAIN = 0.3
-SIGNIFICANT = 4.0  # drift in standard errors: the three-per-cent level with as few populations
+SIGNIFICANT = 4.0  # drift in standard errors: the five-per-cent level of two drifts with as few populations
 NEGLIGIBLE = 0.005  # drift that is accepted whatever the standard error
 COARSE, MOVING = 0.25, 0.5  # a larger drift, or a smaller acceptance, is no solution however large the noise
 RUNAWAY = 1e4
@@ -63,6 +63,7 @@ class Solution(NamedTuple):
     autocorrelation: float
     tilt: float
     moves: int
+    lost: bool
 
 
 @dataclass
@@ -222,8 +223,9 @@ class _Walkers:
             converged,
             self.acceptance,
             correlation,
-            float(series.mean()),
+            float("nan") if self.lost else float(series.mean()),
             self.moves,
+            self.lost,
         )
 
     def _averages(self, population: Population) -> Averages:

@@ -35,7 +35,7 @@ def calibration(posterior: xr.DataTree, predictions: xr.Dataset) -> dict[str, An
     -------
     dict
         `pit` and `pit_mcse` (theory, level), `coverage` and `coverage_mcse` (theory, nominal), with their Monte
-        Carlo standard errors.
+        Carlo standard errors. Predictions whose variance is zero are left out.
 
     References
     ----------
@@ -49,8 +49,10 @@ def calibration(posterior: xr.DataTree, predictions: xr.Dataset) -> dict[str, An
         both = xr.broadcast(predictions["mean"], predictions["variance"])
         mean, variance = (moment.transpose("theory", "test_point", ...).to_numpy() for moment in both)
         edges, levels = np.stack([quantiles(m, np.sqrt(v)) for m, v in zip(mean, variance, strict=True)]), LEVELS
-    f = draws.reshape(*draws.shape[:2], -1)
-    below = np.stack([[(f <= q.reshape(-1)).mean(-1) for q in theory] for theory in edges])
+    f, edges = draws.reshape(*draws.shape[:2], -1), edges.reshape(*edges.shape[:2], -1)
+    spread = (edges[:, -1] > edges[:, 0]).all(axis=0)  # a value that is known exactly has no quantiles
+    f, edges = (f[..., spread], edges[..., spread]) if spread.any() else (f, edges)
+    below = np.stack([[(f <= q).mean(-1) for q in theory] for theory in edges])
     half = len(levels) // 2
     inside = below[:, half + 1 :] - below[:, half - 1 :: -1]
     found: dict[str, Any] = {"level": ("level", levels), "nominal": ("nominal", 2 * levels[half + 1 :] - 1)}

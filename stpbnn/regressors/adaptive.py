@@ -64,7 +64,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
     Parameters
     ----------
     network : FullyConnected or None
-        The network, of one hidden layer and one output; None means FullyConnected((200,)).
+        The network, of one hidden layer; None means FullyConnected((200,)) with as many outputs as y.
     temperature : float
         T > 0, the variance of the Gaussian likelihood.
     particles : int
@@ -198,7 +198,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
         found = self._search(problem, adaptive.Start(K, K))
         self.fixed_points_ = []
-        self._evidence: float | None = None
+        self._evidence: float | None = float("nan") if found.lost else None
         if self.second_start:
             both = [
                 ("prior", found),
@@ -228,16 +228,16 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     def _log_evidence(self, problem: adaptive.Problem, averages: list[adaptive.Averages]) -> float:
         whole = adaptive.Averages.of(averages)
-        try:
+        try:  # where a search was lost its kernels may be of no use
             there = adaptive.fields(problem, whole.K, whole.covariance())
             log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
             return adaptive.log_evidence(problem, whole, log_z)
-        except np.linalg.LinAlgError:  # where the search was lost
+        except np.linalg.LinAlgError:
             return float("nan")
 
     def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> FixedPoint:
         second = np.trace(_second_moment(found)) * problem.precision / problem.outputs
-        evidence = self._log_evidence(problem, found.averages)
+        evidence = float("nan") if found.lost else self._log_evidence(problem, found.averages)
         return FixedPoint(start, evidence, float(second), found.tilt, found.converged)
 
     @property

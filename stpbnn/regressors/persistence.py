@@ -1,7 +1,8 @@
 """Fitted regressors in files: numbers and names in a NumPy archive, without pickle.
 
 The archive holds the training set and a header in JSON: class, parameters, and what was learned. Loading conditions on
-the training set again, at the numbers that were learned: nothing is searched for or sampled a second time.
+the training set again, at the numbers that were learned: nothing is searched for or sampled a second time. The adaptive
+kernel is the exception: its particles are simulated again, with the seed of the first time, which takes as long.
 """
 
 from __future__ import annotations
