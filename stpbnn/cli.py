@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _leave() -> None:
     """Say that the run was interrupted, and go: an ordinary exit would wait for JAX to finish the chains."""
-    typer.echo("stpbnn: interrupted; the same command goes on from what is finished", err=True)
+    typer.echo("stpbnn: interrupted; `stpbnn run` and `stpbnn sweep` go on from what is finished", err=True)
     sys.stdout.flush()
     os._exit(130)
 
@@ -181,10 +181,14 @@ def theory(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Solve the closed forms of a card, in seconds and without sampling: at every point of its sweep, if it has one."""
+    """Solve the theories of a card, without sampling: at every point of its sweep, if it has one."""
     from stpbnn.cards import load_card
 
     checked = load_card(card, changes or ())
+    if file is not None and not file.absolute().parent.is_dir():
+        raise ValueError(
+            f"{file}: there is no folder {file.parent} to write it to; make it, or give another file with -o"
+        )
     from stpbnn import curves, files, runs
     from stpbnn.terminal import records, tables
 

@@ -182,7 +182,7 @@ stpbnn.cli.main(["run", "digits-1hl-erf"])
 def test_interruption_ends_with_130_at_once_though_jax_is_busy():
     done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=60)
     assert done.returncode == 130
-    assert done.stderr == "stpbnn: interrupted; the same command goes on from what is finished\n"
+    assert done.stderr == "stpbnn: interrupted; `stpbnn run` and `stpbnn sweep` go on from what is finished\n"
 
 
 DEAF = """
@@ -212,7 +212,7 @@ def test_ctrl_c_ends_a_run_that_waits_for_a_compiled_loop():
         finally:
             run.kill()  # a loop of hours must not outlive a test that fails
     assert run.returncode == 130
-    assert shown.endswith("stpbnn: interrupted; the same command goes on from what is finished\n")
+    assert shown.endswith("stpbnn: interrupted; `stpbnn run` and `stpbnn sweep` go on from what is finished\n")
 
 
 CALLER = """

@@ -294,7 +294,7 @@ def test_interruption_leaves_what_is_finished_and_no_process(tmp_path):
         os.killpg(process.pid, signal.SIGINT)
         _, shown = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert shown.splitlines()[-1] == "stpbnn: interrupted; the same command goes on from what is finished"
+    assert shown.splitlines()[-1] == "stpbnn: interrupted; `stpbnn run` and `stpbnn sweep` go on from what is finished"
     time.sleep(10)
     with pytest.raises(ProcessLookupError):  # no worker is left in the group
         os.killpg(process.pid, 0)

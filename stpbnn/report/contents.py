@@ -33,10 +33,10 @@ def contents(
     sizes = _sizes(posterior, comparison)
     name, saddle = _headline(predictions)
     verdict = str(comparison["verdict"].sel(theory=name).item())
-    subject = "of the proportional limit" if saddle else f"“{name}”"
+    subject = "closed-form prediction of the proportional limit" if saddle else f"prediction “{name}”"
     return {
         "title": title or _title(network, sizes),
-        "question": f"Does the closed-form prediction {subject} agree with the true posterior of this network?",
+        "question": f"Does the {subject} agree with the true posterior of this network?",
         "answer": _answer(verdict),
         "kind": _kind(verdict),
         "setting": _setting(posterior, network, sizes),
