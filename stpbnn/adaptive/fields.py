@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import lapack
 
+from stpbnn._linalg import lower_cholesky
 from stpbnn.adaptive.neuron import Drive
 
 __all__ = ["Averages", "Fields", "Problem", "drive", "fields", "padded", "up"]
@@ -89,8 +90,8 @@ def fields(problem: Problem, K: Float[np.ndarray, "DP DP"], G: Float[np.ndarray,
 
 
 def inverse(A: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """Return the inverse of a positive definite matrix; LinAlgError for others."""
-    factor, failure = lapack.dpotrf(A, lower=1, clean=0)
+    """Return the inverse of a positive definite matrix, which may be overwritten; LinAlgError for others."""
+    factor, failure = lower_cholesky(A, clean=False)
     if failure:
         raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
     lower, _ = lapack.dpotri(factor, lower=1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import jax
@@ -71,15 +71,20 @@ class AdaptiveProcess:
         B, rests = self._rests(X, False)
         return [self._combined(a, r, B, False) for a, r in zip(self.averages, rests, strict=True)]
 
+    @cached_property
+    def _prior_factor(self) -> tuple[np.ndarray, bool]:
+        """K_1 + T, factorised."""
+        A = self.problem.kernel.copy()
+        A[np.diag_indices_from(A)] += self.problem.temperature
+        return cho_factor(A, lower=True)
+
     def _rests(self, X: np.ndarray, joint: bool) -> tuple[np.ndarray, list[_Rest]]:
         """Return B, and the averages over what it leaves, for each population."""
         prior, features, problem = self.net.prior, kernels.feature_map(self.net), self.problem
         cross = kernels.cross_kernel(features, prior, X, self.X)
         k = np.asarray(cross.entries)
         within = np.asarray(kernels.cross_kernel(features, prior, X).entries if joint else cross.left)
-        A = problem.kernel.copy()
-        A[np.diag_indices_from(A)] += problem.temperature
-        B = cho_solve(cho_factor(A, lower=True), k.T).T
+        B = cho_solve(self._prior_factor, k.T).T
         known = k - B @ problem.kernel
         prior_within = within - _product(B, k + known, joint)  # E[ρρ^T]/λ_1 under the prior
         return B, [self._rest(i, X, B, known, prior_within, joint) for i in range(len(self.averages))]

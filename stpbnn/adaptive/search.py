@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from stpbnn._linalg import lower_cholesky
 from stpbnn.adaptive.fields import Averages, Problem, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move, move
@@ -177,11 +178,9 @@ class _Walkers:
         self.history.append(float(np.linalg.norm((found.K - K) @ a) / (np.linalg.norm(K @ a) or 1.0)))
         for _ in range(20):
             population.G = G + gain * (found.covariance() - G)
-            try:
-                np.linalg.cholesky(population.G + problem.noise)
+            if lower_cholesky(population.G + problem.noise, clean=False)[1] == 0:
                 break
-            except np.linalg.LinAlgError:
-                gain /= 2
+            gain /= 2
         size = np.trace(population.K)
         self.lost |= not np.isfinite(size) or size > RUNAWAY * problem.outputs * np.trace(problem.kernel)
 
