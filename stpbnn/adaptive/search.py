@@ -2,8 +2,8 @@ r"""The search for a self-consistent unit: particles move in fields, and the fie
 
 A stochastic approximation: particles move once in the present fields, and the kernels go a part of the way to what the
 particles show. The network is wide at first, and its width falls to its own while the search goes on: where there are
-several fixed points, that with the weakest tilt is followed. Several populations start together and then go on
-independently, each with kernels of its own: their spread is the error bar.
+several fixed points, that with the weakest tilt is followed. Several populations search independently, each with
+kernels of its own: their spread is the error bar.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from stpbnn.adaptive.particles import Move, move
 __all__ = ["Snapshot", "Solution", "Start", "solve"]
 
 GROUPS = 4  # independent populations
-TOGETHER, APART, ROUND = 60, 20, 60  # iterations: all populations as one, each for itself, averaged
+SETTLING, ROUND = 80, 60  # iterations before averages are taken, and in a round of averages
 SNAPSHOTS = 8  # of each population, kept for predictions
 WIDER, FALLING = 8.0, 40  # times the width at first, and the iterations until it has fallen to its own
-GAIN = 0.3
+GAIN = 0.15
 SIGNIFICANT = 4.0  # drift in standard errors: the five-per-cent level of two drifts with as few populations
 NEGLIGIBLE = 0.005  # drift that is accepted whatever the standard error
 COARSE, MOVING = 0.25, 0.5  # a larger drift, or a smaller acceptance, is no solution however large the noise
@@ -83,22 +83,17 @@ class Population:
 def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: int) -> Solution:
     """Find a fixed point from where it is told to start."""
     walkers = _Walkers(problem, particles, seed, start)
-    together, apart = min(TOGETHER, max_iter // 3), min(APART, max_iter // 6)
-    falling = min(FALLING, 2 * together // 3) if start.position is None else 0
-    for step in range(together):
+    done = min(SETTLING, max_iter // 2)
+    falling = min(FALLING, done // 2) if start.position is None else 0
+    for step in range(done):
         wider = WIDER ** (1 - step / falling) if step < falling else 1.0
         walkers.problem = replace(problem, width=wider * problem.width)
-        walkers.iterate(shared=True)
-    walkers.problem = problem
-    walkers.separate()
-    for _ in range(apart):
-        walkers.iterate(shared=False)
-    done = together + apart
+        walkers.iterate()
     half = max(1, min(ROUND, max_iter - done) // 2)
     while True:
         walkers.forget()
         for step in range(2 * half):
-            walkers.iterate(shared=False, half=step // half, keep=step % max(1, 2 * half // SNAPSHOTS) == 0)
+            walkers.iterate(half=step // half, keep=step % max(1, 2 * half // SNAPSHOTS) == 0)
         done += 2 * half
         drift, relative = walkers.drift()
         settled = relative < NEGLIGIBLE or (drift < SIGNIFICANT and relative < COARSE)
@@ -125,55 +120,46 @@ class _Walkers:
             return start.position[group * self.size : (group + 1) * self.size]
         return jax.random.normal(jax.random.fold_in(key, 1), (self.size, self.root.shape[1]), jnp.float32)
 
-    def separate(self) -> None:
-        for population in self.populations[1:]:
-            population.K, population.G = self.populations[0].K, self.populations[0].G
-
     def forget(self) -> None:
         for population in self.populations:
             population.halves, population.snapshots = [[], []], []
         self.tilts = []
 
-    def iterate(self, *, shared: bool, half: int | None = None, keep: bool = False) -> None:
-        """Move all particles once, and the kernels towards what they show."""
+    def iterate(self, *, half: int | None = None, keep: bool = False) -> None:
+        """Move all particles once, and the kernels of each population towards what it shows."""
         if self.lost:
             return
         problem = self.problem
         try:
-            drives = [self._drive(p) for p in (self.populations[:1] if shared else self.populations)]
+            drives = [self._drive(population) for population in self.populations]
         except np.linalg.LinAlgError:
             self.lost = True
             return
-        found = []
         self.moves += 1
-        for i, population in enumerate(self.populations):
+        moves = []
+        for population, (a, felt) in zip(self.populations, drives, strict=True):
             population.key, key = jax.random.split(population.key)
-            a, felt = drives[0 if shared else i]
             moved = move(problem.sigma, key, population.position, self.root, felt, jnp.int32(self.steps))
+            moves.append(moved)
             population.position = moved.position
             averages, control = estimate(problem, moved)
+            self._approach(population, a, averages)
             population.last = snapshot(moved, control, problem.root.shape[1])
-            found.append((a, averages, moved))
-        self._adapt([moved for *_, moved in found])
-        if shared:
-            self._approach(self.populations[0], found[0][0], Averages.of([averages for _, averages, _ in found]), GAIN)
-        else:
-            for population, (a, averages, _) in zip(self.populations, found, strict=True):
-                self._approach(population, a, averages, GAIN / 2)
-                if half is not None:
-                    population.halves[half].append(averages)
-                if keep and population.last is not None:
-                    population.snapshots.append(population.last)
+            if half is not None:
+                population.halves[half].append(averages)
+            if keep:
+                population.snapshots.append(population.last)
+        self._adapt(moves)
         if half is not None:
-            self.tilts.append([np.asarray(m.readout.tilt) for *_, m in found])
+            self.tilts.append([np.asarray(moved.readout.tilt) for moved in moves])
 
     def _drive(self, population: Population) -> tuple[np.ndarray, Drive]:
         found = fields(self.problem, population.K, population.G)
         return found.a, drive(self.problem, found)
 
-    def _approach(self, population: Population, a: np.ndarray, found: Averages, gain: float) -> None:
+    def _approach(self, population: Population, a: np.ndarray, found: Averages) -> None:
         """Move the kernels of a population; the step of G is halved until T + G is positive."""
-        problem, K, G = self.problem, population.K, population.G
+        problem, K, G, gain = self.problem, population.K, population.G, GAIN
         population.K = K + gain * (found.K - K)
         self.history.append(float(np.linalg.norm((found.K - K) @ a) / (np.linalg.norm(K @ a) or 1.0)))
         for _ in range(20):
