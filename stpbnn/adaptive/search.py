@@ -68,6 +68,20 @@ class Solution(NamedTuple):
 
 
 @dataclass
+class Mean:
+    """The mean of averages, as they come."""
+
+    count: int = 0
+    value: Averages | None = None
+
+    def add(self, new: Averages) -> None:
+        """Take one more into account."""
+        self.count += 1
+        old = self.value or new
+        self.value = Averages(*(a + (b - a) / self.count for a, b in zip(old, new, strict=True)))
+
+
+@dataclass
 class Population:
     """Particles and the kernels in whose fields they move."""
 
@@ -76,7 +90,7 @@ class Population:
     K: Float[np.ndarray, "DP DP"]
     G: Float[np.ndarray, "DP DP"]
     last: Snapshot | None = None
-    halves: list[list[Averages]] = field(default_factory=lambda: [[], []])
+    halves: list[Mean] = field(default_factory=lambda: [Mean(), Mean()])
     snapshots: list[Snapshot] = field(default_factory=list)
 
 
@@ -122,7 +136,7 @@ class _Walkers:
 
     def forget(self) -> None:
         for population in self.populations:
-            population.halves, population.snapshots = [[], []], []
+            population.halves, population.snapshots = [Mean(), Mean()], []
         self.tilts = []
 
     def iterate(self, *, half: int | None = None, keep: bool = False) -> None:
@@ -146,7 +160,7 @@ class _Walkers:
             self._approach(population, a, averages)
             population.last = snapshot(moved, control, problem.root.shape[1])
             if half is not None:
-                population.halves[half].append(averages)
+                population.halves[half].add(averages)
             if keep:
                 population.snapshots.append(population.last)
         self._adapt(moves)
@@ -179,10 +193,11 @@ class _Walkers:
 
     def drift(self) -> tuple[float, float]:
         """Return the drift between the halves of a round in standard errors, and relative."""
-        if self.lost or any(not half for p in self.populations for half in p.halves):
+        halves = [[half.value for half in p.halves if half.value is not None] for p in self.populations]
+        if self.lost or any(len(both) < 2 for both in halves):
             return np.inf, np.inf
         try:
-            rows = np.array([[self._summary(Averages.of(half)) for half in p.halves] for p in self.populations])
+            rows = np.array([[self._summary(half) for half in both] for both in halves])
         except np.linalg.LinAlgError:
             return np.inf, np.inf
         change = rows[:, 1] - rows[:, 0]
@@ -215,9 +230,9 @@ class _Walkers:
 
     def _averages(self, population: Population) -> Averages:
         """Return the averages of a population or, where they are of no use, its kernels as they stand."""
-        rounds = [*population.halves[0], *population.halves[1]]
-        if rounds and not self.lost:
-            found = Averages.of(rounds)
+        halves = [half.value for half in population.halves if half.value is not None]
+        if halves and not self.lost:
+            found = Averages.of(halves)  # of equally many iterations
             try:
                 self._summary(found)
                 return found

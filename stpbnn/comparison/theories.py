@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from stpbnn import __version__
 from stpbnn._validation import inputs
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
+from stpbnn.regressors.prediction import error_parts, standard_error
 
 __all__ = ["PARTS", "predict_theories", "squeezed"]
 
@@ -82,7 +83,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     dims = ("theory", "test_point", "output")[: len(means[0].shape) + 1]
     fitted = list(theories.values())
     data: dict[str, Any] = {"mean": (dims, np.stack(means)), "variance": (dims, np.stack(variances))}
-    data["theory_mcse"] = (dims, np.stack([_standard_error(each) for each, _ in populations]))
+    data["theory_mcse"] = (dims, np.stack([standard_error(each) for each, _ in populations]))
     data["theory_freedom"] = ("theory", [len(each) - 1 or np.inf for each, _ in populations])
     data["quantiles"] = (("theory", "level", *dims[1:]), np.stack(levels))
     coords: dict[str, Any] = {"theory": list(theories), "level": LEVELS}
@@ -91,9 +92,9 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         if y_test.shape != shape or not np.isfinite(y_test).all():
             raise ValueError(f"y_test: got shape {y_test.shape}, expected finite numbers of shape {shape}")
         data["y_test"] = (dims[1:], y_test)
-        data["error"] = (("theory", "part"), np.array([tuple(t.generalization_error(X_test, y_test)) for t in fitted]))
-        errors = [_standard_error(_errors(each, spread, y_test)) for each, spread in populations]
-        data["theory_error_mcse"] = (("theory", "part"), np.stack(errors))
+        errors = np.stack(error_parts(np.stack(means), np.stack(variances), y_test), axis=-1)
+        own = [[standard_error(part) for part in error_parts(*each, y_test)] for each in populations]
+        data |= {"error": (("theory", "part"), errors), "theory_error_mcse": (("theory", "part"), np.array(own))}
         coords["part"] = list(PARTS)
     data |= _learned(fitted) | order_parameter_quantiles(fitted) | fitted_means(fitted)
     coords["layer"] = np.arange(1, data["order_parameters"][1].shape[1] + 1)
@@ -114,18 +115,6 @@ def _populations(theory: Any, X_test: np.ndarray, shape: tuple[int, ...]) -> tup
     means = means.reshape(-1, *shape)
     variances = variances.reshape(*variances.shape, *(1,) * (means.ndim - variances.ndim))
     return means, np.broadcast_to(variances, means.shape)
-
-
-def _errors(means: np.ndarray, variances: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the generalisation error of each population in its parts."""
-    bias, variance = ((a.reshape(len(a), -1).sum(axis=1) / len(y)) for a in ((y - means) ** 2, variances))
-    return np.stack([bias + variance, bias, variance], axis=1)
-
-
-def _standard_error(populations: np.ndarray) -> np.ndarray:
-    """Return the standard error of a mean over populations; a single one is exact."""
-    count = len(populations)
-    return np.std(populations, axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(populations.shape[1:])
 
 
 def _learned(fitted: list[Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from stpbnn._precision import in_float64
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.regressors.base import NetworkRegressor
-from stpbnn.regressors.prediction import GeneralizationError
+from stpbnn.regressors.prediction import GeneralizationError, error_parts, standard_error
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
 __all__ = ["AdaptiveKernelRegressor", "FixedPoint", "StandardError"]
@@ -162,6 +162,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             )
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
+        check.room_for_kernels("X", len(X), matrices=50 * self.network_.outputs**2)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))
         self._solve(X, y)
         if self.particles < 2 * len(X):
@@ -291,7 +292,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     def standard_error(self, X: ArrayLike) -> StandardError:
         """Return Monte Carlo standard errors of the mean and of the variance of f, at query points (n, N_0)."""
-        return StandardError(*(_standard_error(values) for values in self.predict_populations(X)))
+        return StandardError(*map(standard_error, self.predict_populations(X)))
 
     def generalization_error_standard_error(self, X: ArrayLike, y: ArrayLike) -> GeneralizationError:
         """Return the Monte Carlo standard error of the generalisation error, and of its two parts.
@@ -304,10 +305,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             Test targets.
         """
         means, variances = self.predict_populations(X)
-        n = means.shape[1]
-        y = check.targets("y", y, examples=n, outputs=self.network_.outputs)
-        bias, variance = (x.reshape(len(means), -1).sum(axis=1) / n for x in ((y - means) ** 2, variances))
-        return GeneralizationError(*(float(_standard_error(part)) for part in (bias + variance, bias, variance)))
+        y = check.targets("y", y, examples=means.shape[1], outputs=self.network_.outputs)
+        return GeneralizationError(*(float(standard_error(part)) for part in error_parts(means, variances, y)))
 
 
 def _second_moment(found: adaptive.Solution) -> np.ndarray:
@@ -318,7 +317,3 @@ def _second_moment(found: adaptive.Solution) -> np.ndarray:
         for s in snapshots
     ]
     return np.mean(moments, axis=0)
-
-
-def _standard_error(populations: np.ndarray) -> np.ndarray:
-    return np.std(populations, axis=0, ddof=1) / np.sqrt(len(populations))

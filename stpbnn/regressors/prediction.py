@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 
-__all__ = ["GeneralizationError", "PredictiveRegressor"]
+__all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "standard_error"]
 
 CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
 
@@ -23,6 +23,19 @@ class GeneralizationError(NamedTuple):
     total: float
     squared_bias: float
     variance: float
+
+
+def error_parts(mean: np.ndarray, variance: np.ndarray, y: np.ndarray) -> tuple[Any, Any, Any]:
+    """Return total, squared bias and variance of predictions (..., n[, D]) of targets (n[, D]), summed over outputs."""
+    axes = tuple(range(-y.ndim, 0))
+    squared_bias, spread = np.sum((y - mean) ** 2, axis=axes) / len(y), np.sum(variance, axis=axes) / len(y)
+    return squared_bias + spread, squared_bias, spread
+
+
+def standard_error(populations: np.ndarray) -> np.ndarray:
+    """Return the standard error of the mean over independent populations, the first axis; one alone is exact."""
+    count = len(populations)
+    return np.std(populations, axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(populations.shape[1:])
 
 
 class PredictiveRegressor(RegressorMixin, BaseEstimator):
@@ -145,6 +158,4 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
         """
         law = self._law(X)
         y = check.targets("y", y, examples=len(law.mean), outputs=law.mean.size // len(law.mean))
-        rows = 1 / len(law.mean)
-        squared_bias, variance = float(np.sum((y - law.mean) ** 2) * rows), float(np.sum(law.variance) * rows)
-        return GeneralizationError(squared_bias + variance, squared_bias, variance)
+        return GeneralizationError(*map(float, error_parts(law.mean, law.variance, y)))
