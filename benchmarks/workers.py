@@ -5,8 +5,8 @@
 Each worker has one thread. Equal points differ in the seed of the sampler alone. The result goes to
 results/workers.json; what is aimed at is 1.7 times the speed, and less than a second of overhead a point.
 
-The overhead of a point is what one worker spends on it beyond the run itself (data, theories, sampling, comparison,
-as run.json has them, and the report): the wall time of the sweep, less the start of the cluster, which is that of a
+The overhead of a point is what one worker spends on it beyond the run itself (data, theories, sampling, comparison
+and report, as run.json has them): the wall time of the sweep, less the start of the cluster, which is that of a
 sweep without anything to do, less the runs, over the number of points.
 """
 

@@ -196,10 +196,11 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     with _timed(times, "comparison"):
         comparison = compare_predictions(posterior, predictions)
     write_netcdf(folder / "comparison.nc", comparison)
-    record = _record(card, posterior, times)
-    write_text(folder / "run.json", json.dumps(record, indent=2) + "\n")
-    run = Run(folder, card, predictions, posterior, comparison, record)
-    _write_report(run)
+    run = Run(folder, card, predictions, posterior, comparison, _record(card, posterior, times))
+    with _timed(times, "report"):
+        _write_report(run)
+    run = replace(run, record=_record(card, posterior, times))
+    write_text(folder / "run.json", json.dumps(run.record, indent=2) + "\n")  # the last file: the run is finished
     return run
 
 

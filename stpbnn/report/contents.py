@@ -291,7 +291,9 @@ def _facts(posterior: xr.DataTree, run: dict[str, Any]) -> list[tuple[str, str]]
         "Precision of the draws": str(attrs.get("precision", "")),
         "Seed": str(run.get("seed", attrs.get("seed", ""))),
         "Sampled at": str(run.get("created_at", attrs.get("created_at", ""))),
-        "Wall time": ", ".join(f"{stage} {float(value):.3g} s" for stage, value in seconds.items()),
+        "Wall time": ", ".join(
+            f"{stage} {float(value):.3g} s" for stage, value in seconds.items() if stage != "report"
+        ),
     }
     return [(name, value) for name, value in known.items() if value]
 
