@@ -45,7 +45,7 @@ CASES = [
     case("mnist", "tanh", 100),
     *(case("digits", activation, 100, 0.05, 100) for activation in ("erf", "relu")),
     *(case("diabetes", activation, 100, 0.05, 300) for activation in ("erf", "relu")),
-    case("teacher-student", "erf", 100, 0.05),
+    case("erf_teacher", "erf", 100, 0.05),
     *(case("mnist", "erf", 100, T) for T in (0.001, 0.1, 1.0)),
     *(case("mnist", "erf", 100, scale=scale) for scale in (0.3, 3.0)),
     *(case("mnist", "erf", 100, P=P) for P in (50, 100)),
@@ -62,7 +62,7 @@ def load(row: dict[str, Any]) -> tuple[np.ndarray, ...]:
         "cifar10": images | {"size": 784},
         "digits": images | {"standardize": "pixels", "seed": 0},
         "diabetes": {"test": 142, "seed": 0},
-        "teacher-student": {"test": 100, "seed": 0},
+        "erf_teacher": {"test": 100, "seed": 0, "size": 20, "hidden_width": 5, "noise": 0.2},
     }[row["data"]]
     X, y, Xt, yt = stpbnn.datasets.load(row["data"], train=row["P"], **settings)
     return X, row["scale"] * y, Xt, row["scale"] * yt
