@@ -180,6 +180,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     times: dict[str, float] = {}
     with _timed(times, "data"):
         data = data or card.data.load()
+    logger.info("solving the theories: %s", ", ".join(chosen(card)))
     with _timed(times, "theory"):
         predictions = theory(card, data)
     predictions.attrs["fingerprint"] = mark = fingerprint(card, data)
