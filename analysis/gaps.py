@@ -1,6 +1,6 @@
-"""Where the gap between theory and posterior opens: temperature and label scale, and what the hidden kernel does there.
+"""Where the gap between theory and posterior opens: temperature, label scale, precision; what the hidden kernel does.
 
-    uv run python analysis/gaps.py               # from results/gaps.nc, which collect.py writes
+    uv run python analysis/gaps.py               # from results/gaps.nc and gaps-precision.nc, which collect.py writes
 
 Labels ±c are the same problem as labels ±1 at temperature T/c² and readout precision λ_1 c².
 """
@@ -57,7 +57,8 @@ def main() -> None:
     left.legend(handles=handles + theory_handles(data), fontsize=7, frameon=False)
     draw_overlaps(right, data)
     save(figure, "gaps")
-    put_table(README, "gaps", f"{table({'MNIST': data})}\n\n{missing({'MNIST': data})}")
+    sets = {"MNIST": data, "MNIST, λ": results("gaps-precision").rename({"network.weight_precision": "λ"})}
+    put_table(README, "gaps", f"{table(sets)}\n\n{missing(sets)}")
 
 
 if __name__ == "__main__":
