@@ -1,4 +1,4 @@
-"""Markov chains over the weights of a network, or the scales of a process, the draws they leave, and whether these can be trusted."""
+"""Markov chains over the weights of a network or the scales of a process, their draws, and whether to trust these."""
 
 from stpbnn.samplers.diagnostics import diagnose
 from stpbnn.samplers.hamiltonian import SplitHMC

@@ -168,13 +168,11 @@ def _program(net: FullyConnected, process: str, df: float | None) -> Model:
     if check.one_of("process", process, PROCESSES) == "student-t":
         return programs.student_t_network(net, check.number("df", df, minimum=2))
     if df is not None:
-        raise ValueError(f"df: got {df!r} for the process 'finite-width', which has no degrees of freedom; leave it out")
+        raise ValueError(f"df: got {df!r} for the process {process!r}, which has no degrees of freedom; leave it out")
     return programs.scale_mixture(net)
 
 
-def _observe(
-    key: jax.Array, model: Model, position: Any, inputs: Inputs, temperature: float
-) -> dict[str, jax.Array]:
+def _observe(key: jax.Array, model: Model, position: Any, inputs: Inputs, temperature: float) -> dict[str, jax.Array]:
     """Return the scales of a draw and the observables of the function given these."""
     data = inputs.data
     scales = constrain_fn(model, (data.X, data.y), {"temperature": temperature}, position)
@@ -225,8 +223,8 @@ def function_given(
     def reached(targets: jax.Array) -> jax.Array:
         return white.T @ solve_triangular(factor, targets, lower=True)
 
-    jitter = jnp.finfo(K.dtype).eps * jnp.trace(K)
-    prior = jnp.linalg.cholesky(K + jitter * jnp.eye(len(K), dtype=K.dtype)) @ jax.random.normal(of_f, (len(K),), K.dtype)
+    jitter = jnp.finfo(K.dtype).eps * jnp.trace(K) * jnp.eye(len(K), dtype=K.dtype)
+    prior = jnp.linalg.cholesky(K + jitter) @ jax.random.normal(of_f, (len(K),), K.dtype)
     noisy = prior[:P] + temperature**0.5 * jax.random.normal(of_noise, (P,), K.dtype)
     variance = jnp.maximum(jnp.diagonal(K) - jnp.sum(white**2, axis=0), 0)
     return reached(y), variance, prior + reached(y - noisy)
