@@ -82,7 +82,7 @@ def _finding(one: xr.Dataset, name: str, exact: bool) -> str:
         return f"No difference between “{name}” and the sampled posterior is resolved.{room}"
     if verdict.startswith("differs"):
         why = (
-            "Both are of one law, so that there should be none: look at the chains, and at the accuracy of the quadrature."
+            "Both are of one law: look at the chains, and at the accuracy of the quadrature."
             if exact
             else "It leaves out a part of the law of this process."
         )
@@ -111,9 +111,7 @@ def _chains(posterior: xr.DataTree, process: str) -> str:
 
 
 def _others(process: str, kinds: Mapping[str, str], exact: str | None, network: Mapping[str, Any]) -> str:
-    told = (
-        [f"“{exact}” integrates the scale as well, by quadrature: it is the same law in closed form."] if exact else []
-    )
+    told = [f"“{exact}” is the same law in closed form: a quadrature over {scales(process)}."] if exact else []
     infinite, saddle = kinds.get("NNGPRegressor"), kinds.get("ProportionalLimitRegressor")
     if process == "student-t":
         if infinite:
@@ -123,14 +121,12 @@ def _others(process: str, kinds: Mapping[str, str], exact: str | None, network: 
         return " ".join(told)
     spread = ", ".join(f"{2 / width:.3g}" for width in dict.fromkeys(network.get("widths", ())))
     if saddle:
-        told.append(
-            f"“{saddle}” puts the mode in log Q in the place of Q, whose prior has the relative variance {spread}."
-        )
+        told.append(f"“{saddle}” puts one value in the place of Q, whose prior has the relative variance {spread}.")
     if infinite:
         told.append(f"“{infinite}” sets Q = 1.")
     if network.get("activation") != "linear":
         told.append(
-            "A network of this width does more than rescale its kernel: its hidden units turn towards the task. That is "
-            "not in this process; a card without [process] samples the network itself."
+            "A network of this width does more than rescale its kernel: its hidden units turn towards the task. That "
+            "is not in this process; a card without [process] samples the network itself."
         )
     return " ".join(told)
