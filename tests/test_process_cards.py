@@ -1,4 +1,4 @@
-"""Cards of processes: what they may say, their theories, their runs and reports; cards of networks stay as they were."""
+"""Cards of processes: what they may say, theories, runs and reports; cards of networks stay as they were."""
 
 import hashlib
 import json
@@ -96,11 +96,11 @@ def test_theories_are_those_of_the_process_and_the_zero_mean_form_has_to_be_aske
     assert names(relu) == ["infinite width", "proportional limit", "finite width", "adaptive kernel"]
     assert names(relu, asked) == ["infinite width", "proportional limit", "mean dropped"]
     for changes in ([], [relu, "network.widths=[5, 5]"], [relu, "network.outputs=2"]):
-        with pytest.raises(ValueError, match="got 'zero-mean', expected some of .* activation that is not odd"):
+        with pytest.raises(ValueError, match=r"got 'zero-mean', expected some of .* activation that is not odd"):
             names(*changes, "theories.names=['zero-mean']")
     with pytest.raises(ValueError, match=r"got 'student-t', expected .* it is that of a \[process\]"):
         names("theories.names=['student-t']")
-    with pytest.raises(ValueError, match="got 'adaptive', expected .* for the process \"finite-width\""):
+    with pytest.raises(ValueError, match=r"got 'adaptive', expected .* for the process .finite-width"):
         names(*FINITE, "theories.names=['adaptive']")
 
 
