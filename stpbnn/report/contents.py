@@ -228,9 +228,12 @@ def _layers(
     for i, width in enumerate(network["widths"]):
         last = i == len(network["widths"]) - 1 and "readout_norm" in group
         if "Q" in group:
-            sampled = [_spread(group["Q"].isel(layer=i))]
+            sampled = [processes.spread(group["Q"].isel(layer=i))]
         else:
-            sampled = [_spread(group["readout_norm"]) if last else "–", _spread(group["kernel_scale"].isel(layer=i))]
+            sampled = [
+                processes.spread(group["readout_norm"]) if last else "–",
+                processes.spread(group["kernel_scale"].isel(layer=i)),
+            ]
         rows.append(
             {
                 "layer": str(i + 1),
@@ -242,13 +245,6 @@ def _layers(
         )
     caption = f"Order parameters Q̄ of the theories, {what} (mean ± standard deviation over draws)."
     return {"theories": names, "observed": observed, "rows": rows, "caption": caption}
-
-
-def _spread(values: Any) -> str:
-    """Return mean and standard deviation over the draws."""
-    sd = float(values.std())
-    digits = max(0, 1 - math.floor(math.log10(sd))) if sd > 0 else 2
-    return f"{float(values.mean()):.{digits}f} ± {sd:.{digits}f}"
 
 
 def _convergence(posterior: xr.DataTree, comparison: xr.Dataset) -> list[str]:

@@ -8,9 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from stpbnn.comparison import quote
-
-__all__ = ["EXACT", "described", "integrated", "paragraphs", "scales"]
+__all__ = ["EXACT", "described", "integrated", "paragraphs", "scales", "spread"]
 
 EXACT = {"student-t": "StudentTProcessRegressor", "finite-width": "FiniteWidthRegressor"}  # the same law in closed form
 SCALE = {"student-t": "r", "finite-width": "Q"}
@@ -37,6 +35,13 @@ def scales(process: str) -> str:
 def integrated(process: str) -> str:
     """Return what was done with the function."""
     return f"The function was integrated: means are those of f given the {scales(process)} of each draw."
+
+
+def spread(values: Any) -> str:
+    """Return mean and standard deviation over the draws."""
+    sd = float(values.std())
+    digits = max(0, 1 - math.floor(math.log10(sd))) if sd > 0 else 2
+    return f"{float(values.mean()):.{digits}f} ± {sd:.{digits}f}"
 
 
 def paragraphs(
@@ -101,13 +106,12 @@ def _chains(posterior: xr.DataTree, process: str) -> str:
         return text
     draws = group[symbol]
     layers = [draws.isel(layer=i) for i in range(draws.sizes["layer"])] if "layer" in draws.dims else [draws]
-    found = " and ".join(f"{quote(float(q.mean()), float(q.std()))}" for q in layers)
+    found = " and ".join(spread(q) for q in layers)
     each = " in the layers from the first to the last" if len(layers) > 1 else ""
     text += f" Given the data {symbol} is {found}{each} (mean ± standard deviation); its prior has the mean one"
-    if process == "student-t":
-        df = float(posterior.attrs["df"])
-        return text + (f" and the standard deviation {math.sqrt(2 / (df - 4)):.2g}." if df > 4 else ".")
-    return text + "."
+    if process == "student-t" and (df := float(posterior.attrs["df"])) > 4:
+        text += f" and the standard deviation {math.sqrt(2 / (df - 4)):.2g}"
+    return text + ". All predictions follow these few numbers, so that their z values come together."
 
 
 def _others(process: str, kinds: Mapping[str, str], exact: str | None, network: Mapping[str, Any]) -> str:
