@@ -227,20 +227,15 @@ def _layers(
     rows = []
     for i, width in enumerate(network["widths"]):
         last = i == len(network["widths"]) - 1 and "readout_norm" in group
-        if "Q" in group:
-            sampled = [processes.spread(group["Q"].isel(layer=i))]
-        else:
-            sampled = [
-                processes.spread(group["readout_norm"]) if last else "–",
-                processes.spread(group["kernel_scale"].isel(layer=i)),
-            ]
+        scale = processes.spread(group["Q" if "Q" in group else "kernel_scale"].isel(layer=i))
+        norm = processes.spread(group["readout_norm"]) if last else "–"
         rows.append(
             {
                 "layer": str(i + 1),
                 "width": str(width),
                 "load": f"{sizes['train'] / width:.3g}" if "train" in sizes else "",
                 "orders": [f"{q[i]:#.3g}" if i < len(q) and math.isfinite(q[i]) else "–" for q in orders],
-                "observed": sampled,
+                "observed": [scale] if "Q" in group else [norm, scale],
             }
         )
     caption = f"Order parameters Q̄ of the theories, {what} (mean ± standard deviation over draws)."
