@@ -14,7 +14,7 @@ EXACT = {"student-t": "StudentTProcessRegressor", "finite-width": "FiniteWidthRe
 SCALE = {"student-t": "r", "finite-width": "Q"}
 
 
-def described(attributes: Mapping[str, Any]) -> str:
+def described(attributes: Mapping[Any, Any]) -> str:
     """Return the law of a process in a line."""
     if attributes["process"] == "student-t":
         return (
