@@ -20,6 +20,7 @@ from stpbnn.network import FullyConnected
 from stpbnn.programs.sites import above
 from stpbnn.samplers import kernels
 from stpbnn.samplers.blocks import Chains
+from stpbnn.samplers.drawing import checked_data, collect, statistics_of
 from stpbnn.samplers.observables import Data, observe
 from stpbnn.samplers.overlap import References, kernel_overlap, references
 from stpbnn.samplers.readout import draw_readout, observe_marginal, predict
