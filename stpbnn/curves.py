@@ -12,7 +12,7 @@ from stpbnn import __version__
 from stpbnn.cards import Card
 from stpbnn.cards.points import TEMPERATURE, WIDTHS, changed, dimension, labels
 from stpbnn.regressors import theory_grid
-from stpbnn.runs import chosen
+from stpbnn.runs import chosen, of_card
 
 __all__ = ["theory_curves"]
 
@@ -71,7 +71,7 @@ def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
 def _grid(card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progress: bool) -> xr.Dataset:
     """Return the theories of one data set over widths and temperatures."""
     X, y, X_test, y_test = card.data.load()
-    network = card.network.build()
+    network = card.build()
     theories = chosen(card)
     grid = theory_grid(
         network,
@@ -82,8 +82,7 @@ def _grid(card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progres
         widths=widths,
         temperatures=sweep.get(TEMPERATURE, [card.posterior.temperature]),
         theories=tuple(theories.values()),
-        particles=card.theories.particles,
-        random_state=card.sampler.seed,
+        **of_card(card),
         progress=progress,
     )
     return grid.isel(train=0).assign_coords(theory=list(theories))

@@ -27,13 +27,19 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn.cards import Card, load_card
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.files import write_netcdf, write_text
-from stpbnn.regressors.family import applicable, regressor
+from stpbnn.regressors.family import applicable, of_process, regressor
 
 __all__ = ["DamagedError", "Run", "chosen", "fingerprint", "load_run", "rerender", "run_card", "theory"]
 
 logger = logging.getLogger(__name__)
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+ONLY = {
+    "zero-mean": "; the proportional limit keeps a mean of the features, that it could drop, for one hidden layer, one "
+    "output and an activation that is not odd",
+    "student-t": "; it is that of a [process] of this name",
+}
 
 
 class DamagedError(ValueError):
@@ -62,11 +68,13 @@ class Run:
 
 
 def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
-    """Return the predictions of the closed forms for a card: all that are known for its network.
+    """Return the predictions of the closed forms for a card: all that are known for its network or process.
 
     These are infinite width; the proportional limit, unless there are several outputs and several hidden layers; the
     mixture of finite width, for one output and up to three hidden layers; and the adaptive kernel, for one hidden
-    layer. A card may ask for some of them. A theory without a solution does not lose the others: it is
+    layer. A Student's t-process has its own closed form beside infinite width; the process of finite width has all but
+    the adaptive kernel. A card may ask for some of them, and for "zero-mean", the proportional limit with the mean of
+    the features dropped where the other keeps it. A theory without a solution does not lose the others: it is
     listed as not converged, for a `reason`.
 
     Parameters
@@ -99,10 +107,10 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
     1.0
     """
     X, y, X_test, y_test = data or card.data.load()
-    network, settings = card.network.build(), card.theories
+    network, settings = card.build(), of_card(card)
     solved, failed, reasons, told = {}, {}, {}, []
     for name, kind in chosen(card).items():
-        model = regressor(kind, network, card.posterior.temperature, settings.particles, card.sampler.seed)
+        model = regressor(kind, network, card.posterior.temperature, **settings)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
@@ -126,23 +134,40 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
 
 
 def chosen(card: Card) -> dict[str, str]:
-    """Return the theories that a card asks for, by default all that are known for its network, as `applicable` does.
+    """Return the theories that a card asks for, by default all that are known for its network or process.
 
     Raises
     ------
     ValueError
-        If it asks for one that is not known for its network.
+        If it asks for one that is not known for its network or process, or its settings do not suit one another.
     """
-    network, names = card.network.build(), card.theories.names
-    known = applicable(network)
+    network, names, process = card.build(), card.theories.names, card.process
+    if process is None:
+        known = applicable(network, on_request=names is not None)
+        whose = f"{network.depth} hidden layer(s) and {network.outputs} output(s)"
+    else:
+        known, whose = of_process(process.name, network), f'the process "{process.name}"'
     if names is None:
         return known
     if unknown := [kind for kind in names if kind not in known.values()]:
         raise ValueError(
             f"theories.names: got {unknown[0]!r}, expected some of {', '.join(known.values())}: those that are known "
-            f"for {network.depth} hidden layer(s) and {network.outputs} output(s)"
+            f"for {whose}{ONLY.get(unknown[0], '')}"
         )
     return {name: kind for name, kind in known.items() if kind in names}
+
+
+def of_card(card: Card) -> dict[str, Any]:
+    """Return the settings that the theories of a card have beside network and temperature.
+
+    The features of a process have no mean, whatever the activation.
+    """
+    settings: dict[str, Any] = {"particles": card.theories.particles, "random_state": card.sampler.seed}
+    if card.process is not None:
+        settings["mean"] = "drop"
+        if card.process.df is not None:
+            settings["df"] = card.process.df
+    return settings
 
 
 def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = None, *, progress: bool = True) -> Run:
@@ -284,7 +309,8 @@ def rerender(folder: str | os.PathLike[str]) -> Run:
 
 def _settings(card: Card) -> dict[str, Any]:
     """Return all that decides on the draws, by dotted key; where the data lie does not."""
-    tables = card.model_dump(include={"network", "data", "posterior", "sampler"}, mode="json")
+    decisive = {"network", "data", "posterior", "sampler"} | ({"process"} if card.process else set())
+    tables = card.model_dump(include=decisive, mode="json")
     flat = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
     del flat["data.data_home"]
     return flat
@@ -298,7 +324,11 @@ def _refuse_other(folder: Path, card: Card) -> None:
         raise ValueError(f"{folder}: is a file; choose another folder with -o")
     if (folder / "card.toml").is_file():
         there, here = _settings(load_card(folder / "card.toml")), _settings(card)
-        differ = [f"{key} is {there[key]} there and {here[key]} here" for key in here if there[key] != here[key]]
+        differ = [
+            f"{key} is {there.get(key)} there and {here.get(key)} here"
+            for key in {**here, **there}
+            if there.get(key) != here.get(key)
+        ]
         if differ:
             raise ValueError(
                 f"{folder}: holds the run of another card ({'; '.join(differ)}); "
@@ -325,22 +355,21 @@ def _earlier(folder: Path, mark: str) -> xr.DataTree | None:
 
 def _sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -> xr.DataTree:
     """Sample block after block, write the whole, and return what was written."""
-    from stpbnn.samplers import sample
+    from stpbnn import samplers
 
     X, y, X_test, y_test = data
+    network, settings = card.build(), card.sampler.model_dump()
+    settings |= {"temperature": card.posterior.temperature, "X_test": X_test, "y_test": y_test}
+    settings |= {"checkpoint": folder / "checkpoint", "progress": progress}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "interrupted")  # said below
-        posterior = sample(
-            card.network.build(),
-            X,
-            y,
-            temperature=card.posterior.temperature,
-            X_test=X_test,
-            y_test=y_test,
-            **card.sampler.model_dump(),
-            checkpoint=folder / "checkpoint",
-            progress=progress,
-        )
+        if card.process is None:
+            posterior = samplers.sample(network, X, y, **settings)
+        else:
+            del settings["sampler"], settings["readout"]  # of which a process leaves no choice
+            posterior = samplers.sample_process(
+                network, X, y, process=card.process.name, df=card.process.df, **settings
+            )
     if posterior.attrs["stopped"] == "interrupted":
         raise KeyboardInterrupt
     posterior.attrs["fingerprint"] = mark

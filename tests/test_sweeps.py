@@ -282,13 +282,16 @@ def test_learning_curve_shows_theories_as_lines_and_the_posterior_as_points(fini
 
 
 @pytest.mark.long
-def test_interruption_leaves_what_is_finished_and_no_process(tmp_path):
-    """The command with a cluster of its own: Ctrl-C to the whole process group, as a terminal sends it, then again."""
+def test_interruption_leaves_what_is_written_and_no_process(tmp_path):
+    """The command with a cluster of its own: Ctrl-C to the whole process group, as a terminal sends it, then again.
+
+    One point is finished by then and another has blocks of draws: neither is written anew, later blocks join those.
+    """
     card, folder = tmp_path / "card.toml", tmp_path / "swept"
     card.write_text(swept("sampler.draws=20000", "data.train=6", network__widths=[[4], [8], [5]]).to_toml())
     command = [sys.executable, "-m", "stpbnn", "sweep", str(card), "-o", str(folder), "-q", "--workers", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        while not list(folder.glob("points/*/run.json")):
+        while not (list(folder.glob("points/*/run.json")) and first_blocks(folder)):
             assert process.poll() is None
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
@@ -300,8 +303,16 @@ def test_interruption_leaves_what_is_finished_and_no_process(tmp_path):
         os.killpg(process.pid, 0)
     finished = list(folder.glob("points/*/run.json"))
     before = [path.stat().st_mtime_ns for path in finished]
-    again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert again.returncode == 0, again.stderr
+    left, written = first_blocks(folder), set(folder.glob("points/*/checkpoint/draws-*.nc"))
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as again:
+        while not set(folder.glob("points/*/checkpoint/draws-*.nc")) - written:
+            assert again.poll() is None
+            time.sleep(0.02)
+        later = first_blocks(folder)
+        _, shown = again.communicate(timeout=300)
+    assert again.returncode == 0, shown
+    assert left
+    assert left.items() <= later.items()
     assert len(finished) < 3
     assert len(list(folder.glob("points/*/run.json"))) == 3
     assert [path.stat().st_mtime_ns for path in finished] == before

@@ -2,6 +2,17 @@
 
 from stpbnn.cards.loading import load_card, shipped_cards
 from stpbnn.cards.points import points
-from stpbnn.cards.schema import Card, Data, Network, Posterior, Sampler, Theories
+from stpbnn.cards.schema import Card, Data, Network, Posterior, Process, Sampler, Theories
 
-__all__ = ["Card", "Data", "Network", "Posterior", "Sampler", "Theories", "load_card", "points", "shipped_cards"]
+__all__ = [
+    "Card",
+    "Data",
+    "Network",
+    "Posterior",
+    "Process",
+    "Sampler",
+    "Theories",
+    "load_card",
+    "points",
+    "shipped_cards",
+]

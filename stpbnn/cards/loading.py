@@ -44,7 +44,7 @@ def load_card(card: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Ca
     path, changes = _file(card), [_override(text) for text in overrides]
     checked = _read(path, changes)
     try:
-        checked.network.build()
+        checked.build()
     except ValueError as error:
         key = str(error).partition(":")[0].partition("[")[0]
         raise ValueError(f"{_sources(changes).get(key, path)}: {error}") from None

@@ -56,9 +56,12 @@ def sweep_mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
         table, _, leaf = key.partition(".")
         for i, value in enumerate(values):
             changed = {**raw, table: {**raw.get(table, {}), leaf: value}}
-            if key in _found(changed):
+            found = _found(changed)
+            if key in found:
                 at = f"sweep.{key}[{i}]"
                 messages[at] = f"{at}: got {_got(changed, key)}, expected {_expected(key)}"
+            elif lacking := next(iter(found), None):  # of a table that is not in the card
+                messages[f"sweep.{key}"] = f"sweep.{key}: {lacking} is missing, expected {_expected(lacking)}"
     return messages
 
 

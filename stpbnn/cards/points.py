@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stpbnn.cards.schema import Card
+from stpbnn.cards.schema import TABLES, Card
 
 __all__ = ["DIMENSIONS", "TEMPERATURE", "WIDTHS", "changed", "count", "dimension", "labels", "points", "selected"]
 
@@ -85,7 +85,8 @@ def changed(card: Card, values: Mapping[str, Any]) -> Card:
     for key, value in values.items():
         table, _, leaf = key.partition(".")
         old = getattr(card, table)
-        card = card.model_copy(update={table: type(old).model_validate({**old.model_dump(), leaf: value})})
+        kept = {} if old is None else old.model_dump()
+        card = card.model_copy(update={table: TABLES[table].model_validate({**kept, leaf: value})})
     return card
 
 

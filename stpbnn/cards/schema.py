@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from stpbnn.network import FullyConnected
 
-TheoryName = Literal["infinite", "proportional", "finite", "adaptive"]
+TheoryName = Literal["infinite", "proportional", "zero-mean", "finite", "adaptive", "student-t"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NonEmpty = Field(min_length=1)
 
@@ -46,6 +46,15 @@ class Network(_Table):
             return FullyConnected(**self.model_dump())
         except ValueError as error:
             raise ValueError(f"network.{error}") from None
+
+
+class Process(_Table):
+    """[process]: a process derived from the network, which is sampled in its place."""
+
+    name: Literal["student-t", "finite-width"] = Field(description='"student-t" or "finite-width"')
+    df: Annotated[float, Field(gt=2)] | None = Field(
+        default=None, description='a number greater than 2, the degrees of freedom of "student-t", and of it alone'
+    )
 
 
 class Data(_Table):
@@ -84,7 +93,7 @@ class Posterior(_Table):
 
 
 class Sampler(_Table):
-    """[sampler]: how it is sampled, the arguments of stpbnn.sample."""
+    """[sampler]: how it is sampled, the arguments of stpbnn.sample; a process has "nuts" and "marginal"."""
 
     sampler: Literal["hmc", "nuts", "mala", "langevin"] = Field(
         default="hmc", description='one of "hmc", "nuts", "mala", "langevin"'
@@ -128,6 +137,7 @@ class Card(_Table):
     reference: str | None = Field(default=None, description="a line of text")
     minutes: PositiveFloat = Field(description="a positive number, the expected time on two cores")
     network: Network = Field(description="a table")
+    process: Process | None = Field(default=None, description="a table; leave it out for the network itself")
     data: Data = Field(description="a table")
     posterior: Posterior = Field(description="a table")
     sampler: Sampler = Field(default=Sampler(), description="a table")
@@ -135,6 +145,27 @@ class Card(_Table):
     sweep: dict[str, Annotated[tuple[Any, ...], Strict(False), NonEmpty]] = Field(
         default_factory=dict, description="a list of values for each key"
     )
+
+    def build(self) -> FullyConnected:
+        """Return the network; ValueError, naming the key, if the settings do not suit one another."""
+        network, process, sampler = self.network.build(), self.process, self.sampler
+        if process is None:
+            return network
+        if process.name == "student-t" and process.df is None:
+            raise ValueError(f"process.df: missing, expected {Process.model_fields['df'].description}")
+        if process.name != "student-t" and process.df is not None:
+            raise ValueError(
+                f'process.df: got {process.df} for "{process.name}", which has no degrees of freedom; leave it out'
+            )
+        if network.outputs > 1:
+            raise ValueError(f"network.outputs: got {network.outputs} with a [process], which has one output")
+        for key, expected in {"sampler": "nuts", "readout": "marginal"}.items():
+            if (given := getattr(sampler, key)) != expected:
+                raise ValueError(
+                    f'sampler.{key}: got "{given}" with a [process], expected "{expected}": the chains run over its '
+                    "scales alone, and the function is integrated"
+                )
+        return network
 
     def to_toml(self) -> str:
         """Return the whole card, defaults included, as TOML text that `load_card` reads back as an equal card.
@@ -163,6 +194,7 @@ class Card(_Table):
 
 TABLES: dict[str, type[_Table]] = {
     "network": Network,
+    "process": Process,
     "data": Data,
     "posterior": Posterior,
     "sampler": Sampler,

@@ -43,8 +43,11 @@ def quantiles(mean: np.ndarray, std: np.ndarray, law: Any = None) -> np.ndarray:
 
 
 def order_parameter_quantiles(fitted: list[Any]) -> dict[str, Any]:
-    """Return the quantiles of the order parameters at `PROBABILITIES`, NaN for theories that know no law of them."""
-    laws = [getattr(theory, "order_parameter_posterior_", None) for theory in fitted]
+    """Return the quantiles of the order parameters at `PROBABILITIES`, NaN for theories that know no law of them.
+
+    The scale r of a Student's t-process stands in the place of the first.
+    """
+    laws = [getattr(t, "order_parameter_posterior_", getattr(t, "scale_posterior_", None)) for t in fitted]
     depth = max((law.nodes.shape[1] for law in laws if law is not None), default=0)
     if not depth:
         return {}

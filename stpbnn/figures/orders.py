@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from scipy.stats import gamma
+from scipy.stats import gamma, invgamma
 
 from stpbnn.figures.style import POSTERIOR, legend_above, new_axes, styles
 
@@ -31,13 +31,15 @@ def plot_order_parameter(
     the theory. Below the last layer it is all there is, and :math:`\bar Q_l` is drawn for orientation only. All curves
     are scaled to a peak of one.
 
+    Of a process the scale itself is drawn, Q of the layer or r, with its prior.
+
     Where a theory has a law of its order parameter, as the mixture of finite width does, p(Q | y) is a curve. The
     adaptive kernel has no order parameter; its line is at its mean of the readout norm.
 
     Parameters
     ----------
     posterior : xarray.DataTree
-        What `stpbnn.sample` returned.
+        What `stpbnn.sample` or `stpbnn.samplers.sample_process` returned.
     comparison : xarray.Dataset, optional
         What `stpbnn.compare` or `predict_theories` returned, with `order_parameters` (theory, layer) and, if known,
         `order_parameter_quantiles` (theory, layer, probability) and, of the last layer, `readout_second_moment`.
@@ -65,6 +67,8 @@ def plot_order_parameter(
     'scale in units of its infinite-width value (layer 1)'
     """
     group = posterior.get("posterior")
+    if group is not None and ("Q" in group or "r" in group):
+        return _scale(posterior, comparison, layer, new_axes(ax))
     if group is None or "kernel_scale" not in group or "readout_norm" not in group:
         raise ValueError("posterior: got no readout_norm and kernel_scale, expected what stpbnn.sample returned")
     scale, depth = group["kernel_scale"], group["kernel_scale"].sizes["layer"]
@@ -78,11 +82,7 @@ def plot_order_parameter(
         _peaked(ax, norms.ravel(), label="readout norm, posterior", color=POSTERIOR, alpha=0.3)
         network = json.loads(posterior.attrs.get("network", "{}"))
         if "widths" in network:
-            shape = network["widths"][-1] / 2
-            ends = gamma.ppf([1e-4, 1 - 1e-4], shape, scale=1 / shape)
-            grid = np.linspace(ends[0], ends[1], 400)
-            density = gamma.pdf(grid, shape, scale=1 / shape)
-            ax.plot(grid, density / density.max(), color=POSTERIOR, lw=1, ls=":", label="readout norm, prior")
+            _prior(ax, _gamma(network["widths"][-1]), "readout norm, prior")
     _peaked(ax, scale.isel(layer=layer - 1).to_numpy().ravel(), label="kernel scale, posterior", **outline)
     if comparison is not None and "order_parameters" in comparison:
         _theories(ax, comparison, layer, layer == depth)
@@ -92,7 +92,44 @@ def plot_order_parameter(
     return ax
 
 
-def _theories(ax: Axes, comparison: xr.Dataset, layer: int, last: bool) -> None:
+def _scale(posterior: xr.DataTree, comparison: xr.Dataset | None, layer: int | None, ax: Axes) -> Axes:
+    """Plot the scale of a process: its posterior, its prior, and what the theories put in its place."""
+    group, attributes = posterior["posterior"], posterior.attrs
+    if "Q" in group:
+        depth = group["Q"].sizes["layer"]
+        layer = depth if layer is None else layer
+        if layer not in range(1, depth + 1):
+            raise ValueError(f"layer: got {layer!r}, expected 1..{depth}")
+        symbol, draws, where = "Q", group["Q"].isel(layer=layer - 1), f" (layer {layer})"
+        prior = _gamma(json.loads(attributes["network"])["widths"][layer - 1])
+    else:
+        df = float(attributes["df"])
+        symbol, draws, where, layer = "r", group["r"], "", 1
+        prior = invgamma(df / 2, scale=(df - 2) / 2)
+    values = draws.to_numpy().ravel()
+    _peaked(ax, values, label=f"{symbol}, posterior", color=POSTERIOR, alpha=0.3)
+    _prior(ax, prior, f"{symbol}, prior", highest=max(values.max(), prior.ppf(0.95)))
+    if comparison is not None and "order_parameters" in comparison:
+        _theories(ax, comparison, layer, False, symbol)
+    ax.set(xlabel=f"scale {symbol} of the kernel{where}", ylabel="density, peak = 1")
+    ax.set_ylim(0, 1.05)
+    legend_above(ax)
+    return ax
+
+
+def _gamma(width: int) -> Any:
+    """Return the prior of an order parameter."""
+    return gamma(width / 2, scale=2 / width)
+
+
+def _prior(ax: Axes, law: Any, label: str, highest: float = np.inf) -> None:
+    lower, upper = law.ppf([1e-4, 1 - 1e-4])
+    grid = np.linspace(lower, min(upper, highest), 400)
+    density = law.pdf(grid)
+    ax.plot(grid, density / density.max(), color=POSTERIOR, lw=1, ls=":", label=label)
+
+
+def _theories(ax: Axes, comparison: xr.Dataset, layer: int, last: bool, symbol: str = "Q") -> None:
     """Draw the order parameter of each theory as a line, or its law as a curve."""
     if layer > comparison.sizes["layer"]:
         return
@@ -105,9 +142,11 @@ def _theories(ax: Axes, comparison: xr.Dataset, layer: int, last: bool) -> None:
         if law is not None and np.isfinite(law).all():
             density = np.diff(found["probability"]) / np.diff(law)
             middle = (law[1:] + law[:-1]) / 2
-            ax.plot(middle, density / density.max(), color=colour, lw=1.8, label=f"{name}: p(Q | y), mean {q:.3g}")
+            mean = f", mean {q:.3g}" if np.isfinite(q) else ""
+            ax.plot(middle, density / density.max(), color=colour, lw=1.8, label=f"{name}: p({symbol} | y){mean}")
         elif np.isfinite(q):
-            ax.axvline(q, color=colour, lw=2, ls=("-", "--", "-.")[i % 3], label=f"{name}: Q̄ = {q:.3g}")
+            value = f"Q̄ = {q:.3g}" if symbol == "Q" else f"{symbol} = {q:.3g}"
+            ax.axvline(q, color=colour, lw=2, ls=("-", "--", "-.")[i % 3], label=f"{name}: {value}")
         elif np.isfinite(moments[i]):
             ax.axvline(moments[i], color=colour, lw=2, ls=":", label=f"{name}: mean {moments[i]:.3g}")
 

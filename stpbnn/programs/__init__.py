@@ -2,7 +2,7 @@
 
 from stpbnn.programs.conditionals import condition, log_likelihood, predict
 from stpbnn.programs.marginal import marginal_network
-from stpbnn.programs.networks import network, scale_mixture
+from stpbnn.programs.networks import network, scale_mixture, student_t_network
 from stpbnn.programs.processes import distance, gaussian_process, student_t_process
 from stpbnn.programs.tree import to_datatree
 
@@ -15,6 +15,7 @@ __all__ = [
     "network",
     "predict",
     "scale_mixture",
+    "student_t_network",
     "student_t_process",
     "to_datatree",
 ]

@@ -1,4 +1,4 @@
-"""The Bayesian network, and its scale mixture, as NumPyro models."""
+"""The Bayesian network, and the scale mixtures of its kernels, as NumPyro models."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpyro import distributions as dist
 from stpbnn import kernels
 from stpbnn._validation import one_of
 from stpbnn.network import FullyConnected
-from stpbnn.programs.sites import temperature_site
+from stpbnn.programs.sites import degrees_of_freedom, parameter, temperature_site
 
-__all__ = ["network", "scale_mixture"]
+__all__ = ["network", "scale_mixture", "student_t_network"]
 
 
 def network(net: FullyConnected) -> Callable[..., jax.Array]:
@@ -120,6 +120,62 @@ def scale_mixture(net: FullyConnected, closure: kernels.Closure = "nested") -> C
         half = jnp.asarray(net.widths) / 2
         Q = numpyro.sample("Q", dist.Gamma(half, half).to_event(1))
         K = kernels.renormalised(net.sigma, net.prior, kernels.input_gram(net.prior, X), Q, closure).entries
+        noise = variance * jnp.eye(X.shape[0])
+        numpyro.sample("y", dist.MultivariateNormal(covariance_matrix=K + noise), obs=y)
+        return K
+
+    return model
+
+
+def student_t_network(net: FullyConnected, df: Any = 5.0) -> Callable[..., jax.Array]:
+    r"""Return the NumPyro model of an infinitely wide network whose readout has a random scale.
+
+    .. math:: r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2), \qquad y \mid r \sim N(0, r K_L + T\,1)
+
+    The function is a Student's t-process of covariance K_L, and the noise is Gaussian and beside the scale; in
+    `student_t_process` it shares the scale. The sites are "r", "df" and "temperature" where they have priors, and the
+    observed "y": one draw of all P targets. No jitter is added: see `scale_mixture`.
+
+    Parameters
+    ----------
+    net : FullyConnected
+        The network, with one output; its widths are not used.
+    df : number or NumPyro distribution
+        ν > 2, the degrees of freedom.
+
+    Returns
+    -------
+    callable
+        ``model(X, y=None, *, temperature)`` with X of shape (P, N_0), y of shape (P,), and as temperature T a number
+        (a variance) or a NumPyro distribution. It returns the kernel r K_L, (P, P).
+
+    Raises
+    ------
+    ValueError
+        For several outputs, or a ν that is not, or may not be, above 2; when the model runs, if the temperature is not
+        a positive number.
+
+    References
+    ----------
+    Theory notes, section 5. Lee et al., ICLR 2022.
+
+    Examples
+    --------
+    >>> from numpyro.infer import Predictive
+    >>> model = student_t_network(FullyConnected((16,), "erf"), df=4.0)
+    >>> draws = Predictive(model, num_samples=5)(jax.random.key(0), jnp.eye(3), temperature=0.01)
+    >>> draws["r"].shape, draws["y"].shape
+    ((5,), (5, 3))
+    """
+    df = degrees_of_freedom(df)
+    if net.outputs > 1:
+        raise ValueError(f"net: got {net.outputs} outputs, expected one: fit each of them with a process of its own")
+
+    def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
+        variance, nu = temperature_site(temperature), parameter("df", df)
+        X = jnp.asarray(X)
+        r = numpyro.sample("r", dist.InverseGamma(nu / 2, (nu - 2) / 2))
+        K = r * kernels.nngp(net.sigma, net.prior, kernels.input_gram(net.prior, X)).entries
         noise = variance * jnp.eye(X.shape[0])
         numpyro.sample("y", dist.MultivariateNormal(covariance_matrix=K + noise), obs=y)
         return K

@@ -17,7 +17,7 @@ from numpyro import distributions as dist
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.network import FullyConnected, Prior
-from stpbnn.programs.sites import above, parameter, temperature_site, value_above
+from stpbnn.programs.sites import above, degrees_of_freedom, parameter, temperature_site
 from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["Process", "distance", "gaussian_process", "student_t_process"]
@@ -101,13 +101,6 @@ def _kernel(given: Any, priors: Mapping[str, Any]) -> tuple[Kernel, dict[str, di
             above(name, prior, 0, "and a precision is positive")
         kernel, fixed = _network_kernel(replace(given, **fixed)), {}
     return (partial(kernel, **fixed) if fixed else kernel), free
-
-
-def _degrees_of_freedom(value: Any) -> Any:
-    """Return a number, or a prior, that is above two."""
-    if isinstance(value, dist.Distribution):
-        return above("df", value, 2, "where the covariance does not exist")
-    return value_above("df", value, 2)
 
 
 def points(what: str, X: Any, features: int | None = None) -> jax.Array:
@@ -270,5 +263,5 @@ def student_t_process(kernel: Kernel | FullyConnected, priors: Mapping[str, Any]
     (True, (5, 3))
     """
     priors = dict(priors or {})
-    df = _degrees_of_freedom(priors.pop("df", 5.0))
+    df = degrees_of_freedom(priors.pop("df", 5.0))
     return Process(*_kernel(kernel, priors), df)

@@ -12,7 +12,7 @@ from numpyro import distributions as dist
 
 from stpbnn._validation import number
 
-__all__ = ["above", "parameter", "recalled", "temperature_site", "value_above"]
+__all__ = ["above", "degrees_of_freedom", "parameter", "recalled", "temperature_site", "value_above"]
 
 
 def value_above(name: str, value: Any, minimum: float) -> Any:
@@ -54,3 +54,10 @@ def above(name: str, prior: dist.Distribution, minimum: int, why: str) -> dist.D
             f"{minimum}, such as TruncatedNormal({minimum + 3.0}, 3.0, low={minimum}.0) or a shifted Gamma"
         )
     return prior
+
+
+def degrees_of_freedom(value: Any) -> Any:
+    """Return a number, or a prior, that is above two."""
+    if isinstance(value, dist.Distribution):
+        return above("df", value, 2, "where the covariance does not exist")
+    return value_above("df", value, 2)

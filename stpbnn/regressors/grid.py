@@ -23,7 +23,7 @@ from stpbnn.mixtures.laws import Gamma
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import ZERO_TARGETS, refuse_singular
 from stpbnn.regressors.family import PARTICLES, THEORIES, regressor
-from stpbnn.regressors.proportional import keeps_mean
+from stpbnn.regressors.proportional import Mean, keeps_mean
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,6 +50,8 @@ def theory_grid(
     theories: Sequence[str] = ("infinite", "proportional"),
     particles: int = PARTICLES,
     random_state: Any = None,
+    mean: Mean = "auto",
+    df: float = 5.0,
     progress: bool = False,
 ) -> xr.Dataset:
     r"""Return generalisation errors and order parameters over a grid of widths, temperatures and training sizes.
@@ -72,12 +74,18 @@ def theory_grid(
         T, variances of the noise.
     train : sequence of int or None
         Training sizes: the first rows of the training set are taken. None means all of it.
-    theories : sequence of {"infinite", "proportional", "finite", "adaptive"}
-        Which theories. The adaptive kernel is simulated, seconds to minutes for each point.
+    theories : sequence of {"infinite", "proportional", "zero-mean", "finite", "adaptive", "student-t"}
+        Which theories. "zero-mean" is the proportional limit with ``mean="drop"``; "student-t" the network of infinite
+        width whose readout has a random scale, with Gaussian noise beside it. The adaptive kernel is simulated, seconds
+        to minutes for each point.
     particles : int
         How many hidden units the adaptive kernel simulates.
     random_state : int, numpy RandomState or None
         Seed of its particles.
+    mean : {"auto", "keep", "drop"}
+        What "proportional" and "finite" do with the Gaussian mean of the features of activations that are not odd.
+    df : float
+        ν > 2 of "student-t".
     progress : bool
         Whether to show a progress bar.
 
@@ -126,7 +134,7 @@ def theory_grid(
     sizes = [_size(i, P, len(X)) for i, P in enumerate([len(X)] if train is None else _listed("train", train))]
     for theory in _listed("theories", theories):
         check.one_of("theories", theory, THEORIES)
-    settings = {"particles": particles, "random_state": random_state}
+    settings = {"particles": particles, "random_state": random_state, "mean": mean, "df": df}
 
     if 0 in kelvins:
         for P in sizes:
@@ -141,7 +149,7 @@ def theory_grid(
         "converged": np.zeros(shape, dtype=bool),
     }
     failures = []
-    fast = net.depth == 1 and net.outputs == 1 and not keeps_mean(net, "auto")
+    fast = net.depth == 1 and net.outputs == 1 and not keeps_mean(net, mean)
     for place, theory in enumerate(theories):
         for at, P in enumerate(sizes):
             solve = _one_factorisation if fast and theory in ("infinite", "proportional") else _one_by_one

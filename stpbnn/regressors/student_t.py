@@ -16,6 +16,7 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.kernels.contraction import Inputs, value_and_pullback
 from stpbnn.mixtures.laws import InverseGamma
+from stpbnn.mixtures.posterior import OrderParameterPosterior
 from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import well_conditioned_cholesky
@@ -97,6 +98,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     alpha_ : array of shape (P,) or (P, D)
         What the kernel with the training points is multiplied by to give the mean: the mean of r A(r)^{-1} y over the
         posterior of r, A(r) = r K + T or r (K + T), for targets as they are normalised.
+    scale_posterior_ : OrderParameterPosterior or None
+        p(r | y) as nodes and weights, where the noise is beside the scale; None where all is in closed form.
     converged_ : bool
         Whether the gradient of the log evidence vanishes along what was learned and is not on a bound, and the
         quadrature over r has reached its accuracy.
@@ -278,6 +281,11 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     def log_marginal_likelihood_value_(self) -> float:
         """The log evidence, under the name that it has in scikit-learn."""
         return self.log_marginal_likelihood_
+
+    @property
+    def scale_posterior_(self) -> OrderParameterPosterior | None:
+        """The posterior of the scale, where it is a quadrature."""
+        return self._process.posterior if isinstance(self._process, NoiseBeside) else None
 
     @property
     def alpha_(self) -> Float[np.ndarray, "P ..."]:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from stpbnn.comparison import quote
+from stpbnn.report import processes
 from stpbnn.report.explanation import explanation
 
 __all__ = ["contents"]
@@ -31,18 +32,19 @@ def contents(
     """Return the text of the report by section, ready for the template."""
     network = json.loads(posterior.attrs.get("network", "{}"))
     sizes = _sizes(posterior, comparison)
-    name, saddle = _headline(predictions)
+    process = posterior.attrs.get("process")
+    name, saddle = _headline(predictions, process)
     verdict = str(comparison["verdict"].sel(theory=name).item())
     subject = "closed-form prediction of the proportional limit" if saddle else f"prediction “{name}”"
     return {
         "title": title or _title(network, sizes),
-        "question": f"Does the {subject} agree with the true posterior of this network?",
+        "question": f"Does the {subject} agree with the true posterior of this {'process' if process else 'network'}?",
         "answer": _answer(verdict),
         "kind": _kind(verdict),
         "setting": _setting(posterior, network, sizes),
         "rows": _rows(comparison),
         "has_error": "error" in comparison,
-        "criteria": _criteria(comparison),
+        "criteria": _criteria(comparison, process),
         "explanation": explanation(posterior, predictions, comparison, name, saddle, network, sizes),
         "coverage": _coverage(comparison),
         "spectrum": _spectrum(comparison, sizes),
@@ -55,10 +57,15 @@ def contents(
     }
 
 
-def _headline(predictions: xr.Dataset) -> tuple[str, bool]:
-    """Return the theory that the report is about, and whether it is the saddle point of the proportional limit."""
+def _headline(predictions: xr.Dataset, process: str | None) -> tuple[str, bool]:
+    """Return the theory that the report is about, and whether it is the saddle point of the proportional limit.
+
+    Of a process it is its own closed form.
+    """
     names = [str(name) for name in predictions["theory"].to_numpy()]
     kinds = predictions["regressor"].to_numpy().tolist() if "regressor" in predictions else []
+    if process and (exact := processes.EXACT[process]) in kinds:
+        return names[kinds.index(exact)], False
     return (names[kinds.index(SADDLE)], True) if SADDLE in kinds else (names[-1], False)
 
 
@@ -96,17 +103,16 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _setting(posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[str, int]) -> list[tuple[str, str]]:
-    attrs = posterior.attrs
-    facts = []
+    attrs, process = posterior.attrs, posterior.attrs.get("process")
+    facts = [("Process", processes.described(attrs))] if process else []
     if network:
         widths, outputs = network["widths"], int(network.get("outputs", 1))
         precision = network.get("weight_precision", 1.0)
         weights = ", ".join(f"{p:g}" for p in precision) if isinstance(precision, list) else f"{precision:g}"
         bias = network.get("bias_precision")
         biases = "no biases" if bias is None else f"bias precision λ_b = {bias:g}"
-        shape = (
-            f"{_plural(len(widths), 'hidden layer')} of width {', '.join(map(str, widths))}; {network['activation']}"
-        )
+        width = "infinite width" if process == "student-t" else f"width {', '.join(map(str, widths))}"
+        shape = f"{_plural(len(widths), 'hidden layer')} of {width}; {network['activation']}"
         facts.append(("Network", f"{shape}; {_plural(outputs, 'output')}; weight precision λ = {weights}; {biases}"))
     data = f"{_plural(sizes['test'], 'test point')}"
     if "train" in sizes:
@@ -120,6 +126,7 @@ def _setting(posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[
     sampler = f"{str(attrs['sampler']).upper()}, {length}" if "sampler" in attrs else length
     sampler += f" after {attrs['warmup']} warm-up steps" if "warmup" in attrs else ""
     sampler += f"; readout {attrs['readout']}" if "readout" in attrs else ""
+    sampler += f", over log {processes.scales(process)}" if process else ""
     return [*facts, ("Sampler", sampler)]
 
 
@@ -147,7 +154,7 @@ def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:
     return rows
 
 
-def _criteria(comparison: xr.Dataset) -> str:
+def _criteria(comparison: xr.Dataset, process: str | None) -> str:
     limits, n = comparison.attrs, comparison["f_mean"].size
     sentence = (
         f"A theory agrees if its largest |z| over {_plural(n, 'prediction')} is at most {limits['max_z']:.1f} "
@@ -162,10 +169,10 @@ def _criteria(comparison: xr.Dataset) -> str:
     chance = float(comparison["rhat_limit"].max())
     if chance > limits["max_rhat"]:
         converged += f", or below what perfect chains reach by chance among {n} predictions, here {chance:.3f}"
-    series = (
-        " The readout was integrated: means are those of f given each draw." if limits["series"] == "f_mean" else ""
-    )
-    return sentence + "." + converged + "." + series
+    series = "The readout was integrated: means are those of f given each draw."
+    if process:
+        series = processes.integrated(process)
+    return sentence + "." + converged + "." + (f" {series}" if limits["series"] == "f_mean" else "")
 
 
 def _coverage(comparison: xr.Dataset) -> dict[str, Any] | None:
@@ -202,38 +209,37 @@ def _spectrum(comparison: xr.Dataset, sizes: Mapping[str, int]) -> str | None:
 def _layers(
     posterior: xr.DataTree, predictions: xr.Dataset, network: Mapping[str, Any], sizes: Mapping[str, int]
 ) -> dict[str, Any] | None:
-    """Return the table of order parameters: a row for each hidden layer."""
+    """Return the table of order parameters: a row for each hidden layer, with what was sampled beside the theories."""
     group = posterior.get("posterior")
-    if group is None or "kernel_scale" not in group or "order_parameters" not in predictions or not network:
+    if group is None or "order_parameters" not in predictions or not network:
+        return None
+    if "Q" in group:
+        observed, what = ["Q, sampled"], "and of the posterior"
+    elif "kernel_scale" in group:
+        observed = ["Readout norm", "Kernel scale"]
+        what = "for the adaptive kernel its mean of the readout norm; readout norm and kernel scale of the posterior"
+    else:
         return None
     orders = predictions["order_parameters"].transpose("theory", "layer").to_numpy().copy()
     if "readout_second_moment" in predictions:
         orders[:, -1] = np.where(np.isnan(orders[:, -1]), predictions["readout_second_moment"], orders[:, -1])
     names = [str(name) for name in predictions["theory"].to_numpy()]
-    if "readout_second_moment" in predictions:
-        orders[:, -1] = np.where(np.isnan(orders[:, -1]), predictions["readout_second_moment"], orders[:, -1])
     rows = []
     for i, width in enumerate(network["widths"]):
-        scale = _spread(group["kernel_scale"].isel(layer=i))
         last = i == len(network["widths"]) - 1 and "readout_norm" in group
+        scale = processes.spread(group["Q" if "Q" in group else "kernel_scale"].isel(layer=i))
+        norm = processes.spread(group["readout_norm"]) if last else "–"
         rows.append(
             {
                 "layer": str(i + 1),
                 "width": str(width),
                 "load": f"{sizes['train'] / width:.3g}" if "train" in sizes else "",
                 "orders": [f"{q[i]:#.3g}" if i < len(q) and math.isfinite(q[i]) else "–" for q in orders],
-                "readout": _spread(group["readout_norm"]) if last else "–",
-                "scale": scale,
+                "observed": [scale] if "Q" in group else [norm, scale],
             }
         )
-    return {"theories": names, "rows": rows}
-
-
-def _spread(values: Any) -> str:
-    """Return mean and standard deviation over the draws."""
-    sd = float(values.std())
-    digits = max(0, 1 - math.floor(math.log10(sd))) if sd > 0 else 2
-    return f"{float(values.mean()):.{digits}f} ± {sd:.{digits}f}"
+    caption = f"Order parameters Q̄ of the theories, {what} (mean ± standard deviation over draws)."
+    return {"theories": names, "observed": observed, "rows": rows, "caption": caption}
 
 
 def _convergence(posterior: xr.DataTree, comparison: xr.Dataset) -> list[str]:
@@ -301,12 +307,12 @@ def _facts(posterior: xr.DataTree, run: dict[str, Any]) -> list[tuple[str, str]]
 def _call(posterior: xr.DataTree, network: Mapping[str, Any]) -> str | None:
     """Return the Python call that samples this posterior, for want of a card."""
     attrs = posterior.attrs
-    keys = ("temperature", "sampler", "readout", "warmup", "draws", "chains", "seed")
+    process = ("process",) + ("df",) * ("df" in attrs) if "process" in attrs else ()
+    keys = (*(process or ("sampler", "readout")), "temperature", "warmup", "draws", "chains", "seed")
     if not network or any(key not in attrs for key in keys):
         return None
     plain = {key: attrs[key].item() if isinstance(attrs[key], np.generic) else attrs[key] for key in keys}
     net = ", ".join(f"{key}={value!r}" for key, value in network.items())
     arguments = ", ".join(f"{key}={value!r}" for key, value in plain.items())
-    return (
-        f"net = stpbnn.FullyConnected({net})\nposterior = stpbnn.sample(net, X, y, X_test=Xt, y_test=yt, {arguments})"
-    )
+    function = "stpbnn.samplers.sample_process" if process else "stpbnn.sample"
+    return f"net = stpbnn.FullyConnected({net})\nposterior = {function}(net, X, y, X_test=Xt, y_test=yt, {arguments})"

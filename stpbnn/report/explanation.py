@@ -8,6 +8,8 @@ from typing import Any
 
 import xarray as xr
 
+from stpbnn.report import processes
+
 __all__ = ["explanation"]
 
 ODD = ("linear", "erf", "sin", "tanh")
@@ -37,6 +39,9 @@ def explanation(
     sizes : mapping
         Numbers of training points (`train`) and test points (`test`).
     """
+    if process := posterior.attrs.get("process"):
+        told = processes.paragraphs(posterior, predictions, comparison, name, network)
+        return told + (_load(predictions, name, network, sizes) if process == "finite-width" else [])
     paragraphs = [_finding(comparison.sel(theory=name), name)]
     if saddle and network:
         q = predictions["order_parameters"].sel(theory=name).to_numpy()

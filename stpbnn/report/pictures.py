@@ -40,7 +40,7 @@ def pictures(posterior: xr.DataTree, comparison: xr.Dataset) -> dict[str, list[P
         "z": [_z(comparison, theories)],
         "calibration": _calibration(comparison, theories),
         "order": _order(posterior, comparison),
-        "spectrum": _spectrum(comparison, theories),
+        "spectrum": _spectrum(comparison, theories, "process" in posterior.attrs),
         "chains": _chains(posterior, comparison),
     }
 
@@ -110,6 +110,8 @@ def _calibration(comparison: xr.Dataset, theories: str) -> list[Picture]:
 
 def _order(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
     group = posterior.get("posterior")
+    if "process" in posterior.attrs:
+        return _scales(posterior, comparison)
     if group is None or "readout_norm" not in group or "kernel_scale" not in group:
         return []
     depth, shown = group["kernel_scale"].sizes["layer"], []
@@ -135,7 +137,27 @@ def _order(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
     return shown
 
 
-def _spectrum(comparison: xr.Dataset, theories: str) -> list[Picture]:
+def _scales(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
+    """Return a picture for each scale of a process."""
+    group = posterior["posterior"]
+    caption = (
+        "Grey: posterior of {0}; dotted: its prior. Vertical lines: values that theories put in its place, the mode on "
+        "a logarithmic axis where it is a mode. Coloured curve: the law of {0} given the data in closed form. All "
+        "curves have peak one."
+    )
+    alt = "Histogram of {}; values and laws of the theories as lines and curves."
+    if "Q" not in group:
+        picture = svg(figures.plot_order_parameter(posterior, comparison))
+        return [Picture(picture, alt.format("the scale r"), caption.format("the scale r"))]
+    shown = []
+    for layer in range(group.sizes["layer"], 0, -1):
+        picture = svg(figures.plot_order_parameter(posterior, comparison, layer=layer))
+        what = f"the order parameter Q of layer {layer}"
+        shown.append(Picture(picture, alt.format(what), caption.format(what)))
+    return shown
+
+
+def _spectrum(comparison: xr.Dataset, theories: str, process: bool) -> list[Picture]:
     if "eigenvalue" not in comparison:
         return []
     values = comparison["eigenvalue"].to_numpy()
@@ -147,9 +169,10 @@ def _spectrum(comparison: xr.Dataset, theories: str) -> list[Picture]:
         "What has been learned of the targets along each eigenmode of the kernel of infinite width on the training "
         "inputs: (u·f̄)/(u·y), one if all of it, zero if nothing. A theory that rescales the kernel by Q learns the "
         "modes of eigenvalues above T/Q and leaves out those below. The area of a point grows with the part of |y|² in "
-        "the mode; pale points hold too little of it to tell. Points off the lines are directions into which the "
-        "hidden units have turned the kernel."
+        "the mode; pale points hold too little of it to tell."
     )
+    if not process:
+        caption += " Points off the lines are directions into which the hidden units have turned the kernel."
     return [Picture(svg(figures.plot_spectrum(comparison)), alt, caption)]
 
 

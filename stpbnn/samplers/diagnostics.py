@@ -18,7 +18,7 @@ from scipy.stats import chi2
 __all__ = ["convergence", "diagnose", "reaches", "rhat_limit", "warn_of_chains"]
 
 SAMPLES = ("chain", "draw")
-OBSERVABLES = ("train_loss", "test_loss", "readout_norm", "kernel_scale", "kernel_overlap", "temperature")
+OBSERVABLES = ("train_loss", "test_loss", "readout_norm", "kernel_scale", "kernel_overlap", "temperature", "Q", "r")
 MAX_RHAT, MIN_ESS, LEVEL, MIN_BFMI = 1.01, 400.0, 0.01, 0.3
 MANY, FEW = 0.1, 0.05  # of the draws of a chain: that many divergences, or that few moves, and it is warned of
 AT_ONCE = 2**18  # draws that are looked at together, for the sake of memory

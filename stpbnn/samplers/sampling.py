@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 from numpyro.distributions import Distribution
-from numpyro.infer import HMC, NUTS
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import constrain_fn
-from threadpoolctl import threadpool_limits
 
 from stpbnn import _validation as check
 from stpbnn import programs
@@ -26,16 +20,11 @@ from stpbnn.network import FullyConnected
 from stpbnn.programs.sites import above
 from stpbnn.samplers import kernels
 from stpbnn.samplers.blocks import Chains
-from stpbnn.samplers.checkpoint import Checkpoint
-from stpbnn.samplers.collecting import Collector
-from stpbnn.samplers.diagnostics import diagnose, warn_of_chains
-from stpbnn.samplers.fingerprint import fingerprint
-from stpbnn.samplers.no_u_turn import SplitNUTS
+from stpbnn.samplers.drawing import checked_data, collect, statistics_of
 from stpbnn.samplers.observables import Data, observe
 from stpbnn.samplers.overlap import References, kernel_overlap, references
 from stpbnn.samplers.readout import draw_readout, observe_marginal, predict
 from stpbnn.samplers.rotation import Rotation, rotate
-from stpbnn.samplers.tree import to_datatree
 
 __all__ = ["sample"]
 
@@ -45,15 +34,6 @@ SAMPLERS = ("hmc", "nuts", "mala", "langevin")
 READOUTS = {"marginal": programs.marginal_network, "explicit": programs.network}
 KEEP = ("observables", "weights")
 UNTIL = ("ess", "rhat", "seconds")
-STATISTICS = {  # ArviZ's name: where NumPyro's Hamiltonian kernels keep it
-    "energy": "energy",
-    "num_steps": "num_steps",
-    "accept_prob": "accept_prob",
-    "diverging": "diverging",
-    "potential": "potential_energy",
-    "step_size": "adapt_state.step_size",
-}
-BLOCK, BLOCK_BYTES = 100, 2**26
 
 
 class Inputs(NamedTuple):
@@ -168,7 +148,7 @@ def sample(
     >>> dict(posterior["predictions"]["f"].sizes)
     {'chain': 2, 'draw': 10, 'test_point': 2}
     """
-    original = _data(net, X, y, X_test, y_test)
+    original = checked_data(net, X, y, X_test, y_test)
     settings: dict[str, Any] = {
         "warmup": check.integer("warmup", warmup, minimum=0),
         "chains": check.integer("chains", chains),
@@ -190,39 +170,19 @@ def sample(
 
     rotation = rotate(original.X, original.X_test) if keep == "observables" else None
     engine = _chains(net, original, rotation, build, temperature, settings)
-    block = block or _block(draws, engine)
-    kernel = engine.build()
-    mark = fingerprint(net, original, kernel, temperature, settings | {"devices": engine.devices})
-    limits = threadpool_limits(1, user_api="blas") if jax.default_backend() == "cpu" else nullcontext()
-    with limits, nullcontext() if checkpoint is None else Checkpoint(checkpoint, mark) as folder:
-        collector = Collector(engine, draws, block, until, folder, progress)
-        collector.run()
-
-    attributes = settings | {
-        "draws": collector.done,
-        "sampler": sampler if isinstance(sampler, str) else type(kernel).__name__,
-        "temperature": temperature if isinstance(temperature, float) else str(temperature),
-        "precision": str(engine.data.X.dtype),
-        "stopped": collector.stopped,
-        "wall_time_s": collector.seconds,
-    }
-    if until:
-        attributes["until"] = json.dumps(until)
-    if isinstance(kernel, NUTS):
-        attributes["max_tree_depth"] = np.max(kernel._max_tree_depth)
-    elif isinstance(kernel, SplitNUTS):
-        attributes["max_tree_depth"] = kernel.max_tree_depth
-    recorded = collector.arrays
-    statistics = {name: recorded.pop(name) for name in engine.statistics}
-    if "potential" in statistics:
-        statistics["lp"] = -statistics.pop("potential")
-    posterior = to_datatree(net, original, recorded, statistics, attributes, engine.data.references)
-    diagnosis = diagnose(posterior)
-    posterior.attrs |= {name: diagnosis.attrs[name] for name in ("verdict", "remedy")}
-    if collector.stopped == "interrupted":
-        warnings.warn(f"interrupted: {collector.done} of {draws} draws are returned", stacklevel=2)
-    warn_of_chains(diagnosis, collector.done)
-    return posterior
+    return collect(
+        net,
+        original,
+        engine,
+        settings,
+        draws=draws,
+        sampler=sampler if isinstance(sampler, str) else "",
+        temperature=temperature,
+        until=until,
+        checkpoint=checkpoint,
+        block=block,
+        progress=progress,
+    )
 
 
 def _chains(
@@ -281,7 +241,7 @@ def _chains(
         arguments=arguments,
         settings=given,
         observe=record,
-        statistics=_statistics(build(model)),
+        statistics=statistics_of(build(model)),
     )
 
 
@@ -308,19 +268,6 @@ def _built_by(sampler: Sampler) -> Sampler:
     return build
 
 
-def _statistics(kernel: MCMCKernel) -> dict[str, str]:
-    """Return the fields of a kernel's state to record by ArviZ's names: what it offers, apart from the position."""
-    offered = STATISTICS.values() if isinstance(kernel, HMC) else getattr(kernel, "statistics", kernel.default_fields)
-    names = {field: name for name, field in STATISTICS.items()}
-    return {names.get(field, field): field for field in offered if field != kernel.sample_field}
-
-
-def _block(draws: int, chains: Chains) -> int:
-    """Return the size of a block that takes no more than some megabytes."""
-    size = sum(shape.size * shape.dtype.itemsize for shape in chains.record_shapes.values())
-    return max(1, min(BLOCK, draws, BLOCK_BYTES // size))
-
-
 def _until(until: Mapping[str, float] | None, chains: int) -> dict[str, float]:
     """Check the goals at which to stop early."""
     if until is None:
@@ -333,18 +280,3 @@ def _until(until: Mapping[str, float] | None, chains: int) -> dict[str, float]:
     if "rhat" in goals and chains == 1:
         raise ValueError("until: got a goal for R-hat with one chain, expected at least two: raise chains")
     return goals
-
-
-def _data(net: FullyConnected, X: Any, y: Any, X_test: Any, y_test: Any) -> Data:
-    """Check the data and put them on the device, in JAX's default precision."""
-    check.instance("net", net, FullyConnected)
-    X = check.inputs("X", X)
-    y = check.targets("y", y, examples=len(X), outputs=net.outputs)
-    if X_test is None:
-        if y_test is not None:
-            raise ValueError("y_test: got targets without X_test; give the test inputs as well")
-        return Data(jnp.asarray(X), jnp.asarray(y))
-    X_test = check.inputs("X_test", X_test, features=X.shape[1])
-    if y_test is not None:
-        y_test = jnp.asarray(check.targets("y_test", y_test, examples=len(X_test), outputs=net.outputs))
-    return Data(jnp.asarray(X), jnp.asarray(y), jnp.asarray(X_test), y_test)

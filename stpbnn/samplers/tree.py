@@ -47,6 +47,7 @@ def _dims(net: FullyConnected, name: str) -> tuple[str, ...]:
     output = ("output",) if net.outputs > 1 else ()
     return {
         "kernel_scale": ("layer",),
+        "Q": ("layer",),
         "readout_norm": output,
         "kernel_overlap": ("reference",),
         "log_likelihood": ("train_point",),

@@ -29,7 +29,7 @@ COMPARISON = (
     "ess_smallest",
     "converged",
 )
-OBSERVABLES = ("readout_norm", "kernel_scale", "kernel_overlap")
+OBSERVABLES = ("readout_norm", "kernel_scale", "kernel_overlap", "Q", "r")
 FILL: dict[str, Any] = {"b": False, "f": np.nan, "U": ""}
 
 

@@ -1,0 +1,136 @@
+"""What the report says where a process was sampled in the place of a network's weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+__all__ = ["EXACT", "described", "integrated", "paragraphs", "scales", "spread"]
+
+EXACT = {"student-t": "StudentTProcessRegressor", "finite-width": "FiniteWidthRegressor"}  # the same law in closed form
+SCALE = {"student-t": "r", "finite-width": "Q"}
+
+
+def described(attributes: Mapping[Any, Any]) -> str:
+    """Return the law of a process in a line."""
+    if attributes["process"] == "student-t":
+        return (
+            f"Student's t-process of ν = {attributes['df']:g} degrees of freedom, the network of infinite width whose "
+            "readout has a random scale: f | r ~ N(0, r K), r ~ InvGamma(ν/2, (ν − 2)/2)"
+        )
+    return (
+        "law of finite width in function space, a Gaussian process whose kernel has random order parameters: "
+        "f | Q ~ N(0, K(Q)), Q ~ Gamma(N/2, N/2) in each layer"
+    )
+
+
+def scales(process: str) -> str:
+    """Return the symbol of what the chains run over."""
+    return SCALE[process]
+
+
+def integrated(process: str) -> str:
+    """Return what was done with the function."""
+    return f"The function was integrated: means are those of f given the {scales(process)} of each draw."
+
+
+def spread(values: Any) -> str:
+    """Return mean and standard deviation over the draws."""
+    sd = float(values.std())
+    digits = max(0, 1 - math.floor(math.log10(sd))) if sd > 0 else 2
+    return f"{float(values.mean()):.{digits}f} ± {sd:.{digits}f}"
+
+
+def paragraphs(
+    posterior: xr.DataTree,
+    predictions: xr.Dataset,
+    comparison: xr.Dataset,
+    name: str,
+    network: Mapping[str, Any],
+) -> list[str]:
+    """Return paragraphs on what was found and what the theories leave out of a process.
+
+    Parameters
+    ----------
+    posterior, predictions, comparison
+        As for `stpbnn.report.render`.
+    name : str
+        The theory that the report is about.
+    network : mapping
+        The settings of the network from which the process is derived.
+    """
+    process = str(posterior.attrs["process"])
+    kinds = {str(kind): str(theory) for theory, kind in zip(*_named(predictions), strict=True)}
+    exact = kinds.get(EXACT[process])
+    return [
+        _finding(comparison.sel(theory=name), name, name == exact),
+        _chains(posterior, process),
+        _others(process, kinds, exact, network),
+    ]
+
+
+def _named(predictions: xr.Dataset) -> tuple[list[str], list[str]]:
+    names = predictions["theory"].to_numpy().tolist()
+    return names, predictions["regressor"].to_numpy().tolist() if "regressor" in predictions else [""] * len(names)
+
+
+def _finding(one: xr.Dataset, name: str, exact: bool) -> str:
+    verdict = str(one["verdict"].item())
+    if verdict.startswith("agrees"):
+        room = ""
+        if "error" in one:
+            uncertainty = 100 * float(one.sel(part="total")["relative_error_mcse"])
+            room = f" The Monte Carlo error leaves room for ± {uncertainty:.1f} % in the error."
+        return f"No difference between “{name}” and the sampled posterior is resolved.{room}"
+    if verdict.startswith("differs"):
+        why = (
+            "Both are of one law: look at the chains, and at the accuracy of the quadrature."
+            if exact
+            else "It leaves out a part of the law of this process."
+        )
+        return f"“{name}” differs from the sampled posterior (largest |z| {float(one['largest_z']):.1f}). {why}"
+    return "The comparison is not decided."
+
+
+def _chains(posterior: xr.DataTree, process: str) -> str:
+    symbol = scales(process)
+    text = (
+        f"There are no weights in this posterior. The chains run over log {symbol}; given {symbol}, the function is a "
+        "Gaussian process, whose mean and variance are averaged in closed form."
+    )
+    group = posterior.get("posterior")
+    if group is None or symbol not in group:
+        return text
+    draws = group[symbol]
+    layers = [draws.isel(layer=i) for i in range(draws.sizes["layer"])] if "layer" in draws.dims else [draws]
+    found = " and ".join(spread(q) for q in layers)
+    each = " in the layers from the first to the last" if len(layers) > 1 else ""
+    text += f" Given the data {symbol} is {found}{each} (mean ± standard deviation); its prior has the mean one"
+    if process == "student-t" and (df := float(posterior.attrs["df"])) > 4:
+        text += f" and the standard deviation {math.sqrt(2 / (df - 4)):.2g}"
+    return text + ". All predictions follow these few numbers, so that their z values come together."
+
+
+def _others(process: str, kinds: Mapping[str, str], exact: str | None, network: Mapping[str, Any]) -> str:
+    told = [f"“{exact}” is the same law in closed form: a quadrature over {scales(process)}."] if exact else []
+    infinite, saddle = kinds.get("NNGPRegressor"), kinds.get("ProportionalLimitRegressor")
+    if process == "student-t":
+        if infinite:
+            told.append(
+                f"“{infinite}” has the same kernel and r = 1, a Gaussian process that does not learn its scale."
+            )
+        return " ".join(told)
+    spread = ", ".join(f"{2 / width:.3g}" for width in dict.fromkeys(network.get("widths", ())))
+    if saddle:
+        told.append(f"“{saddle}” puts one value in the place of Q, whose prior has the relative variance {spread}.")
+    if infinite:
+        told.append(f"“{infinite}” sets Q = 1.")
+    if network.get("activation") != "linear":
+        told.append(
+            "A network of this width does more than rescale its kernel: its hidden units turn towards the task. That "
+            "is not in this process; a card without [process] samples the network itself."
+        )
+    return " ".join(told)
