@@ -121,7 +121,7 @@ class HiddenKernelRegressor(EvidenceRegressor):
         return K + _averaged(process, cross) / net.widths[0]
 
 
-def _with_mean(model: NetworkRegressor, process: Any) -> bool:
+def _with_mean(model: EvidenceRegressor, process: Any) -> bool:
     """Return whether the mean of the features was kept."""
     return hasattr(model, "conjugate_order_parameter_") or isinstance(getattr(process, "problem", None), MeanProblem)
 
