@@ -35,7 +35,7 @@ POSTERIOR = (
     "point",
 )
 AXES = ("theory", "part", "layer")
-SIMULATED = "adaptive kernel"
+SIMULATED, OWN = "adaptive kernel", "theory_error_mcse"
 
 
 def read(path: Path, remedy: str) -> xr.Dataset:
@@ -88,6 +88,8 @@ def with_theories(sweep: xr.Dataset) -> xr.Dataset:
         curves = xr.concat([curves[names], sweep[names].sel(theory=[SIMULATED])], "theory", join="outer")
     kept = sweep[[name for name in POSTERIOR if name in sweep]]
     whole = kept.merge(curves, compat="override", join="left")
+    if OWN in sweep:  # closed forms have no Monte Carlo error
+        whole[OWN] = sweep[OWN].reindex(theory=whole["theory"], fill_value=0.0)
     return whole.assign(nngp_overlap=nngp_overlap(sweep)).assign_attrs(sweep.attrs)
 
 

@@ -52,6 +52,13 @@ def gap(data: xr.Dataset) -> xr.DataArray:
     return 100 * (data["error"] / data["error_posterior"] - 1).sel(part="total")
 
 
+def told_gap(point: xr.Dataset) -> str:
+    """Return how much larger a theory's error is than the posterior's, with the Monte Carlo error of the theory."""
+    own = point["theory_error_mcse"].sel(part="total") if "theory_error_mcse" in point else 0.0
+    spread = float(100 * own / point["error_posterior"].sel(part="total"))
+    return f"{float(gap(point)):+.1f}{f' ± {spread:.1f}' if spread > 0 else ''} %"
+
+
 def digits(value: float, error: float) -> str:
     """Return a number with as many digits as its error allows: 0.1229(5).
 
@@ -83,8 +90,8 @@ def table(sets: Mapping[str, xr.Dataset]) -> str:
                 for part in ("total", "squared_bias", "variance")
             ]
             parts[0] += "" if converged(point) else " (hollow)"
-            gaps, known = gap(point), set(point["theory"].to_numpy())
-            off = [f"{float(gaps.sel(theory=one)):+.1f} %" if one in known else "" for one in theories]
+            known = set(point["theory"].to_numpy())
+            off = [told_gap(point.sel(theory=one)) if one in known else "" for one in theories]
             overlap = [f"{value:.3f}" for value in (*point["kernel_overlap"].to_numpy(), float(point["nngp_overlap"]))]
             lines.append([name, told(place), *parts, *off, *overlap, f"{float(point['seconds']) / 60:.1f}"])
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)

@@ -99,7 +99,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         Drift of the averages in their standard errors, when the search ended.
     acceptance_, autocorrelation_ : float
         Of the particles' moves: their mean acceptance, and the correlation of the tilt from one move to the next. Near
-        one it tells of units that are stuck on one side of a barrier: error bars are then too small.
+        one it tells of units that are stuck on one side of a barrier, which makes the search slow.
     converged_ : bool
         Whether the averages had stopped drifting.
     network_ : FullyConnected
