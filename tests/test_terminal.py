@@ -55,9 +55,11 @@ def test_a_run_in_json_has_the_numbers_of_its_folder(tmp_path, monkeypatch, capl
     told = document("run", "smoke-1hl-linear", "-o", folder, "-q", "-v", *changes)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "data",
+        "solving the theories",
         "theory",
         "sampling",
         "comparison",
+        "report",
     ]
     with xr.open_dataset(folder / "comparison.nc", engine="h5netcdf") as comparison:
         assert told["posterior"]["rhat"] == comparison["rhat_worst"].item()
