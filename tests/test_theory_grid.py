@@ -79,6 +79,9 @@ def test_every_point_is_that_of_its_regressor(net, widths, theories):
         ({"train": [20]}, r"train\[0\]: got 20, expected at most the 14"),
         ({"theories": ("infinit",)}, "did you mean 'infinite'"),
         ({"temperatures": [0.0]}, "singular to working precision"),
+        ({"df": 2.0, "theories": ("student-t",)}, "df: got 2.0, expected a finite number greater than 2"),
+        ({"mean": "kept"}, "mean: got 'kept', expected one of"),
+        ({"particles": 1}, "particles: got 1, expected an integer of at least 16"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

@@ -42,16 +42,15 @@ def quantiles(mean: np.ndarray, std: np.ndarray, law: Any = None) -> np.ndarray:
     return mean + std * np.moveaxis(np.reshape(found, (*mean.shape, len(LEVELS))), -1, 0)
 
 
-def order_parameter_quantiles(fitted: list[Any]) -> dict[str, Any]:
+def order_parameter_quantiles(fitted: list[Any], layers: int) -> dict[str, Any]:
     """Return the quantiles of the order parameters at `PROBABILITIES`, NaN for theories that know no law of them.
 
-    The scale r of a Student's t-process stands in the place of the first.
+    The scale r of a Student's t-process stands in the place of the first of as many layers as the table has.
     """
     laws = [getattr(t, "order_parameter_posterior_", getattr(t, "scale_posterior_", None)) for t in fitted]
-    depth = max((law.nodes.shape[1] for law in laws if law is not None), default=0)
-    if not depth:
+    if all(law is None for law in laws):
         return {}
-    table = np.full((len(laws), depth, len(PROBABILITIES)), np.nan)
+    table = np.full((len(laws), layers, len(PROBABILITIES)), np.nan)
     for row, law in zip(table, laws, strict=True):
         if law is not None:
             row[: law.nodes.shape[1]] = law.quantile(PROBABILITIES)

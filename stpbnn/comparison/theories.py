@@ -96,8 +96,10 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         own = [[standard_error(part) for part in error_parts(*each, y_test)] for each in populations]
         data |= {"error": (("theory", "part"), errors), "theory_error_mcse": (("theory", "part"), np.array(own))}
         coords["part"] = list(PARTS)
-    data |= _learned(fitted) | order_parameter_quantiles(fitted) | fitted_means(fitted)
-    coords["layer"] = np.arange(1, data["order_parameters"][1].shape[1] + 1)
+    learned = _learned(fitted)
+    layers = learned["order_parameters"][1].shape[1]
+    data |= learned | order_parameter_quantiles(fitted, layers) | fitted_means(fitted)
+    coords["layer"] = np.arange(1, layers + 1)
     return xr.Dataset(data, coords, {"stpbnn_version": __version__})
 
 

@@ -134,6 +134,8 @@ def theory_grid(
     sizes = [_size(i, P, len(X)) for i, P in enumerate([len(X)] if train is None else _listed("train", train))]
     for theory in _listed("theories", theories):
         check.one_of("theories", theory, THEORIES)
+    fast = not keeps_mean(net, mean) and net.depth == 1 and net.outputs == 1
+    particles, df = check.integer("particles", particles, minimum=16), check.number("df", df, minimum=2)
     settings = {"particles": particles, "random_state": random_state, "mean": mean, "df": df}
 
     if 0 in kelvins:
@@ -149,7 +151,6 @@ def theory_grid(
         "converged": np.zeros(shape, dtype=bool),
     }
     failures = []
-    fast = net.depth == 1 and net.outputs == 1 and not keeps_mean(net, mean)
     for place, theory in enumerate(theories):
         for at, P in enumerate(sizes):
             solve = _one_factorisation if fast and theory in ("infinite", "proportional") else _one_by_one

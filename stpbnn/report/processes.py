@@ -123,11 +123,9 @@ def _others(process: str, kinds: Mapping[str, str], exact: str | None, network: 
                 f"“{infinite}” has the same kernel and r = 1, a Gaussian process that does not learn its scale."
             )
         return " ".join(told)
-    spread = ", ".join(f"{2 / width:.3g}" for width in dict.fromkeys(network.get("widths", ())))
+    relative = ", ".join(f"{2 / width:.3g}" for width in dict.fromkeys(network.get("widths", ())))
     if saddle:
-        told.append(f"“{saddle}” puts one value in the place of Q, whose prior has the relative variance {spread}.")
-    if infinite:
-        told.append(f"“{infinite}” sets Q = 1.")
+        told.append(f"“{saddle}” puts one value in the place of Q, whose prior has the relative variance {relative}.")
     if network.get("activation") != "linear":
         told.append(
             "A network of this width does more than rescale its kernel: its hidden units turn towards the task. That "
