@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
+import collect
 import numpy as np
 import xarray as xr
-from collect import RESULTS, results
+from collect import results
 from learning import digits, draw_gaps, gap, missing, save, shared_legend, table
 from matplotlib.figure import Figure
 from readme import put_table
@@ -65,7 +66,7 @@ def main() -> None:
     shared_legend(figure, axes[0])
     save(figure, "figure1")
     put_table(README, "figure 1", f"{table(sets)}\n\n{missing(sets)}")
-    drawn = {name: f"{card}-seeds" for name, card in CARDS.items() if (RESULTS / f"{card}-seeds.nc").is_file()}
+    drawn = {name: f"{card}-seeds" for name, card in CARDS.items() if (collect.RESULTS / f"{card}-seeds.nc").is_file()}
     if drawn:
         put_table(README, "seeds", averages({name: results(card) for name, card in drawn.items()}))
 
