@@ -10,7 +10,6 @@ The cases stand in CASES; each is a row of results/adaptive.csv. About two hours
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import time
 import warnings
@@ -22,6 +21,7 @@ import numpy as np
 from learning import save
 from matplotlib.figure import Figure
 from readme import put_table
+from rows import read_rows, write_rows
 from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
@@ -131,31 +131,6 @@ def adaptive(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def rows() -> list[dict[str, Any]]:
-    """Return the cases that were run."""
-    if not RESULTS.exists():
-        return []
-
-    def read(value: str) -> Any:
-        try:
-            return int(value) if value.isdigit() else float(value)
-        except ValueError:
-            return {"True": True, "False": False}.get(value, value)
-
-    with RESULTS.open() as file:
-        return [{key: read(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def write(found: list[dict[str, Any]]) -> None:
-    """Write the cases that were run, whole or not at all."""
-    part = RESULTS.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(found[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
-    part.replace(RESULTS)
-
-
 def table(found: list[dict[str, Any]]) -> str:
     """Return the table of all cases, in the order of CASES."""
     order = {tuple(row[key] for key in KEYS): i for i, row in enumerate(CASES)}
@@ -216,16 +191,16 @@ def main() -> None:
     given = parser.parse_args()
     if given.data is not None:
         os.environ["STPBNN_DATA"] = str(given.data)
-        found = {tuple(row[key] for key in KEYS): row for row in rows()}
+        found = {tuple(row[key] for key in KEYS): row for row in read_rows(RESULTS)}
         for row in CASES:
             key = tuple(row.values())
             if given.again and key in found:
                 found[key] |= adaptive(row)
             elif key not in found:
                 found[key] = row | reference(row) | adaptive(row)
-            write(list(found.values()))
-    put_table(HERE / "README.md", "adaptive", table(rows()))
-    draw(rows())
+            write_rows(RESULTS, list(found.values()))
+    put_table(HERE / "README.md", "adaptive", table(read_rows(RESULTS)))
+    draw(read_rows(RESULTS))
 
 
 if __name__ == "__main__":

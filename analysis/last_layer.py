@@ -11,7 +11,6 @@ those of figure 2. A quarter of an hour on one core.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import warnings
 from pathlib import Path
@@ -22,6 +21,7 @@ from collect import RESULTS, results
 from figure2 import DATA, erf
 from learning import cells, digits
 from readme import put_table
+from rows import read_rows, write_rows
 from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
@@ -63,25 +63,6 @@ def run(data: str, activation: str, L: int, N: int, P: int) -> dict[str, Any]:
     }
 
 
-def found() -> list[dict[str, str]]:
-    """Return the points that were run."""
-    if not FOUND.exists():
-        return []
-    with FOUND.open() as file:
-        return list(csv.DictReader(file))
-
-
-def add(row: dict[str, Any]) -> None:
-    """Append a point to the results, whole or not at all."""
-    rows = [*found(), row]
-    part = FOUND.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(FOUND)
-
-
 def sampled(data: str, activation: str, L: int, N: int, P: int) -> tuple[float, float] | None:
     """Return the generalisation error of the posterior and its Monte Carlo error, from the results of figure 2."""
     card = f"figure2-{DATA[data]}-" + ("erf" if activation == "erf" else f"{L}hl-relu")
@@ -96,14 +77,14 @@ def sampled(data: str, activation: str, L: int, N: int, P: int) -> tuple[float, 
 def table() -> str:
     """Return the table of the points that were run."""
     lines = ["| data | σ | L | N | P | MCMC | proportional limit | last layer adapts |", "|" + "---|" * 8]
-    for row in found():
-        place = row["data"], row["activation"], int(row["L"]), int(row["N"]), int(row["P"])
+    for row in read_rows(FOUND):
+        place = tuple(row[key] for key in KEYS)
         if (posterior := sampled(*place)) is None:
             continue
         total, error = posterior
-        off = [100 * (float(row[name]) / total - 1) for name in ("proportional", "adaptive")]
-        noise = 100 * np.hypot(error, float(row["adaptive_error"])) / total
-        settled = "" if row["converged"] == "True" else " (not settled)"
+        off = [100 * (row[name] / total - 1) for name in ("proportional", "adaptive")]
+        noise = 100 * np.hypot(error, row["adaptive_error"]) / total
+        settled = "" if row["converged"] else " (not settled)"
         cells_ = [*map(str, place), digits(total, error), f"{off[0]:+.1f} %", f"{off[1]:+.1f} ± {noise:.1f} %{settled}"]
         lines.append(f"| {' | '.join(cells_)} |")
     return "\n".join(lines)
@@ -116,10 +97,10 @@ def main() -> None:
     data = parser.parse_args().data
     if data is not None:
         os.environ["STPBNN_DATA"] = str(data)
-        done = {tuple(row[key] for key in KEYS) for row in found()}
+        done = {tuple(row[key] for key in KEYS) for row in read_rows(FOUND)}
         for point in POINTS:
-            if tuple(map(str, point)) not in done:
-                add(run(*point))
+            if point not in done:
+                write_rows(FOUND, [*read_rows(FOUND), run(*point)])
     put_table(Path(__file__).parent / "README.md", "last layer", table())
 
 

@@ -9,7 +9,6 @@ First 200 training and 100 test images of MNIST, 0 against 1, T = 0.01. Half an 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from adaptive import case, load
 from collect import RESULTS
 from learning import digits
 from readme import put_table
+from rows import read_rows, write_rows
 
 import stpbnn
 
@@ -40,33 +40,15 @@ def run(activation: str, N: int, seed: int) -> dict[str, Any]:
     return found
 
 
-def rows() -> list[dict[str, str]]:
-    """Return what was run."""
-    if not FOUND.exists():
-        return []
-    with FOUND.open() as file:
-        return list(csv.DictReader(file))
-
-
-def write(found: list[dict[str, Any]]) -> None:
-    """Write what was run, whole or not at all."""
-    part = FOUND.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(found[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
-    part.replace(FOUND)
-
-
-def table(found: list[dict[str, str]]) -> str:
+def table(found: list[dict[str, Any]]) -> str:
     """Return the spread over seeds beside the reported standard error; their ratio is known to one in √(2·19)."""
     lines = ["| network | quantity | mean | spread over seeds | reported | ratio |", "|" + "---|" * 6]
     for activation, N in CASES:
-        seeds = [row for row in found if (row["activation"], row["N"]) == (activation, str(N))]
+        seeds = [row for row in found if (row["activation"], row["N"]) == (activation, N)]
         if len(seeds) < 2:
             continue
         for part, name in (("total", "error"), ("squared_bias", "bias²"), ("variance", "variance")):
-            values, errors = (np.array([float(row[key]) for row in seeds]) for key in (part, f"{part}_error"))
+            values, errors = (np.array([row[key] for row in seeds]) for key in (part, f"{part}_error"))
             spread, reported = np.std(values, ddof=1), np.sqrt(np.mean(errors**2))
             ratio = digits(spread / reported, spread / reported / np.sqrt(2 * (len(seeds) - 1)))
             mean = digits(values.mean(), spread / np.sqrt(len(seeds)))
@@ -82,12 +64,12 @@ def main() -> None:
     data = parser.parse_args().data
     if data is not None:
         os.environ["STPBNN_DATA"] = str(data)
-        done = {(row["activation"], row["N"], row["seed"]) for row in rows()}
+        done = {(row["activation"], row["N"], row["seed"]) for row in read_rows(FOUND)}
         for activation, N in CASES:
             for seed in SEEDS:
-                if (activation, str(N), str(seed)) not in done:
-                    write([*rows(), run(activation, N, seed)])
-    put_table(Path(__file__).parent / "README.md", "spread", table(rows()))
+                if (activation, N, seed) not in done:
+                    write_rows(FOUND, [*read_rows(FOUND), run(activation, N, seed)])
+    put_table(Path(__file__).parent / "README.md", "spread", table(read_rows(FOUND)))
 
 
 if __name__ == "__main__":
