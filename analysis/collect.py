@@ -75,7 +75,7 @@ def nngp_overlap(sweep: xr.Dataset) -> xr.DataArray:
 def with_theories(sweep: xr.Dataset) -> xr.Dataset:
     """Return the posterior's numbers of a sweep, with closed forms at all of its points, and what was simulated."""
     from stpbnn.curves import theory_curves  # slow to import, and figures are drawn without it
-    from stpbnn.runs import chosen
+    from stpbnn.theories import chosen
 
     card = card_of(sweep)
     closed = tuple(kind for kind in chosen(card).values() if kind != "adaptive")

@@ -1,6 +1,8 @@
 """Width at a fixed number of examples: how fast posterior and theories approach infinite width, and each other.
 
-uv run python analysis/finite_width.py       # from results/finite-width.nc, which collect.py writes
+    uv run python analysis/finite_width.py       # from results/finite-width.nc, which collect.py writes
+
+The learning curve alone is also the first picture of the README, docs/widths.png.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from readme import put_table
 
 from stpbnn.figures import plot_learning_curve
 from stpbnn.figures.style import COLOURS
+from stpbnn.files import written_whole
 
 README = Path(__file__).parent / "README.md"
+PICTURE = Path(__file__).parents[1] / "docs" / "widths.png"
 NAME = "digits, erf, L = 1"
 
 
@@ -73,6 +77,8 @@ def main() -> None:
     )
     draw(right, data)
     save(figure, "finite_width")
+    with written_whole(PICTURE) as path:
+        plot_learning_curve(data).figure.savefig(path, format="png", dpi=160)
     put_table(README, "finite width", f"{table({NAME: data})}\n\n{missing({NAME: data})}\n{powers(data)}")
 
 

@@ -189,11 +189,11 @@ def theory(
         raise ValueError(
             f"{file}: there is no folder {file.parent} to write it to; make it, or give another file with -o"
         )
-    from stpbnn import curves, files, runs
+    from stpbnn import curves, files, theories
     from stpbnn.terminal import records, tables
 
     swept = any(not key.startswith("sampler.") for key in checked.sweep)
-    predictions = curves.theory_curves(checked, progress=not quiet) if swept else runs.theory(checked)
+    predictions = curves.theory_curves(checked, progress=not quiet) if swept else theories.theory(checked)
     if file is not None:
         files.write_netcdf(file, predictions)
     if as_json:

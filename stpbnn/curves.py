@@ -12,7 +12,7 @@ from stpbnn import __version__
 from stpbnn.cards import Card
 from stpbnn.cards.points import TEMPERATURE, WIDTHS, changed, dimension, labels
 from stpbnn.regressors import theory_grid
-from stpbnn.runs import chosen, of_card
+from stpbnn.theories import chosen, settings
 
 __all__ = ["theory_curves"]
 
@@ -82,7 +82,7 @@ def _grid(card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progres
         widths=widths,
         temperatures=sweep.get(TEMPERATURE, [card.posterior.temperature]),
         theories=tuple(theories.values()),
-        **of_card(card),
+        **settings(card),
         progress=progress,
     )
     return grid.isel(train=0).assign_coords(theory=list(theories))

@@ -22,24 +22,15 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from sklearn.exceptions import ConvergenceWarning
 
-from stpbnn.cards import Card, load_card
-from stpbnn.comparison import compare_predictions, predict_theories
+from stpbnn.cards import Arrays, Card, load_card
+from stpbnn.comparison import compare_predictions
 from stpbnn.files import write_netcdf, write_text
-from stpbnn.regressors.family import applicable, of_process, regressor
+from stpbnn.theories import chosen, theory
 
-__all__ = ["DamagedError", "Run", "chosen", "fingerprint", "load_run", "rerender", "run_card", "theory"]
+__all__ = ["DamagedError", "Run", "fingerprint", "load_run", "rerender", "run_card"]
 
 logger = logging.getLogger(__name__)
-
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-ONLY = {
-    "zero-mean": "; the proportional limit keeps a mean of the features, that it could drop, for one hidden layer, one "
-    "output and an activation that is not odd",
-    "student-t": "; it is that of a [process] of this name",
-}
 
 
 class DamagedError(ValueError):
@@ -65,109 +56,6 @@ class Run:
     def report(self) -> Path:
         """The HTML report."""
         return self.folder / "report.html"
-
-
-def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
-    """Return the predictions of the closed forms for a card: all that are known for its network or process.
-
-    These are infinite width; the proportional limit, unless there are several outputs and several hidden layers; the
-    mixture of finite width, for one output and up to three hidden layers; and the adaptive kernel, for one hidden
-    layer. A Student's t-process has its own closed form beside infinite width; the process of finite width has all but
-    the adaptive kernel. A card may ask for some of them, and for "zero-mean", the proportional limit with the mean of
-    the features dropped where the other keeps it. A theory without a solution does not lose the others: it is
-    listed as not converged, for a `reason`.
-
-    Parameters
-    ----------
-    card : Card
-        The card; its seed is that of the theory that is simulated.
-    data : tuple of arrays, optional
-        X, y, Xt, yt of the card, where they are loaded already.
-
-    Returns
-    -------
-    xarray.Dataset
-        As `stpbnn.comparison.predict_theories` gives it, and `reason` (theory): why a theory has not converged, or
-        nothing.
-
-    Raises
-    ------
-    ValueError
-        If the data cannot be had, or do not suit the network, or no theory has a solution.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If a theory has not converged, or has no solution.
-
-    Examples
-    --------
-    >>> card = load_card("smoke-1hl-linear", ["theories.names=['infinite']"])
-    >>> theory(card)["order_parameters"].sel(theory="infinite width").item()
-    1.0
-    """
-    X, y, X_test, y_test = data or card.data.load()
-    network, settings = card.build(), of_card(card)
-    solved, failed, reasons, told = {}, {}, {}, []
-    for name, kind in chosen(card).items():
-        model = regressor(kind, network, card.posterior.temperature, **settings)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                model.fit(X, y).predict(X_test[:1])  # where a search that is lost shows at the latest
-                solved[name] = model
-            except ValueError as error:
-                failed[name] = error
-                warnings.warn(str(error), ConvergenceWarning, stacklevel=1)
-        reasons[name] = "; ".join(str(each.message) for each in caught if each.category is ConvergenceWarning)
-        told += [(f"{name}: {each.message}", each.category) for each in caught]
-    if not solved:
-        raise next(iter(failed.values()))
-    for message, category in told:
-        warnings.warn(message, category, stacklevel=2)
-    predictions = predict_theories(solved, X_test, y_test)
-    fill = {"converged": False, "regressor": "", "network": ""}
-    predictions = predictions.reindex(theory=list(reasons), fill_value=fill)
-    converged = predictions["converged"].to_numpy()
-    why = ["" if fine else reason for fine, reason in zip(converged, reasons.values(), strict=True)]
-    return predictions.assign(reason=("theory", why))
-
-
-def chosen(card: Card) -> dict[str, str]:
-    """Return the theories that a card asks for, by default all that are known for its network or process.
-
-    Raises
-    ------
-    ValueError
-        If it asks for one that is not known for its network or process, or its settings do not suit one another.
-    """
-    network, names, process = card.build(), card.theories.names, card.process
-    if process is None:
-        known = applicable(network, on_request=names is not None)
-        whose = f"{network.depth} hidden layer(s) and {network.outputs} output(s)"
-    else:
-        known, whose = of_process(process.name, network), f'the process "{process.name}"'
-    if names is None:
-        return known
-    if unknown := [kind for kind in names if kind not in known.values()]:
-        raise ValueError(
-            f"theories.names: got {unknown[0]!r}, expected some of {', '.join(known.values())}: those that are known "
-            f"for {whose}{ONLY.get(unknown[0], '')}"
-        )
-    return {name: kind for name, kind in known.items() if kind in names}
-
-
-def of_card(card: Card) -> dict[str, Any]:
-    """Return the settings that the theories of a card have beside network and temperature.
-
-    The features of a process have no mean, whatever the activation.
-    """
-    settings: dict[str, Any] = {"particles": card.theories.particles, "random_state": card.sampler.seed}
-    if card.process is not None:
-        settings["mean"] = "drop"
-        if card.process.df is not None:
-            settings["df"] = card.process.df
-    return settings
 
 
 def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = None, *, progress: bool = True) -> Run:

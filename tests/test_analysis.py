@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from stpbnn import runs
+from stpbnn import theories
 from stpbnn.cards import Theories, load_card, points
 from stpbnn.files import write_netcdf
 
@@ -165,7 +165,7 @@ def test_collected_theories_are_those_of_single_points(analysis):
     assert found["theory"].values.tolist() == ["infinite width", "proportional limit", "finite width", kept["theory"]]
     closed = card.model_copy(update={"theories": Theories(names=("infinite", "proportional", "finite"))})
     for (i,), point in points(closed).items():
-        single = runs.theory(point)["error"]
+        single = theories.theory(point)["error"]
         np.testing.assert_allclose(found["error"].isel(width=i).sel(theory=single["theory"]), single, rtol=1e-6)
     X, y, *_ = card.data.load()
     np.testing.assert_allclose(found["nngp_overlap"], y @ X @ X.T @ y / (y @ y) / np.linalg.norm(X @ X.T), rtol=1e-5)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from stpbnn import runs
+from stpbnn import theories
 from stpbnn.cards import load_card
 from stpbnn.curves import theory_curves
 
@@ -41,7 +41,7 @@ def test_every_point_is_that_of_the_card_with_those_values(sweep):
     for place in itertools.product(*(range(len(sweep[key])) for key in keys)):
         at = {names.get(key, key.replace("__", ".")): i for key, i in zip(keys, place, strict=True)}
         changes = [f"{key.replace('__', '.')}={sweep[key][i]}" for key, i in zip(keys, place, strict=True)]
-        expected = runs.theory(load_card("smoke-1hl-linear", settings + changes))
+        expected = theories.theory(load_card("smoke-1hl-linear", settings + changes))
         point = curves.isel(at).squeeze()
         known = expected["theory"].values.tolist()
         assert [name for name in point["theory"].values if name in known] == known
@@ -72,7 +72,7 @@ def test_mistakes_are_refused():
 
 def test_theories_are_those_that_are_known_for_the_network():
     def names(*changes):
-        return list(runs.chosen(load_card("smoke-1hl-linear", changes)))
+        return list(theories.chosen(load_card("smoke-1hl-linear", changes)))
 
     assert names() == ["infinite width", "proportional limit", "finite width", "adaptive kernel"]
     assert names("network.widths=[5,5]") == ["infinite width", "proportional limit", "finite width"]

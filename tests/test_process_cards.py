@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import stpbnn
-from stpbnn import runs
+from stpbnn import runs, theories
 from stpbnn.cards import load_card, points
 from stpbnn.curves import theory_curves
 from stpbnn.samplers import sample_process
@@ -87,7 +87,7 @@ def test_points_of_a_sweep_are_checked(tmp_path):
 
 def test_theories_are_those_of_the_process_and_the_zero_mean_form_has_to_be_asked_for():
     def names(*changes):
-        return list(runs.chosen(load_card("smoke-1hl-linear", changes)))
+        return list(theories.chosen(load_card("smoke-1hl-linear", changes)))
 
     assert names(*STUDENT) == ["infinite width", "Student's t-process"]
     assert names(*FINITE) == ["infinite width", "proportional limit", "finite width"]
@@ -109,7 +109,7 @@ def test_dropped_mean_is_the_regressors():
         "smoke-1hl-linear", [*TINY, "network.activation=relu", "theories.names=['proportional', 'zero-mean']"]
     )
     X, y, X_test, y_test = card.data.load()
-    found = runs.theory(card)
+    found = theories.theory(card)
     curves = theory_curves(card.model_copy(update={"sweep": {"network.widths": ([5], [9])}}))
     for name, mean in (("proportional limit", "keep"), ("mean dropped", "drop")):
         model = stpbnn.ProportionalLimitRegressor(card.network.build(), temperature=0.1, mean=mean).fit(X, y)
@@ -136,7 +136,7 @@ def test_finite_width_of_relu_is_the_zero_mean_form():
     card = load_card("smoke-1hl-linear", [*FINITE, "network.widths=[5]", "network.activation=relu"])
     X, y, X_test, y_test = card.data.load()
     model = stpbnn.FiniteWidthRegressor(card.network.build(), temperature=0.1, mean="drop").fit(X, y)
-    found = runs.theory(card)["error"].sel(theory="finite width", part="total")
+    found = theories.theory(card)["error"].sel(theory="finite width", part="total")
     assert float(found) == pytest.approx(model.generalization_error(X_test, y_test).total, rel=1e-9)
 
 
@@ -160,12 +160,12 @@ def test_run_is_that_of_the_library_and_is_used_and_drawn_again(changes, tmp_pat
     assert runs.run_card(card, run.folder, progress=False).posterior.attrs == run.posterior.attrs
     assert runs.rerender(run.folder).comparison["verdict"].equals(run.comparison["verdict"])
     record = json.loads(records.as_json(records.run_record(run)))
-    assert [one["theory"] for one in record["theories"]] == list(runs.chosen(card))
+    assert [one["theory"] for one in record["theories"]] == list(theories.chosen(card))
     with pytest.raises(ValueError, match=r"process.name is .* there and None here"):
         runs.run_card(load_card("smoke-1hl-linear", [*TINY, NUTS, "network.widths=[5, 7]"]), run.folder)
 
     html = run.report.read_text(encoding="utf-8")
-    exact = list(runs.chosen(card))[-1].replace("'", "&#39;")
+    exact = list(theories.chosen(card))[-1].replace("'", "&#39;")
     assert f"Does the prediction “{exact}” agree with the true posterior of this process?" in html
     assert "There are no weights in this posterior." in html
     for word in ("readout norm", "Readout norm", "kernel scale", "Kernel scale", "hidden units have turned"):

@@ -12,7 +12,7 @@ import xarray as xr
 from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
-from stpbnn import cards, files, runs
+from stpbnn import cards, files, runs, theories
 from stpbnn.samplers.blocks import Chains
 from stpbnn.terminal import records
 
@@ -174,7 +174,7 @@ def test_a_card_without_any_solution_is_refused_with_the_first_reason(monkeypatc
 
     monkeypatch.setattr(stpbnn.AdaptiveKernelRegressor, "fit", fit)
     with pytest.raises(ValueError, match="no solution"):
-        runs.theory(cards.load_card("smoke-1hl-linear", [*TINY[:-1], "theories.names=['adaptive']"]))
+        theories.theory(cards.load_card("smoke-1hl-linear", [*TINY[:-1], "theories.names=['adaptive']"]))
 
 
 @pytest.mark.usefixtures("no_sampling")

@@ -2,9 +2,10 @@
 
 from stpbnn.cards.loading import load_card, shipped_cards
 from stpbnn.cards.points import points
-from stpbnn.cards.schema import Card, Data, Network, Posterior, Process, Sampler, Theories
+from stpbnn.cards.schema import Arrays, Card, Data, Network, Posterior, Process, Sampler, Theories
 
 __all__ = [
+    "Arrays",
     "Card",
     "Data",
     "Network",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from stpbnn.network import FullyConnected
 
+type Arrays = tuple[NDArray, NDArray, NDArray, NDArray]  # X, y, Xt, yt
 TheoryName = Literal["infinite", "proportional", "zero-mean", "finite", "adaptive", "student-t"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NonEmpty = Field(min_length=1)
@@ -78,7 +79,7 @@ class Data(_Table):
     noise: Annotated[float, Field(ge=0)] | None = Field(default=None, description="a number from 0")
     hidden_width: PositiveInt | None = Field(default=None, description="a whole number from 1")
 
-    def load(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    def load(self) -> Arrays:
         """Return X, y and the test set Xt, yt; ValueError if the data cannot be had so."""
         from stpbnn import datasets
 

@@ -24,9 +24,10 @@ from stpbnn._validation import integer
 from stpbnn.cards import Card, points
 from stpbnn.cards.points import count, dimension, labels, selected
 from stpbnn.files import write_netcdf, write_text
-from stpbnn.runs import DamagedError, chosen, fingerprint, load_run, run_card
+from stpbnn.runs import DamagedError, fingerprint, load_run, run_card
 from stpbnn.sweeps import cluster
 from stpbnn.sweeps.results import joined, summary
+from stpbnn.theories import chosen
 
 if TYPE_CHECKING:
     from distributed import Client
