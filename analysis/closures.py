@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from collect import RESULTS, card_of, read, results
-from learning import digits, save
+from learning import digits, save, shared_legend
 from matplotlib.figure import Figure
 from readme import put_table
 
@@ -103,7 +103,7 @@ def draw(posterior: xr.Dataset, solved: xr.Dataset) -> Figure:
     """Draw the gaps against depth, a panel for each activation and width."""
     found = list(nets(posterior))
     kinds = list(dict.fromkeys((net.sigma.name, net.widths[0]) for _, net in found))
-    figure = Figure(figsize=(3.4 * len(kinds), 3.8), layout="constrained")
+    figure = Figure(figsize=(3.4 * len(kinds), 4.2), layout="constrained")
     off = gaps(posterior, solved)
     for ax, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         places = [(net.depth, place) for place, net in found if (net.sigma.name, net.widths[0]) == kind]
@@ -121,7 +121,9 @@ def draw(posterior: xr.Dataset, solved: xr.Dataset) -> Figure:
         ax.axhline(0, color="0.5", lw=0.8)
         ax.set(title=f"{kind[0]}, N = {kind[1]}", xlabel="hidden layers L", ylabel="theory / MCMC − 1, %")
         ax.set_xticks(depths)
-    figure.axes[0].legend(fontsize=7, frameon=False)
+        ax.plot([], [], color="k", marker="o", ms=5, lw=1, label=MIXTURE, **STYLES[MIXTURE])
+        ax.legend()
+    shared_legend(figure, figure.axes)
     return figure
 
 

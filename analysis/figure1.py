@@ -55,7 +55,7 @@ def main() -> None:
     """Draw the figure and write the table."""
     sets = {name: results(card) for name, card in CARDS.items()}
     figure = Figure(figsize=(5.2 * len(sets), 7.2), layout="constrained")
-    axes = figure.subplots(2, len(sets), squeeze=False, height_ratios=[3, 2])
+    axes = figure.subplots(2, len(sets), squeeze=False, height_ratios=[3, 2], sharex="col")
     for (above, below), (name, data) in zip(axes.T, sets.items(), strict=True):
         plot_learning_curve(data, ax=above)
         draw_gaps(below, data, "train")
@@ -63,6 +63,7 @@ def main() -> None:
         below.set_xticks(data["train"].values, data["train"].values)
         below.minorticks_off()
         above.set_title(name, loc="left", fontsize=10)
+        above.set_xlabel("")
     shared_legend(figure, axes[0])
     save(figure, "figure1")
     put_table(README, "figure 1", f"{table(sets)}\n\n{missing(sets)}")

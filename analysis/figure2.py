@@ -35,20 +35,24 @@ def main() -> None:
     }
     deep = {f"{name}, erf": erf(f"figure2-{data}-erf") for name, data in DATA.items()}
     panels = [
-        *((name, data, "train") for name, data in sets.items()),
-        *((name, data, "depth") for name, data in deep.items()),
+        (name, one, "depth" if name in deep else "train")
+        for data in DATA
+        for name, one in (sets | deep).items()
+        if name.startswith(data)
     ]
-    figure = Figure(figsize=(3.4 * len(panels), 6.6), layout="constrained")
-    axes = figure.subplots(2, len(panels), height_ratios=[3, 2])
-    for (above, below), (name, data, x) in zip(axes.T, panels, strict=True):
+    figure = Figure(figsize=(10.5, 12), layout="constrained")
+    axes = figure.subplots(4, len(panels) // 2, height_ratios=[3, 2, 3, 2], sharex="col")
+    uppers, lowers = axes[::2].ravel(), axes[1::2].ravel()
+    for above, below, (name, data, x) in zip(uppers, lowers, panels, strict=True):
         plot_learning_curve(data, ax=above)
         draw_gaps(below, data, x)
         label = {"train": "training examples P", "depth": "hidden layers L"}[x]
-        above.set(xlabel=label)
-        below.set(xlabel=label)
-        below.set_xticks(data[x].values, data[x].values)
+        for ax in (above, below):
+            ax.set(xlabel=label)
+            ax.set_xticks(data[x].values, data[x].values)
+            ax.tick_params(labelbottom=True)
         above.set_title(name, loc="left", fontsize=10)
-    shared_legend(figure, axes[0])
+    shared_legend(figure, uppers)
     save(figure, "figure2")
     put_table(README, "figure 2", f"{table(sets | deep)}\n\n{missing(sets | deep)}")
 

@@ -220,7 +220,7 @@ def draw_depths(ax: Axes, data: xr.Dataset) -> None:
     ax.set(xlabel="layer l", ylabel="order parameter Q̄_l", yscale="log")
     ax.set_xticks(data["depth"].to_numpy())
     plain(ax, [0.7, 1, 2, 3])
-    ax.legend(handles=handles, fontsize=7, frameon=False, ncols=2, loc="center right")
+    ax.legend(handles=handles, fontsize=7, frameon=False, ncols=2, loc="center right", bbox_to_anchor=(1, 0.36))
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ def main() -> None:
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_gaps(left, data, "temperature")
-    left.set(xscale="log", yscale="symlog", xlabel="temperature T")
+    left.set(xscale="log", xlabel="temperature T")
     scales = data[LABELS].to_numpy()
     handles = [Line2D([], [], color=c, label=f"{LABELS}{s:g}") for c, s in zip(COLOURS, scales, strict=False)]
     left.legend(handles=handles + theory_handles(data), fontsize=7, frameon=False)

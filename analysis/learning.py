@@ -14,6 +14,7 @@ from collect import RESULTS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from stpbnn.figures.learning import DASHES, FREE
 from stpbnn.figures.style import COLOURS, MARKERS
@@ -21,6 +22,7 @@ from stpbnn.files import written_whole
 
 NOISE = 0.02  # largest relative Monte Carlo error of a point that is shown as precise
 OVERLAPS = ("overlap of K̂ with K", "of K̂ with y yᵀ", "of K with y yᵀ")
+TICKS = (-50, -20, -10, -5, 0, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)  # of the axis of per cents
 SYMBOLS = {"train": "P", "width": "N", "temperature": "T"}
 
 
@@ -132,18 +134,29 @@ def theory_handles(data: xr.Dataset) -> list[Line2D]:
 
 
 def draw_gaps(ax: Axes, data: xr.Dataset, x: str) -> None:
-    """Draw how far off the theories are against one dimension: a colour for each value of the other one."""
+    """Draw how far off the theories are against one dimension: a colour for each value of the other one.
+
+    Points whose chains have not converged are hollow; the axis is linear up to 10 % and logarithmic beyond.
+    """
     others = [str(dim) for dim in data["finished"].dims if dim != x]
     lines = dashes([str(name) for name in data["theory"].to_numpy()])
     for i, values in enumerate(product(*(data[dim].to_numpy() for dim in others))):
         curve = data.sel(dict(zip(others, values, strict=True)))
         found, spread = gap(curve), 100 * noise(curve)
-        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": ("o", *MARKERS)[i], "ms": 4, "lw": 1.1}
+        fine = curve["converged"].astype(bool).to_numpy()
+        colour, marker = COLOURS[i % len(COLOURS)], ("o", *MARKERS)[i]
         for name, line in lines.items():
             off = found.sel(theory=name)
-            ax.errorbar(data[x], off, spread * (1 + off / 100), capsize=2, ls=line, **style)
+            ax.plot(data[x], off, ls=line, color=colour, lw=1.1)
+            for shown, face in ((fine, colour), (~fine, "white")):
+                points: dict[str, Any] = {"fmt": marker, "ms": 4, "mfc": face, "lw": 1.1, "capsize": 2}
+                ax.errorbar(data[x][shown], off[shown], (spread * (1 + off / 100))[shown], color=colour, **points)
     ax.axhline(0, color="0.6", lw=0.8, zorder=0)
     ax.axhspan(-5, 5, color="0.93", zorder=-1)
+    ax.set_yscale("symlog", linthresh=10, linscale=1)
+    ax.yaxis.set_major_locator(FixedLocator(TICKS))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
     ax.set(ylabel="theory / MCMC − 1, %")
 
 
