@@ -4,6 +4,11 @@
     uv run python analysis/collect.py runs/figure1-mnist-sweep          # analysis/results/figure1-mnist.nc
     uv run python analysis/collect.py analysis/results/figure1-mnist.nc # the same with the closed forms solved anew
 
+Of several sweeps of one card the finished points of the later ones count: further points, or longer chains,
+
+    uv run stpbnn sweep figure1-cifar10 -o runs/longer --where train=500 --set sampler.draws=2000
+    uv run python analysis/collect.py analysis/results/figure1-cifar10.nc runs/longer
+
 Closed forms are solved anew, at every point of the card, finished or not, so that they are those of this version,
 whichever sampled the points. The adaptive kernel, which is simulated, is that of the sweep: at its finished points. A
 file has the card and the versions in its attributes, and the device and the seconds of every point.
@@ -57,6 +62,13 @@ def card_of(data: xr.Dataset) -> Card:
     return Card.model_validate(tomllib.loads(data.attrs["card"]))
 
 
+def merged(earlier: xr.Dataset, later: xr.Dataset) -> xr.Dataset:
+    """Return the results of two sweeps over the same values: of the later one where that is finished."""
+    there, names = later["finished"], [name for name in earlier if name in later]
+    swept = [name for name in names if set(there.dims) <= set(earlier[name].dims)]
+    return earlier.assign({name: later[name].where(there, earlier[name]) for name in swept})
+
+
 def nngp_overlap(sweep: xr.Dataset) -> xr.DataArray:
     """Return the overlap of the hidden kernel of infinite width with y yᵀ at every point: what learning starts from."""
     import jax.numpy as jnp
@@ -94,13 +106,17 @@ def with_theories(sweep: xr.Dataset) -> xr.Dataset:
 
 
 def main() -> None:
-    """Write a file for each sweep."""
+    """Write a file for each card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweeps", type=Path, nargs="+", metavar="SWEEP", help="the folder of a sweep, or a result file")
+    sweeps: dict[str, xr.Dataset] = {}
     for given in parser.parse_args().sweeps:
         sweep = read(given if given.suffix == ".nc" else given / "sweep.nc", f"uv run stpbnn sweep CARD -o {given}")
+        name = card_of(sweep).name
+        sweeps[name] = merged(sweeps[name], sweep) if name in sweeps else sweep
+    for name, sweep in sweeps.items():
         collected = with_theories(sweep)
-        path = RESULTS / f"{card_of(sweep).name}.nc"
+        path = RESULTS / f"{name}.nc"
         write_netcdf(path, collected)
         print(f"{path}: {int(sweep['finished'].sum())} of {sweep['finished'].size} points, {path.stat().st_size} bytes")
 

@@ -141,6 +141,23 @@ def test_averages_over_draws_of_the_data_leave_out_what_is_missing(analysis):
     assert rows[2][4:] == ["0.22(1)", "37(7) %"]
 
 
+def test_finished_points_of_a_later_sweep_replace_those_of_an_earlier_one(analysis):
+    earlier = swept("figure1-mnist")
+    later = earlier.assign(
+        finished=(("train", "width"), [[False, True], [False, True]]),
+        error_posterior=earlier["error_posterior"].fillna(0.5) + 1.0,
+        converged=xr.ones_like(earlier["converged"]),
+        device=(("train", "width"), [["another one"] * 2] * 2),
+    )
+    found = analysis["collect"].merged(earlier, later)
+    np.testing.assert_allclose(found["error_posterior"].sel(part="total"), [[0.2, 1.3], [0.4, 1.5]])
+    assert found["finished"].values.tolist() == [[True, True], [True, True]]
+    assert found["converged"].values.tolist() == [[True, True], [False, True]]
+    assert found["device"].values.tolist() == [["a cpu", "another one"], ["a gpu", "another one"]]
+    assert found["converged"].dtype == bool
+    assert found.attrs == earlier.attrs
+
+
 def test_collected_theories_are_those_of_single_points(analysis):
     """Closed forms are solved anew, what was simulated is kept; the overlap of a linear kernel is that of X Xᵀ."""
     card = load_card("smoke-1hl-linear").model_copy(update={"sweep": {"network.widths": ((5,), (50,))}})
