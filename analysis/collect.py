@@ -36,6 +36,7 @@ POSTERIOR = (
     "finished",
     *(f"{name}{error}" for name in ("readout_norm", "kernel_scale", "kernel_overlap") for error in ("", "_mcse")),
     "device",
+    "versions",
     "seconds",
     "point",
 )

@@ -1,9 +1,10 @@
-"""Writing files whole: under a temporary name first, then renamed."""
+"""Files that appear whole, under a temporary name first and then renamed; and those that cannot be read."""
 
 from __future__ import annotations
 
 import io
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["write_netcdf", "write_text", "written_whole"]
+__all__ = ["DamagedError", "write_netcdf", "write_text", "written_whole"]
+
+
+class DamagedError(ValueError):
+    """A file or a folder that cannot be read; `path` says which."""
+
+    def __init__(self, path: Path, reason: object, remedy: str) -> None:
+        super().__init__(f"{path}: cannot be read ({reason}); {remedy}")
+        self.path = path
 
 
 @contextmanager
@@ -35,7 +44,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
     try:
         yield temporary
         with temporary.open("rb") as written:

@@ -25,20 +25,14 @@ import xarray as xr
 
 from stpbnn.cards import Arrays, Card, load_card
 from stpbnn.comparison import compare_predictions
-from stpbnn.files import write_netcdf, write_text
+from stpbnn.files import DamagedError, write_netcdf, write_text
 from stpbnn.theories import chosen, theory
 
-__all__ = ["DamagedError", "Run", "fingerprint", "load_run", "rerender", "run_card"]
+__all__ = ["Run", "fingerprint", "load_run", "rerender", "run_card"]
 
 logger = logging.getLogger(__name__)
 
-
-class DamagedError(ValueError):
-    """A file of a run that cannot be read; `path` says which."""
-
-    def __init__(self, path: Path, reason: object) -> None:
-        super().__init__(f"{path}: cannot be read ({reason}); remove it and run the card again")
-        self.path = path
+AGAIN = "remove it and run the card again"
 
 
 @dataclass(frozen=True)
@@ -100,6 +94,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     posterior = _earlier(folder, mark)
 
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)  # not finished any more
     write_text(folder / "card.toml", card.to_toml())
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
@@ -156,7 +151,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     folder = Path(folder)
     if not (folder / "card.toml").is_file():
         raise ValueError(f"{folder}: expected a run folder, as `stpbnn run` makes it; there is no card.toml in it")
-    card = load_card(folder / "card.toml")
+    card = _card(folder)
     for name in ("theory.nc", "posterior.nc", "comparison.nc", "run.json"):
         if not (folder / name).is_file():
             again = f"`stpbnn run {folder / 'card.toml'} -o {folder}`"
@@ -164,7 +159,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DamagedError(folder / "run.json", f"not valid JSON: {error}") from None
+        raise DamagedError(folder / "run.json", f"not valid JSON: {error}", AGAIN) from None
     return Run(
         folder=folder,
         card=card,
@@ -204,6 +199,15 @@ def _settings(card: Card) -> dict[str, Any]:
     return flat
 
 
+def _card(folder: Path) -> Card:
+    """Return the card of a run folder."""
+    try:
+        return load_card(folder / "card.toml")
+    except ValueError as error:
+        remedy = "choose another folder with -o, or remove this one"
+        raise DamagedError(folder / "card.toml", error, remedy) from None
+
+
 def _refuse_other(folder: Path, card: Card) -> None:
     """Refuse a folder that holds anything but an earlier run of the same card."""
     if not folder.exists():
@@ -211,7 +215,7 @@ def _refuse_other(folder: Path, card: Card) -> None:
     if not folder.is_dir():
         raise ValueError(f"{folder}: is a file; choose another folder with -o")
     if (folder / "card.toml").is_file():
-        there, here = _settings(load_card(folder / "card.toml")), _settings(card)
+        there, here = _settings(_card(folder)), _settings(card)
         differ = [
             f"{key} is {there.get(key)} there and {here.get(key)} here"
             for key in {**here, **there}
@@ -303,4 +307,4 @@ def _read(path: Path, opened: Any) -> Any:
         with opened(path, engine="h5netcdf") as data:
             return data.load()
     except (OSError, KeyError, RuntimeError, ValueError) as error:  # what the HDF5 library says of a damaged file
-        raise DamagedError(path, error) from None
+        raise DamagedError(path, error, AGAIN) from None

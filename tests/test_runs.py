@@ -285,6 +285,24 @@ def test_rerender_needs_the_folder_alone(folder, finished, monkeypatch):
     assert again.report.read_bytes() == report
 
 
+def test_a_run_whose_theories_changed_is_not_finished_before_its_comparison_is_there(
+    card, finished, folder, monkeypatch
+):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "compare_predictions", interrupted)
+    other = card.model_copy(update={"theories": cards.Theories(names=("infinite",))})
+    with pytest.raises(KeyboardInterrupt):
+        runs.run_card(other, folder, progress=False)
+    with pytest.raises(ValueError, match=r"the run is not finished, there is no run\.json"):
+        runs.load_run(folder)
+    monkeypatch.undo()
+    again = runs.run_card(other, folder, progress=False)
+    assert again.comparison["theory"].values.tolist() == ["infinite width"]
+    assert again.posterior.attrs == finished.posterior.attrs
+
+
 def test_damaged_and_absent_runs_are_refused(card, folder, tmp_path):
     with pytest.raises(ValueError, match=r"expected a run folder, .*there is no card.toml"):
         runs.load_run(tmp_path / "absent")
@@ -296,6 +314,9 @@ def test_damaged_and_absent_runs_are_refused(card, folder, tmp_path):
     (folder / "run.json").write_text("{")
     with pytest.raises(ValueError, match=r"run.json: cannot be read \(not valid JSON"):
         runs.load_run(folder)
+    (folder / "card.toml").write_text("[network")
+    with pytest.raises(ValueError, match=r"card.toml: cannot be read \(.*; choose another folder"):
+        runs.run_card(card, folder, progress=False)
 
 
 @pytest.mark.long

@@ -105,6 +105,34 @@ def test_a_longer_list_and_a_damaged_file_are_run_and_said_so(finished, schedule
     assert len(list((folder / "points").iterdir())) == 3
 
 
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ({"card.toml": b"[network"}, "card.toml: cannot be read"),
+        ({"run.json": b"{}"}, "has no 'device'"),
+        ({"theory.nc": b"torn"}, "theory.nc: cannot be read"),
+        ({"run.json": None, "posterior.nc": None, "checkpoint/settings.json": b"{"}, None),
+    ],
+)
+def test_every_damaged_file_is_made_anew(finished, scheduler, tmp_path, caplog, damage, told):
+    """Whatever is lost is sampled or solved anew, to the same numbers."""
+    card = swept(network__widths=[[8]], data__train=[6])
+    folder, whole = tmp_path / "swept", finished[1].sel(width=[8])
+    point = shutil.copytree(finished[0] / "points" / whole["point"].item(), folder / "points" / whole["point"].item())
+    for name, content in damage.items():
+        (point / name).parent.mkdir(exist_ok=True)
+        (point / name).unlink(missing_ok=True)
+        if content is not None:
+            (point / name).write_bytes(content)
+    with caplog.at_level(logging.WARNING, logger="stpbnn"):
+        again = sweep(card, folder, scheduler=scheduler, progress=False)
+    assert ([record.message for record in caplog.records] == []) if told is None else (told in caplog.text)
+    assert again["finished"].all()
+    np.testing.assert_array_equal(again["error_posterior"], whole["error_posterior"])
+    np.testing.assert_allclose(again["error"], whole["error"])
+    assert cards.load_card(point / "card.toml").network.widths == (8,)
+
+
 def test_other_theories_are_solved_without_sampling_anew(finished, scheduler, tmp_path):
     folder = shutil.copytree(finished[0], tmp_path / "swept")
     card = swept(

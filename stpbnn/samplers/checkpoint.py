@@ -7,6 +7,7 @@ after the last of them. A block counts once the state after it is there. Every f
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from stpbnn.files import write_netcdf, write_text, written_whole
+from stpbnn.files import DamagedError, write_netcdf, write_text, written_whole
 
 try:
     import fcntl
@@ -28,6 +29,8 @@ except ImportError:  # a system without file locks
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Checkpoint", "Progress", "restored"]
+
+logger = logging.getLogger(__name__)
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -91,10 +94,12 @@ class Checkpoint:
             return
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise ValueError(
                 f"checkpoint: {self.folder} is in use by another process; wait for it, or choose another folder"
             ) from None
+        except OSError as error:  # a file system without locks
+            logger.warning("checkpoint: %s cannot be locked (%s)", self.folder, error.strerror)
 
     def _refuse_foreign(self) -> None:
         if not (self.folder / "settings.json").is_file():
@@ -191,8 +196,8 @@ class Checkpoint:
                 str(self.folder),
             ) from error
 
-    def _damaged(self, path: Path, error: object) -> ValueError:
-        return ValueError(f"checkpoint: {path} cannot be read ({error}); remove {self.folder} and sample again")
+    def _damaged(self, path: Path, error: object) -> DamagedError:
+        return DamagedError(self.folder, f"{path.name}: {error}", "remove it and sample again")
 
 
 def _plain(leaf: Any) -> np.ndarray:

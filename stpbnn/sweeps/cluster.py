@@ -18,7 +18,6 @@ logger = logging.getLogger(__name__)
 
 PACKAGES = ("stpbnn", "jax", "jaxlib", "numpyro")  # what decides on the draws
 TIMEOUT = 10.0  # seconds
-DEATHS = 3  # workers that may die of one task
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -95,10 +94,7 @@ def _local(workers: int) -> Iterator[Any]:
     environment = ONE_THREAD | {
         "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), ONE_THREAD["XLA_FLAGS"]]).strip()
     }
-    settings = {
-        "distributed.nanny.pre-spawn-environ": environment,
-        "distributed.scheduler.allowed-failures": DEATHS,
-    }
+    settings = {"distributed.nanny.pre-spawn-environ": environment}
     options = {
         "n_workers": workers,
         "threads_per_worker": 1,

@@ -43,6 +43,7 @@ def summary(run: Run) -> xr.Dataset:
             draws = observed[name].astype(float)
             data |= {name: draws.mean(("chain", "draw")), f"{name}_mcse": az.mcse(draws)}
     data |= {"device": run.record["device"], "seconds": run.record["seconds"]["sampling"]}
+    data["versions"] = ", ".join(f"{name} {version}" for name, version in run.record["versions"].items())
     point = xr.Dataset(data | {"finished": True, "point": run.folder.name})
     return point.map(lambda values: values.astype(str) if values.dtype.kind == "O" else values)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import shutil
 import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +24,8 @@ from stpbnn import report
 from stpbnn._validation import integer
 from stpbnn.cards import Card, points
 from stpbnn.cards.points import count, dimension, labels, selected
-from stpbnn.files import write_netcdf, write_text
-from stpbnn.runs import DamagedError, fingerprint, load_run, run_card
+from stpbnn.files import DamagedError, write_netcdf, write_text
+from stpbnn.runs import fingerprint, load_run, run_card
 from stpbnn.sweeps import cluster
 from stpbnn.sweeps.results import joined, summary
 from stpbnn.theories import chosen
@@ -97,7 +98,7 @@ def sweep(
         `order_parameters` (theory, layer), `log_marginal_likelihood` and `theory_converged` (theory), `rhat_worst`,
         `ess_smallest` and `converged` of the posterior, the posterior means of `readout_norm`, `kernel_scale` (layer)
         and `kernel_overlap`, or of the scales `Q` (layer) or `r` of a process, each with its Monte Carlo standard error
-        `NAME_mcse`, `device`, `seconds` of sampling, `finished`, and `point`, the folder's name. Points that failed or
+        `NAME_mcse`, `device`, `versions`, `seconds` of sampling, `finished`, and `point`, the folder's name. Points that failed or
         were not asked for have NaN. It is also in sweep.nc, and for readers in sweep.html.
 
     Raises
@@ -215,21 +216,22 @@ def _point(card: Card, folder: Path, versions: Mapping[str, str]) -> str:
         data = card.data.load()
         if fingerprint(card, data)[:LENGTH] != folder.name:
             return f"the data that {socket.gethostname()} finds are not those of the client; see data.data_home"
-        for path in folder.glob(".*.part"):  # of a process that was killed while it wrote
-            path.unlink()
         with warnings.catch_warnings(action="ignore"):  # chains and solvers that have not converged: in the results
             try:
                 run_card(card, folder, data, progress=False)
             except DamagedError as error:
-                _remove(error)
+                _put_aside(error.path)
+                write_text(folder / "card.toml", card.to_toml())  # the folder's name says that it is this one
                 run_card(card, folder, data, progress=False)
+        for path in folder.glob(".*.part"):  # of a process that was killed while it wrote
+            path.unlink()
     except ValueError as error:
         return str(error)
     return ""
 
 
 def _finished(folder: Path, card: Card) -> xr.Dataset | None:
-    """Return the results of a point, if it is finished with these theories; a damaged file is removed, to be made anew.
+    """Return the results of a point, if it is finished with these theories and its files can be read.
 
     Other theories are solved without sampling anew.
     """
@@ -240,15 +242,19 @@ def _finished(folder: Path, card: Card) -> xr.Dataset | None:
         same = run.card.theories == card.theories and set(run.theory["theory"].to_numpy()) == set(chosen(card))
         return summary(run) if same else None
     except DamagedError as error:
-        _remove(error)
+        logger.warning("%s: cannot be read and is computed anew", error.path)
+    except (KeyError, TypeError) as error:  # what can be read, but lacks something
+        logger.warning("%s: has no %s and is computed anew", folder, error)
     except ValueError:  # not finished
         pass
     return None
 
 
-def _remove(error: DamagedError) -> None:
-    logger.warning("%s: cannot be read and is computed anew", error.path)
-    error.path.unlink()
+def _put_aside(path: Path) -> None:
+    """Give a damaged file or folder another name."""
+    aside = path.with_name(f"{path.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.replace(aside)
 
 
 @contextmanager
