@@ -28,16 +28,22 @@ CARDS = {"MNIST": "figure1-mnist", "CIFAR-10": "figure1-cifar10"}
 
 
 def averages(sets: Mapping[str, xr.Dataset]) -> str:
-    """Return means and standard errors over the draws of the data as Markdown: the error, and the gaps in per cent."""
+    """Return means and standard errors over the draws of the data as Markdown: the error, and the gaps in per cent.
+
+    Draws whose chains have not converged are left out, and counted.
+    """
     theories = list(dict.fromkeys(str(name) for data in sets.values() for name in data["theory"].to_numpy()))
     lines = [["data", "P", "N", "draws", "MCMC", *theories], ["---"] * (5 + len(theories))]
     for name, data in sets.items():
         gaps, errors = gap(data), data["error_posterior"].sel(part="total")
         for P, N in product(data["train"].to_numpy(), data["width"].to_numpy()):
-            there = data["finished"].sel(train=P, width=N).to_numpy()
+            point = data.sel(train=P, width=N)
+            finished = point["finished"].to_numpy()
+            there = finished & point["converged"].to_numpy().astype(bool)
             if there.sum() < 2:
                 continue
-            row = [name, str(P), str(N), str(there.sum()), mean(errors.sel(train=P, width=N).to_numpy()[there])]
+            out = f" ({finished.sum() - there.sum()} left out)" if there.sum() < finished.sum() else ""
+            row = [name, str(P), str(N), f"{there.sum()}{out}", mean(errors.sel(train=P, width=N).to_numpy()[there])]
             for theory in theories:
                 known = theory in data["theory"].to_numpy()
                 off = gaps.sel(train=P, width=N, theory=theory).to_numpy()[there] if known else []

@@ -143,9 +143,13 @@ def spread_table(data: xr.Dataset) -> str:
 
 def sampled_table(sampled: xr.Dataset) -> str:
     """Return the sampled networks beside the theories, as Markdown."""
-    lines = [["α = P/N_1", "N_1", "λ_1 ⟨v²⟩ (MCMC)", "Q̄", "⟨Q⟩, finite width", "MCMC error", "Q̄", "⟨Q⟩"], ["---"] * 8]
+    head = ["α = P/N_1", "N_1", "λ_1 ⟨v²⟩ (MCMC)", "Q̄", "⟨Q⟩, finite width"]
+    head += ["generalisation error (MCMC)", "proportional limit", "finite width"]
+    lines = [head, ["---"] * len(head)]
     examples = card_of(sampled).data.train
     for place, point in cells(sampled):
+        if not bool(point["finished"]):
+            continue
         orders, error = point["order_parameters"].isel(layer=0), point["error"].sel(part="total")
         theories = ("proportional limit", "finite width")
         mcmc = digits(float(point["error_posterior"].sel(part="total")), float(point["error_mcse"].sel(part="total")))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from collect import card_of, results
-from learning import dashes, digits, gap, missing, noise, save, shared_legend, table
+from learning import dashes, digits, gap, gap_error, missing, noise, save, shared_legend, table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from readme import put_table
@@ -38,15 +38,15 @@ def power(widths: np.ndarray, off: np.ndarray, spread: np.ndarray) -> tuple[floa
 
 def draw(ax: Axes, data: xr.Dataset) -> None:
     """Draw the size of the relative differences from the posterior on logarithmic axes, hollow where it is noise."""
-    widths, off, spread = data["width"].to_numpy(), gap(data), 100 * noise(data).to_numpy()
+    widths, off, spread = data["width"].to_numpy(), gap(data), gap_error(data)
     lines = dashes([str(name) for name in data["theory"].to_numpy()])
     for colour, (name, line) in zip(COLOURS, lines.items(), strict=False):
-        values = np.abs(off.sel(theory=name).to_numpy())
+        values, error = np.abs(off.sel(theory=name).to_numpy()), spread.sel(theory=name).to_numpy()
         ax.plot(widths, values, color=colour, ls=line, lw=1.1, label=name)
-        for seen, face in ((values > 3 * spread, colour), (values <= 3 * spread, "white")):
+        for seen, face in ((values > 3 * error, colour), (values <= 3 * error, "white")):
             points = {"fmt": "o", "ms": 4, "mfc": face, "capsize": 2, "color": colour}
-            ax.errorbar(widths[seen], values[seen], spread[seen], **points)
-    ax.plot(widths, spread, color="0.7", lw=3, label="Monte Carlo error")
+            ax.errorbar(widths[seen], values[seen], error[seen], **points)
+    ax.plot(widths, 100 * noise(data), color="0.7", lw=3, label="Monte Carlo error")
     ax.plot(widths, 60 * widths[0] / widths, "k:", lw=0.8, label="1/N")
     ax.set(xscale="log", yscale="log", ylim=(0.02, 1000), xlabel="width N_1", ylabel="|theory / MCMC − 1|, %")
     ax.legend(fontsize=8, frameon=False)
@@ -55,10 +55,12 @@ def draw(ax: Axes, data: xr.Dataset) -> None:
 def powers(data: xr.Dataset) -> str:
     """Say with which power of the width each theory approaches the posterior beyond a load of one."""
     wide = data.sel(width=data["width"] > card_of(data).data.train)
-    off, spread = gap(wide), 100 * noise(wide).to_numpy()
+    off, spread = gap(wide), gap_error(wide)
     told = []
     for name in wide["theory"].to_numpy():
-        slope, error = power(wide["width"].to_numpy(), off.sel(theory=name).to_numpy(), spread)
+        slope, error = power(
+            wide["width"].to_numpy(), off.sel(theory=name).to_numpy(), spread.sel(theory=name).to_numpy()
+        )
         told.append(f"{name}: {digits(slope, error)}" if np.isfinite(slope) else f"{name}: less than three points")
     return (
         f"Powers of N of |theory / MCMC − 1| for N > P, over points above three Monte Carlo errors: {'; '.join(told)}."

@@ -54,28 +54,29 @@ def gap(data: xr.Dataset) -> xr.DataArray:
     return 100 * (data["error"] / data["error_posterior"] - 1).sel(part="total")
 
 
-def told_gap(point: xr.Dataset) -> str:
-    """Return how much larger a theory's error is than the posterior's, with the Monte Carlo error of the theory."""
-    own = point["theory_error_mcse"].sel(part="total") if "theory_error_mcse" in point else 0.0
-    spread = float(100 * own / point["error_posterior"].sel(part="total"))
-    return f"{float(gap(point)):+.1f}{f' ± {spread:.1f}' if spread > 0 else ''} %"
+def gap_error(data: xr.Dataset) -> xr.DataArray:
+    """Return the Monte Carlo error of that difference: of the posterior, and of the theory where it is simulated."""
+    total = data["error_posterior"].sel(part="total")
+    own = data["theory_error_mcse"].sel(part="total") / total if "theory_error_mcse" in data else 0.0
+    of_posterior = noise(data) * data["error"].sel(part="total") / total
+    return 100 * np.sqrt(of_posterior**2 + own**2)
 
 
-def digits(value: float, error: float) -> str:
+def digits(value: float, error: float, sign: str = "") -> str:
     """Return a number with as many digits as its error allows: 0.1229(5).
 
     Examples
     --------
-    >>> digits(0.12294, 0.00047), digits(3.2, 0.4), digits(41.2, 13.0)
-    ('0.1229(5)', '3.2(4)', '41(13)')
+    >>> digits(0.12294, 0.00047), digits(3.2, 0.4, "+"), digits(41.2, 13.0)
+    ('0.1229(5)', '+3.2(4)', '41(13)')
     """
     if not np.isfinite(error) or error <= 0:
-        return f"{value:.4g}"
+        return f"{value:{sign}.4g}"
     places = max(0, -int(np.floor(np.log10(error))))
     scaled = round(error * 10**places)
     if scaled == 10 and places:  # 0.0996 is 0.10, not 0.010
         places, scaled = places - 1, 1
-    return f"{value:.{places}f}({scaled})"
+    return f"{value:{sign}.{places}f}({scaled})"
 
 
 def table(sets: Mapping[str, xr.Dataset]) -> str:
@@ -92,8 +93,11 @@ def table(sets: Mapping[str, xr.Dataset]) -> str:
                 for part in ("total", "squared_bias", "variance")
             ]
             parts[0] += "" if converged(point) else " (hollow)"
-            known = set(point["theory"].to_numpy())
-            off = [told_gap(point.sel(theory=one)) if one in known else "" for one in theories]
+            known, found, spread = set(point["theory"].to_numpy()), gap(point), gap_error(point)
+            off = [
+                f"{digits(float(found.sel(theory=one)), float(spread.sel(theory=one)), '+')} %" if one in known else ""
+                for one in theories
+            ]
             overlap = [f"{value:.3f}" for value in (*point["kernel_overlap"].to_numpy(), float(point["nngp_overlap"]))]
             lines.append([name, told(place), *parts, *off, *overlap, f"{float(point['seconds']) / 60:.1f}"])
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
@@ -142,15 +146,15 @@ def draw_gaps(ax: Axes, data: xr.Dataset, x: str) -> None:
     lines = dashes([str(name) for name in data["theory"].to_numpy()])
     for i, values in enumerate(product(*(data[dim].to_numpy() for dim in others))):
         curve = data.sel(dict(zip(others, values, strict=True)))
-        found, spread = gap(curve), 100 * noise(curve)
+        found, spread = gap(curve), gap_error(curve)
         fine = curve["converged"].astype(bool).to_numpy()
         colour, marker = COLOURS[i % len(COLOURS)], ("o", *MARKERS)[i]
         for name, line in lines.items():
-            off = found.sel(theory=name)
+            off, error = found.sel(theory=name), spread.sel(theory=name)
             ax.plot(data[x], off, ls=line, color=colour, lw=1.1)
             for shown, face in ((fine, colour), (~fine, "white")):
                 points: dict[str, Any] = {"fmt": marker, "ms": 4, "mfc": face, "lw": 1.1, "capsize": 2}
-                ax.errorbar(data[x][shown], off[shown], (spread * (1 + off / 100))[shown], color=colour, **points)
+                ax.errorbar(data[x][shown], off[shown], error[shown], color=colour, **points)
     ax.axhline(0, color="0.6", lw=0.8, zorder=0)
     ax.axhspan(-5, 5, color="0.93", zorder=-1)
     ax.set_yscale("symlog", linthresh=10, linscale=1)

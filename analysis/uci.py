@@ -15,7 +15,6 @@ of the training targets. Inputs and targets are standardised on the training row
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import time
 import warnings
@@ -24,9 +23,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from learning import save
+from matplotlib.figure import Figure
 from readme import put_table
+from rows import read_rows, write_rows
 from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -34,7 +35,6 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import WhiteKernel
 
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessRegressor
-from stpbnn.files import written_whole
 
 HERE = Path(__file__).parent
 RESULTS, README = HERE / "results", HERE / "README.md"
@@ -122,40 +122,28 @@ def cell(root: Path, method: str, name: str, split: int, corrupted: bool, learn:
     }
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """Return the cells that are there."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def run(root: Path, names: list[str], path: Path) -> None:
     """Fill in the cells that are missing, and write the file whole after each."""
-    rows = read(path)
+    rows = read_rows(path)
     done = {tuple(row[field] for field in KEY) for row in rows}
     for learn, corrupted, name, split, method in product((True, False), (False, True), names, SPLITS, METHODS):
-        key = dict(zip(KEY, map(str, (method, name, split, corrupted, learn)), strict=True))
+        key = dict(zip(KEY, (method, name, split, corrupted, learn), strict=True))
         if tuple(key.values()) in done:
             continue
         numbers = cell(root, method, name, split, corrupted, learn)
         numbers = {field: f"{value:.5g}" for field, value in numbers.items()}
         rows.append(key | numbers)
         print(*rows[-1].values(), flush=True)
-        with written_whole(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(path, rows)
 
 
-def summary(rows: list[dict[str, str]], field: str, *key: Any) -> tuple[float, float]:
+def summary(rows: list[dict[str, Any]], field: str, *key: Any) -> tuple[float, float]:
     """Return mean and standard error over the splits of a number, for (method, data, corrupted, learned)."""
-    wanted = tuple(map(str, key))
-    values = [float(r[field]) for r in rows if (r["method"], r["data"], r["corrupted"], r["learned"]) == wanted]
+    values = [r[field] for r in rows if (r["method"], r["data"], r["corrupted"], r["learned"]) == key]
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def table(rows: list[dict[str, str]], learn: bool) -> str:
+def table(rows: list[dict[str, Any]], learn: bool) -> str:
     """Return the results as Markdown."""
     lines = [
         "| data | model | RMSE | −log density | 50 % | 90 % | 95 % | seconds |",
@@ -171,10 +159,11 @@ def table(rows: list[dict[str, str]], learn: bool) -> str:
     return "\n".join(lines)
 
 
-def picture(rows: list[dict[str, str]], folder: Path) -> None:
+def picture(rows: list[dict[str, Any]]) -> None:
     """Draw log density and coverage by model: as given or with outliers, hyper-parameters learned or not."""
     names = list(dict.fromkeys(row["data"] for row in rows))
-    figure, axes = plt.subplots(2, len(names), figsize=(3.2 * len(names), 4.8), sharey=True, squeeze=False)
+    figure = Figure(figsize=(3.2 * len(names), 4.8))
+    axes = figure.subplots(2, len(names), sharey=True, squeeze=False)
     for (column, name), learn, corrupted in product(enumerate(names), (True, False), (False, True)):
         for ax, field in zip(axes[:, column], ("nlpd", "cover90"), strict=True):
             points = [summary(rows, field, method, name, corrupted, learn) for method in METHODS]
@@ -192,17 +181,13 @@ def picture(rows: list[dict[str, str]], folder: Path) -> None:
     axes[0, 0].invert_yaxis()
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=4, fontsize=8)
     figure.tight_layout(rect=(0, 0.05, 1, 1))
-    for suffix in ("png", "svg"):
-        with written_whole(folder / f"uci.{suffix}") as path:
-            figure.savefig(path, format=suffix, dpi=110, metadata={"Date": None} if suffix == "svg" else None)
-    plt.close(figure)
+    save(figure, "uci")
 
 
 def main() -> None:
     """Run the cells that are missing, then write the table into the README and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = HERE.parent.parent / "shared" / "data"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("STPBNN_DATA", shared)))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("STPBNN_DATA", "data")))
     parser.add_argument("--names", nargs="+", default=list(NAMES), help="data sets, by the names of their files")
     parser.add_argument("--results", type=Path, default=RESULTS / "uci.csv")
     parser.add_argument("--report", action="store_true", help="run nothing")
@@ -212,10 +197,10 @@ def main() -> None:
         if missing := [name for name in arguments.names if not (root / f"{name}.csv").is_file()]:
             parser.error(f"no {missing[0]}.csv in the folder {root}; name it with --data or STPBNN_DATA")
         run(root, arguments.names, arguments.results)
-    rows = read(arguments.results)
+    rows = read_rows(arguments.results)
     for mark, learn in (("learned", True), ("given", False)):
         put_table(README, mark, table(rows, learn))
-    picture(rows, RESULTS)
+    picture(rows)
 
 
 if __name__ == "__main__":

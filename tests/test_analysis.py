@@ -58,7 +58,7 @@ def test_tables_show_gaps_and_list_what_is_hollow_or_missing(analysis):
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
     assert [row[1] for row in cells] == ["P = 50, N = 10", "P = 50, N = 20", "P = 100, N = 10"]
     assert [row[2] for row in cells] == ["0.2000(2)", "0.300(9) (hollow)", "0.4000(4) (hollow)"]
-    assert [row[5] for row in cells] == ["+50.0 %", "+0.0 %", "-25.0 %"]
+    assert [row[5] for row in cells] == ["+50.0(2) %", "+0(3) %", "-25.00(8) %"]
     told = analysis["learning"].missing({"MNIST": data})
     assert told.splitlines() == [
         "3 of 4 points, sampled on a cpu, a gpu.",
@@ -128,6 +128,7 @@ def test_averages_over_draws_of_the_data_leave_out_what_is_missing(analysis):
     draws = [swept("figure1-mnist") for _ in range(3)]
     for i, one in enumerate(draws):
         one["error_posterior"] = one["error_posterior"] * (1 + 0.1 * i)
+        one["converged"].loc[{"train": 100, "width": 10}] = i > 0
     data = xr.concat(draws, xr.IndexVariable("data.seed", [0, 1, 2]))
     rows = [
         [cell.strip() for cell in row.split("|")[1:-1]]
@@ -136,7 +137,7 @@ def test_averages_over_draws_of_the_data_leave_out_what_is_missing(analysis):
     assert [row[:4] for row in rows[2:]] == [
         ["MNIST", "50", "10", "3"],
         ["MNIST", "50", "20", "3"],
-        ["MNIST", "100", "10", "3"],
+        ["MNIST", "100", "10", "2 (1 left out)"],
     ]
     assert rows[2][4:] == ["0.22(1)", "37(7) %"]
 

@@ -98,8 +98,8 @@ def sweep(
         `order_parameters` (theory, layer), `log_marginal_likelihood` and `theory_converged` (theory), `rhat_worst`,
         `ess_smallest` and `converged` of the posterior, the posterior means of `readout_norm`, `kernel_scale` (layer)
         and `kernel_overlap`, or of the scales `Q` (layer) or `r` of a process, each with its Monte Carlo standard error
-        `NAME_mcse`, `device`, `versions`, `seconds` of sampling, `finished`, and `point`, the folder's name. Points that failed or
-        were not asked for have NaN. It is also in sweep.nc, and for readers in sweep.html.
+        `NAME_mcse`, `device`, `versions`, `seconds` of sampling, `finished`, and `point`, the folder's name. Points
+        that failed or were not asked for have NaN. It is also in sweep.nc, and for readers in sweep.html.
 
     Raises
     ------
