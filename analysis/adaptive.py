@@ -20,7 +20,7 @@ import arviz as az
 import numpy as np
 from learning import save
 from matplotlib.figure import Figure
-from readme import put_table
+from readme import README, put_table
 from rows import read_rows, write_rows
 from sklearn.exceptions import ConvergenceWarning
 
@@ -199,7 +199,7 @@ def main() -> None:
             elif key not in found:
                 found[key] = row | reference(row) | adaptive(row)
             write_rows(RESULTS, list(found.values()))
-    put_table(HERE / "README.md", "adaptive", table(read_rows(RESULTS)))
+    put_table(README, "adaptive", table(read_rows(RESULTS)))
     draw(read_rows(RESULTS))
 
 

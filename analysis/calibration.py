@@ -22,7 +22,7 @@ from sklearn.gaussian_process.kernels import RBF
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, StudentTProcessRegressor
 from stpbnn.files import written_whole
 
-RESULTS, README = Path(__file__).parent / "results", Path(__file__).parent / "README.md"
+RESULTS, PAGE = Path(__file__).parent / "results", Path(__file__).parent / "regression.md"
 DF, WIDTH, TEMPERATURE = 3.0, 2, 0.02
 EXAMPLES, FEATURES = 3, 6
 GAUSSIAN = 1e6  # degrees of freedom
@@ -110,7 +110,7 @@ def main() -> None:
     rows.insert(1, ["---"] * len(rows[0]))
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     if arguments.out == RESULTS:
-        put_table(README, "calibration", table)
+        put_table(PAGE, "calibration", table)
     print(table)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,13 @@ import xarray as xr
 from collect import RESULTS, card_of, read, results
 from learning import digits, save, shared_legend
 from matplotlib.figure import Figure
-from readme import put_table
+from readme import README, put_table
 
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
 from stpbnn.cards import points
 from stpbnn.figures.style import COLOURS, MARKERS
 from stpbnn.files import write_netcdf
 
-README = Path(__file__).parent / "README.md"
 CLOSURES = ("nested", "global", "wishart")
 SADDLE, MIXTURE = "saddle point", "mixture"
 REGRESSORS: dict[str, type] = {SADDLE: ProportionalLimitRegressor, MIXTURE: FiniteWidthRegressor}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
-from pathlib import Path
 
 import collect
 import numpy as np
@@ -19,11 +18,10 @@ import xarray as xr
 from collect import results
 from learning import digits, draw_gaps, gap, missing, save, shared_legend, table
 from matplotlib.figure import Figure
-from readme import put_table
+from readme import README, put_table
 
 from stpbnn.figures import plot_learning_curve
 
-README = Path(__file__).parent / "README.md"
 CARDS = {"MNIST": "figure1-mnist", "CIFAR-10": "figure1-cifar10"}
 
 

@@ -8,17 +8,14 @@ is 5 %.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import xarray as xr
 from collect import results
 from learning import draw_gaps, missing, save, shared_legend, table
 from matplotlib.figure import Figure
-from readme import put_table
+from readme import README, put_table
 
 from stpbnn.figures import plot_learning_curve
 
-README = Path(__file__).parent / "README.md"
 DATA, DEPTHS = {"MNIST": "mnist", "CIFAR-10": "cifar10"}, (2, 3)
 
 

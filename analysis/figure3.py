@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -22,14 +21,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
-from readme import put_table
+from readme import README, put_table
 from scipy.linalg import cho_factor, cho_solve
 
 from stpbnn import FullyConnected, NNGPKernel, ProportionalLimitRegressor, __version__, datasets, theory_grid
 from stpbnn.figures.style import COLOURS
 from stpbnn.files import write_netcdf
 
-README = Path(__file__).parent / "README.md"
 TRAIN, REALISATIONS, TEMPERATURE = (50, 100, 200, 400, 800), 60, 0.01
 LOADS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 DEPTHS, DEEP_TRAIN, DEEP_REALISATIONS = (1, 2, 3, 4), 100, 10

@@ -15,13 +15,12 @@ from collect import card_of, results
 from learning import dashes, digits, gap, gap_error, missing, noise, save, shared_legend, table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from readme import put_table
+from readme import README, put_table
 
 from stpbnn.figures import plot_learning_curve
 from stpbnn.figures.style import COLOURS
 from stpbnn.files import written_whole
 
-README = Path(__file__).parent / "README.md"
 PICTURE = Path(__file__).parents[1] / "docs" / "widths.png"
 NAME = "digits, erf, L = 1"
 

@@ -7,19 +7,16 @@ Labels ±c are the same problem as labels ±1 at temperature T/c² and readout p
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import xarray as xr
 from collect import card_of, results
 from learning import draw_gaps, missing, save, table, theory_handles
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from readme import put_table
+from readme import README, put_table
 
 from stpbnn.figures.style import COLOURS
 
-README = Path(__file__).parent / "README.md"
 LABELS = "labels ±"
 
 

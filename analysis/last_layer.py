@@ -20,7 +20,7 @@ import numpy as np
 from collect import RESULTS, results
 from figure2 import DATA, erf
 from learning import cells, digits
-from readme import put_table
+from readme import README, put_table
 from rows import read_rows, write_rows
 from sklearn.exceptions import ConvergenceWarning
 
@@ -101,7 +101,7 @@ def main() -> None:
         for point in POINTS:
             if point not in done:
                 write_rows(FOUND, [*read_rows(FOUND), run(*point)])
-    put_table(Path(__file__).parent / "README.md", "last layer", table())
+    put_table(README, "last layer", table())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from stpbnn.files import write_text
 
+README = Path(__file__).parent / "README.md"
+
 
 def put_table(readme: Path, mark: str, table: str) -> None:
     """Replace what is between ``<!-- mark: begin -->`` and ``<!-- mark: end -->``."""

@@ -17,7 +17,7 @@ import numpy as np
 from adaptive import case, load
 from collect import RESULTS
 from learning import digits
-from readme import put_table
+from readme import README, put_table
 from rows import read_rows, write_rows
 
 import stpbnn
@@ -69,7 +69,7 @@ def main() -> None:
             for seed in SEEDS:
                 if (activation, N, seed) not in done:
                     write_rows(FOUND, [*read_rows(FOUND), run(activation, N, seed)])
-    put_table(Path(__file__).parent / "README.md", "spread", table(read_rows(FOUND)))
+    put_table(README, "spread", table(read_rows(FOUND)))
 
 
 if __name__ == "__main__":

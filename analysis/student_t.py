@@ -12,7 +12,6 @@ simulated c serves all widths. The theory of finite width takes c for Gaussian: 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -20,7 +19,7 @@ from collect import RESULTS, read
 from learning import digits, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from readme import put_table
+from readme import README, put_table
 from scipy import stats
 from scipy.special import erf
 
@@ -28,7 +27,6 @@ from stpbnn import FullyConnected, NNGPKernel, __version__, datasets, dual_stude
 from stpbnn.figures.style import COLOURS
 from stpbnn.files import write_netcdf
 
-README = Path(__file__).parent / "README.md"
 EXAMPLES, UNITS, BATCH = 100, 400_000, 20_000
 WIDTHS, SHOWN = (2, 5, 20, 100), 5
 OUTPUTS, TIMES = np.linspace(-8, 8, 321), np.linspace(0, 8, 81)

@@ -37,7 +37,7 @@ from sklearn.gaussian_process.kernels import WhiteKernel
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessRegressor
 
 HERE = Path(__file__).parent
-RESULTS, README = HERE / "results", HERE / "README.md"
+RESULTS, PAGE = HERE / "results", HERE / "regression.md"
 NAMES, SPLITS, SEARCH_ROWS = ("yacht", "concrete", "wine-quality-red"), range(5), 500
 FIELDS = ("method", "data", "split", "corrupted", "learned", "rmse", "nlpd", "cover50", "cover90", "cover95", "seconds")
 KEY = FIELDS[:5]
@@ -185,7 +185,7 @@ def picture(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Run the cells that are missing, then write the table into the README and draw the picture."""
+    """Run the cells that are missing, then write the table into its page and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("STPBNN_DATA", "data")))
     parser.add_argument("--names", nargs="+", default=list(NAMES), help="data sets, by the names of their files")
@@ -199,7 +199,7 @@ def main() -> None:
         run(root, arguments.names, arguments.results)
     rows = read_rows(arguments.results)
     for mark, learn in (("learned", True), ("given", False)):
-        put_table(README, mark, table(rows, learn))
+        put_table(PAGE, mark, table(rows, learn))
     picture(rows)
 
 

@@ -14,7 +14,8 @@ from stpbnn.cards import Theories, load_card, points
 from stpbnn.files import write_netcdf
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
-MODULES = ("collect", "learning", "figure3", "finite_width", "figure1", "readme")
+FIGURES = ("figure1", "figure2", "figure3", "closures", "finite_width", "student_t", "gaps", "adaptive")
+MODULES = ("collect", "learning", "readme", *FIGURES)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +141,21 @@ def test_averages_over_draws_of_the_data_leave_out_what_is_missing(analysis):
         ["MNIST", "100", "10", "2 (1 left out)"],
     ]
     assert rows[2][4:] == ["0.22(1)", "37(7) %"]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_tables_and_figures_are_those_of_the_committed_results(analysis, name, tmp_path, monkeypatch):
+    """Drawn anew, the tables of the page are what they are, and there is a figure."""
+    page, drawn = tmp_path / "README.md", {}
+    page.write_bytes((ANALYSIS / "README.md").read_bytes())
+    monkeypatch.setattr(analysis[name], "README", page)
+    monkeypatch.setattr(analysis[name], "save", lambda figure, name, *_: drawn.update({name: figure}))
+    monkeypatch.setattr(analysis["finite_width"], "PICTURE", tmp_path / "widths.png")
+    monkeypatch.setattr(sys, "argv", [name])
+    analysis[name].main()
+    assert page.read_text(encoding="utf-8") == (ANALYSIS / "README.md").read_text(encoding="utf-8")
+    assert list(drawn) == [name]
+    assert all((ANALYSIS / "results" / f"{name}.{suffix}").is_file() for suffix in ("png", "svg"))
 
 
 def test_finished_points_of_a_later_sweep_replace_those_of_an_earlier_one(analysis):

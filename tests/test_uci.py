@@ -67,9 +67,9 @@ def test_cells_that_are_there_are_kept(uci, root, tmp_path, monkeypatch):
 
 
 def test_tables_are_those_of_the_committed_results(uci):
-    """Every cell is there, and the README shows what the file says."""
+    """Every cell is there, and the page shows what the file says."""
     rows = uci.read_rows(ANALYSIS / "results" / "uci.csv")
     assert len({tuple(row[field] for field in uci.KEY) for row in rows}) == len(rows) == 5 * 3 * 5 * 2 * 2
-    readme = (ANALYSIS / "README.md").read_text()
-    assert uci.table(rows, True) in readme
-    assert uci.table(rows, False) in readme
+    page = (ANALYSIS / "regression.md").read_text()
+    assert uci.table(rows, True) in page
+    assert uci.table(rows, False) in page
