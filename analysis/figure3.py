@@ -30,6 +30,7 @@ from stpbnn.files import write_netcdf
 
 TRAIN, REALISATIONS, TEMPERATURE = (50, 100, 200, 400, 800), 60, 0.01
 LOADS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+TASKS = {"random data": "random data", "mnist": "MNIST", "cifar10": "CIFAR-10"}
 DEPTHS, DEEP_TRAIN, DEEP_REALISATIONS = (1, 2, 3, 4), 100, 10
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -89,7 +90,7 @@ def run() -> xr.Dataset:
     s, Q = np.empty((len(laws), len(TRAIN), REALISATIONS)), np.empty((len(laws), len(TRAIN), REALISATIONS, len(LOADS)))
     for (i, law), (j, P), seed in product(enumerate(laws), enumerate(TRAIN), seeds):
         s[i, j, seed], Q[i, j, seed] = one_layer(law, P, seed)
-    tasks = ("random data", "mnist", "cifar10")
+    tasks = tuple(TASKS)
     orders = np.full((len(tasks), len(DEPTHS), max(DEPTHS), DEEP_REALISATIONS), np.nan)
     for (i, task), (j, L), seed in product(enumerate(tasks), enumerate(DEPTHS), range(DEEP_REALISATIONS)):
         orders[i, j, :L, seed] = deep(task, L, seed)
@@ -215,7 +216,7 @@ def draw_depths(ax: Axes, data: xr.Dataset) -> None:
             values = data["deep_order_parameters"].sel(task=task, depth=L).to_numpy()[:L]
             shown = {"fmt": lines[int(L)], "ms": 4, "lw": 1, "capsize": 2, "color": colour}
             ax.errorbar(np.arange(1, L + 1), values.mean(1), values.std(1, ddof=1), **shown)
-        handles.append(Line2D([], [], color=colour, label=str(task)))
+        handles.append(Line2D([], [], color=colour, label=TASKS[str(task)]))
     handles += [
         Line2D([], [], color="k", marker=f[0], ls=f[1:] or "none", ms=4, label=f"L = {L}") for L, f in lines.items()
     ]

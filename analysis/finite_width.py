@@ -47,7 +47,7 @@ def draw(ax: Axes, data: xr.Dataset) -> None:
             ax.errorbar(widths[seen], values[seen], error[seen], **points)
     ax.plot(widths, 100 * noise(data), color="0.7", lw=3, label="Monte Carlo error")
     ax.plot(widths, 60 * widths[0] / widths, "k:", lw=0.8, label="1/N")
-    ax.set(xscale="log", yscale="log", ylim=(0.02, 1000), xlabel="width N_1", ylabel="|theory / MCMC − 1|, %")
+    ax.set(xscale="log", yscale="log", ylim=(0.02, 1000), xlabel="width N", ylabel="|theory / MCMC − 1|, %")
     ax.legend(fontsize=8, frameon=False)
 
 

@@ -23,7 +23,7 @@ from stpbnn.files import written_whole
 NOISE = 0.02  # largest relative Monte Carlo error of a point that is shown as precise
 OVERLAPS = ("overlap of K̂ with K", "of K̂ with y yᵀ", "of K with y yᵀ")
 TICKS = (-50, -20, -10, -5, 0, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)  # of the axis of per cents
-SYMBOLS = {"train": "P", "width": "N", "temperature": "T"}
+SYMBOLS = {"train": "P", "width": "N", "temperature": "T", "depth": "L"}
 
 
 def cells(data: xr.Dataset) -> Iterator[tuple[dict[str, Any], xr.Dataset]]:
@@ -36,7 +36,9 @@ def cells(data: xr.Dataset) -> Iterator[tuple[dict[str, Any], xr.Dataset]]:
 
 def told(place: Mapping[str, Any]) -> str:
     """Return a point in words."""
-    return ", ".join(f"{SYMBOLS.get(dim, dim)} = {value}" for dim, value in place.items())
+    return ", ".join(
+        f"{dim}{value:g}" if dim.endswith("±") else f"{SYMBOLS.get(dim, dim)} = {value}" for dim, value in place.items()
+    )
 
 
 def converged(point: xr.Dataset) -> bool:
@@ -57,7 +59,7 @@ def gap(data: xr.Dataset) -> xr.DataArray:
 def gap_error(data: xr.Dataset) -> xr.DataArray:
     """Return the Monte Carlo error of that difference: of the posterior, and of the theory where it is simulated."""
     total = data["error_posterior"].sel(part="total")
-    own = data["theory_error_mcse"].sel(part="total") / total if "theory_error_mcse" in data else 0.0
+    own = data["theory_error_mcse"].sel(part="total").fillna(0.0) / total if "theory_error_mcse" in data else 0.0
     of_posterior = noise(data) * data["error"].sel(part="total") / total
     return 100 * np.sqrt(of_posterior**2 + own**2)
 
@@ -115,8 +117,9 @@ def missing(sets: Mapping[str, xr.Dataset]) -> str:
                 why = f"R-hat {rhat:.3f}, ESS {ess:.0f}, Monte Carlo error {100 * spread:.1f} %"
                 hollow.append(f"{name}, {told(place)} ({why})")
     every = sum(data["finished"].size for data in sets.values())
-    devices = sorted({str(d) for data in sets.values() for d in np.ravel(data.get("device", [])) if d})
-    return "\n".join(
+    names = {str(d) for data in sets.values() for d in np.ravel(data.get("device", [])) if d}
+    devices = sorted({"a CPU" if name == "cpu: cpu" else name for name in names})
+    return "\n\n".join(
         [
             f"{every - len(absent)} of {every} points, sampled on {', '.join(devices) or 'nothing yet'}.",
             f"Missing: {'; '.join(absent) or 'none'}.",

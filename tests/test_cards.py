@@ -156,8 +156,14 @@ def test_round_trip_of_every_kind_of_value(write):
         ("network.widths = [[5], 5]", "sweep.network.widths[1]: got 5, expected a list of whole numbers from 1,"),
         ("network.width = [[5]]", "unknown key sweep.network.width; did you mean network.widths?"),
         ("name = ['a', 'b']", "unknown key sweep.name; "),
-        ("posterior.temperature = 1", "sweep.posterior.temperature: got 1, expected a list of values for each key"),
-        ("posterior.temperature = []", "sweep.posterior.temperature: got [], expected a list of values for each key"),
+        (
+            "posterior.temperature = 1",
+            "sweep.posterior.temperature: got 1, expected a list of one value or more for each key",
+        ),
+        (
+            "posterior.temperature = []",
+            "sweep.posterior.temperature: got [], expected a list of one value or more for each key",
+        ),
     ],
 )
 def test_mistakes_in_a_sweep(write, sweep, expected):

@@ -144,7 +144,7 @@ class Card(_Table):
     sampler: Sampler = Field(default=Sampler(), description="a table")
     theories: Theories = Field(default=Theories(), description="a table")
     sweep: dict[str, Annotated[tuple[Any, ...], Strict(False), NonEmpty]] = Field(
-        default_factory=dict, description="a list of values for each key"
+        default_factory=dict, description="a list of one value or more for each key"
     )
 
     def build(self) -> FullyConnected:

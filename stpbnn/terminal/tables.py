@@ -47,6 +47,13 @@ def _known(value: Any, form: str) -> str:
     return f"{float(value):{form}}" if math.isfinite(value) else "–"
 
 
+def _narrow(header: str) -> str:
+    """Return a header on several lines, so that a table of all theories fits into 80 columns."""
+    for word, broken in {"proportional": "propor-\ntional", "seconds": "sec-\nonds", " ": "\n", "_": "\n"}.items():
+        header = header.replace(word, broken)
+    return header
+
+
 def curves_table(curves: xr.Dataset) -> Table:
     """Return one row for each point of a sweep: the error of every theory, and what one of them has learned."""
     theories = [str(name) for name in curves["theory"].to_numpy()]
@@ -55,7 +62,7 @@ def curves_table(curves: xr.Dataset) -> Table:
     swept = [dim for dim in dims if curves.sizes[dim] > 1]
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=f"Q and log evidence: {learned}; *: not converged")
     for header in (*(str(dim).rpartition(".")[2] for dim in swept), *theories, "Q", "log evidence"):
-        table.add_column(header.replace(" ", "\n").replace("_", "\n"), no_wrap=True)
+        table.add_column(_narrow(header), no_wrap=True)
     for place in itertools.product(*(range(curves.sizes[dim]) for dim in dims)):
         point = curves.isel(dict(zip(dims, place, strict=True)))
         errors = (point.sel(theory=name, part="total") for name in theories)
@@ -75,10 +82,12 @@ def sweep_table(results: xr.Dataset) -> Table:
 
     theories = [str(name) for name in results["theory"].to_numpy()]
     dims = [str(dim) for dim in results["point"].dims]
-    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption="*: the chains have not converged")
+    starred = bool((results["finished"] & ~results["converged"].astype(bool)).any())
+    caption = "*: the chains have not converged" if starred else None
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=caption)
     headers = (*(dim.rpartition(".")[2] for dim in dims), "posterior (MCMC)", *theories, "R-hat", "ESS", "seconds")
     for header in headers:
-        table.add_column(header.replace(" ", "\n", 1).replace("_", "\n"), no_wrap=True)
+        table.add_column(_narrow(header), no_wrap=True)
     for place in itertools.product(*(range(results.sizes[dim]) for dim in dims)):
         point = results.isel(dict(zip(dims, place, strict=True)))
         at, total = [str(point[dim].item()) for dim in dims], point.sel(part="total")
