@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 PACKAGES = ("stpbnn", "jax", "jaxlib", "numpyro")  # what decides on the draws
 TIMEOUT = 10.0  # seconds
+NO_LEAKS = "ignore:resource_tracker:UserWarning"  # of semaphores, where workers were interrupted: they are cleaned up
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -92,7 +93,8 @@ def _local(workers: int) -> Iterator[Any]:
     from distributed import LocalCluster
 
     environment = ONE_THREAD | {
-        "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), ONE_THREAD["XLA_FLAGS"]]).strip()
+        "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), ONE_THREAD["XLA_FLAGS"]]).strip(),
+        "PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), NO_LEAKS])),
     }
     settings = {"distributed.nanny.pre-spawn-environ": environment}
     options = {
@@ -102,8 +104,10 @@ def _local(workers: int) -> Iterator[Any]:
         "dashboard_address": ":0",
         "silence_logs": logging.CRITICAL,
     }
-    with _quiet(), _restored(environment), dask.config.set(settings), LocalCluster(**options) as cluster:
-        yield cluster
+    with _quiet(), _restored(environment), dask.config.set(settings):
+        os.environ["PYTHONWARNINGS"] = environment["PYTHONWARNINGS"]  # the process that counts semaphores comes first
+        with LocalCluster(**options) as cluster:
+            yield cluster
 
 
 @contextmanager
