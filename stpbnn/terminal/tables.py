@@ -49,7 +49,7 @@ def _known(value: Any, form: str) -> str:
 
 def _narrow(header: str) -> str:
     """Return a header on several lines, so that a table of all theories fits into 80 columns."""
-    for word, broken in {"proportional": "propor-\ntional", "seconds": "sec-\nonds", " ": "\n", "_": "\n"}.items():
+    for word, broken in {"proportional": "propor-\ntional", " ": "\n", "_": "\n"}.items():
         header = header.replace(word, broken)
     return header
 
@@ -85,7 +85,7 @@ def sweep_table(results: xr.Dataset) -> Table:
     starred = bool((results["finished"] & ~results["converged"].astype(bool)).any())
     caption = "*: the chains have not converged" if starred else None
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=caption)
-    headers = (*(dim.rpartition(".")[2] for dim in dims), "posterior (MCMC)", *theories, "R-hat", "ESS", "seconds")
+    headers = (*(dim.rpartition(".")[2] for dim in dims), "posterior (MCMC)", *theories, "R-hat", "ESS")
     for header in headers:
         table.add_column(_narrow(header), no_wrap=True)
     for place in itertools.product(*(range(results.sizes[dim]) for dim in dims)):
@@ -101,7 +101,6 @@ def sweep_table(results: xr.Dataset) -> Table:
             *(f"{float(error):#.3g}" for error in total["error"].to_numpy()),
             f"{float(point['rhat_worst']):.3f}",
             f"{float(point['ess_smallest']):.0f}",
-            f"{float(point['seconds']):.0f}",
         )
     return table
 
