@@ -42,8 +42,8 @@ def summary(run: Run) -> xr.Dataset:
         if name in observed:
             draws = observed[name].astype(float)
             data |= {name: draws.mean(("chain", "draw")), f"{name}_mcse": az.mcse(draws)}
-    data |= {"device": run.record["device"], "seconds": run.record["seconds"]["sampling"]}
-    data["versions"] = ", ".join(f"{name} {version}" for name, version in run.record["versions"].items())
+    versions_there = ", ".join(f"{name} {version}" for name, version in run.record["versions"].items())
+    data |= {"device": run.record["device"], "seconds": run.record["seconds"]["sampling"], "versions": versions_there}
     point = xr.Dataset(data | {"finished": True, "point": run.folder.name})
     return point.map(lambda values: values.astype(str) if values.dtype.kind == "O" else values)
 
