@@ -36,14 +36,14 @@ FILL: dict[str, Any] = {"b": False, "f": np.nan, "U": ""}
 def summary(run: Run) -> xr.Dataset:
     """Return the results of a run that tables and figures show."""
     stored = ((run.comparison, COMPARISON), (run.theory, THEORY))  # older runs lack some of them
-    data = {name: source[name] for source, names in stored for name in names if name in source}
+    data: dict[str, Any] = {name: source[name] for source, names in stored for name in names if name in source}
     observed = run.posterior["posterior"].to_dataset()
     for name in OBSERVABLES:
         if name in observed:
             draws = observed[name].astype(float)
             data |= {name: draws.mean(("chain", "draw")), f"{name}_mcse": az.mcse(draws)}
-    versions_there = ", ".join(f"{name} {version}" for name, version in run.record["versions"].items())
-    data |= {"device": run.record["device"], "seconds": run.record["seconds"]["sampling"], "versions": versions_there}
+    data |= {"device": run.record["device"], "seconds": run.record["seconds"]["sampling"]}
+    data["versions"] = ", ".join(f"{name} {version}" for name, version in run.record["versions"].items())
     point = xr.Dataset(data | {"finished": True, "point": run.folder.name})
     return point.map(lambda values: values.astype(str) if values.dtype.kind == "O" else values)
 
