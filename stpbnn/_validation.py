@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "array",
     "boolean",
     "inputs",
     "instance",
@@ -19,9 +20,30 @@ __all__ = [
     "number",
     "one_of",
     "out_of_range",
+    "refuse_no_numbers",
     "room_for_kernels",
+    "shown",
     "targets",
+    "text",
 ]
+
+LONGEST = 120  # characters of a value that a message shows
+NO_NUMBERS = {
+    "c": "Complex data not supported: expected real numbers; give the real part, or both parts as numbers of their own",
+    "M": "got dates, expected numbers; count them in a unit of your choice, such as days since the first",
+    "m": "got time spans, expected numbers; divide them by a unit of your choice, such as one day",
+    "U": "got text, expected numbers; convert it, with astype(float) for example",
+}
+KINDS = ((complex, "c"), (np.complexfloating, "c"), (np.datetime64, "M"), (np.timedelta64, "m"), ((str, bytes), "U"))
+
+
+def shown(value: Any) -> str:
+    """Return the value as a message shows it: in one line, and not too long."""
+    try:
+        line = " ".join(repr(value).split())
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 20]} ... {line[-15:]}"
 
 
 def one_of(what: str, value: Any, options: Iterable[str]) -> str:
@@ -29,41 +51,70 @@ def one_of(what: str, value: Any, options: Iterable[str]) -> str:
     options = tuple(options)
     if isinstance(value, str) and value in options:
         return value
-    near = get_close_matches(str(value), options, n=1, cutoff=0.5)
+    near = get_close_matches(value[:LONGEST], options, n=1, cutoff=0.5) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{what}: got {value!r}, expected one of {', '.join(map(repr, options))}{hint}")
+    raise ValueError(f"{what}: got {shown(value)}, expected one of {', '.join(map(repr, options))}{hint}")
 
 
 def instance[Kind](what: str, value: Any, kind: type[Kind]) -> Kind:
-    """Return `value` if it is one of the public classes of stpbnn that is asked for."""
+    """Return `value` if it is of the public class that is asked for."""
     if not isinstance(value, kind):
-        raise ValueError(f"{what}: got {value!r}, expected a stpbnn.{kind.__name__}")
+        package = kind.__module__.split(".")[0]
+        article = "an" if package[0] in "aeiox" else "a"
+        raise ValueError(f"{what}: got {shown(value)}, expected {article} {package}.{kind.__name__}")
     return value
 
 
 def boolean(what: str, value: Any) -> bool:
     """Return `value` if it is True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{what}: got {value!r}, expected True or False")
+        raise ValueError(f"{what}: got {shown(value)}, expected True or False")
     return bool(value)
+
+
+def text(what: str, value: Any) -> str:
+    """Return `value` if it is text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{what}: got {shown(value)}, expected text that is not empty")
+    return value
 
 
 def number(what: str, value: Any, *, minimum: float = 0.0, inclusive: bool = False) -> float:
     """Return `value` as a finite float above `minimum` (or equal to it, where inclusive)."""
     relation = "at least" if inclusive else "greater than"
-    real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
-    if not real or not math.isfinite(value) or value < minimum or (value == minimum and not inclusive):
-        raise ValueError(f"{what}: got {value!r}, expected a finite number {relation} {minimum:g}")
+    real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_, np.timedelta64))
+    try:
+        finite = real and math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of double precision
+        finite = False
+    if not finite or value < minimum or (value == minimum and not inclusive):
+        raise ValueError(f"{what}: got {shown(value)}, expected a finite number {relation} {minimum:g}")
     return float(value)
 
 
 def integer(what: str, value: Any, *, minimum: int = 1, below: int | None = None) -> int:
-    """Return `value` as an int of at least `minimum`, and below `below` where that is given."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
-    if not whole or value < minimum or (below is not None and value >= below):
-        limit = "" if below is None else f" and below {below}"
-        raise ValueError(f"{what}: got {value!r}, expected an integer of at least {minimum}{limit}")
+    """Return `value` as an int of at least `minimum`, and below `below` where that is given, at most 64 bits."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_, np.timedelta64))
+    if not whole or not minimum <= value < (2**63 if below is None else below):
+        limit = f" and below {below}" if below is not None else " and below 2**63" if whole and value > 0 else ""
+        raise ValueError(f"{what}: got {shown(value)}, expected an integer of at least {minimum}{limit}")
     return int(value)
+
+
+def refuse_no_numbers(what: str, value: Any) -> None:
+    """Refuse what NumPy would turn into numbers in silence: hidden values, text, dates, time spans, complex numbers."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if hidden := sum(int(np.ma.getmaskarray(part).sum()) for part in parts if isinstance(part, np.ma.MaskedArray)):
+        raise ValueError(f"{what}: {hidden} value(s) are masked; fill, remove or impute them")
+    try:
+        values = np.asarray(value)
+    except (TypeError, ValueError):  # such as rows of several lengths: not in silence
+        return
+    kind = values.dtype.kind.replace("S", "U")
+    if kind == "O":
+        kind = next((kind for item in values.flat for types, kind in KINDS if isinstance(item, types)), "O")
+    if kind in NO_NUMBERS:
+        raise ValueError(f"{what}: {NO_NUMBERS[kind]}")
 
 
 def _finite(what: str, array: np.ndarray) -> None:
@@ -76,14 +127,29 @@ def _finite(what: str, array: np.ndarray) -> None:
 
 
 def _numeric(what: str, value: Any) -> np.ndarray:
+    """Return numbers as a float64 array of its own, which stays as it is when the caller's changes."""
+    refuse_no_numbers(what, value)
     try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what}: expected an array of numbers, got {type(value).__name__} ({error})") from None
+        with np.errstate(over="ignore"):  # infinite, which is refused
+            numeric = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{what}: expected an array of numbers, got {type(value).__name__} ({str(error).splitlines()[0]})"
+        ) from None
+    if value is None:  # which NumPy takes for NaN
+        raise ValueError(f"{what}: expected an array of numbers, got None")
+    return numeric
+
+
+def array(what: str, value: Any) -> np.ndarray:
+    """Return numbers as a finite float64 array of any shape."""
+    numeric = _numeric(what, value)
+    _finite(what, numeric)
+    return numeric
 
 
 def inputs(what: str, X: Any, *, features: int | None = None) -> np.ndarray:
-    """Return inputs as a finite float64 array of shape (P, N_0)."""
+    """Return inputs as a finite float64 array of shape (P, N_0), a copy of the caller's."""
     X = _numeric(what, X)
     if X.ndim != 2:
         raise ValueError(
@@ -99,7 +165,7 @@ def inputs(what: str, X: Any, *, features: int | None = None) -> np.ndarray:
 
 
 def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
-    """Return targets as a finite float64 array: (P,) for one output, (P, D) for more."""
+    """Return targets as a finite float64 array, a copy of the caller's: (P,) for one output, (P, D) for more."""
     y = _numeric(what, y)
     if y.ndim == 2 and y.shape[1] == 1 and outputs == 1:
         y = y[:, 0]
