@@ -5,26 +5,36 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "array",
     "boolean",
+    "data_set",
     "inputs",
     "instance",
     "integer",
+    "named",
     "number",
+    "numeric",
     "one_of",
     "out_of_range",
+    "random_state",
+    "real",
     "refuse_no_numbers",
     "room_for_kernels",
     "shown",
     "targets",
     "text",
+    "tree",
 ]
 
 LONGEST = 120  # characters of a value that a message shows
@@ -65,6 +75,24 @@ def instance[Kind](what: str, value: Any, kind: type[Kind]) -> Kind:
     return value
 
 
+def tree(what: str, value: Any) -> xr.DataTree:
+    """Return `value` if it is an xarray.DataTree, as posteriors are."""
+    import xarray as xr
+
+    return instance(what, value, xr.DataTree)
+
+
+def data_set(what: str, value: Any, *variables: str, source: str = "stpbnn.compare") -> xr.Dataset:
+    """Return `value` if it is an xarray.Dataset with these variables."""
+    import xarray as xr
+
+    instance(what, value, xr.Dataset)
+    for name in variables:
+        if name not in value:
+            raise ValueError(f"{what}: got no variable {name!r}, expected what {source} returned")
+    return value
+
+
 def boolean(what: str, value: Any) -> bool:
     """Return `value` if it is True or False."""
     if not isinstance(value, (bool, np.bool_)):
@@ -77,6 +105,14 @@ def text(what: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{what}: got {shown(value)}, expected text that is not empty")
     return value
+
+
+def real(what: str, value: Any) -> float:
+    """Return `value` as a float, NaN and infinity included."""
+    if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_, np.timedelta64)):
+        raise ValueError(f"{what}: got {shown(value)}, expected a number")
+    with named(what):
+        return float(value)
 
 
 def number(what: str, value: Any, *, minimum: float = 0.0, inclusive: bool = False) -> float:
@@ -126,31 +162,31 @@ def _finite(what: str, array: np.ndarray) -> None:
         )
 
 
-def _numeric(what: str, value: Any) -> np.ndarray:
+def numeric(what: str, value: Any) -> np.ndarray:
     """Return numbers as a float64 array of its own, which stays as it is when the caller's changes."""
     refuse_no_numbers(what, value)
     try:
         with np.errstate(over="ignore"):  # infinite, which is refused
-            numeric = np.array(value, dtype=np.float64)
+            values = np.array(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{what}: expected an array of numbers, got {type(value).__name__} ({str(error).splitlines()[0]})"
         ) from None
     if value is None:  # which NumPy takes for NaN
         raise ValueError(f"{what}: expected an array of numbers, got None")
-    return numeric
+    return values
 
 
 def array(what: str, value: Any) -> np.ndarray:
     """Return numbers as a finite float64 array of any shape."""
-    numeric = _numeric(what, value)
-    _finite(what, numeric)
-    return numeric
+    values = numeric(what, value)
+    _finite(what, values)
+    return values
 
 
 def inputs(what: str, X: Any, *, features: int | None = None) -> np.ndarray:
     """Return inputs as a finite float64 array of shape (P, N_0), a copy of the caller's."""
-    X = _numeric(what, X)
+    X = numeric(what, X)
     if X.ndim != 2:
         raise ValueError(
             f"{what}: got {X.ndim} dimension(s), shape {X.shape}, expected two, (examples, features); "
@@ -166,7 +202,7 @@ def inputs(what: str, X: Any, *, features: int | None = None) -> np.ndarray:
 
 def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
     """Return targets as a finite float64 array, a copy of the caller's: (P,) for one output, (P, D) for more."""
-    y = _numeric(what, y)
+    y = numeric(what, y)
     if y.ndim == 2 and y.shape[1] == 1 and outputs == 1:
         y = y[:, 0]
     expected: Sequence[int] = (examples,) if outputs == 1 else (examples, outputs)
@@ -177,6 +213,24 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
         )
     _finite(what, y)
     return y
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Have the errors of another library's checks name the argument, in one line."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{what}: {' '.join(str(error).split())}") from None
+
+
+def random_state(value: Any) -> np.random.RandomState:
+    """Return the random numbers of a seed, of a RandomState, or for None those of NumPy."""
+    from sklearn.utils import check_random_state
+
+    with named("random_state"):
+        return check_random_state(value)
 
 
 def out_of_range(temperature: float, X: np.ndarray, y: np.ndarray) -> ValueError:

@@ -13,7 +13,7 @@ import xarray as xr
 from scipy.stats import norm
 
 from stpbnn import __version__
-from stpbnn._validation import inputs, number
+from stpbnn._validation import data_set, inputs, number, tree
 from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
 from stpbnn.comparison.spectrum import kernel_spectrum
@@ -94,6 +94,7 @@ def _warn_of_other_data(posterior: xr.DataTree, theories: Mapping[str, Any]) -> 
 
 def check_test_inputs(posterior: xr.DataTree, X_test: Any, y_test: Any = None) -> Any:
     """Refuse test inputs other than those of the posterior; return the test targets, given or stored."""
+    tree("posterior", posterior)
     X_test = inputs("X_test", X_test)
     stored = _stored(posterior, "X_test")
     if stored is None or stored.shape != X_test.shape or not _same(stored.to_numpy(), X_test):
@@ -196,6 +197,7 @@ def compare_predictions(
     if settings["level"] >= 1:
         raise ValueError(f"level: got {level!r}, expected a probability below one, such as 0.01")
     draws, given = posterior_draws(posterior)
+    data_set("predictions", predictions, "mean", "variance", source="stpbnn.comparison.predict_theories")
     mean = predictions["mean"].drop_vars("test_point", errors="ignore")
     if draws.isel(chain=0, draw=0).shape != mean.isel(theory=0).shape:
         raise ValueError(
@@ -249,7 +251,7 @@ def compare_predictions(
     ]
     comparison["agrees"] = ("theory", [agrees for agrees, _ in verdicts])
     comparison["verdict"] = ("theory", [sentence for _, sentence in verdicts])
-    return comparison
+    return comparison.copy(deep=True)  # of its own, whatever becomes of the predictions
 
 
 def _score(difference: xr.DataArray, mcse: xr.DataArray, own: xr.DataArray, freedom: xr.DataArray) -> xr.DataArray:

@@ -11,7 +11,7 @@ import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import __version__
-from stpbnn._validation import inputs
+from stpbnn._validation import array, inputs, shown, text
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
 from stpbnn.regressors.prediction import error_parts, standard_error
 
@@ -64,7 +64,13 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     4
     """
     if not isinstance(theories, Mapping) or not theories:
-        raise ValueError(f"theories: got {theories!r}, expected a mapping of at least one name to a fitted regressor")
+        raise ValueError(
+            f"theories: got {shown(theories)}, expected a mapping of at least one name to a fitted regressor"
+        )
+    for name, theory in theories.items():
+        text("theories: name", name)
+        if isinstance(theory, type) or not (hasattr(theory, "fit") and hasattr(theory, "predict")):
+            raise ValueError(f"theories[{name!r}]: got {shown(theory)}, expected a fitted regressor")
     X_test = inputs("X_test", X_test)
     means, variances, levels, populations, shape = [], [], [], [], None
     for name, theory in theories.items():
@@ -88,8 +94,8 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     data["quantiles"] = (("theory", "level", *dims[1:]), np.stack(levels))
     coords: dict[str, Any] = {"theory": list(theories), "level": LEVELS}
     if y_test is not None:
-        y_test = squeezed(y_test)
-        if y_test.shape != shape or not np.isfinite(y_test).all():
+        y_test = squeezed(array("y_test", y_test))
+        if y_test.shape != shape:
             raise ValueError(f"y_test: got shape {y_test.shape}, expected finite numbers of shape {shape}")
         data["y_test"] = (dims[1:], y_test)
         errors = np.stack(error_parts(np.stack(means), np.stack(variances), y_test), axis=-1)

@@ -10,6 +10,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stpbnn import _validation as check
+
 if TYPE_CHECKING:
     from arviz_plots import PlotCollection
 
@@ -23,7 +25,9 @@ FEW = 40
 
 def new_axes(ax: Axes | None, width: float = 5.4, height: float = 3.6) -> Axes:
     """Return the axes that were given, or those of a new figure that pyplot does not know."""
-    return Figure(figsize=(width, height), layout="constrained").subplots() if ax is None else ax
+    if ax is None:
+        return Figure(figsize=(width, height), layout="constrained").subplots()
+    return check.instance("ax", ax, Axes)
 
 
 def styles(comparison: xr.Dataset) -> list[tuple[str, str, str]]:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
@@ -152,6 +151,9 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
                 "temperature: got 0, expected a number greater than 0: the fields of a hidden unit are the residuals "
                 "over T; give a small temperature, or use ProportionalLimitRegressor"
             )
+        for name in ("reaction", "second_start"):
+            check.boolean(name, getattr(self, name))
+        check.random_state(self.random_state)
         check.integer("particles", self.particles, minimum=16)
         check.integer("max_iter", self.max_iter, minimum=12)
         net = self.network
@@ -163,7 +165,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         check.room_for_kernels("X", len(X), matrices=50 * self.network_.outputs**2)
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31))
+        self.seed_ = int(check.random_state(self.random_state).randint(2**31))
         self._solve(X, y)
         if self.particles < 2 * len(X):
             warnings.warn(

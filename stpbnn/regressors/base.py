@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 from sklearn.utils import get_tags
-from sklearn.utils.validation import validate_data
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
@@ -51,11 +50,11 @@ class NetworkRegressor(PredictiveRegressor):
             temperature is singular to working precision.
         """
         check.number("temperature", self.temperature, minimum=0, inclusive=True)
-        if not (self.network is None or isinstance(self.network, FullyConnected)):
-            raise ValueError(f"network: got {self.network!r}, expected a stpbnn.FullyConnected or None")
+        if self.network is not None:
+            check.instance("network", self.network, FullyConnected)
         self._check_settings()
         several = get_tags(self).target_tags.multi_output
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=several, y_numeric=True)
+        X, y = self._training_set(X, y, several=several)
         outputs = 1 if y.ndim == 1 else y.shape[1]
         self.network_ = FullyConnected(outputs=outputs) if self.network is None else self.network
         y = check.targets("y", y, examples=len(X), outputs=self.network_.outputs)
@@ -115,15 +114,20 @@ def _variances(sigma: Activation, prior: Prior, values: jax.Array) -> jax.Array:
 
 
 def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
-    """Refuse inputs that lead an activation to where it is NaN: the diagonal of its kernel shows it.
+    """Refuse inputs that lead an activation to where it is NaN or infinite: the diagonal of its kernel shows it.
 
     A few of the variances, from the smallest to the largest, are looked at: as many for every set of inputs.
     """
-    variances = np.einsum("ij,ij->i", X, X) / (net.precisions[0] * X.shape[1]) + net.prior.bias_variance
-    usable = variances[np.isfinite(variances)]
-    few = np.quantile(usable, np.linspace(0, 1, 9), method="nearest") if usable.size else usable
-    if np.isnan(np.asarray(_variances(net.sigma, net.prior, few))).any():
+    with np.errstate(over="ignore"):
+        variances = np.einsum("ij,ij->i", X, X) / (net.precisions[0] * X.shape[1]) + net.prior.bias_variance
+    size = f"{np.abs(X).max():.0e}"
+    if np.isfinite(variances).all():
+        few = np.quantile(variances, np.linspace(0, 1, 9), method="nearest")
+        variances = np.asarray(_variances(net.sigma, net.prior, few))
+    if np.isnan(variances).any():
         raise ValueError(
-            f"activation {net.sigma.name!r}: its kernel is NaN for inputs of the size {np.abs(X).max():.0e}; scale the "
-            "inputs down, or define the function for all numbers"
+            f"X, activation {net.sigma.name!r}: its kernel is NaN for inputs of the size {size}; scale the inputs "
+            "down, or define the function for all numbers"
         )
+    if np.isinf(variances).any():
+        raise ValueError(f"X: got inputs of the size {size}: out of the range of double precision; scale them down")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from stpbnn import _validation as check
 from stpbnn import kernels, mixtures
@@ -124,7 +123,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         net, temperature = self.network_, self.temperature_
         refuse_singular(net, X, temperature)
         kept = keeps_mean(net, self.mean)
-        seed = int(check_random_state(self.random_state).randint(2**31))
+        seed = int(check.random_state(self.random_state).randint(2**31))
         self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed, kept)
         self.order_parameter_posterior_ = posterior = self._conditioned.posterior
         self.order_parameters_ = posterior.mean

@@ -116,9 +116,10 @@ class EvidenceRegressor(NetworkRegressor):
             If theta has the wrong length, or the kernel plus temperature is singular there.
         """
         check_is_fitted(self, "X_train_")
+        eval_gradient = check.boolean("eval_gradient", eval_gradient)
         there, length = self, len(self._log_hyperparameters())
         if theta is not None:
-            theta = np.asarray(theta, dtype=np.float64)
+            theta = check.numeric("theta", theta)
             if theta.shape != (length,) or not np.isfinite(theta).all():
                 names = ", ".join(list(self.hyperparameters_)[:length])
                 raise ValueError(f"theta: got {theta!r}, expected {length} finite numbers: the logarithms of {names}")

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+
+from stpbnn import _validation as check
 
 __all__ = ["Objective", "Optimizer", "check_optimizer", "minimise"]
 
@@ -23,9 +24,9 @@ NOTHING: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 def check_optimizer(optimizer: Any) -> None:
     """Refuse what is neither the name of an optimizer nor a callable."""
-    if optimizer != LBFGS and not callable(optimizer):
+    if not callable(optimizer) and not (isinstance(optimizer, str) and optimizer == LBFGS):
         raise ValueError(
-            f"optimizer: got {optimizer!r}, expected {LBFGS!r}, None, or a callable "
+            f"optimizer: got {check.shown(optimizer)}, expected {LBFGS!r}, None, or a callable "
             "optimizer(obj_func, initial_theta, bounds) that returns theta and the value of obj_func there"
         )
 
@@ -91,7 +92,7 @@ def minimise(
             f"n_restarts_optimizer: got {n_restarts} with bounds of {', '.join(unbounded)} that are zero or infinite; "
             "restarts are drawn within the bounds: give finite ones, or n_restarts_optimizer=0"
         )
-    random = check_random_state(random_state)
+    random = check.random_state(random_state)
     starts = [np.clip(start, *bounds.T), *(random.uniform(*bounds.T) for _ in range(n_restarts))]
     search = _lbfgs if optimizer == LBFGS else optimizer
     assert callable(search)

@@ -50,6 +50,20 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
     feature_names_in_: np.ndarray
     _learned: ClassVar[tuple[str, ...]]  # names of what, with the parameters and the training set, determines the rest
 
+    def _training_set(self, X: Any, y: Any, *, several: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Return copies of inputs and targets, checked: what the caller does to his own changes no prediction."""
+        check.refuse_no_numbers("X", X)
+        check.refuse_no_numbers("y", y)
+        with check.named("X, y"):
+            return validate_data(self, X, y, dtype=np.float64, copy=True, multi_output=several, y_numeric=True)
+
+    def _query_points(self, X: Any) -> np.ndarray:
+        """Return checked query points."""
+        check_is_fitted(self, "X_train_")
+        check.refuse_no_numbers("X", X)
+        with check.named("X"):
+            return validate_data(self, X, dtype=np.float64, reset=False)
+
     def _recondition(self) -> None:
         """Condition on the training set at what was learned."""
         raise NotImplementedError
@@ -64,13 +78,13 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
 
     def _chunks(self, X: Any) -> list[np.ndarray]:
         """Return checked query points, a few at a time."""
-        check_is_fitted(self, "X_train_")
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = self._query_points(X)
         rows = max(1, CHUNK // len(self.X_train_))
         return [X[start : start + rows] for start in range(0, len(X), rows)]
 
     @in_float64
     def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Any:
+        joint, noise = check.boolean("joint", joint), check.boolean("noise", noise)
         chunks = self._chunks(X)
         if joint or len(chunks) == 1:
             return self._predictive(np.concatenate(chunks), joint=joint, noise=noise)
@@ -117,7 +131,7 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
         ValueError
             If both are asked for at once, or X does not fit the training inputs.
         """
-        if return_std and return_cov:
+        if check.boolean("return_std", return_std) and check.boolean("return_cov", return_cov):
             raise ValueError("return_std, return_cov: got both, expected at most one of them; ask twice")
         if not (return_std or return_cov):
             return self._means(X)
@@ -136,6 +150,7 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
         random_state : int, numpy RandomState or None
             Seed of the draws.
         """
+        n_samples = check.integer("n_samples", n_samples)
         return np.moveaxis(self._law(X, joint=True).sample(n_samples, random_state), 0, -1)
 
     def generalization_error(self, X: ArrayLike, y: ArrayLike) -> GeneralizationError:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
@@ -174,7 +174,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
             If a hyper-parameter ends on a bound, or the search does not converge.
         """
         self._check_settings()
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        X, y = self._training_set(X, y)
         outputs = 1 if y.ndim == 1 else y.shape[1]
         expected = self.kernel.outputs if isinstance(self.kernel, FullyConnected) else outputs
         y = check.targets("y", y, examples=len(X), outputs=expected)
@@ -358,7 +358,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         """
         check_is_fitted(self, "X_train_")
         learnable = self._learnable
-        theta = learnable.theta if theta is None else np.asarray(theta, dtype=np.float64)
+        eval_gradient = check.boolean("eval_gradient", eval_gradient)
+        theta = learnable.theta if theta is None else check.numeric("theta", theta)
         if theta.shape != learnable.theta.shape:
             raise ValueError(
                 f"theta: got shape {theta.shape}, expected {learnable.theta.shape}: logarithms of "
