@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.special import ndtr, ndtri
 
-from stpbnn.predictive.law import Law, levels
+from stpbnn.predictive.law import Law, levels, random, values
 
 __all__ = ["Gaussian", "IndependentOutputs", "JointGaussian"]
 
@@ -55,21 +55,21 @@ class Gaussian(Law):
 
     def cdf(self, y: ArrayLike) -> np.ndarray:
         """Return the probability of a value of at most y, entry by entry; at zero variance it is a step."""
-        above = np.asarray(y, dtype=float) - self.mean
+        above = values(y, self.mean) - self.mean
         certain = self.variance == 0
         return np.where(certain, above >= 0, ndtr(above / np.where(certain, 1, self.std)))
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density at y, entry by entry; at zero variance there is none (infinite, or zero)."""
+        y = values(y, self.mean)
         with np.errstate(divide="ignore", invalid="ignore"):
             density = stats.norm.logpdf(y, self.mean, self.std)
-        return np.where(self.variance > 0, density, np.where(np.asarray(y) == self.mean, np.inf, -np.inf))
+        return np.where(self.variance > 0, density, np.where(y == self.mean, np.inf, -np.inf))
 
     def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        noise = check_random_state(random_state).standard_normal((n, *self.mean.shape))
+        n, rng = random(n, random_state)
+        noise = rng.standard_normal((n, *self.mean.shape))
         return self.mean + self.std * noise
 
 
@@ -105,7 +105,7 @@ class JointGaussian(Gaussian):
         ValueError
             If the covariance is singular, as it is for query points that repeat.
         """
-        residual = np.asarray(y, dtype=float) - self.mean
+        residual = values(y, self.mean) - self.mean
         try:
             factor = cholesky(self.covariance, lower=True)
         except np.linalg.LinAlgError:
@@ -119,11 +119,10 @@ class JointGaussian(Gaussian):
 
     def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
         values, directions = eigh(self.covariance)
         root = directions * np.sqrt(np.maximum(values, 0))
-        noise = check_random_state(random_state).standard_normal((n, *self.mean.shape))
+        n, rng = random(n, random_state)
+        noise = rng.standard_normal((n, *self.mean.shape))
         return self.mean + np.einsum("ij,nj...->ni...", root, noise)
 
 
@@ -173,12 +172,10 @@ class IndependentOutputs(Gaussian):
         ValueError
             If a covariance is singular, as it is for query points that repeat.
         """
-        rotated = np.asarray(y, dtype=float) @ self.rotation
+        rotated = np.broadcast_to(values(y, self.mean), self.mean.shape) @ self.rotation
         return np.asarray(sum(law.logpdf(column) for law, column in zip(self.laws, rotated.T, strict=True)))
 
     def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        n, rng = random(n, random_state)
         return np.stack([law.sample(n, rng) for law in self.laws], axis=-1) @ self.rotation.T

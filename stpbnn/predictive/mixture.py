@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp, ndtr, ndtri
 
 from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussian
-from stpbnn.predictive.law import Law, levels
+from stpbnn.predictive.law import Law, levels, random, values
 
 __all__ = ["JointMixture", "Mixture"]
 
@@ -88,7 +88,7 @@ class Mixture(Law):
 
     def cdf(self, y: ArrayLike) -> np.ndarray:
         """Return the probability of a value below y, entry by entry."""
-        return np.tensordot(self.weights, ndtr(self._standardised(y)), 1)
+        return np.tensordot(self.weights, ndtr(self._standardised(values(y, self.mean))), 1)
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density at y, entry by entry: infinite at point masses, which elsewhere have none."""
@@ -98,9 +98,7 @@ class Mixture(Law):
 
     def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        n, rng = random(n, random_state)
         shape = (n, *self.mean.shape)
         chosen = rng.choice(len(self.weights), size=shape, p=self.weights)
         means, variances = (np.take_along_axis(x, chosen, axis=0) for x in (self.means, self.variances))
@@ -178,9 +176,7 @@ class JointMixture(Mixture):
 
     def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        n, rng = random(n, random_state)
         chosen = rng.choice(len(self.weights), size=n, p=self.weights)
         draws = np.empty((n, *self.mean.shape))
         for i in np.unique(chosen):

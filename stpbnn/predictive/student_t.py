@@ -12,7 +12,7 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.special import stdtr, stdtrit
 
 from stpbnn._special import log_gamma_ratio
-from stpbnn.predictive.law import Law, levels
+from stpbnn.predictive.law import Law, levels, random, values
 
 __all__ = ["JointStudentT", "StudentT", "log_density"]
 
@@ -109,20 +109,19 @@ class StudentT(Law):
 
     def cdf(self, y: ArrayLike) -> np.ndarray:
         """Return the probability of a value of at most y, entry by entry; at zero scale it is a step."""
-        return stdtr(self.df, self._standardised(y))
+        return stdtr(self.df, self._standardised(values(y, self.mean)))
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density at y, entry by entry; at zero scale there is none (infinite, or zero)."""
-        certain = self.scale == 0
+        y, certain = values(y, self.mean), self.scale == 0
         log_det = 2 * np.log(np.where(certain, 1, self.scale))
         density = log_density(self.df, 1, log_det, np.where(certain, 0, self._standardised(y)) ** 2)
-        return np.where(certain, np.where(np.asarray(y) == self.mean, np.inf, -np.inf), density)
+        return np.where(certain, np.where(y == self.mean, np.inf, -np.inf), density)
 
     def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng, shape = check_random_state(random_state), (n, *self.mean.shape)
+        n, rng = random(n, random_state)
+        shape = (n, *self.mean.shape)
         return self.mean + self.scale * rng.standard_normal(shape) * np.sqrt(self.df / rng.chisquare(self.df, shape))
 
 
@@ -184,7 +183,7 @@ class JointStudentT(StudentT):
         ValueError
             If the scale matrix is singular, as it is for query points that repeat.
         """
-        residual = (np.asarray(y, dtype=float) - self.mean) / self.units
+        residual = (values(y, self.mean) - self.mean) / self.units
         try:
             factor = cholesky(self.scale_matrix, lower=True)
         except np.linalg.LinAlgError:
@@ -199,9 +198,7 @@ class JointStudentT(StudentT):
 
     def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        n, rng = random(n, random_state)
         values, directions = eigh(self.scale_matrix)
         root = directions * np.sqrt(np.maximum(values, 0))
         noise = np.einsum("ij,nj...->ni...", root, rng.standard_normal((n, *self.mean.shape)))
