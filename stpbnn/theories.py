@@ -8,6 +8,7 @@ from typing import Any
 import xarray as xr
 from sklearn.exceptions import ConvergenceWarning
 
+from stpbnn._validation import instance, shown
 from stpbnn.cards import Arrays, Card
 from stpbnn.comparison import predict_theories
 from stpbnn.regressors.family import applicable, of_process, regressor
@@ -56,11 +57,15 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
 
     Examples
     --------
-    >>> from stpbnn.cards import load_card
+    >>> from stpbnn._validation import instance, shown
+    from stpbnn.cards import load_card
     >>> card = load_card("smoke-1hl-linear", ["theories.names=['infinite']"])
     >>> theory(card)["order_parameters"].sel(theory="infinite width").item()
     1.0
     """
+    instance("card", card, Card)
+    if data is not None and not (isinstance(data, tuple | list) and len(data) == 4):
+        raise ValueError(f"data: got {shown(data)}, expected the four arrays X, y, Xt, yt")
     X, y, X_test, y_test = data or card.data.load()
     network, further = card.build(), settings(card)
     solved, failed, reasons, told = {}, {}, {}, []
@@ -96,6 +101,7 @@ def chosen(card: Card) -> dict[str, str]:
     ValueError
         If it asks for one that is not known for its network or process, or its settings do not suit one another.
     """
+    instance("card", card, Card)
     network, names, process = card.build(), card.theories.names, card.process
     if process is None:
         known = applicable(network, on_request=names is not None)
@@ -117,6 +123,7 @@ def settings(card: Card) -> dict[str, Any]:
 
     The features of a process have no mean, whatever the activation.
     """
+    instance("card", card, Card)
     found: dict[str, Any] = {"particles": card.theories.particles, "random_state": card.sampler.seed}
     if card.process is not None:
         found["mean"] = "drop"

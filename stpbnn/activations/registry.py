@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stpbnn._validation import number, one_of
+from stpbnn._validation import number, one_of, shown
 from stpbnn.activations import closed_forms
 from stpbnn.activations.activation import Activation
 
@@ -61,6 +61,10 @@ def register(activation: Activation) -> Activation:
     >>> register(get("erf")).name  # again the same one: allowed
     'erf'
     """
+    if not isinstance(activation, Activation):
+        raise ValueError(
+            f"activation: got {shown(activation)}, expected a stpbnn.Activation, as Activation(name, f) gives"
+        )
     if activation.name in available() and get(activation.name) != activation:
         raise ValueError(f"activation: {activation.name!r} is already registered; choose another name")
     return _REGISTRY.setdefault(activation.name, activation)
@@ -103,7 +107,6 @@ def get(activation: object) -> Activation:
     return _REGISTRY[name]
 
 
-@cache
 def leaky_relu(slope: float = 0.01) -> Activation:
     r"""Return the leaky relu of that slope, :math:`\sigma(h) = \max(h, 0) + s \min(h, 0)`.
 
@@ -125,6 +128,9 @@ def leaky_relu(slope: float = 0.01) -> Activation:
     ('leaky_relu(0.2)', True)
     """
     slope = number("slope", slope, minimum=-math.inf)
-    if slope == 0.01:
-        return get("leaky_relu")
+    return get("leaky_relu") if slope == 0.01 else _leaky_relu(slope)
+
+
+@cache
+def _leaky_relu(slope: float) -> Activation:
     return Activation(f"leaky_relu({slope:g})", **closed_forms.leaky_relu(slope))

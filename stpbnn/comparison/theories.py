@@ -75,6 +75,10 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     means, variances, levels, populations, shape = [], [], [], [], None
     for name, theory in theories.items():
         check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
+        if getattr(theory, "n_features_in_", X_test.shape[1]) != X_test.shape[1]:
+            raise ValueError(
+                f"X_test: got {X_test.shape[1]} features, but theories[{name!r}] was fitted to {theory.n_features_in_}"
+            )
         law = theory.predictive(X_test) if hasattr(theory, "predictive") else None
         found = theory.predict(X_test, return_std=True) if law is None else (law.mean, law.std)
         mean, std = (squeezed(a) for a in found)

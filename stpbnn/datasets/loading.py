@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stpbnn._validation import integer, number
+from stpbnn._validation import integer, number, shown
 from stpbnn.datasets import files, images, tables
 from stpbnn.datasets.registry import SETS, DataSet, look_up
 from stpbnn.datasets.scaling import standardise
@@ -106,6 +106,8 @@ def load(
     ((100, 64), (100,), (10, 64), array([-1.,  1., -1.,  1.]))
     """
     data_set = look_up(name)
+    if not (standardize is None or isinstance(standardize, str)):
+        raise ValueError(f"standardize: got {shown(standardize)}, expected one of 'auto', {data_set.scales}")
     how = data_set.scales[0] if standardize == "auto" else standardize
     options = {"noise": noise, "hidden_width": hidden_width}
     _check(name, data_set, classes, labels, how, options)

@@ -25,6 +25,9 @@ BATCH = 16  # draws whose kernels are in memory at once
 
 def _draws(process: Process, samples: Mapping[str, Any], temperature: Any) -> tuple[dict[str, Any], tuple[int, ...]]:
     """Return all parameters by name, each with one leading axis of draws, and the shape of those draws."""
+    check.instance("process", process, Process)
+    if not isinstance(samples, Mapping):
+        raise ValueError(f"samples: got {check.shown(samples)}, expected a mapping of names to values")
     priors = {**process.priors, "temperature": temperature} | ({} if process.df is None else {"df": process.df})
     values = {name: jnp.asarray(recalled(name, prior, samples), float) for name, prior in priors.items()}
     own = {name: prior.shape() for name, prior in priors.items() if isinstance(prior, dist.Distribution)}
@@ -153,6 +156,7 @@ def condition(
     >>> type(law).__name__, law.batch_shape, float(law.df[0, 0])
     ('StudentT', (7, 3), 8.0)
     """
+    noise, joint = check.boolean("noise", noise), check.boolean("joint", joint)
     X = points("X", X)
     y, X_new = targets(y, len(X)), points("X_new", X_new, X.shape[1])
     draws, batch = _draws(process, samples, temperature)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpyro
 from numpyro.distributions import Distribution, Normal, constraints
 
+from stpbnn._validation import instance
 from stpbnn.network import FullyConnected
 from stpbnn.programs.evidence import design, log_normal
 from stpbnn.programs.sites import temperature_site
@@ -117,6 +118,7 @@ def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
     >>> sorted(draws), draws["y"].shape
     (['W1', 'y'], (5, 3))
     """
+    instance("net", net, FullyConnected)
     readout = ("v", f"b{net.depth + 1}")
     prior = net.prior
 

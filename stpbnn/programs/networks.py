@@ -11,7 +11,7 @@ import numpyro
 from numpyro import distributions as dist
 
 from stpbnn import kernels
-from stpbnn._validation import one_of
+from stpbnn._validation import instance, one_of
 from stpbnn.network import FullyConnected
 from stpbnn.programs.sites import degrees_of_freedom, parameter, temperature_site
 
@@ -55,6 +55,7 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
     >>> draws["W1"].shape, draws["y"].shape
     ((5, 8, 16), (5, 3))
     """
+    instance("net", net, FullyConnected)
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
         variance = temperature_site(temperature)
@@ -110,6 +111,7 @@ def scale_mixture(net: FullyConnected, closure: kernels.Closure = "nested") -> C
     >>> draws["Q"].shape, draws["y"].shape
     ((5, 2), (5, 3))
     """
+    instance("net", net, FullyConnected)
     one_of("closure", closure, kernels.CLOSURES)
     if net.outputs > 1:
         raise ValueError(f"net: got {net.outputs} outputs, expected one: several have a matrix of order parameters")
@@ -167,6 +169,7 @@ def student_t_network(net: FullyConnected, df: Any = 5.0) -> Callable[..., jax.A
     >>> draws["r"].shape, draws["y"].shape
     ((5,), (5, 3))
     """
+    instance("net", net, FullyConnected)
     df = degrees_of_freedom(df)
     if net.outputs > 1:
         raise ValueError(f"net: got {net.outputs} outputs, expected one: fit each of them with a process of its own")

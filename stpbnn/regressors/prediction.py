@@ -131,7 +131,8 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
         ValueError
             If both are asked for at once, or X does not fit the training inputs.
         """
-        if check.boolean("return_std", return_std) and check.boolean("return_cov", return_cov):
+        return_std, return_cov = check.boolean("return_std", return_std), check.boolean("return_cov", return_cov)
+        if return_std and return_cov:
             raise ValueError("return_std, return_cov: got both, expected at most one of them; ask twice")
         if not (return_std or return_cov):
             return self._means(X)

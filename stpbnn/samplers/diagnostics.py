@@ -15,6 +15,8 @@ import numpy as np
 import xarray as xr
 from scipy.stats import chi2
 
+from stpbnn import _validation as check
+
 __all__ = ["convergence", "diagnose", "reaches", "rhat_limit", "warn_of_chains"]
 
 SAMPLES = ("chain", "draw")
@@ -175,7 +177,7 @@ def diagnose(posterior: xr.DataTree) -> xr.Dataset:
     >>> diagnose(posterior).attrs["verdict"]
     'converged: R-hat 1.00..., bulk ESS ... of 2 predictions'
     """
-    series = _series(posterior)
+    series = _series(check.tree("posterior", posterior))
     if not series:
         raise ValueError("posterior: got neither predictions nor losses, expected what stpbnn.sample returned")
     chains = next(iter(series.values())).sizes["chain"]
