@@ -13,6 +13,7 @@ from typing import Any
 import xarray as xr
 from jinja2 import Environment, StrictUndefined
 
+from stpbnn import _validation as check
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.comparison.agreement import check_test_inputs
 from stpbnn.files import write_text
@@ -81,6 +82,11 @@ def write_report(
     ...     Path(folder, "report.html").read_text(encoding="utf-8")[:15]
     '<!doctype html>'
     """
+    for name, words in (("title", title), ("card", card)):
+        if words is not None:
+            check.text(name, words)
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"path: got {check.shown(path)}, expected a file name in a folder that exists")
     path = Path(path)
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(
