@@ -96,6 +96,10 @@ def _inverse_root(net: FullyConnected, X: Float[np.ndarray, "P N0"]) -> Float[np
     """Return a lower triangular L with L L^T = K_1^{-1}."""
     gram = kernels.input_gram(net.prior, jnp.asarray(X))
     K = np.asarray(kernels.features(net.sigma, gram, net.precisions[1]).entries)
+    if not np.isfinite(K).all():
+        raise ValueError(
+            f"X: got inputs of the size {np.abs(X).max():.0e}: out of the range of double precision; scale them down"
+        )
     try:  # K = R^T R with the order of the examples reversed, so that the inverse has a lower factor
         factor = cholesky(K[::-1, ::-1], lower=True)
         reciprocal, _ = lapack.dpocon(factor, np.abs(K).sum(axis=0).max(), uplo="L")

@@ -18,7 +18,7 @@ from stpbnn._precision import in_float64
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.regressors.base import NetworkRegressor
-from stpbnn.regressors.prediction import GeneralizationError, error_parts, standard_error
+from stpbnn.regressors.prediction import GeneralizationError, error_parts, finite_error, standard_error
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
 __all__ = ["AdaptiveKernelRegressor", "FixedPoint", "StandardError"]
@@ -308,7 +308,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         """
         means, variances = self.predict_populations(X)
         y = check.targets("y", y, examples=means.shape[1], outputs=self.network_.outputs)
-        return GeneralizationError(*(float(standard_error(part)) for part in error_parts(means, variances, y)))
+        with np.errstate(over="ignore", invalid="ignore"):  # refused
+            return finite_error((standard_error(part) for part in error_parts(means, variances, y)), y)
 
 
 def _second_moment(found: adaptive.Solution) -> np.ndarray:

@@ -99,11 +99,10 @@ class NetworkRegressor(PredictiveRegressor):
     def _recondition(self) -> None:
         self._condition(self.X_train_, self.y_train_)
 
-    def _chunks(self, X: Any) -> list[np.ndarray]:
-        chunks = super()._chunks(X)
-        for chunk in chunks:
-            _refuse_infinite_kernel(self.network_, chunk)
-        return chunks
+    def _query_points(self, X: Any) -> np.ndarray:
+        X = super()._query_points(X)
+        _refuse_infinite_kernel(self.network_, X)
+        return X
 
 
 @partial(jax.jit, static_argnums=0)

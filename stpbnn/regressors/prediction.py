@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 
-__all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "standard_error"]
+__all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "finite_error", "standard_error"]
 
+LARGEST = np.sqrt(np.finfo(np.float64).max) / 2**20  # of numbers whose squares are summed
 CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
 
 
@@ -28,8 +30,20 @@ class GeneralizationError(NamedTuple):
 def error_parts(mean: np.ndarray, variance: np.ndarray, y: np.ndarray) -> tuple[Any, Any, Any]:
     """Return total, squared bias and variance of predictions (..., n[, D]) of targets (n[, D]), summed over outputs."""
     axes = tuple(range(-y.ndim, 0))
-    squared_bias, spread = np.sum((y - mean) ** 2, axis=axes) / len(y), np.sum(variance, axis=axes) / len(y)
+    with np.errstate(over="ignore"):  # infinite
+        squared_bias, spread = np.sum((y - mean) ** 2, axis=axes) / len(y), np.sum(variance, axis=axes) / len(y)
     return squared_bias + spread, squared_bias, spread
+
+
+def finite_error(parts: Iterable[Any], y: np.ndarray) -> GeneralizationError:
+    """Return the error as numbers; refuse targets whose squares overflow."""
+    error = GeneralizationError(*map(float, parts))
+    if not np.isfinite(error).all() and np.abs(y).max() > LARGEST:
+        raise ValueError(
+            f"y: got targets up to {np.abs(y).max():.0e}, whose squares are out of the range of double precision; "
+            "rescale them"
+        )
+    return error
 
 
 def standard_error(populations: np.ndarray) -> np.ndarray:
@@ -174,4 +188,4 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
         """
         law = self._law(X)
         y = check.targets("y", y, examples=len(law.mean), outputs=law.mean.size // len(law.mean))
-        return GeneralizationError(*map(float, error_parts(law.mean, law.variance, y)))
+        return finite_error(error_parts(law.mean, law.variance, y), y)
