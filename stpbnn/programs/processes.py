@@ -93,7 +93,7 @@ def _kernel(given: Any, priors: Mapping[str, Any]) -> tuple[Kernel, dict[str, di
     kernel = _network_kernel(given) if isinstance(given, FullyConnected) else given
     _check_names(kernel, priors)
     free = {name: prior for name, prior in priors.items() if isinstance(prior, dist.Distribution)}
-    fixed = {  # arrays as they are now, whatever becomes of the caller's
+    fixed: dict[str, Any] = {  # arrays as they are now, whatever becomes of the caller's
         name: np.array(value) if isinstance(value, np.ndarray) else value
         for name, value in priors.items()
         if name not in free
