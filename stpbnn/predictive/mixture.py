@@ -50,6 +50,7 @@ class Mixture(Law):
     variance: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", np.array(self.weights))  # which the model keeps as well
         mean = np.tensordot(self.weights, self.means, 1)
         object.__setattr__(self, "mean", mean)
         spread = self.variances + (self.means - mean) ** 2
@@ -148,7 +149,7 @@ class JointMixture(Mixture):
         variances = np.diagonal(covariances, axis1=1, axis2=2)
         variances = variances.reshape(variances.shape + (1,) * (means.ndim - 2)) * np.asarray(units) ** 2
         variances = np.array(np.broadcast_to(variances, means.shape))
-        return cls(weights, means, variances, covariances, np.asarray(units, dtype=float))
+        return cls(weights, means, variances, covariances, np.array(units, dtype=float))
 
     def __post_init__(self) -> None:
         super().__post_init__()

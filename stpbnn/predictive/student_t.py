@@ -167,7 +167,7 @@ class JointStudentT(StudentT):
     def of(cls, mean: np.ndarray, scale_matrix: np.ndarray, df: float, units: ArrayLike = 1.0) -> Self:
         """Return the law with the marginal scales that the scale matrix says."""
         scale = np.sqrt(np.diag(scale_matrix)).reshape((-1,) + (1,) * (mean.ndim - 1)) * np.asarray(units)
-        return cls(mean, np.array(np.broadcast_to(scale, mean.shape)), df, scale_matrix, np.asarray(units, dtype=float))
+        return cls(mean, np.array(np.broadcast_to(scale, mean.shape)), df, scale_matrix, np.array(units, dtype=float))
 
     @property
     def covariance(self) -> np.ndarray:

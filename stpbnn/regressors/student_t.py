@@ -391,6 +391,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         return Query(self._cross(X), variances, within)
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
+        refuse_not_finite(self.kernel_, self.kernel_.diag(X), "the query point {} and itself")
         return self._shift + self._units * self._process.mean(self._cross(X))
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
