@@ -29,8 +29,9 @@ def one_of(what: str, value: Any, options: Iterable[str]) -> str:
     options = tuple(options)
     if isinstance(value, str) and value in options:
         return value
-    near = get_close_matches(str(value), options, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    folded = {option.casefold(): option for option in reversed(options)}
+    near = get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.5)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
     raise ValueError(f"{what}: got {value!r}, expected one of {', '.join(map(repr, options))}{hint}")
 
 

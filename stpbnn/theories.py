@@ -61,7 +61,7 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
     >>> theory(card)["order_parameters"].sel(theory="infinite width").item()
     1.0
     """
-    X, y, X_test, y_test = data or card.data.load()
+    X, y, X_test, y_test = card.load(data)
     network, further = card.build(), settings(card)
     solved, failed, reasons, told = {}, {}, {}, []
     for name, kind in chosen(card).items():

@@ -61,7 +61,7 @@ def test_defaults_are_those_of_the_library(write):
         ("0.1", '"0.1"', f'posterior.temperature: got "0.1", {TEMPERATURE}'),
         ("temperature", "temprature", "unknown key posterior.temprature; did you mean posterior.temperature?"),
         ("[posterior]", "[posteriors]", "unknown key posteriors; did you mean posterior?"),
-        ("minutes = 1", "", "minutes: missing, expected a positive number, the expected time on two cores"),
+        ('title = "A tiny network"', "", "title: missing, expected a line of text"),
         ("minutes", "temperature = 1\nminutes", "unknown key temperature; did you mean posterior.temperature?"),
         ("minutes", "xyz = 1\nminutes", "unknown key xyz; expected one of name, title, reference, minutes, network, "),
         ('"tiny"', '"../tiny"', 'name: got "../tiny", expected letters, digits, dots, dashes and underscores'),
