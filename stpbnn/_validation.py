@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
-import os
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
+
+from stpbnn._memory import refuse_beyond
 
 __all__ = [
     "boolean",
@@ -123,14 +124,7 @@ def out_of_range(temperature: float, X: np.ndarray, y: np.ndarray) -> ValueError
 
 
 def room_for_kernels(what: str, examples: int, matrices: int = 3) -> None:
-    """Refuse more examples than this machine has memory for: `matrices` dense P by P kernels in double precision."""
-    try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        return
-    needed = matrices * 8 * examples**2
-    if needed > available:
-        raise ValueError(
-            f"{what}: got P = {examples} examples, whose kernels take about {needed / 2**30:.0f} GiB, and this machine "
-            f"has {available / 2**30:.0f} GiB of memory; take fewer examples"
-        )
+    """Refuse more examples than there is memory for: `matrices` dense P by P kernels in double precision."""
+    refuse_beyond(
+        matrices * 8 * examples**2, f"{what}: got P = {examples} examples, whose kernels", "take fewer examples"
+    )

@@ -1,8 +1,15 @@
 """Cards that nobody should write: each is refused in one line that names its key, with exit code 2 and nothing left."""
 
+import io
+import json
+
+import numpy as np
 import pytest
 
 from stpbnn import cli
+from stpbnn.cards import load_card
+from stpbnn.terminal import records
+from stpbnn.theories import theory
 
 CARD = """
 name = "tiny"
@@ -116,6 +123,7 @@ def test_rows_and_inputs_that_fit_one_by_one_but_not_as_a_kernel(end):
         (but("[data]", f"outputs = {TRILLION}\n[data]"), "network.outputs: got 1000000000000, expected 1: the "),
         (but("[data]", "outputs = 3\n[data]", DIGITS), "network.outputs: got 3, expected 1: the targets of digits "),
         (but("train = 6", "train = 9999", DIGITS), "data.train: digits has 360 rows of these classes for "),
+        (but("train = 6\ntest = 3", "train = 360", DIGITS), "data.test: got no rows, expected one at least: "),
         (but("[0, 1]", "[0, 0]", DIGITS), "data.classes=(0, 0): expected two or more different classes, such "),
         (but("[0, 1]", "[0, 1]\nsize = 7", DIGITS), "data.size=7: expected a square number of pixels from 1 to 8² "),
         (but("[0, 1]", "[0, 1]\nnoise = 1", DIGITS), "data.noise=1.0 is not for digits: only for linear_teacher, "),
@@ -150,3 +158,71 @@ def test_a_hostile_override_is_refused_in_one_line_that_names_it(end, change, ex
     source, _, message = said.partition(": ")
     assert source.startswith(f"override '{change[:20]}")
     assert message.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("command", "card", "expected"),
+    [
+        ("theory", but("train = 6", "train = 9999", DIGITS), "card.toml: data.train: digits has 360 rows "),
+        ("theory", but("[data]", "outputs = 3\n[data]", DIGITS), "card.toml: network.outputs: got 3, expected 1"),
+        ("theory", f"{CARD}[sweep]\ndata.train = [{TRILLION}]\n", "card.toml: data.train: got 1000000000000, whose "),
+        ("theory", but("[5]", str([5] * 500)), "card.toml: network.widths: got 500 layers, expected at most "),
+        ("sweep", f"{CARD}[sweep]\ndata.train = [{TRILLION}]\n", "tiny, point train 1000000000000: data.train: got "),
+        ("sweep", f"{CARD}[sweep]\nnetwork.widths = [[{TRILLION}]]\n", "tiny, point width 1000000000000: network."),
+        ("sweep", f"{CARD}[sweep]\nnetwork.outputs = [3]\n", "tiny, point network.outputs 3: network.outputs: got 3, "),
+        ("sweep", f"{CARD}[sweep]\nsampler.draws = [{10 * TRILLION}]\n", "tiny, point sampler.draws 10000000000000: "),
+    ],
+)  # fmt: skip
+def test_closed_forms_and_sweeps_refuse_at_their_doors_as_well(end, command, card, expected):
+    assert end(card, command).startswith(expected)
+
+
+def test_a_card_of_a_trillion_units_has_closed_forms(tmp_path):
+    """The width is a number there, and no weight is ever held; at infinite width it is ridge regression."""
+    path = tmp_path / "card.toml"
+    linear = but("[data]", 'activation = "linear"\n[data]').replace("[5]", f"[{TRILLION}]")
+    path.write_text(f'{linear}[theories]\nnames = ["infinite"]\n')
+    card = load_card(path)
+    X, y, Xt, _ = card.data.load()
+    expected = Xt @ X.T / 2 @ np.linalg.solve(X @ X.T / 2 + 0.1 * np.eye(6), y)
+    np.testing.assert_allclose(theory(card)["mean"].squeeze(), expected, rtol=1e-9)
+
+
+def test_many_mistakes_are_counted(tmp_path):
+    path = tmp_path / "card.toml"
+    path.write_text(CARD + "".join(f"key{i} = 1\n" for i in range(1000)))
+    with pytest.raises(ValueError, match="990 more mistakes") as caught:
+        load_card(path)
+    assert str(caught.value).count("\n") == 10
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_card_that_windows_wrote_is_read(tmp_path, mark, newline):
+    path = tmp_path / "card.toml"
+    path.write_bytes(mark + CARD.replace("A tiny", "Ein kleines, schönes").replace("\n", newline).encode())
+    card = load_card(path)
+    assert (card.title, card.minutes, card.network.widths) == ("Ein kleines, schönes network", None, (5,))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1251", "gbk"])
+@pytest.mark.parametrize("words", [["models"], ["theory", "card.toml", "-q"], ["run", "Ω卡.toml"], ["--help"]])
+def test_what_an_encoding_lacks_is_replaced(encoding, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    card = CARD.replace("[data]", 'activation = "linear"\n[data]').replace('"tiny"', '"tiny"\nreference = "Ω 卡 é"')
+    (tmp_path / "card.toml").write_text(f'{card}[theories]\nnames = ["infinite"]\n', encoding="utf-8")
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2)]
+    monkeypatch.setattr("sys.stdout", streams[0])
+    monkeypatch.setattr("sys.stderr", streams[1])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    printed, shown = (stream.buffer.getvalue().decode(encoding, "replace") for stream in streams)
+    assert (ended.value.code or 0) == (2 if "Ω卡.toml" in words else 0), shown
+    assert "codec" not in shown
+    assert ("stpbnn: error: " in shown) == ("Ω卡.toml" in words)
+    assert printed or shown
+
+
+def test_json_holds_any_text_whatever_the_encoding():
+    text = records.as_json({"folder": "Ω 卡 é"})
+    assert json.loads(text.encode("ascii")) == {"folder": "Ω 卡 é"}

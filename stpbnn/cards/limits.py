@@ -45,6 +45,8 @@ def refuse_data(card: Card, data: Arrays) -> None:
             f"network.outputs: got {card.network.outputs}, expected {outputs}: the targets of {card.data.name} "
             f"have {outputs} column(s)"
         )
+    if not len(data[2]):
+        raise ValueError("data.test: got no rows, expected one at least: the training set takes them all")
     refuse_beyond(
         KERNELS * 8 * examples**2, f"data.train: got {examples}, whose kernels", "take fewer training examples"
     )

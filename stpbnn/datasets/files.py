@@ -6,12 +6,15 @@ import os
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import NoneType
 
 from stpbnn.files import written_whole
 
 
 def home(data_home: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder of the data: the argument, else the variable ``STPBNN_DATA``, else ``~/.cache/stpbnn``."""
+    if not isinstance(data_home, (str, os.PathLike, NoneType)):
+        raise ValueError(f"data_home: got {data_home!r}, expected the path of a folder")
     return Path(data_home or os.environ.get("STPBNN_DATA") or "~/.cache/stpbnn").expanduser()
 
 

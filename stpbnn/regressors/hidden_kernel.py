@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.kernels import cross_kernel, feature_map
 from stpbnn.mixtures import Conditioned, scale
@@ -110,6 +111,7 @@ class HiddenKernelRegressor(EvidenceRegressor):
                 "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
             )
         inputs = process.X if X is None else validate_data(self, X, dtype=np.float64, reset=False)
+        refuse_beyond(3 * 8 * len(inputs) ** 2, f"X: got {len(inputs)} inputs, whose kernels", "take fewer at once")
         features = feature_map(net)
         cross = cross_kernel(features, net.prior, inputs, process.X).entries
         K = cross_kernel(features, net.prior, inputs).entries
