@@ -86,7 +86,7 @@ def test_each_mistake_has_one_line_with_file_key_got_and_expected(write, old, ne
     [
         (
             "[sampler]\nstep_size = 1",
-            "unknown key sampler.step_size; expected one of sampler, readout, warmup, draws, ",
+            "unknown key sampler.step_size; expected one of sampler, readout, warmup, ",
         ),
         ("[sampler]\nDraws = 1", "unknown key sampler.Draws; did you mean sampler.draws?"),
         ("[sampler]\nWarm_up = 1", "unknown key sampler.Warm_up; did you mean sampler.warmup?"),

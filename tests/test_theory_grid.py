@@ -199,17 +199,15 @@ def test_a_seed_that_is_none_is_refused(random_state):
 def test_kernels_that_do_not_fit_into_memory_are_refused():
     X, few = np.zeros((10**6, 1)), np.zeros((3000, 1))
     grid = {"widths": [5], "temperatures": [0.1]}
-    with pytest.raises(
-        ValueError, match="X: got P = 1000000 examples, whose kernels take about 21.8 TiB, .*take fewer"
-    ):
+    with pytest.raises(ValueError, match=r"X: got P = 1000000 examples, whose kernels take about 21.8 TiB, .*; take"):
         theory_grid(FullyConnected((5,)), X, X[:, 0], X, X[:, 0], **grid)
     model, kernel = NNGPRegressor(temperature=0.1).fit(few[:3], few[:3, 0]), NNGPKernel(FullyConnected((5,)))
     covariance, prior = lambda: model.predict(X, return_cov=True), lambda: kernel(X)
     joint, posterior = lambda: model.predictive(X, joint=True), lambda: model.posterior_kernel(X)
     for call in (covariance, prior, joint, posterior):
-        with pytest.raises(
-            ValueError, match="X: got 1000000 .*, whose .* take about .* TiB, and .*; take fewer at once"
-        ):
+        with pytest.raises(ValueError, match=r"X: got 1000000 .*, whose .* take about .* TiB, and .*; take fewer at"):
             call()
-    with pytest.raises(ValueError, match="particles: got 1000000000000, whose features take about .*; take fewer part"):
+    with pytest.raises(
+        ValueError, match=r"particles: got 1000000000000, whose features take about .*; take fewer part"
+    ):
         AdaptiveKernelRegressor(FullyConnected((5,)), particles=10**12).fit(few[:3], few[:3, 0])

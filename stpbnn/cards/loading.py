@@ -75,7 +75,7 @@ def attributed(card: str | os.PathLike[str], overrides: Iterable[str] = ()) -> I
     try:
         yield
     except ValueError as error:
-        key = re.match(r"[a-z_.]*", str(error))[0]
+        key = re.split(r"[^a-z_.]", str(error), maxsplit=1)[0]
         if key not in KEYS and key not in TABLES:
             raise
         source = _sources(map(_override, overrides)).get(key, _file(card))

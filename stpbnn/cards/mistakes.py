@@ -87,16 +87,17 @@ def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def _near(key: str, known: Iterable[str]) -> str | None:
-    """Return the key that is meant: the same in another table, a similar one in its own, or else in any."""
+    """Return the key that is meant: the same in its own table or another, a similar one in its own, or else in any."""
     (table, _, leaf), known = key.rpartition("."), tuple(known)
-    leaves = {other.rpartition(".")[2]: other for other in reversed(known)}
-    if leaf.casefold() in leaves:
-        return leaves[leaf.casefold()]
+    everywhere = {other.rpartition(".")[2]: other for other in reversed(known)}
     own = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == table}
+    for leaves in (own, everywhere):
+        if leaf.casefold() in leaves:
+            return leaves[leaf.casefold()]
     if near := closest(leaf, own):
         return own[near]
-    near = None if table in TABLES else closest(leaf, leaves, cutoff=0.7)
-    return leaves[near] if near else None
+    near = None if table in TABLES else closest(leaf, everywhere, cutoff=0.7)
+    return everywhere[near] if near else None
 
 
 def _found(raw: Mapping[str, Any]) -> dict[str, str]:

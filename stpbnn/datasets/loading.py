@@ -120,7 +120,7 @@ def load(
         number("noise", noise, inclusive=True)
 
     if data_set.drawn:
-        given = {"train": train, "test": test, "size": size, **options}
+        given: dict[str, Any] = {"train": train, "test": test, "size": size, **options}
         given = {key: value for key, value in given.items() if value is not None}
         _refuse_too_many(**(DRAWN | given))
         parts = data_set.read(seed or 0, **given)
