@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stpbnn._memory import refuse_beyond
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -61,8 +63,10 @@ def one_of(what: str, value: Any, options: Iterable[str]) -> str:
     options = tuple(options)
     if isinstance(value, str) and value in options:
         return value
-    near = get_close_matches(value[:LONGEST], options, n=1, cutoff=0.5) if isinstance(value, str) else []
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    folded = {option.casefold(): option for option in reversed(options)}
+    text = value[:LONGEST].casefold() if isinstance(value, str) else ""
+    near = get_close_matches(text, folded, n=1, cutoff=0.5)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
     raise ValueError(f"{what}: got {shown(value)}, expected one of {', '.join(map(repr, options))}{hint}")
 
 
@@ -242,14 +246,7 @@ def out_of_range(temperature: float, X: np.ndarray, y: np.ndarray) -> ValueError
 
 
 def room_for_kernels(what: str, examples: int, matrices: int = 3) -> None:
-    """Refuse more examples than this machine has memory for: `matrices` dense P by P kernels in double precision."""
-    try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        return
-    needed = matrices * 8 * examples**2
-    if needed > available:
-        raise ValueError(
-            f"{what}: got P = {examples} examples, whose kernels take about {needed / 2**30:.0f} GiB, and this machine "
-            f"has {available / 2**30:.0f} GiB of memory; take fewer examples"
-        )
+    """Refuse more examples than there is memory for: `matrices` dense P by P kernels in double precision."""
+    refuse_beyond(
+        matrices * 8 * examples**2, f"{what}: got P = {examples} examples, whose kernels", "take fewer examples"
+    )

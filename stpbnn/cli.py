@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         The words after `stpbnn`; by default those of the process.
     """
+    _degrade()
     warnings.showwarning = _warn
     logging.basicConfig(format="stpbnn: %(message)s")
     logger.setLevel(logging.INFO)
@@ -68,6 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if code == 130:
         _leave()
     sys.exit(code)
+
+
+def _degrade() -> None:
+    """Show a question mark for what the terminal, or the encoding of a redirection, does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _leave() -> None:
@@ -156,7 +165,7 @@ def run(
     The run folder gets card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html.
     The same command again goes on from what is there.
     """
-    from stpbnn.cards import load_card
+    from stpbnn.cards import attributed, load_card
 
     checked = load_card(card, changes or ())
     if checked.sweep:
@@ -167,7 +176,7 @@ def run(
         )
     from stpbnn.runs import run_card
 
-    with _exit_when_interrupted():
+    with _exit_when_interrupted(), attributed(card, changes or ()):
         finished = run_card(checked, folder or Path("runs") / checked.name, progress=not quiet)
     _show_run(finished, as_json, strict)
 
@@ -182,7 +191,7 @@ def theory(
     verbose: VerboseOption = False,
 ) -> None:
     """Solve the theories of a card, without sampling: at every point of its sweep, if it has one."""
-    from stpbnn.cards import load_card
+    from stpbnn.cards import attributed, load_card
 
     checked = load_card(card, changes or ())
     if file is not None and not file.absolute().parent.is_dir():
@@ -193,7 +202,8 @@ def theory(
     from stpbnn.terminal import records, tables
 
     swept = any(not key.startswith("sampler.") for key in checked.sweep)
-    predictions = curves.theory_curves(checked, progress=not quiet) if swept else theories.theory(checked)
+    with attributed(card, changes or ()):
+        predictions = curves.theory_curves(checked, progress=not quiet) if swept else theories.theory(checked)
     if file is not None:
         files.write_netcdf(file, predictions)
     if as_json:

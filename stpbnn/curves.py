@@ -73,7 +73,7 @@ def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
 
 def _grid(card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progress: bool) -> xr.Dataset:
     """Return the theories of one data set over widths and temperatures."""
-    X, y, X_test, y_test = card.data.load()
+    X, y, X_test, y_test = card.load()
     network = card.build()
     theories = chosen(card)
     grid = theory_grid(

@@ -86,7 +86,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     _refuse_other(folder, card)
     times: dict[str, float] = {}
     with _timed(times, "data"):
-        data = data or card.data.load()
+        data = card.load(data, sampled=True)
     logger.info("solving the theories: %s", ", ".join(chosen(card)))
     with _timed(times, "theory"):
         predictions = theory(card, data)
@@ -157,7 +157,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
             again = f"`stpbnn run {folder / 'card.toml'} -o {folder}`"
             raise ValueError(f"{folder}: the run is not finished, there is no {name}; finish it with {again}")
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise DamagedError(folder / "run.json", f"not valid JSON: {error}", AGAIN) from None
     return Run(

@@ -66,7 +66,7 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
     instance("card", card, Card)
     if data is not None and not (isinstance(data, tuple | list) and len(data) == 4):
         raise ValueError(f"data: got {shown(data)}, expected the four arrays X, y, Xt, yt")
-    X, y, X_test, y_test = data or card.data.load()
+    X, y, X_test, y_test = card.load(data)
     network, further = card.build(), settings(card)
     solved, failed, reasons, told = {}, {}, {}, []
     for name, kind in chosen(card).items():

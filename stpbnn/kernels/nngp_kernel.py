@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
 from stpbnn import _validation as check
+from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters
 from stpbnn.kernels.closures import Gram, input_gram, nngp
@@ -176,14 +177,16 @@ class NNGPKernel(Kernel):
         array of shape (n, m), and where asked an array of shape (n, n, number of hyper-parameters)
         """
         X = check.inputs("X", X)
+        Y = None if Y is None else check.inputs("Y", Y, features=X.shape[1])
         log_values = hyperparameters.log_values(self._net)
+        entries = len(X) * (len(X) if Y is None else len(Y)) * (1 + len(log_values) * eval_gradient)
+        refuse_beyond(8 * entries, f"X: got {len(X)} inputs, whose kernels", "take fewer at once")
         if eval_gradient:
             if Y is not None:
                 raise ValueError("eval_gradient: got True with Y, expected Y=None: the gradient is known for K(X, X)")
             directions = np.eye(len(log_values))[self._free]
             K, slopes = _entries_and_slopes(self._structure, log_values, X, directions)
             return np.array(K), np.array(slopes)
-        Y = None if Y is None else check.inputs("Y", Y, features=X.shape[1])
         return np.array(_entries(self._structure, log_values, X, Y))
 
     @in_float64

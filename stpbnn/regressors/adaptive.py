@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn import adaptive, kernels
+from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
@@ -165,6 +166,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         check.room_for_kernels("X", len(X), matrices=50 * self.network_.outputs**2)
+        features = 2 * 4 * int(self.particles) * len(X)  # of the particles and their twins, in single precision
+        refuse_beyond(features, f"particles: got {self.particles}, whose features", "take fewer particles")
         self.seed_ = int(check.random_state(self.random_state).randint(2**31))
         self._solve(X, y)
         if self.particles < 2 * len(X):

@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike
 from scipy.linalg import blas
 from scipy.optimize import elementwise
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 
 from stpbnn import _validation as check
 from stpbnn import kernels
+from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.action import gaussian_log_evidence, spectral
 from stpbnn.action.point import TOLERANCE
@@ -134,6 +136,10 @@ def theory_grid(
     sizes = [_size(i, P, len(X)) for i, P in enumerate([len(X)] if train is None else _listed("train", train))]
     for theory in _listed("theories", theories):
         check.one_of("theories", theory, THEORIES)
+    check.room_for_kernels("X", max(sizes))
+    refuse_beyond(16 * len(X_test) * max(sizes), f"X_test: got {len(X_test)} rows, whose kernels", "take fewer rows")
+    _refuse_seed(random_state)
+    progress = check.boolean("progress", progress)
     fast = not keeps_mean(net, mean) and net.depth == 1 and net.outputs == 1
     particles, df = check.integer("particles", particles, minimum=16), check.number("df", df, minimum=2)
     settings = {"particles": particles, "random_state": random_state, "mean": mean, "df": df}
@@ -193,6 +199,16 @@ def _listed(what: str, values: Any) -> list[Any]:
 
 def _with_width(net: FullyConnected, width: Any) -> FullyConnected:
     return replace(net, widths=tuple(width) if isinstance(width, Iterable) else (width,) * net.depth)
+
+
+def _refuse_seed(random_state: Any) -> None:
+    try:
+        check_random_state(random_state)
+    except ValueError:
+        raise ValueError(
+            f"random_state: got {random_state!r}, expected a whole number from 0 to 2**32 - 1, a NumPy RandomState or "
+            "None"
+        ) from None
 
 
 def _size(i: int, P: Any, available: int) -> int:

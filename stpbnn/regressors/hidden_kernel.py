@@ -17,6 +17,7 @@ from scipy.linalg import solve_triangular
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
+from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.kernels import cross_kernel, feature_map
 from stpbnn.mixtures import Conditioned, scale
@@ -111,6 +112,7 @@ class HiddenKernelRegressor(EvidenceRegressor):
                 "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
             )
         inputs = process.X if X is None else self._query_points(X)
+        refuse_beyond(3 * 8 * len(inputs) ** 2, f"X: got {len(inputs)} inputs, whose kernels", "take fewer at once")
         features = feature_map(net)
         cross = cross_kernel(features, net.prior, inputs, process.X).entries
         K = cross_kernel(features, net.prior, inputs).entries

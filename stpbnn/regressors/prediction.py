@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
+from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 
 __all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "finite_error", "standard_error"]
@@ -100,6 +101,9 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
     def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Any:
         joint, noise = check.boolean("joint", joint), check.boolean("noise", noise)
         chunks = self._chunks(X)
+        if joint:
+            rows = sum(map(len, chunks))
+            refuse_beyond(3 * 8 * rows**2, f"X: got {rows} query points, whose covariances", "take fewer at once")
         if joint or len(chunks) == 1:
             return self._predictive(np.concatenate(chunks), joint=joint, noise=noise)
         laws = [self._predictive(chunk, joint=False, noise=noise) for chunk in chunks]

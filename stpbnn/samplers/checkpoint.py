@@ -117,7 +117,7 @@ class Checkpoint:
         if not path.is_file():
             return
         try:
-            there = dict(json.loads(path.read_text(encoding="utf-8")))
+            there = dict(json.loads(path.read_text(encoding="utf-8-sig")))
         except ValueError as error:
             raise self._damaged(path, error) from None
         keys = [*self.settings, *(key for key in there if key not in self.settings)]

@@ -170,7 +170,7 @@ def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], _Plac
         told = _told(card, place)
         try:
             chosen(point)
-            data = load(point.data)
+            data = point.load(load(point.data), sampled=True)
             mark = fingerprint(point, data)
         except ValueError as error:
             raise ValueError(f"{card.name}, point {told}: {error}") from None
