@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,7 @@ from scipy import stats
 from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.special import ndtr, ndtri
 
+from stpbnn._random import random_numbers
 from stpbnn.predictive.law import Law, levels
 
 __all__ = ["Gaussian", "IndependentOutputs", "JointGaussian"]
@@ -65,11 +66,9 @@ class Gaussian(Law):
             density = stats.norm.logpdf(y, self.mean, self.std)
         return np.where(self.variance > 0, density, np.where(np.asarray(y) == self.mean, np.inf, -np.inf))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        noise = check_random_state(random_state).standard_normal((n, *self.mean.shape))
+        noise = random_numbers(random_state).standard_normal((n, *self.mean.shape))
         return self.mean + self.std * noise
 
 
@@ -117,13 +116,11 @@ class JointGaussian(Gaussian):
         log_det = 2 * columns * np.log(np.diag(factor)).sum()
         return np.asarray(-(np.sum(white**2) + log_det + residual.size * np.log(2 * np.pi)) / 2)
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
         values, directions = eigh(self.covariance)
         root = directions * np.sqrt(np.maximum(values, 0))
-        noise = check_random_state(random_state).standard_normal((n, *self.mean.shape))
+        noise = random_numbers(random_state).standard_normal((n, *self.mean.shape))
         return self.mean + np.einsum("ij,nj...->ni...", root, noise)
 
 
@@ -176,9 +173,7 @@ class IndependentOutputs(Gaussian):
         rotated = np.asarray(y, dtype=float) @ self.rotation
         return np.asarray(sum(law.logpdf(column) for law, column in zip(self.laws, rotated.T, strict=True)))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        rng = random_numbers(random_state)
         return np.stack([law.sample(n, rng) for law in self.laws], axis=-1) @ self.rotation.T

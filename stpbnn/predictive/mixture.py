@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp, ndtr, ndtri
 
+from stpbnn._random import random_numbers
 from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.predictive.law import Law, levels
 
@@ -96,11 +97,9 @@ class Mixture(Law):
         weights = self.weights.reshape((-1,) + (1,) * (log_density.ndim - 1))
         return np.asarray(logsumexp(log_density, axis=0, b=weights))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        rng = random_numbers(random_state)
         shape = (n, *self.mean.shape)
         chosen = rng.choice(len(self.weights), size=shape, p=self.weights)
         means, variances = (np.take_along_axis(x, chosen, axis=0) for x in (self.means, self.variances))
@@ -176,11 +175,9 @@ class JointMixture(Mixture):
         """
         return np.asarray(logsumexp([self._component(i).logpdf(y) for i in range(len(self.weights))], b=self.weights))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        rng = random_numbers(random_state)
         chosen = rng.choice(len(self.weights), size=n, p=self.weights)
         draws = np.empty((n, *self.mean.shape))
         for i in np.unique(chosen):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.special import stdtr, stdtrit
 
+from stpbnn._random import random_numbers
 from stpbnn._special import log_gamma_ratio
 from stpbnn.predictive.law import Law, levels
 
@@ -118,11 +119,9 @@ class StudentT(Law):
         density = log_density(self.df, 1, log_det, np.where(certain, 0, self._standardised(y)) ** 2)
         return np.where(certain, np.where(np.asarray(y) == self.mean, np.inf, -np.inf), density)
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng, shape = check_random_state(random_state), (n, *self.mean.shape)
+        rng, shape = random_numbers(random_state), (n, *self.mean.shape)
         return self.mean + self.scale * rng.standard_normal(shape) * np.sqrt(self.df / rng.chisquare(self.df, shape))
 
 
@@ -197,11 +196,9 @@ class JointStudentT(StudentT):
         log_det = 2 * (columns * np.log(np.diag(factor)).sum() + log_units)
         return log_density(self.df, residual.size, log_det, np.sum(white**2))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        rng = random_numbers(random_state)
         values, directions = eigh(self.scale_matrix)
         root = directions * np.sqrt(np.maximum(values, 0))
         noise = np.einsum("ij,nj...->ni...", root, rng.standard_normal((n, *self.mean.shape)))

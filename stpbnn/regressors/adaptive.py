@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn import adaptive, kernels
 from stpbnn._precision import in_float64
+from stpbnn._random import seed_of
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.regressors.base import NetworkRegressor
@@ -76,7 +76,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         are found that of the larger log evidence is taken.
     max_iter : int
         How many times particles may move before a search is given up.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the particles.
 
     Attributes
@@ -163,7 +163,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         check.room_for_kernels("X", len(X), matrices=50 * self.network_.outputs**2)
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31))
+        self.seed_ = seed_of(self.random_state)
         self._solve(X, y)
         if self.particles < 2 * len(X):
             warnings.warn(

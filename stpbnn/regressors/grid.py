@@ -80,7 +80,7 @@ def theory_grid(
         to minutes for each point.
     particles : int
         How many hidden units the adaptive kernel simulates.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of its particles.
     mean : {"auto", "keep", "drop"}
         What "proportional" and "finite" do with the Gaussian mean of the features of activations that are not odd.

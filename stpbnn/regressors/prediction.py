@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
+from stpbnn.network import NetworkHolder
 
 __all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "standard_error"]
 
@@ -38,7 +39,7 @@ def standard_error(populations: np.ndarray) -> np.ndarray:
     return np.std(populations, axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(populations.shape[1:])
 
 
-class PredictiveRegressor(RegressorMixin, BaseEstimator):
+class PredictiveRegressor(NetworkHolder, RegressorMixin, BaseEstimator):
     """Closed-form regression; a model adds `fit`, which sets X_train_ and y_train_, and `_predictive`.
 
     Query points are taken a few thousand at a time, so that memory is bounded whatever their number.
@@ -124,7 +125,7 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
         law = self._law(X, joint=return_cov)
         return law.mean, law.covariance if return_cov else law.std
 
-    def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = 0) -> np.ndarray:
+    def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw functions from the posterior at query points: shape (n, n_samples), or (n, D, n_samples).
 
         Parameters
@@ -133,8 +134,9 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
             Query points.
         n_samples : int
             How many functions.
-        random_state : int, numpy RandomState or None
-            Seed of the draws.
+        random_state : int, numpy Generator, RandomState or None
+            Source of the draws. None gives new draws at every call, where scikit-learn's Gaussian process would repeat
+            those of its default seed zero; give a seed for draws that repeat.
         """
         return np.moveaxis(self._law(X, joint=True).sample(n_samples, random_state), 0, -1)
 
