@@ -110,7 +110,7 @@ def test_settings_by_name():
     assert other == FullyConnected((5,), "erf", outputs=2, weight_precision=0.5)
     assert net.activation == "relu"
     assert clone(net) == net
-    with pytest.raises(ValueError, match="network: got 'width', expected one of 'widths'.*did you mean 'widths'"):
+    with pytest.raises(ValueError, match=r"network: got 'width', expected one of 'widths'.*did you mean 'widths'"):
         net.set_params(width=3)
 
 

@@ -14,6 +14,7 @@ from numpyro import distributions as dist
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
+from stpbnn._random import seed_of
 from stpbnn.programs.data import points, targets
 from stpbnn.programs.processes import Kernel, Process, entries, factor
 from stpbnn.programs.sites import recalled, value_above
@@ -213,7 +214,7 @@ def predict(
     temperature: Any,
     noise: bool = False,
     joint: bool = True,
-    seed: int = 0,
+    seed: int | np.random.Generator | np.random.RandomState = 0,
 ) -> np.ndarray:
     r"""Return posterior predictive draws at new points, one for each posterior sample of the hyper-parameters.
 
@@ -228,8 +229,8 @@ def predict(
     joint : bool
         Whether a draw is one function at all new points; otherwise each point is drawn on its own, which takes no
         (n, n) matrix a sample.
-    seed : int
-        Seed of the draws.
+    seed : int, numpy Generator or RandomState
+        Seed of the draws, or where it is drawn from: new draws at every call.
 
     Returns
     -------
@@ -252,7 +253,8 @@ def predict(
     >>> predict(model, {"weight_precision": np.ones((4, 7))}, np.eye(3), np.ones(3), np.eye(3), temperature=0.1).shape
     (4, 7, 3)
     """
-    key = jax.random.key(check.integer("seed", seed, minimum=0))
+    drawn = isinstance(seed, np.random.Generator | np.random.RandomState)
+    key = jax.random.key(seed_of(seed) if drawn else check.integer("seed", seed, minimum=0))
     law = condition(process, samples, X, y, X_new, temperature=temperature, noise=noise, joint=joint)
     return np.asarray(law.sample(key))
 

@@ -147,6 +147,10 @@ def test_draws_follow_their_seed():
     first, again, other = (predict(process(5.0), samples, *arguments, temperature=T, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
+    rng, same = (np.random.default_rng(0) for _ in range(2))
+    first, second, again = (predict(process(5.0), samples, *arguments, temperature=T, seed=s) for s in (rng, rng, same))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, second)
 
 
 def test_draws_at_training_points():
