@@ -86,8 +86,8 @@ class Activation:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"name: got {self.name!r}, expected a text such as 'softplus'")
         order = integer("order", self.order, minimum=2)
-        for what, part in (("function", self.function), ("kernel", self.kernel), ("mean", self.mean)):
-            if not callable(part) and (part is not None or what == "function"):
+        for what, part in (("kernel", self.kernel), ("mean", self.mean)):
+            if part is not None and not callable(part):
                 raise ValueError(f"activation {self.name!r}: got the {what} {part!r}, expected a function in jax.numpy")
         odd = _try(self.name, self.function)
         if self.kernel is None:

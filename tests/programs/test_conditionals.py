@@ -239,8 +239,7 @@ def test_leave_one_out_of_chains(df):
     assert abs(loo.elpd - exact) < 4 * error
 
 
-@pytest.mark.parametrize("df", [None, 5.0])
-@pytest.mark.parametrize("activation", ["erf", "relu", "gelu", "tanh", "silu"])
+@pytest.mark.parametrize(("activation", "df"), [("relu", None), ("relu", 5.0), ("erf", None)])
 def test_a_function_that_is_certain(activation, df):
     """Without biases f(0) = 0, at a standard deviation of zero; elsewhere the law is the ratio of joints."""
     inputs, new = np.linspace(-1, 1, 5)[:, None], np.array([[-0.7], [0.0], [0.3]])
