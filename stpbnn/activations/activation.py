@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from stpbnn._devices import first_device
 from stpbnn._validation import integer
 from stpbnn.activations.quadrature import HermiteKernel, HermiteMean, elementwise_derivative
 
@@ -52,7 +53,7 @@ class Activation:
         anything but finite numbers; if JAX's derivative of it is not its derivative (quadrature only); if it is not odd
         and a kernel comes without a mean; if a mean comes without a kernel; if either does not act entry by entry.
     RuntimeError
-        By JAX, if it finds no device.
+        If JAX finds no device.
 
     Notes
     -----
@@ -155,7 +156,7 @@ class Activation:
 
 def _try(name: str, function: Callable[[Entries], Entries]) -> bool:
     """Refuse a function that JAX cannot apply entry by entry; otherwise return whether it is odd."""
-    jax.devices()  # where there is none JAX says so, and the function is not to blame
+    first_device()  # where there is none the function is not to blame
 
     def trial(points: Entries) -> tuple:
         return function(points), jax.vmap(jax.vmap(function))(points), elementwise_derivative(function)(points)
