@@ -20,6 +20,6 @@ def first_device() -> jax.Device:
     except (RuntimeError, AssertionError) as error:
         said = next(iter(str(error).splitlines()), "no backend could be started")
         raise RuntimeError(
-            f"JAX finds no device for JAX_PLATFORMS={jax.config.jax_platforms!r}: {said}; unset JAX_PLATFORMS, or set it "
-            "to 'cpu'"
+            f"JAX finds no device for JAX_PLATFORMS={jax.config.jax_platforms!r}: {said}; unset JAX_PLATFORMS, or set "
+            "it to 'cpu'"
         ) from error

@@ -424,7 +424,8 @@ def test_without_a_device_the_function_is_not_blamed():
     code = """
 import jax.numpy as jnp, stpbnn
 print([stpbnn.activations.get(name).odd for name in ("relu", "tanh", "silu")], stpbnn.FullyConnected((5,), "erf").depth)
-for make in (lambda: stpbnn.Activation("mine", jnp.tanh), lambda: stpbnn.NNGPRegressor().fit([[0.0], [1.0]], [0.0, 1.0])):
+activation, fit = lambda: stpbnn.Activation("mine", jnp.tanh), lambda: stpbnn.NNGPRegressor().fit([[0], [1]], [0, 1])
+for make in (activation, fit):
     try:
         make()
     except Exception as error:
