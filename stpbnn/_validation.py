@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -29,7 +28,6 @@ __all__ = [
     "numeric",
     "one_of",
     "out_of_range",
-    "random_state",
     "real",
     "refuse_no_numbers",
     "room_for_kernels",
@@ -227,14 +225,6 @@ def named(what: str) -> Iterator[None]:
     except (TypeError, ValueError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{what}: {' '.join(str(error).split())}") from None
-
-
-def random_state(value: Any) -> np.random.RandomState:
-    """Return the random numbers of a seed, of a RandomState, or for None those of NumPy."""
-    from sklearn.utils import check_random_state
-
-    with named("random_state"):
-        return check_random_state(value)
 
 
 def out_of_range(temperature: float, X: np.ndarray, y: np.ndarray) -> ValueError:

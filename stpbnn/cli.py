@@ -65,6 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except OSError as error:  # a file that cannot be written
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (RuntimeError, AssertionError):
+        from stpbnn._devices import first_device
+
+        try:
+            first_device()
+        except RuntimeError as missing:
+            _fail(str(missing))
+        raise
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     if code == 130:

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from stpbnn._validation import number, one_of, shown
 from stpbnn.activations import closed_forms
 from stpbnn.activations.activation import Activation
+from stpbnn.activations.quadrature import HermiteKernel, HermiteMean
 
 __all__ = ["available", "get", "leaky_relu", "register"]
 
-# made at first use, since making one runs JAX and importing should not
 _BUILT_IN: dict[str, dict[str, Any]] = {
     "linear": {"function": lambda h: h, "kernel": closed_forms.linear_kernel},
     "erf": {"function": jax.scipy.special.erf, "kernel": closed_forms.erf_kernel},
@@ -32,10 +32,14 @@ _BUILT_IN: dict[str, dict[str, Any]] = {
     },
     "sin": {"function": jnp.sin, "kernel": closed_forms.sin_kernel},
     "square": {"function": lambda h: h * h, "kernel": closed_forms.square_kernel, "mean": lambda a: a},
-    "tanh": {"function": jnp.tanh, "order": 768},
-    "silu": {"function": jax.nn.silu},
+    "tanh": {"function": jnp.tanh, "kernel": HermiteKernel(jnp.tanh, 768, odd=True), "order": 768},
+    "silu": {
+        "function": jax.nn.silu,
+        "kernel": HermiteKernel(jax.nn.silu, 256),
+        "mean": HermiteMean(jax.nn.silu, 256),
+    },
 }
-_REGISTRY: dict[str, Activation] = {}
+_REGISTRY = {name: Activation.known(name, **parts) for name, parts in _BUILT_IN.items()}
 
 
 def register(activation: Activation) -> Activation:
@@ -78,7 +82,7 @@ def available() -> tuple[str, ...]:
     >>> {"linear", "erf", "relu", "tanh"} <= set(available())
     True
     """
-    return tuple(_BUILT_IN | _REGISTRY)
+    return tuple(_REGISTRY)
 
 
 def get(activation: object) -> Activation:
@@ -101,10 +105,7 @@ def get(activation: object) -> Activation:
     """
     if isinstance(activation, Activation):
         return activation
-    name = one_of("activation", activation, available())
-    if name not in _REGISTRY:
-        _REGISTRY[name] = Activation(name, **_BUILT_IN[name])
-    return _REGISTRY[name]
+    return _REGISTRY[one_of("activation", activation, available())]
 
 
 def leaky_relu(slope: float = 0.01) -> Activation:
@@ -133,4 +134,4 @@ def leaky_relu(slope: float = 0.01) -> Activation:
 
 @cache
 def _leaky_relu(slope: float) -> Activation:
-    return Activation(f"leaky_relu({slope:g})", **closed_forms.leaky_relu(slope))
+    return Activation.known(f"leaky_relu({slope:g})", **closed_forms.leaky_relu(slope))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -66,7 +66,7 @@ class Gaussian(Law):
             density = stats.norm.logpdf(y, self.mean, self.std)
         return np.where(self.variance > 0, density, np.where(y == self.mean, np.inf, -np.inf))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
         n, rng = random(n, random_state)
         noise = rng.standard_normal((n, *self.mean.shape))
@@ -117,7 +117,7 @@ class JointGaussian(Gaussian):
         log_det = 2 * columns * np.log(np.diag(factor)).sum()
         return np.asarray(-(np.sum(white**2) + log_det + residual.size * np.log(2 * np.pi)) / 2)
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
         values, directions = eigh(self.covariance)
         root = directions * np.sqrt(np.maximum(values, 0))
@@ -175,7 +175,7 @@ class IndependentOutputs(Gaussian):
         rotated = np.broadcast_to(values(y, self.mean), self.mean.shape) @ self.rotation
         return np.asarray(sum(law.logpdf(column) for law, column in zip(self.laws, rotated.T, strict=True)))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
         n, rng = random(n, random_state)
         return np.stack([law.sample(n, rng) for law in self.laws], axis=-1) @ self.rotation.T

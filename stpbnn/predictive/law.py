@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stpbnn import _validation as check
+from stpbnn._random import random_numbers
 
 __all__ = ["Law", "levels", "random", "values"]
 
@@ -24,7 +25,7 @@ def values(y: ArrayLike, mean: np.ndarray) -> np.ndarray:
 
 def random(n: Any, random_state: Any) -> tuple[int, np.random.RandomState]:
     """Return the number of draws and where they come from."""
-    return check.integer("n", n, minimum=0), check.random_state(random_state)
+    return check.integer("n", n, minimum=0), random_numbers(random_state)
 
 
 def levels(p: ArrayLike) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -97,7 +97,7 @@ class Mixture(Law):
         weights = self.weights.reshape((-1,) + (1,) * (log_density.ndim - 1))
         return np.asarray(logsumexp(log_density, axis=0, b=weights))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
         n, rng = random(n, random_state)
         shape = (n, *self.mean.shape)
@@ -175,7 +175,7 @@ class JointMixture(Mixture):
         """
         return np.asarray(logsumexp([self._component(i).logpdf(y) for i in range(len(self.weights))], b=self.weights))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
         n, rng = random(n, random_state)
         chosen = rng.choice(len(self.weights), size=n, p=self.weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -118,7 +118,7 @@ class StudentT(Law):
         density = log_density(self.df, 1, log_det, np.where(certain, 0, self._standardised(y)) ** 2)
         return np.where(certain, np.where(y == self.mean, np.inf, -np.inf), density)
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
         n, rng = random(n, random_state)
         shape = (n, *self.mean.shape)
@@ -196,7 +196,7 @@ class JointStudentT(StudentT):
         log_det = 2 * (columns * np.log(np.diag(factor)).sum() + log_units)
         return log_density(self.df, residual.size, log_det, np.sum(white**2))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
         n, rng = random(n, random_state)
         values, directions = eigh(self.scale_matrix)

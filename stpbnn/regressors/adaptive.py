@@ -16,6 +16,7 @@ from stpbnn import _validation as check
 from stpbnn import adaptive, kernels
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
+from stpbnn._random import random_numbers, seed_of
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.regressors.base import NetworkRegressor
@@ -76,7 +77,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         are found that of the larger log evidence is taken.
     max_iter : int
         How many times particles may move before a search is given up.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the particles.
 
     Attributes
@@ -154,7 +155,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             )
         for name in ("reaction", "second_start"):
             check.boolean(name, getattr(self, name))
-        check.random_state(self.random_state)
+        random_numbers(self.random_state)
         check.integer("particles", self.particles, minimum=16)
         check.integer("max_iter", self.max_iter, minimum=12)
         net = self.network
@@ -168,7 +169,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         check.room_for_kernels("X", len(X), matrices=50 * self.network_.outputs**2)
         features = 2 * 4 * int(self.particles) * len(X)  # of the particles and their twins, in single precision
         refuse_beyond(features, f"particles: got {self.particles}, whose features", "take fewer particles")
-        self.seed_ = int(check.random_state(self.random_state).randint(2**31))
+        self.seed_ = seed_of(self.random_state)
         self._solve(X, y)
         if self.particles < 2 * len(X):
             warnings.warn(

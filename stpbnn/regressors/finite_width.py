@@ -8,6 +8,7 @@ import numpy as np
 
 from stpbnn import _validation as check
 from stpbnn import kernels, mixtures
+from stpbnn._random import seed_of
 from stpbnn.mixtures import evidence
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import refuse_singular
@@ -50,7 +51,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         1e-5 and 1e5, the temperature between 1e-10 and 1e5 mean squares of the targets; T = 0 stays.
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the restarts, and of the chains of networks with more than three hidden layers.
 
     Attributes
@@ -123,7 +124,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         net, temperature = self.network_, self.temperature_
         refuse_singular(net, X, temperature)
         kept = keeps_mean(net, self.mean)
-        seed = int(check.random_state(self.random_state).randint(2**31))
+        seed = seed_of(self.random_state)
         self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed, kept)
         self.order_parameter_posterior_ = posterior = self._conditioned.posterior
         self.order_parameters_ = posterior.mean

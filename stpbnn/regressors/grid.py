@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 from scipy.linalg import blas
 from scipy.optimize import elementwise
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
+from stpbnn._random import random_numbers
 from stpbnn.action import gaussian_log_evidence, spectral
 from stpbnn.action.point import TOLERANCE
 from stpbnn.mixtures import scale
@@ -82,7 +82,7 @@ def theory_grid(
         to minutes for each point.
     particles : int
         How many hidden units the adaptive kernel simulates.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of its particles.
     mean : {"auto", "keep", "drop"}
         What "proportional" and "finite" do with the Gaussian mean of the features of activations that are not odd.
@@ -138,7 +138,7 @@ def theory_grid(
         check.one_of("theories", theory, THEORIES)
     check.room_for_kernels("X", max(sizes))
     refuse_beyond(16 * len(X_test) * max(sizes), f"X_test: got {len(X_test)} rows, whose kernels", "take fewer rows")
-    _refuse_seed(random_state)
+    random_numbers(random_state)
     progress = check.boolean("progress", progress)
     fast = not keeps_mean(net, mean) and net.depth == 1 and net.outputs == 1
     particles, df = check.integer("particles", particles, minimum=16), check.number("df", df, minimum=2)
@@ -199,16 +199,6 @@ def _listed(what: str, values: Any) -> list[Any]:
 
 def _with_width(net: FullyConnected, width: Any) -> FullyConnected:
     return replace(net, widths=tuple(width) if isinstance(width, Iterable) else (width,) * net.depth)
-
-
-def _refuse_seed(random_state: Any) -> None:
-    try:
-        check_random_state(random_state)
-    except ValueError:
-        raise ValueError(
-            f"random_state: got {random_state!r}, expected a whole number from 0 to 2**32 - 1, a NumPy RandomState or "
-            "None"
-        ) from None
 
 
 def _size(i: int, P: Any, available: int) -> int:

@@ -13,6 +13,7 @@ from scipy.optimize import minimize as scipy_minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
+from stpbnn._random import random_numbers
 
 __all__ = ["Objective", "Optimizer", "check_optimizer", "minimise"]
 
@@ -60,7 +61,7 @@ def minimise(
         obj_func(theta, eval_gradient=True), which returns theta and the value there.
     n_restarts : int
         How many further searches, from starts drawn log-uniformly within the bounds.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the restarts.
     at_bounds : mapping
         What it means that a hyper-parameter ends on a bound, by its name and "lower" or "upper", where there is
@@ -92,7 +93,7 @@ def minimise(
             f"n_restarts_optimizer: got {n_restarts} with bounds of {', '.join(unbounded)} that are zero or infinite; "
             "restarts are drawn within the bounds: give finite ones, or n_restarts_optimizer=0"
         )
-    random = check.random_state(random_state)
+    random = random_numbers(random_state)
     starts = [np.clip(start, *bounds.T), *(random.uniform(*bounds.T) for _ in range(n_restarts))]
     search = _lbfgs if optimizer == LBFGS else optimizer
     assert callable(search)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
+from stpbnn.network import NetworkHolder
 
 __all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "finite_error", "standard_error"]
 
@@ -53,7 +54,7 @@ def standard_error(populations: np.ndarray) -> np.ndarray:
     return np.std(populations, axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(populations.shape[1:])
 
 
-class PredictiveRegressor(RegressorMixin, BaseEstimator):
+class PredictiveRegressor(NetworkHolder, RegressorMixin, BaseEstimator):
     """Closed-form regression; a model adds `fit`, which sets X_train_ and y_train_, and `_predictive`.
 
     Query points are taken a few thousand at a time, so that memory is bounded whatever their number.
@@ -157,7 +158,7 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
         law = self._law(X, joint=return_cov)
         return law.mean, law.covariance if return_cov else law.std
 
-    def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = 0) -> np.ndarray:
+    def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw functions from the posterior at query points: shape (n, n_samples), or (n, D, n_samples).
 
         Parameters
@@ -166,8 +167,9 @@ class PredictiveRegressor(RegressorMixin, BaseEstimator):
             Query points.
         n_samples : int
             How many functions.
-        random_state : int, numpy RandomState or None
-            Seed of the draws.
+        random_state : int, numpy Generator, RandomState or None
+            Source of the draws. None gives new draws at every call, where scikit-learn's Gaussian process would repeat
+            those of its default seed zero; give a seed for draws that repeat.
         """
         n_samples = check.integer("n_samples", n_samples)
         return np.moveaxis(self._law(X, joint=True).sample(n_samples, random_state), 0, -1)

@@ -71,7 +71,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
         1e-5 and 1e5, the temperature between 1e-10 and 1e5 mean squares of the targets; T = 0 stays.
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the restarts.
 
     Attributes

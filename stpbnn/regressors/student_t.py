@@ -84,7 +84,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     parametrization : {"covariance", "scale"}
         Whether K (+ T) is the covariance of the process, which exists for ν > 2 only, or its scale matrix, for any
         ν > 0: r ~ InvGamma(ν/2, ν/2). They differ by the constant factor ν/(ν − 2).
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the restarts.
 
     Attributes
