@@ -152,6 +152,7 @@ def test_shows_and_explains_a_difference():
     assert "The theory “proportional limit” differs from the posterior (" in words
     assert "vanishes like 1/N for wide networks at fixed number of training points P" in words
     assert "turn it towards the task" in words
+    assert re.search(r"largest \|z\| \d+\.\d among 10 predictions \(threshold 3\.3\)", words)
     assert re.search(r"the saddle point of the last layer is at Q̄ = \d", words)
 
 
@@ -224,6 +225,14 @@ def test_card_gives_title_and_commands():
     assert "stpbnn run card.toml" in page.words
     assert "sampling 1.5 s, theory 0.25 s" in page.words
     assert Page(rendered(card="not TOML at all = =")).headings[0][1].startswith("Theory and posterior")
+
+
+def test_setting_names_the_data_set_of_the_card():
+    card = 'title = "t"\n[data]\nname = "digits"\nclasses = [0, 1]\ntrain = 12\n'
+    assert "digits, classes 0, 1; P = 12 training points with N₀ = 4 inputs; 1 test point " in (
+        Page(rendered(points=1, draws=50, card=card)).words
+    )
+    assert "Data P = 12 training points" in Page(rendered(points=1, draws=50, card="data = 3")).words
 
 
 @pytest.mark.parametrize("settings", [{"points": 60}, {"points": 20}, {"points": 1}, {"outputs": 2}], ids=str)
