@@ -130,9 +130,8 @@ def tables(widths=(20,), outputs=1, process=None):
         q = np.random.default_rng(0).gamma(100, 0.01, (4, 50, len(widths)))
         posterior["posterior"] = xr.Dataset({"Q": (("chain", "draw", "layer"), q)})
     text = contents(posterior, predictions, compare_predictions(posterior, predictions))
-    return _page(
-        text, None, dict.fromkeys(("predictions", "error", "z", "calibration", "order", "spectrum", "chains"), [])
-    )
+    sections = ("predictions", "error", "z", "calibration", "order", "spectrum", "chains")
+    return _page(text, None, {section: [] for section in sections})
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
     python make_fixtures.py tfp | gpy | neural_tangents
 
-computes those of the one library that the interpreter has, and keeps the others. Written with, each in an environment of
-its own:
+computes those of the one library that the interpreter has, and keeps the others. Written with, each in its own
+environment:
 
     tensorflow-probability 0.24.0 on JAX 0.4.30 (Python 3.11)
     GPy 1.13.2 with NumPy 1.24 and SciPy 1.10 (Python 3.10)
