@@ -58,7 +58,10 @@ def tfp():
 
 
 def gpy():
-    """Student's t-process with white noise in the kernel: log density of y, mean and variance of new y."""
+    """Student's t-process with white noise in the kernel: log density of y, mean and variance of new y.
+
+    Its degrees of freedom count from two: deg_free = ν − 2.
+    """
     import GPy
 
     X, y, Xt = data()
@@ -66,7 +69,7 @@ def gpy():
     found = {}
     for name, df in itertools.product(KERNELS, FREEDOM):
         kernel = kinds[name](2, variance=VARIANCE, lengthscale=LENGTH) + GPy.kern.White(2, variance=NOISE)
-        model = GPy.models.TPRegression(X, y[:, None], kernel, deg_free=df)
+        model = GPy.models.TPRegression(X, y[:, None], kernel, deg_free=df - 2)
         mean, variance = model.predict(Xt)
         found[f"{name}, {df}"] = {
             "log_evidence": float(np.squeeze(model.log_likelihood())),
