@@ -160,7 +160,12 @@ def _page(text: Mapping[str, Any], card: str | None, shown: Mapping[str, list[Pi
 def _tied(text: str) -> str:
     """Return text with true minus signs, and numbers that do not part from their signs and units at line ends."""
     text = re.sub(r"(?<![\w-])-(?=\d)", "−", text)
-    return text.replace(" ± ", "\u00a0±\u00a0").replace("± ", "±\u00a0").replace(" %", "\u00a0%")
+    return (
+        text.replace(" ± ", "\u00a0±\u00a0")
+        .replace("± ", "±\u00a0")
+        .replace(" %", "\u00a0%")
+        .replace("(threshold ", "(threshold\u00a0")
+    )
 
 
 def _card(text: str) -> dict[str, Any]:
