@@ -186,7 +186,7 @@ def compare_predictions(
     >>> posterior = xr.DataTree.from_dict({"predictions": xr.Dataset({"f": (("chain", "draw", "test_point"), f)})})
     >>> theory = xr.Dataset({"mean": (("theory", "test_point"), [[0.0, 1.0]]), "variance": 1.0}, {"theory": ["wrong"]})
     >>> compare_predictions(posterior, theory)["verdict"].item()
-    'differs: largest |z| 4... of 2 predictions (threshold 2.8)'
+    'differs: largest |z| 4... among 2 predictions (threshold 2.8)'
     """
     settings = {
         "max_rhat": number("max_rhat", max_rhat, minimum=1.0),
@@ -342,7 +342,7 @@ def _verdict(one: xr.Dataset, limits: Mapping[str, float], reason: str) -> tuple
         return False, "no verdict: the solver of the theory has not converged" + (f" ({reason})" if reason else "")
     largest, points = float(one["largest_z"]), one["z"].size
     differs: list[str] = []
-    deviation = f"largest |z| {largest:.1f} of {points} predictions"
+    deviation = f"largest |z| {largest:.1f} among {points} predictions"
     shift = None
     if "error_z" in one:
         total = one.sel(part="total")

@@ -45,7 +45,8 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         law of them, its `order_parameter_quantiles` (theory, layer, probability). The adaptive kernel has
         `readout_second_moment` (theory) instead, λ E v², the mean of the sampled `readout_norm`. `train_mean` (theory,
         train_point[, output]), the mean of f at the training inputs, where all know them; `action`,
-        `log_marginal_likelihood`, `converged`, `temperature`, `regressor` and `network` (theory).
+        `log_marginal_likelihood`, `converged`, `temperature`, `regressor` (of a subclass the class of this library),
+        `network`, and whether its activation is `odd` or `linear`, NaN without a network (theory).
 
     Raises
     ------
@@ -151,9 +152,18 @@ def _learned(fitted: list[Any]) -> dict[str, Any]:
         learned[name] = ("theory", [_scalar(getattr(t, attribute, np.nan)) for t in fitted])
     networks = [getattr(t, "network_", None) for t in fitted]
     learned["network"] = ("theory", ["" if net is None else json.dumps(net.to_dict()) for net in networks])
-    learned["regressor"] = ("theory", [type(t).__name__ for t in fitted])
+    for name in ("odd", "linear"):
+        asked = [np.nan if net is None else float(getattr(net.sigma, name)) for net in networks]
+        learned[name] = ("theory", asked)
+    learned["regressor"] = ("theory", [_class(t) for t in fitted])
     learned["converged"] = ("theory", [bool(getattr(t, "converged_", True)) for t in fitted])
     return learned
+
+
+def _class(theory: Any) -> str:
+    """Return the name of the theory's class; of a class that others derived from one of this library, that one's."""
+    own = (kind.__name__ for kind in type(theory).__mro__ if kind.__module__.startswith("stpbnn."))
+    return next(own, type(theory).__name__)
 
 
 def _scalar(value: Any) -> float:

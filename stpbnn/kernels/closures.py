@@ -134,7 +134,8 @@ def renormalised(
 
     References
     ----------
-    Theory notes, section 3; Pacelli et al. (2023) for the nested closure, Baglioni et al. (2026) for the third.
+    Theory notes, section 3; Pacelli et al. (2023) for the nested closure; the global one is that of the
+    authors' code for Baglioni et al., arXiv:2605.29684.
 
     Examples
     --------

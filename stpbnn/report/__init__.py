@@ -19,7 +19,7 @@ from stpbnn.comparison.agreement import check_test_inputs
 from stpbnn.files import write_text
 from stpbnn.report.contents import contents
 from stpbnn.report.index import render_sweep
-from stpbnn.report.pictures import pictures
+from stpbnn.report.pictures import Picture, pictures
 
 __all__ = ["render", "render_sweep", "write_report"]
 
@@ -148,25 +148,45 @@ def render(
         raise ValueError(
             "render: expected a posterior with predictions, what predict_theories returned, and what compare returned"
         )
-    if title is None and card is not None:
-        title = _card_title(card)
+    told = {} if card is None else _card(card)
+    if title is None and isinstance(told.get("title"), str):
+        title = told["title"]
+    text = contents(posterior, predictions, comparison, title=title, data_set=_data_set(told), run=dict(run or {}))
+    return _page(text, card, pictures(posterior, comparison))
+
+
+def _page(text: Mapping[str, Any], card: str | None, shown: Mapping[str, list[Picture]]) -> str:
+    """Return the page of texts and pictures."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["tied"] = _tied
     template = environment.from_string(files("stpbnn.report").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    text = contents(posterior, predictions, comparison, title=title, run=dict(run or {}))
-    return template.render(text, card=card, pictures=pictures(posterior, comparison))
+    return template.render(text, card=card, pictures=shown)
 
 
 def _tied(text: str) -> str:
     """Return text with true minus signs, and numbers that do not part from their signs and units at line ends."""
     text = re.sub(r"(?<![\w-])-(?=\d)", "−", text)
-    return text.replace(" ± ", "\u00a0±\u00a0").replace("± ", "±\u00a0").replace(" %", "\u00a0%")
+    return (
+        text.replace(" ± ", "\u00a0±\u00a0")
+        .replace("± ", "±\u00a0")
+        .replace(" %", "\u00a0%")
+        .replace("(threshold ", "(threshold\u00a0")
+    )
 
 
-def _card_title(card: str) -> str | None:
-    """Return the title of a card, if its text is TOML and has one."""
+def _card(text: str) -> dict[str, Any]:
+    """Return the tables of a card; none if its text is not TOML."""
     try:
-        title = tomllib.loads(card).get("title")
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
+        return {}
+
+
+def _data_set(card: Mapping[str, Any]) -> str | None:
+    """Return which data a card takes: the name of the data set, and the classes."""
+    table = card.get("data")
+    if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         return None
-    return title if isinstance(title, str) else None
+    classes = table.get("classes")
+    chosen = f", classes {', '.join(map(str, classes))}" if isinstance(classes, list) and classes else ""
+    return table["name"] + chosen

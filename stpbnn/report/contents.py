@@ -27,6 +27,7 @@ def contents(
     comparison: xr.Dataset,
     *,
     title: str | None = None,
+    data_set: str | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the text of the report by section, ready for the template."""
@@ -41,7 +42,7 @@ def contents(
         "question": f"Does the {subject} agree with the true posterior of this {'process' if process else 'network'}?",
         "answer": _answer(verdict),
         "kind": _kind(verdict),
-        "setting": _setting(posterior, network, sizes),
+        "setting": _setting(posterior, network, sizes, data_set),
         "rows": _rows(comparison),
         "has_error": "error" in comparison,
         "criteria": _criteria(comparison, process),
@@ -102,7 +103,9 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _setting(posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[str, int]) -> list[tuple[str, str]]:
+def _setting(
+    posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[str, int], data_set: str | None
+) -> list[tuple[str, str]]:
     attrs, process = posterior.attrs, posterior.attrs.get("process")
     facts = [("Process", processes.described(attrs))] if process else []
     if network:
@@ -117,7 +120,7 @@ def _setting(posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[
     data = f"{_plural(sizes['test'], 'test point')}"
     if "train" in sizes:
         data = f"P = {sizes['train']} training points with N₀ = {sizes['features']} inputs; {data}"
-    facts.append(("Data", data))
+    facts.append(("Data", f"{data_set}; {data}" if data_set else data))
     if "temperature" in attrs:
         value = attrs["temperature"]
         facts.append(("Temperature", f"T = {value:g}" if isinstance(value, int | float) else f"random, {value}"))

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from stpbnn import figures
 from stpbnn.comparison import quote
+from stpbnn.figures.style import unseen
 from stpbnn.report.pictures import svg
 
 __all__ = ["render_sweep"]
@@ -35,7 +36,8 @@ def render_sweep(dataset: xr.Dataset) -> str:
     template = environment.from_string(files("stpbnn.report").joinpath("sweep.html.j2").read_text(encoding="utf-8"))
     dims = [str(dim) for dim in dataset["point"].dims]
     try:
-        picture = svg(figures.plot_learning_curve(dataset))
+        with unseen():
+            picture = svg(figures.plot_learning_curve(dataset))
     except ValueError:  # no key of the sweep is a number
         picture = None
     return template.render(
