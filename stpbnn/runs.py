@@ -119,7 +119,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     if posterior is None:
         try:
             posterior = _sample(card, data, mark, folder, progress)
-        except ValueError:  # what the sampler refuses
+        except Exception:  # what the sampler refuses
             _leave_nothing(folder, new)
             raise
     if not posterior.attrs.get("remedy"):  # which more draws may be
