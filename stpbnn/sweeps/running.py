@@ -244,7 +244,7 @@ def _finished(folder: Path, card: Card) -> xr.Dataset | None:
         same = run.card.theories == card.theories and set(run.theory["theory"].to_numpy()) == set(chosen(card))
         return summary(run) if same else None
     except DamagedError as error:
-        logger.warning("%s: is damaged and is computed anew", error.path)
+        logger.warning("%s: cannot be read and is computed anew", error.path)
     except OSError as error:
         logger.warning("%s", error)  # the point says it again, if it lasts
     except (KeyError, TypeError) as error:  # what can be read, but lacks something
