@@ -315,7 +315,7 @@ def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path):
         "with cluster.client(workers=1):\n"
         "    pass\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     lines = done.stderr.strip().splitlines()
     assert lines[-1].startswith("ValueError: workers: the processes ended while they were started, ")
