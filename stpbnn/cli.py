@@ -202,11 +202,11 @@ def theory(
     from stpbnn.cards import attributed, load_card
 
     checked = load_card(card, changes or ())
-    if file is not None and not file.absolute().parent.is_dir():
-        raise ValueError(
-            f"{file}: there is no folder {file.parent} to write it to; make it, or give another file with -o"
-        )
-    from stpbnn import curves, files, theories
+    from stpbnn import files
+
+    if file is not None:
+        files.destination("out", file)
+    from stpbnn import curves, theories
     from stpbnn.terminal import records, tables
 
     swept = any(not key.startswith("sampler.") for key in checked.sweep)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import arviz as az
+import arviz_stats as az
 import numpy as np
 import xarray as xr
 

@@ -28,7 +28,7 @@ def quote(value: float, error: float = math.nan) -> str:
         return f"{value:#.3g}"
     exponent = math.floor(math.log10(error))
     decimals = max(0, -exponent + (error / 10**exponent < 2))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}" if decimals < 9 else f"{value:.3g} ± {error:.1g}"
+    return f"{value:z.{decimals}f} ± {error:.{decimals}f}" if decimals < 9 else f"{value:.3g} ± {error:.1g}"
 
 
 def comparison_table(comparison: xr.Dataset) -> Table:

@@ -7,7 +7,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -16,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from stpbnn import _validation as check
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.comparison.agreement import check_test_inputs
-from stpbnn.files import write_text
+from stpbnn.files import destination, write_text
 from stpbnn.report.contents import contents
 from stpbnn.report.index import render_sweep
 from stpbnn.report.pictures import Picture, pictures
@@ -69,6 +68,7 @@ def write_report(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> import numpy as np
     >>> from stpbnn import NNGPRegressor
     >>> X, y = np.eye(3), np.array([1.0, 0.0, -1.0])
@@ -85,13 +85,7 @@ def write_report(
     for name, words in (("title", title), ("card", card)):
         if words is not None:
             check.text(name, words)
-    if not isinstance(path, str | os.PathLike):
-        raise ValueError(f"path: got {check.shown(path)}, expected a file name in a folder that exists")
-    path = Path(path)
-    if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(
-            f"path: got {str(path)!r}, expected a file name in a folder that exists; make the folder first"
-        )
+    path = destination("path", path)
     y_test = check_test_inputs(posterior, X_test, y_test)
     predictions = predict_theories(theories, X_test, y_test)
     html = render(posterior, predictions, compare_predictions(posterior, predictions), title=title, card=card)

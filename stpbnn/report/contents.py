@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import arviz as az
+import arviz_stats as az
 import numpy as np
 import xarray as xr
 
@@ -201,12 +201,12 @@ def _spectrum(comparison: xr.Dataset, sizes: Mapping[str, int]) -> str | None:
     modes = _plural(power.size, "leading eigenmode")
     of = f" of the {sizes['train']}" if sizes.get("train", 0) > power.size else ""
     text = f"The {modes}{of} hold {100 * whole:.1f} % of the squared norm of the targets. Of that part the posterior"
-    text += f" mean has learned {100 * float((power * comparison['learned_posterior']).sum()) / whole:.1f} %"
+    text += f" mean has learned {100 * float((power * comparison['learned_posterior']).sum()) / whole:z.1f} %"
     if "learned" not in comparison:
         return text + "."
     learned = 100 * (power * comparison["learned"]).sum("mode") / whole
     pairs = zip(learned["theory"].to_numpy(), learned.to_numpy(), strict=True)
-    return text + "; " + ", ".join(f"“{name}” {float(value):.1f} %" for name, value in pairs) + "."
+    return text + "; " + ", ".join(f"“{name}” {float(value):z.1f} %" for name, value in pairs) + "."
 
 
 def _layers(
