@@ -64,9 +64,9 @@ def refuse_beyond(needed: int, what: str, remedy: str) -> None:
 
     Examples
     --------
-    >>> refuse_beyond(2**60, "widths: got (2**57,), whose weights", "take fewer units")
+    >>> refuse_beyond(2**60, "widths: got (9**18,), whose weights", "take fewer units")
     Traceback (most recent call last):
-    ValueError: widths: got (2**57,), whose weights take about 1.0 EiB, and ... of memory are free here; take fewer units
+    ValueError: widths: got (9**18,), whose weights take about 1.0 EiB, and ... are free here; take fewer units
     """
     free = available()
     if needed > MOST * free:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stpbnn._interrupt import look
 from stpbnn.cards import Arrays, Card, load_card
 from stpbnn.comparison import compare_predictions
 from stpbnn.files import DamagedError, write_netcdf, write_text
@@ -288,6 +289,7 @@ def _record(card: Card, posterior: xr.DataTree, times: Mapping[str, float]) -> d
 
 @contextmanager
 def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
+    look()
     start = time.perf_counter()
     yield
     times[stage] = time.perf_counter() - start

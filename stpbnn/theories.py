@@ -8,6 +8,7 @@ from typing import Any
 import xarray as xr
 from sklearn.exceptions import ConvergenceWarning
 
+from stpbnn._interrupt import look
 from stpbnn.cards import Arrays, Card
 from stpbnn.comparison import predict_theories
 from stpbnn.regressors.family import applicable, of_process, regressor
@@ -65,6 +66,7 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
     network, further = card.build(), settings(card)
     solved, failed, reasons, told = {}, {}, {}, []
     for name, kind in chosen(card).items():
+        look()
         model = regressor(kind, network, card.posterior.temperature, **further)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -17,6 +17,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import potential_energy
 
+from stpbnn._interrupt import look
+
 __all__ = ["Block", "Chains"]
 
 SECONDS = 0.5  # between two looks at the clock, at Ctrl-C and at the progress bar
@@ -201,6 +203,7 @@ class Chains:
         """Go on until the block holds `count` draws, and give it about twice a second; it stays valid afterwards."""
         size = 1  # the first call compiles
         while block.count < count:
+            look()
             size = min(size, count - block.count)
             start = time.perf_counter()
             state, store = self._advance(block.state, block.store, self._keys, self.data, block.done, block.count, size)

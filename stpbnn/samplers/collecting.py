@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
+from stpbnn._interrupt import look, noted
 from stpbnn.samplers.blocks import Arrays, Block, Chains
 from stpbnn.samplers.checkpoint import Checkpoint, restored
 from stpbnn.samplers.diagnostics import convergence, reaches
@@ -86,33 +87,42 @@ class Collector:
         OSError
             If a block cannot be written.
         """
+        with (
+            noted(),
+            tqdm(
+                total=self.chains.warmup + self.draws, disable=not self.progress, unit="draw", dynamic_ncols=True
+            ) as bar,
+        ):
+            bar.set_description(f"{self.chains.chains} chains")
+            self._run(bar)
+
+    def _run(self, bar: tqdm) -> None:
         state = self._resumed()
         block: Block | None = None
-        total = self.chains.warmup + self.draws
-        with tqdm(total=total, disable=not self.progress, unit="draw", dynamic_ncols=True) as bar:
-            bar.set_description(f"{self.chains.chains} chains")
-            try:
-                if self.done < self.draws or state is None:
-                    store = self.chains.store(self.block)
-                if state is None:
-                    block = start = Block(-self.chains.warmup, 0, self.chains.start(), store)
-                    for block in self.chains.steps(start, self.chains.warmup):
-                        self._show(bar, block)
-                    state = block.state
-                while not self._enough():
-                    block = start = Block(self.done, 0, state, store)
-                    for block in self.chains.steps(start, min(self.draws, self._next()) - self.done):
-                        self._show(bar, block)
-                        if self._late():
-                            break
-                    self._keep(block)
-                    state = block.state
-            except KeyboardInterrupt:
-                if block is not None and block.first == self.done and block.count:
-                    self._keep(block)
-                if not self.done:
-                    raise
-                self.stopped = "interrupted"
+        try:
+            if self.done < self.draws or state is None:
+                store = self.chains.store(self.block)
+            if state is None:
+                block = start = Block(-self.chains.warmup, 0, self.chains.start(), store)
+                for block in self.chains.steps(start, self.chains.warmup):
+                    self._show(bar, block)
+                state = block.state
+            while not self._enough():
+                look()
+                block = start = Block(self.done, 0, state, store)
+                for block in self.chains.steps(start, min(self.draws, self._next()) - self.done):
+                    self._show(bar, block)
+                    if self._late():
+                        break
+                self._keep(block)
+                state = block.state
+            look()
+        except KeyboardInterrupt:
+            if block is not None and block.first == self.done and block.count:
+                self._keep(block)
+            if not self.done:
+                raise
+            self.stopped = "interrupted"
 
     def _resumed(self) -> Any:
         """Take up what the checkpoint holds; return the state of the chains, or None where there is none."""
