@@ -11,9 +11,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # that of typing: this is imported before Ctrl-C is heeded, and so imports little
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import Any, NoReturn
 
 __all__ = ["leave", "leave_at_once", "look", "noted"]
 

@@ -11,7 +11,7 @@ import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import __version__
-from stpbnn._validation import inputs
+from stpbnn._validation import inputs, targets
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
 from stpbnn.regressors.prediction import error_parts, standard_error
 
@@ -68,6 +68,8 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     X_test = inputs("X_test", X_test)
     means, variances, levels, populations, shape = [], [], [], [], None
     for name, theory in theories.items():
+        if not hasattr(theory, "fit"):
+            raise ValueError(f"theories[{name!r}]: got {theory!r}, expected a fitted regressor")
         check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
         law = theory.predictive(X_test) if hasattr(theory, "predictive") else None
         found = theory.predict(X_test, return_std=True) if law is None else (law.mean, law.std)
@@ -88,9 +90,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     data["quantiles"] = (("theory", "level", *dims[1:]), np.stack(levels))
     coords: dict[str, Any] = {"theory": list(theories), "level": LEVELS}
     if y_test is not None:
-        y_test = squeezed(y_test)
-        if y_test.shape != shape or not np.isfinite(y_test).all():
-            raise ValueError(f"y_test: got shape {y_test.shape}, expected finite numbers of shape {shape}")
+        y_test = targets("y_test", y_test, examples=len(X_test), outputs=1 if len(dims) == 2 else means[0].shape[1])
         data["y_test"] = (dims[1:], y_test)
         errors = np.stack(error_parts(np.stack(means), np.stack(variances), y_test), axis=-1)
         own = [[standard_error(part) for part in error_parts(*each, y_test)] for each in populations]

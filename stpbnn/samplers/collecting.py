@@ -58,6 +58,7 @@ class Collector:
     def __post_init__(self) -> None:
         self._began = time.perf_counter()
         self._before = 0.0
+        self._counted = False
         self._arrays: Arrays = {
             name: np.empty((shape.shape[0], self.draws, *shape.shape[1:]), shape.dtype)
             for name, shape in self.chains.record_shapes.items()
@@ -183,7 +184,12 @@ class Collector:
         """Bring the progress bar up to date: draws, step size, divergences, and R-hat and ESS after every block."""
         if bar.disable:
             return
-        bar.update(self.chains.warmup + block.done - bar.n)
+        steps = self.chains.warmup + block.done
+        if not self._counted:  # compiling, and what a checkpoint held, are no part of the pace
+            self._counted = True
+            bar.unpause()
+            bar.initial = bar.n = steps
+        bar.update(steps - bar.n)
         shown = {"": "warm-up" if block.first < 0 else f"draw {block.done}"}
         if block.first >= 0 and "step_size" in block.store:
             now = {name: np.asarray(block.store[name]) for name in ("step_size", "diverging") if name in block.store}
