@@ -6,20 +6,18 @@ collector runs, it is printed and forgotten, and the work goes on. A flag is not
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
-import threading
 
-TYPE_CHECKING = False  # that of typing: this is imported before Ctrl-C is heeded, and so imports little
+TYPE_CHECKING = False  # that of typing: this is imported before Ctrl-C is heeded, and so imports next to nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any, NoReturn
 
-__all__ = ["leave", "leave_at_once", "look", "noted"]
+__all__ = ["Noted", "leave", "leave_at_once", "look"]
 
 INTERRUPTED = 130
 MESSAGE = "stpbnn: interrupted; `stpbnn run` and `stpbnn sweep` go on from what is finished\n"
@@ -39,32 +37,33 @@ class Interruption:
         self.wanted = True
 
 
-@contextlib.contextmanager
-def noted() -> Iterator[None]:
-    """Note a first Ctrl-C for `look`, and leave a second one to the handler that was there before.
+class Noted:
+    """A context in which a first Ctrl-C is noted for `look`, and a second one goes to the handler of before.
 
-    Nothing changes outside of the main thread, or where Ctrl-C is ignored, or ends the process without Python. A wish
-    that nobody has looked at is passed on in the end.
+    Nothing changes outside of the main thread, or where Ctrl-C is ignored, or ends the process without Python, or is
+    noted already. A wish that nobody has looked at is passed on in the end.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-    if isinstance(before, Interruption):  # noted already
-        yield
-        return
-    handler = Interruption(before)
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if handler.wanted and not handler.seen:
-        before(signal.SIGINT, None)
+
+    def __enter__(self) -> None:
+        import threading
+
+        before = signal.getsignal(signal.SIGINT)
+        main = threading.current_thread() is threading.main_thread()
+        self.handler = None
+        if main and callable(before) and not isinstance(before, Interruption):
+            self.handler = Interruption(before)
+            signal.signal(signal.SIGINT, self.handler)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if self.handler is None:
+            return
+        signal.signal(signal.SIGINT, self.handler.before)
+        if kind is None and self.handler.wanted and not self.handler.seen:
+            self.handler.before(signal.SIGINT, None)
 
 
 def look() -> None:
-    """Raise KeyboardInterrupt if there was a Ctrl-C inside of `noted`."""
+    """Raise KeyboardInterrupt if there was a Ctrl-C inside of `Noted`."""
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interruption) and handler.wanted:
         handler.seen = True
@@ -73,11 +72,12 @@ def look() -> None:
 
 def leave(*_: Any) -> NoReturn:
     """Say that the command was interrupted, and go: an ordinary exit would wait for JAX to finish the chains."""
-    with contextlib.suppress(Exception):  # a handler may have interrupted a write to the same stream
+    try:
         sys.stdout.flush()
         sys.stderr.flush()
-    with contextlib.suppress(OSError):
         os.write(2, MESSAGE.encode())
+    except (OSError, RuntimeError, AttributeError):  # no stream, or this has interrupted a write to it
+        pass
     os._exit(INTERRUPTED)
 
 

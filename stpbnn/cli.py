@@ -100,7 +100,7 @@ def _exit_when_interrupted(noted: bool = True) -> Iterator[None]:
     threading.Thread(target=wait, daemon=True).start()
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
-        with _interrupt.noted() if noted else _raised():
+        with _interrupt.Noted() if noted else _raised():
             yield
     finally:
         signal.set_wakeup_fd(before)

@@ -111,15 +111,15 @@ def test_the_first_is_noted_the_second_goes_to_the_handler_before_and_that_comes
     signal.signal(signal.SIGINT, lambda *_: told.append("before"))
     mine = signal.getsignal(signal.SIGINT)
     try:
-        with _interrupt.noted():
+        with _interrupt.Noted():
             ctrl_c()
             assert told == []
-            with _interrupt.noted(), pytest.raises(KeyboardInterrupt):
+            with _interrupt.Noted(), pytest.raises(KeyboardInterrupt):
                 _interrupt.look()
             ctrl_c()
             assert told == ["before"]
         assert signal.getsignal(signal.SIGINT) is mine
-        with _interrupt.noted():
+        with _interrupt.Noted():
             ctrl_c()  # and nobody looks
         assert told == ["before"] * 2
     finally:
@@ -131,7 +131,7 @@ def test_the_first_is_noted_the_second_goes_to_the_handler_before_and_that_comes
 def test_where_ctrl_c_is_not_pythons_it_stays_as_it_is(handler):
     before = signal.signal(signal.SIGINT, handler)
     try:
-        with _interrupt.noted():
+        with _interrupt.Noted():
             assert signal.getsignal(signal.SIGINT) is handler
     finally:
         signal.signal(signal.SIGINT, before)
@@ -141,7 +141,7 @@ def test_sampling_outside_of_the_main_thread_changes_no_handler():
     before, seen = signal.getsignal(signal.SIGINT), []
 
     def sampled():
-        with _interrupt.noted():
+        with _interrupt.Noted():
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=sampled)

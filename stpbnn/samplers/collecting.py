@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from stpbnn._interrupt import look, noted
+from stpbnn._interrupt import Noted, look
 from stpbnn.samplers.blocks import Arrays, Block, Chains
 from stpbnn.samplers.checkpoint import Checkpoint, restored
 from stpbnn.samplers.diagnostics import convergence, reaches
@@ -89,7 +89,7 @@ class Collector:
             If a block cannot be written.
         """
         with (
-            noted(),
+            Noted(),
             tqdm(
                 total=self.chains.warmup + self.draws, disable=not self.progress, unit="draw", dynamic_ncols=True
             ) as bar,
