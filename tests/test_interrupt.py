@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from small_run import small
 
 from stpbnn import _interrupt
 
@@ -148,12 +147,6 @@ def test_sampling_outside_of_the_main_thread_changes_no_handler():
     thread.start()
     thread.join()
     assert seen == [before]
-
-
-def test_sample_restores_the_handler():
-    before = signal.getsignal(signal.SIGINT)
-    small(draws=20)
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.long

@@ -149,8 +149,10 @@ def test_ctrl_c_in_the_middle_of_a_block_and_without_a_checkpoint(whole, monkeyp
 
 def test_ctrl_c_before_the_first_draw_is_an_interruption(tmp_path, monkeypatch):
     monkeypatch.setattr(Chains, "start", lambda self: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         small(tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
     assert names(tmp_path) == ["lock", "settings.json"]
 
 

@@ -121,17 +121,14 @@ def test_what_is_no_posterior(posterior):
 
 
 def test_a_posterior_without_test_inputs_and_theories_that_are_none():
-    posterior = small(draws=20, X_test=None)
-    theory = stpbnn.NNGPRegressor(NET).fit(X, Y)
-    refused(
-        "^X_test: got .* sample.. was given no X_test.*; sample again with it",
-        stpbnn.compare,
-        posterior,
-        {"a": theory},
-        X,
-    )
-    refused("^posterior: got no predictions of f.* pass X_test to sample", compare_predictions, posterior,
-            xr.Dataset({"mean": (("theory", "test_point"), [[0.0]])}))  # fmt: skip
-    posterior = small(draws=20)
+    losses = xr.Dataset({"train_loss": (("chain", "draw"), np.ones((2, 9)))})
+    without = xr.DataTree.from_dict({"posterior": losses})
+    refused("^X_test: got .* sample.. was given no X_test.*; sample again with it", stpbnn.compare, without, {}, X)
+    theories = xr.Dataset({"mean": (("theory", "test_point"), [[0.0]])})
+    refused("^posterior: got no predictions of f.* pass X_test to sample", compare_predictions, without, theories)
+    known = xr.Dataset({"X_test": (("test_point", "feature"), X_TEST)})
+    posterior = xr.DataTree.from_dict({"predictions_constant_data": known})
     refused("^theories.'a'.: got None, expected a fitted regressor", stpbnn.compare, posterior, {"a": None}, X_TEST)
+    f = xr.Dataset({"f": (("chain", "draw", "test_point"), np.ones((2, 9, 1)))})
+    posterior = xr.DataTree.from_dict({"predictions": f})
     refused("^predictions: got NoneType, expected what predict_theories", compare_predictions, posterior, None)
