@@ -81,7 +81,9 @@ def tree(what: str, value: Any) -> xr.DataTree:
     """Return `value` if it is an xarray.DataTree, as posteriors are."""
     import xarray as xr
 
-    return instance(what, value, xr.DataTree)
+    if not isinstance(value, xr.DataTree):
+        raise ValueError(f"{what}: got {shown(value)}, expected the xarray.DataTree that stpbnn.sample returned")
+    return value
 
 
 def data_set(what: str, value: Any, *variables: str, source: str = "stpbnn.compare") -> xr.Dataset:

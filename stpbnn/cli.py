@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import signal
 import socket
 import sys
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from stpbnn import __version__
+from stpbnn import __version__, _interrupt
 from stpbnn.terminal.options import (
     CardArgument,
     JsonOption,
@@ -76,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     if code == 130:
-        _leave()
+        _interrupt.leave()
     sys.exit(code)
 
 
@@ -87,37 +86,54 @@ def _degrade() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _leave() -> None:
-    """Say that the run was interrupted, and go: an ordinary exit would wait for JAX to finish the chains."""
-    typer.echo("stpbnn: interrupted; `stpbnn run` and `stpbnn sweep` go on from what is finished", err=True)
-    sys.stdout.flush()
-    os._exit(130)
-
-
 @contextlib.contextmanager
-def _exit_when_interrupted() -> Iterator[None]:
-    """Leave soon after Ctrl-C even where Python is waiting for a compiled loop and does not see the signal."""
+def _exit_when_interrupted(noted: bool = True) -> Iterator[None]:
+    """Leave soon after Ctrl-C, even where Python waits for a compiled loop and does not see it; at once after a second.
+
+    Where it is noted, Ctrl-C raises nothing: what is inside looks for it where it can stop.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    ended = threading.Event()
 
     def wait() -> None:
         with reader:
             while byte := reader.recv(1):  # nothing, once the writer is closed
-                if byte == bytes([signal.SIGINT]) and not ended.wait(GRACE):  # KeyboardInterrupt may tidy up by itself
-                    _leave()
+                if byte == bytes([signal.SIGINT]):
+                    break
+            else:
+                return
+            reader.settimeout(GRACE)  # in which it may tidy up by itself
+            with contextlib.suppress(TimeoutError):
+                while byte := reader.recv(1):
+                    if byte == bytes([signal.SIGINT]):
+                        break
+                else:
+                    return
+            _interrupt.leave()
 
     threading.Thread(target=wait, daemon=True).start()
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
-        yield
+        with _interrupt.Noted() if noted else _raised():
+            yield
     finally:
-        ended.set()
         signal.set_wakeup_fd(before)
         writer.close()
+
+
+@contextlib.contextmanager
+def _raised() -> Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt, unless it is ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if callable(before):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _fail(message: str) -> None:
@@ -210,7 +226,7 @@ def theory(
     from stpbnn.terminal import records, tables
 
     swept = any(not key.startswith("sampler.") for key in checked.sweep)
-    with attributed(card, changes or ()):
+    with attributed(card, changes or ()), _exit_when_interrupted():
         predictions = curves.theory_curves(checked, progress=not quiet) if swept else theories.theory(checked)
     if file is not None:
         files.write_netcdf(file, predictions)
@@ -253,7 +269,7 @@ def sweep(
     from stpbnn.terminal import records, tables
 
     folder = folder or Path("runs") / f"{checked.name}-sweep"
-    with _exit_when_interrupted():
+    with _exit_when_interrupted(noted=False):  # the cluster is closed on the way out
         results = sweeps.sweep(
             checked,
             folder,

@@ -24,6 +24,7 @@ import numpy as np
 import xarray as xr
 
 from stpbnn import __version__
+from stpbnn._interrupt import look
 from stpbnn.cards import Arrays, Card, load_card
 from stpbnn.comparison import compare_predictions
 from stpbnn.files import (
@@ -374,6 +375,7 @@ def _record(card: Card, posterior: xr.DataTree, times: Mapping[str, float]) -> d
 
 @contextmanager
 def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
+    look()
     start = time.perf_counter()
     yield
     times[stage] = time.perf_counter() - start

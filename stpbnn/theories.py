@@ -8,6 +8,7 @@ from typing import Any
 import xarray as xr
 from sklearn.exceptions import ConvergenceWarning
 
+from stpbnn._interrupt import look
 from stpbnn._validation import instance, shown
 from stpbnn.cards import Arrays, Card
 from stpbnn.comparison import predict_theories
@@ -77,6 +78,7 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
     for name, kind in names.items():
         if name in there:
             continue
+        look()
         model = regressor(kind, network, card.posterior.temperature, **further)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -11,7 +11,7 @@ import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import __version__
-from stpbnn._validation import array, inputs, shown, text
+from stpbnn._validation import inputs, shown, targets, text
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
 from stpbnn.regressors.prediction import error_parts, standard_error
 
@@ -99,9 +99,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     data["quantiles"] = (("theory", "level", *dims[1:]), np.stack(levels))
     coords: dict[str, Any] = {"theory": list(theories), "level": LEVELS}
     if y_test is not None:
-        y_test = squeezed(array("y_test", y_test))
-        if y_test.shape != shape:
-            raise ValueError(f"y_test: got shape {y_test.shape}, expected finite numbers of shape {shape}")
+        y_test = targets("y_test", y_test, examples=len(X_test), outputs=1 if len(dims) == 2 else means[0].shape[1])
         data["y_test"] = (dims[1:], y_test)
         errors = np.stack(error_parts(np.stack(means), np.stack(variances), y_test), axis=-1)
         own = [[standard_error(part) for part in error_parts(*each, y_test)] for each in populations]
