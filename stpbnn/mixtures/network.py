@@ -141,4 +141,5 @@ def predictive(
     added = problem.temperature if noise else 0.0
     if moments.covariances is None:
         return Mixture(posterior.weights, moments.means, moments.variances + added)
-    return JointMixture.of(posterior.weights, moments.means, moments.covariances + added * np.eye(len(X)))
+    covariances = moments.covariances + added * np.eye(len(X))
+    return JointMixture.of(posterior.weights, moments.means, covariances, error=moments.error(added))

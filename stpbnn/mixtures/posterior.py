@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprlib import repr as short
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,15 @@ class OrderParameterPosterior(NamedTuple):
     error: float
     amplitudes: Float[np.ndarray, " n"] | None = None
 
+    def __repr__(self) -> str:
+        """Return one line: the number of nodes, means and standard deviations, log evidence and its error."""
+        numbers = (
+            np.array2string(x, precision=4, separator=", ", threshold=6, edgeitems=2) for x in (self.mean, self.std)
+        )
+        mean, std = (text.replace("\n", "") for text in numbers)
+        known = f"log_evidence {self.log_evidence:.6g}, error {self.error:.1e}"
+        return f"{type(self).__name__}({len(self.weights)} nodes, mean {mean}, std {std}, {known})"
+
     @property
     def mean(self) -> Float[np.ndarray, " L"]:
         """Posterior means of Q_1..Q_L."""
@@ -51,7 +61,7 @@ class OrderParameterPosterior(NamedTuple):
         """
         levels = np.asarray(p, dtype=float)
         if not np.all((levels >= 0) & (levels <= 1)):
-            raise ValueError(f"p: got {p!r}, expected probabilities between 0 and 1")
+            raise ValueError(f"p: got {short(p)}, expected probabilities between 0 and 1")
         return np.array([np.exp(_inverse_cdf(log_q, self.weights, levels)) for log_q in np.log(self.nodes).T])
 
 

@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn.action.spectral import eigenbasis
 from stpbnn.mixtures.laws import MixingLaw
 from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
+from stpbnn.predictive.joint import relative_rounding
 
 __all__ = [
     "Inverse",
@@ -110,11 +111,20 @@ class Terms(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Means (n, q), variances (n, q) and, where asked, covariances (n, q, q) of f at q query points given each node."""
+    """Means (n, q), variances (n, q) and, where asked, covariances (n, q, q) of f at q query points given each node.
+
+    `prior` are the variances before conditioning, whose rounding the others have.
+    """
 
     means: Float[np.ndarray, "n q"]
     variances: Float[np.ndarray, "n q"]
     covariances: Float[np.ndarray, "n q q"] | None
+    prior: Float[np.ndarray, "n q"]
+
+    def error(self, noise: float = 0.0) -> float:
+        """Return the largest relative error of the covariances with noise of that variance."""
+        pairs = zip(self.prior, self.variances, strict=True)
+        return max(relative_rounding(before, after + noise) for before, after in pairs)
 
 
 def diagonalise(
@@ -370,11 +380,12 @@ def moments(
     along = (g * e) @ projected.T
     reached = r * along + (p - 1)
     explained = r**2 * (g @ projected.T**2) + b * (2 * r * along + (p - 1) - reached**2 / p)
-    spread = np.maximum(r * variances + b - explained, 0)
+    prior = r * variances + b
+    spread = np.maximum(prior - explained, 0)
     if within is None:
-        return Moments(means, spread, None)
+        return Moments(means, spread, None, prior)
     of_node = partial(_covariance, projected, within, b)
-    return Moments(means, spread, np.stack(list(map(of_node, r, g, p, along, reached))))
+    return Moments(means, spread, np.stack(list(map(of_node, r, g, p, along, reached))), prior)
 
 
 def _covariance(

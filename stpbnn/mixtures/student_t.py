@@ -26,6 +26,7 @@ from stpbnn.mixtures.laws import InverseGamma
 from stpbnn.mixtures.posterior import OrderParameterPosterior
 from stpbnn.mixtures.tridiagonal import TridiagonalProblem
 from stpbnn.predictive import JointMixture, JointStudentT, Mixture, StudentT
+from stpbnn.predictive.joint import relative_rounding
 from stpbnn.predictive.student_t import log_density
 
 __all__ = ["NoiseBeside", "NoiseInside", "Query", "Slopes"]
@@ -134,7 +135,7 @@ class NoiseInside:
         matrix = query.within - explained.T @ explained
         matrix = (matrix + matrix.T) / 2
         matrix[np.diag_indices_from(matrix)] = variances
-        return JointStudentT.of(mean, spread * matrix, df, units)
+        return JointStudentT.of(mean, spread * matrix, df, units, relative_rounding(query.variances, variances))
 
 
 @dataclass(frozen=True)
@@ -248,4 +249,4 @@ class NoiseBeside:
             variances = found.variances.reshape(found.variances.shape + (1,) * (means.ndim - 2)) + noise
             return Mixture(self.posterior.weights, means, np.array(np.broadcast_to(units**2 * variances, means.shape)))
         covariances = found.covariances + noise * np.eye(len(projected))
-        return JointMixture.of(self.posterior.weights, means, covariances, units)
+        return JointMixture.of(self.posterior.weights, means, covariances, units, found.error(noise))

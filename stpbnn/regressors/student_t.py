@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from reprlib import repr as short
 from typing import Any, Literal
 
 import numpy as np
@@ -366,7 +367,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
             )
         if not np.isfinite(theta).all():
             raise ValueError(
-                f"theta: got {theta!r}, expected finite numbers: logarithms of {', '.join(learnable.names)}"
+                f"theta: got {short(theta.tolist())}, expected finite numbers: logarithms of "
+                f"{', '.join(learnable.names)}"
             )
         at = learnable.at(theta)
         try:
