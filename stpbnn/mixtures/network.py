@@ -16,7 +16,7 @@ from stpbnn.mixtures.posterior import OrderParameterPosterior
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import JointMixture, Mixture
 
-__all__ = ["Conditioned", "condition", "predictive"]
+__all__ = ["Conditioned", "condition", "lost", "predictive"]
 
 LATTICE_DEPTH = 3  # the number of nodes of a lattice is exponential in the depth
 
@@ -97,6 +97,20 @@ def condition(
     if net.depth <= LATTICE_DEPTH:
         return Conditioned(net, X, layered, layers.posterior(layered, points))
     return Conditioned(net, X, layered, chains.posterior(net, X, y, temperature, closure, points, seed))
+
+
+def lost(conditioned: Conditioned) -> float:
+    """Return what the rounding of the kernel may have changed of the log evidence; known for one hidden layer."""
+    problem, posterior = conditioned.problem, conditioned.posterior
+    data = problem.fluctuation if isinstance(problem, mean.MeanProblem) else problem
+    if isinstance(data, layers.LayeredProblem):
+        return 0.0
+    scales, g, _, alpha = scale.inverse(data, np.log(posterior.nodes[:, 0]))
+    if isinstance(problem, mean.MeanProblem) and posterior.amplitudes is not None:
+        of_mean = scale.inverse(data._replace(targets=problem.mean), np.log(posterior.nodes[:, 0])).alpha
+        alpha = alpha - posterior.amplitudes[:, None] * of_mean
+    squares = np.sum(alpha**2, axis=1)
+    return scale.rounding_error(float(data.eigenvalues.max()), scales[:, 0], posterior.weights, g, squares)
 
 
 @in_float64

@@ -36,8 +36,10 @@ __all__ = [
     "difference",
     "force",
     "inverse",
+    "known",
     "moments",
     "posterior",
+    "rounding_error",
     "terms",
     "valleys",
 ]
@@ -46,6 +48,7 @@ GRID_STEP = 0.1  # of the search for minima in u
 RISE = 80.0  # of the action above its minimum, at which the integrand, e^-40, is left out
 TOLERANCE = 1e-10
 MAX_NODES = 4096  # in one valley
+LOST = 0.01  # of the log evidence, to the rounding of K, unless that is a millionth of it
 
 
 class ScaleProblem(NamedTuple):
@@ -344,6 +347,41 @@ def posterior(problem: Problem, law: MixingLaw) -> OrderParameterPosterior:
             stacklevel=2,
         )
     return result
+
+
+def rounding_error(
+    size: float,
+    scales: Float[np.ndarray, " n"],
+    weights: Float[np.ndarray, " n"],
+    resolvents: Float[np.ndarray, "n P"],
+    squares: Float[np.ndarray, " n"],
+) -> float:
+    r"""Return by how much the rounding of K may have changed the log evidence.
+
+    .. math:: \tfrac12\, E\, |\alpha^T r\,\delta K\, \alpha - \mathrm{tr}\, A^{-1} r\,\delta K|, \qquad
+              |\delta K| \approx \epsilon |K|
+
+    It matters where T is below the scatter that K cannot fit: r then grows until r ε |K| is of the size of T.
+
+    Parameters
+    ----------
+    size : float
+        |K|, the largest eigenvalue.
+    scales, weights : arrays of shape (n,)
+        The posterior of r.
+    resolvents : array of shape (n, P)
+        The eigenvalues of A(r)^{-1}.
+    squares : array of shape (n,)
+        |α|² = |A(r)^{-1} y|², summed over outputs.
+    """
+    traces = np.sqrt(np.sum(resolvents**2, axis=1))
+    eps = np.finfo(np.float64).eps * np.sqrt(resolvents.shape[1])
+    return float(eps * size / 2 * ((weights * scales) @ (squares + traces)))
+
+
+def known(lost: float, log_evidence: float) -> bool:
+    """Return whether numbers can be trusted, given what rounding may have changed of the log evidence."""
+    return lost < LOST * max(1.0, 1e-4 * abs(log_evidence))
 
 
 def difference(a: OrderParameterPosterior, b: OrderParameterPosterior) -> float:

@@ -100,6 +100,11 @@ class NoiseInside:
         return 0.0
 
     @property
+    def lost(self) -> float:
+        """What the rounding of K may have changed of the log evidence: little, or A would have been refused."""
+        return 0.0
+
+    @property
     def log_evidence(self) -> float:
         """Log p(y)."""
         nu, s, size = self.law.df, self.law.excess, self.alpha.size
@@ -191,6 +196,13 @@ class NoiseBeside:
     def error(self) -> float:
         """The relative error of the quadrature."""
         return self.posterior.error
+
+    @property
+    def lost(self) -> float:
+        """What the rounding of K may have changed of the log evidence."""
+        squares = np.sum(self.problem.solve(np.log(self._scales)) ** 2, axis=(1, 2))
+        size = float(self.problem.eigenvalues[-1])
+        return scale.rounding_error(size, self._scales, self.posterior.weights, self._resolvents, squares)
 
     @property
     def log_evidence(self) -> float:
