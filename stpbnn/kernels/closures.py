@@ -29,6 +29,7 @@ from stpbnn.network import Prior
 
 __all__ = [
     "CLOSURES",
+    "UNROLLED",
     "Closure",
     "Gram",
     "feature_mean",
@@ -42,6 +43,7 @@ __all__ = [
 
 Closure = Literal["nested", "global", "wishart"]
 CLOSURES = get_args(Closure)
+UNROLLED = 8  # layers: beyond, the time of compilation would grow with them
 Scalar = Float[Array, ""] | float
 
 
@@ -92,6 +94,15 @@ def _scaled(gram: Gram, scale: Scalar, bias_variance: Scalar) -> Gram:
 
 
 def _nested(sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"]) -> Gram:
+    depth = len(prior.precisions) - 1
+    if depth > UNROLLED:  # a loop, which is compiled once for all layers
+
+        def layer(below: Gram, numbers: tuple[Array, Array]) -> tuple[Gram, None]:
+            precision, scale = numbers
+            return _scaled(features(sigma, below, precision), scale, prior.bias_variance), None
+
+        precisions = jnp.stack([jnp.asarray(number, gram.left.dtype) for number in prior.precisions[1:]])
+        return jax.lax.scan(layer, gram, (precisions, Q[:depth].astype(gram.left.dtype)))[0]
     for layer, precision in enumerate(prior.precisions[1:]):
         gram = _scaled(features(sigma, gram, precision), Q[layer], prior.bias_variance)
     return gram

@@ -16,7 +16,7 @@ from stpbnn._precision import in_float64
 from stpbnn.network import FullyConnected
 
 if TYPE_CHECKING:
-    from numpyro.distributions import MultivariateStudentT
+    from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["dual_student_t"]
 
@@ -46,7 +46,7 @@ def dual_student_t(net: FullyConnected, X: ArrayLike) -> MultivariateStudentT:
     -------
     numpyro.distributions.MultivariateStudentT
         df ν, loc 0 and the Cholesky factor of the scale matrix (not of the covariance), computed in double precision
-        and handed over in JAX's default one.
+        and handed over in JAX's default one. Its density keeps its digits at any ν, in single precision also.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def dual_student_t(net: FullyConnected, X: ArrayLike) -> MultivariateStudentT:
     >>> law.df.item(), law.scale_tril.diagonal().round(4).tolist()
     (8.0, [1.5811, 1.5811])
     """
-    from numpyro.distributions import MultivariateStudentT
+    from stpbnn.programs.student import MultivariateStudentT
 
     check.instance("net", net, FullyConnected)
     X = check.inputs("X", X)

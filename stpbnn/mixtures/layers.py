@@ -178,13 +178,14 @@ def moments(
         Whether to return covariances between the query points.
     """
     prior = problem.net.prior
-    means, variances, covariances = [], [], []
+    means, variances, covariances, priors = [], [], [], []
     for Q in nodes:
         kernel, factor = problem.kernel(Q), _factor(problem, Q)
         k = kernels.cross_kernel(kernel, prior, X, problem.X)
         means.append(k.entries @ cho_solve((factor, True), problem.y, check_finite=False))
         white = solve_triangular(factor, k.entries.T, lower=True, check_finite=False)
+        priors.append(k.left)
         variances.append(np.maximum(k.left - np.sum(white**2, axis=0), 0))
         if joint:
             covariances.append(kernels.cross_kernel(kernel, prior, X).entries - white.T @ white)
-    return Moments(np.stack(means), np.stack(variances), np.stack(covariances) if joint else None)
+    return Moments(np.stack(means), np.stack(variances), np.stack(covariances) if joint else None, np.stack(priors))

@@ -322,4 +322,4 @@ def moments(
     of_mean = scale.moments(data._replace(targets=problem.mean), Q, projected, variances)
     means = of_targets.means[node] + found.amplitudes[:, None] * (mean - of_mean.means[node])
     covariances = None if of_targets.covariances is None else of_targets.covariances[node]
-    return scale.Moments(means, of_targets.variances[node], covariances)
+    return scale.Moments(means, of_targets.variances[node], covariances, of_targets.prior[node])

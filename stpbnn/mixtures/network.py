@@ -16,7 +16,7 @@ from stpbnn.mixtures.posterior import OrderParameterPosterior
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import JointMixture, Mixture
 
-__all__ = ["Conditioned", "condition", "predictive"]
+__all__ = ["Conditioned", "condition", "lost", "predictive"]
 
 LATTICE_DEPTH = 3  # the number of nodes of a lattice is exponential in the depth
 
@@ -99,6 +99,20 @@ def condition(
     return Conditioned(net, X, layered, chains.posterior(net, X, y, temperature, closure, points, seed))
 
 
+def lost(conditioned: Conditioned) -> float:
+    """Return what the rounding of the kernel may have changed of the log evidence; known for one hidden layer."""
+    problem, posterior = conditioned.problem, conditioned.posterior
+    data = problem.fluctuation if isinstance(problem, mean.MeanProblem) else problem
+    if isinstance(data, layers.LayeredProblem):
+        return 0.0
+    scales, g, _, alpha = scale.inverse(data, np.log(posterior.nodes[:, 0]))
+    if isinstance(problem, mean.MeanProblem) and posterior.amplitudes is not None:
+        of_mean = scale.inverse(data._replace(targets=problem.mean), np.log(posterior.nodes[:, 0])).alpha
+        alpha = alpha - posterior.amplitudes[:, None] * of_mean
+    squares = np.sum(alpha**2, axis=1)
+    return scale.rounding_error(float(data.eigenvalues.max()), scales[:, 0], posterior.weights, g, squares)
+
+
 @in_float64
 def predictive(
     conditioned: Conditioned, X: Float[np.ndarray, "n N0"], *, noise: bool = False, joint: bool = False
@@ -141,4 +155,5 @@ def predictive(
     added = problem.temperature if noise else 0.0
     if moments.covariances is None:
         return Mixture(posterior.weights, moments.means, moments.variances + added)
-    return JointMixture.of(posterior.weights, moments.means, moments.covariances + added * np.eye(len(X)))
+    covariances = moments.covariances + added * np.eye(len(X))
+    return JointMixture.of(posterior.weights, moments.means, covariances, error=moments.error(added))

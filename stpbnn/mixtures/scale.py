@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn.action.spectral import eigenbasis
 from stpbnn.mixtures.laws import MixingLaw
 from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
+from stpbnn.predictive.joint import relative_rounding
 
 __all__ = [
     "Inverse",
@@ -35,8 +36,10 @@ __all__ = [
     "difference",
     "force",
     "inverse",
+    "known",
     "moments",
     "posterior",
+    "rounding_error",
     "terms",
     "valleys",
 ]
@@ -45,6 +48,7 @@ GRID_STEP = 0.1  # of the search for minima in u
 RISE = 80.0  # of the action above its minimum, at which the integrand, e^-40, is left out
 TOLERANCE = 1e-10
 MAX_NODES = 4096  # in one valley
+LOST = 0.01  # of the log evidence, to the rounding of K, unless that is a millionth of it
 
 
 class ScaleProblem(NamedTuple):
@@ -110,11 +114,20 @@ class Terms(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Means (n, q), variances (n, q) and, where asked, covariances (n, q, q) of f at q query points given each node."""
+    """Means (n, q), variances (n, q) and, where asked, covariances (n, q, q) of f at q query points given each node.
+
+    `prior` are the variances before conditioning, whose rounding the others have.
+    """
 
     means: Float[np.ndarray, "n q"]
     variances: Float[np.ndarray, "n q"]
     covariances: Float[np.ndarray, "n q q"] | None
+    prior: Float[np.ndarray, "n q"]
+
+    def error(self, noise: float = 0.0) -> float:
+        """Return the largest relative error of the covariances with noise of that variance."""
+        pairs = zip(self.prior, self.variances, strict=True)
+        return max(relative_rounding(before, after + noise) for before, after in pairs)
 
 
 def diagonalise(
@@ -336,6 +349,41 @@ def posterior(problem: Problem, law: MixingLaw) -> OrderParameterPosterior:
     return result
 
 
+def rounding_error(
+    size: float,
+    scales: Float[np.ndarray, " n"],
+    weights: Float[np.ndarray, " n"],
+    resolvents: Float[np.ndarray, "n P"],
+    squares: Float[np.ndarray, " n"],
+) -> float:
+    r"""Return by how much the rounding of K may have changed the log evidence.
+
+    .. math:: \tfrac12\, E\, |\alpha^T r\,\delta K\, \alpha - \mathrm{tr}\, A^{-1} r\,\delta K|, \qquad
+              |\delta K| \approx \epsilon |K|
+
+    It matters where T is below the scatter that K cannot fit: r then grows until r ε |K| is of the size of T.
+
+    Parameters
+    ----------
+    size : float
+        |K|, the largest eigenvalue.
+    scales, weights : arrays of shape (n,)
+        The posterior of r.
+    resolvents : array of shape (n, P)
+        The eigenvalues of A(r)^{-1}.
+    squares : array of shape (n,)
+        |α|² = |A(r)^{-1} y|², summed over outputs.
+    """
+    traces = np.sqrt(np.sum(resolvents**2, axis=1))
+    eps = np.finfo(np.float64).eps * np.sqrt(resolvents.shape[1])
+    return float(eps * size / 2 * ((weights * scales) @ (squares + traces)))
+
+
+def known(lost: float, log_evidence: float) -> bool:
+    """Return whether numbers can be trusted, given what rounding may have changed of the log evidence."""
+    return lost < LOST * max(1.0, 1e-4 * abs(log_evidence))
+
+
 def difference(a: OrderParameterPosterior, b: OrderParameterPosterior) -> float:
     """Return the larger relative difference of evidence and mean."""
     return float(max(abs(a.log_evidence - b.log_evidence), *np.abs(np.log(a.mean / b.mean))))
@@ -370,11 +418,12 @@ def moments(
     along = (g * e) @ projected.T
     reached = r * along + (p - 1)
     explained = r**2 * (g @ projected.T**2) + b * (2 * r * along + (p - 1) - reached**2 / p)
-    spread = np.maximum(r * variances + b - explained, 0)
+    prior = r * variances + b
+    spread = np.maximum(prior - explained, 0)
     if within is None:
-        return Moments(means, spread, None)
+        return Moments(means, spread, None, prior)
     of_node = partial(_covariance, projected, within, b)
-    return Moments(means, spread, np.stack(list(map(of_node, r, g, p, along, reached))))
+    return Moments(means, spread, np.stack(list(map(of_node, r, g, p, along, reached))), prior)
 
 
 def _covariance(

@@ -26,6 +26,7 @@ from stpbnn.mixtures.laws import InverseGamma
 from stpbnn.mixtures.posterior import OrderParameterPosterior
 from stpbnn.mixtures.tridiagonal import TridiagonalProblem
 from stpbnn.predictive import JointMixture, JointStudentT, Mixture, StudentT
+from stpbnn.predictive.joint import relative_rounding
 from stpbnn.predictive.student_t import log_density
 
 __all__ = ["NoiseBeside", "NoiseInside", "Query", "Slopes"]
@@ -99,6 +100,11 @@ class NoiseInside:
         return 0.0
 
     @property
+    def lost(self) -> float:
+        """What the rounding of K may have changed of the log evidence: little, or A would have been refused."""
+        return 0.0
+
+    @property
     def log_evidence(self) -> float:
         """Log p(y)."""
         nu, s, size = self.law.df, self.law.excess, self.alpha.size
@@ -134,7 +140,7 @@ class NoiseInside:
         matrix = query.within - explained.T @ explained
         matrix = (matrix + matrix.T) / 2
         matrix[np.diag_indices_from(matrix)] = variances
-        return JointStudentT.of(mean, spread * matrix, df, units)
+        return JointStudentT.of(mean, spread * matrix, df, units, relative_rounding(query.variances, variances))
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,13 @@ class NoiseBeside:
     def error(self) -> float:
         """The relative error of the quadrature."""
         return self.posterior.error
+
+    @property
+    def lost(self) -> float:
+        """What the rounding of K may have changed of the log evidence."""
+        squares = np.sum(self.problem.solve(np.log(self._scales)) ** 2, axis=(1, 2))
+        size = float(self.problem.eigenvalues[-1])
+        return scale.rounding_error(size, self._scales, self.posterior.weights, self._resolvents, squares)
 
     @property
     def log_evidence(self) -> float:
@@ -248,4 +261,4 @@ class NoiseBeside:
             variances = found.variances.reshape(found.variances.shape + (1,) * (means.ndim - 2)) + noise
             return Mixture(self.posterior.weights, means, np.array(np.broadcast_to(units**2 * variances, means.shape)))
         covariances = found.covariances + noise * np.eye(len(projected))
-        return JointMixture.of(self.posterior.weights, means, covariances, units)
+        return JointMixture.of(self.posterior.weights, means, covariances, units, found.error(noise))

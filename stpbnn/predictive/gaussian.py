@@ -9,15 +9,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
-from scipy.linalg import cholesky, eigh, solve_triangular
+from scipy.linalg import eigh
 from scipy.special import ndtr, ndtri
 
+from stpbnn.predictive.joint import whiten
 from stpbnn.predictive.law import Law, levels, random, values
 
 __all__ = ["Gaussian", "IndependentOutputs", "JointGaussian"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gaussian(Law):
     r"""Independent Gaussian laws, one for each query point and output.
 
@@ -73,7 +74,7 @@ class Gaussian(Law):
         return self.mean + self.std * noise
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class JointGaussian(Gaussian):
     r"""The joint Gaussian law at all query points: density and samples are joint, quantiles and cdf marginal.
 
@@ -87,6 +88,8 @@ class JointGaussian(Gaussian):
         The diagonal of the covariance.
     covariance : array of shape (n, n)
         Covariance between the query points.
+    error : float
+        The relative error of the covariance, where it is above rounding.
 
     Examples
     --------
@@ -96,6 +99,7 @@ class JointGaussian(Gaussian):
     """
 
     covariance: np.ndarray
+    error: float = 0.0
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density of all values y (n,) or (n, D) together.
@@ -103,19 +107,12 @@ class JointGaussian(Gaussian):
         Raises
         ------
         ValueError
-            If the covariance is singular, as it is for query points that repeat.
+            If the covariance is singular to rounding, as it is for query points that repeat, or that are many and close
+            together under a smooth kernel.
         """
         residual = values(y, self.mean) - self.mean
-        try:
-            factor = cholesky(self.covariance, lower=True)
-        except np.linalg.LinAlgError:
-            raise ValueError(
-                "logpdf: the joint covariance is singular (repeated query points?); ask for the law with noise=True"
-            ) from None
-        white = solve_triangular(factor, residual, lower=True)
-        columns = residual.size // len(residual)
-        log_det = 2 * columns * np.log(np.diag(factor)).sum()
-        return np.asarray(-(np.sum(white**2) + log_det + residual.size * np.log(2 * np.pi)) / 2)
+        log_det, quadratic = whiten(self.covariance, residual, self.error)
+        return np.asarray(-(quadratic + log_det + residual.size * np.log(2 * np.pi)) / 2)
 
     def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
@@ -126,7 +123,7 @@ class JointGaussian(Gaussian):
         return self.mean + np.einsum("ij,nj...->ni...", root, noise)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IndependentOutputs(Gaussian):
     r"""The joint Gaussian law of several outputs at all query points: independent after a rotation of the outputs.
 
@@ -157,10 +154,16 @@ class IndependentOutputs(Gaussian):
     laws: list[JointGaussian]
 
     @classmethod
-    def joint(cls, means: np.ndarray, covariances: list[np.ndarray], rotation: np.ndarray | None = None) -> Self:
+    def joint(
+        cls,
+        means: np.ndarray,
+        covariances: list[np.ndarray],
+        rotation: np.ndarray | None = None,
+        error: float = 0.0,
+    ) -> Self:
         """Return the law of f = g V^T from the means (n, D) and the covariances of the columns of g."""
         V = np.eye(means.shape[1]) if rotation is None else rotation
-        laws = [JointGaussian(m, np.diag(C).copy(), C) for m, C in zip(means.T, covariances, strict=True)]
+        laws = [JointGaussian(m, np.diag(C).copy(), C, error) for m, C in zip(means.T, covariances, strict=True)]
         covariance = np.stack(covariances, axis=-1) @ V.T**2
         return cls(means @ V.T, np.einsum("iid->id", covariance).copy(), covariance, V, laws)
 
@@ -170,7 +173,7 @@ class IndependentOutputs(Gaussian):
         Raises
         ------
         ValueError
-            If a covariance is singular, as it is for query points that repeat.
+            If a covariance is singular to rounding, as it is for query points that repeat.
         """
         rotated = np.broadcast_to(values(y, self.mean), self.mean.shape) @ self.rotation
         return np.asarray(sum(law.logpdf(column) for law, column in zip(self.laws, rotated.T, strict=True)))

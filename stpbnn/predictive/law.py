@@ -36,11 +36,28 @@ def levels(p: ArrayLike) -> np.ndarray:
     return probabilities
 
 
+def _range(values: np.ndarray) -> str:
+    """Return the lowest and the highest value, or the only one."""
+    if not values.size:
+        return "of none"
+    lowest, highest = float(np.min(values)), float(np.max(values))
+    return f"{lowest:.3g}" if lowest == highest else f"{lowest:.3g} to {highest:.3g}"
+
+
 class Law:
     """What all predictive laws share, on top of mean, variance, quantile and logpdf."""
 
     mean: np.ndarray
     variance: np.ndarray
+
+    def __repr__(self) -> str:
+        """Return one line: the class, the shape, and the ranges of means and standard deviations."""
+        ranges = [f"{name} {_range(getattr(self, name))}" for name in ("mean", "std")]
+        return f"{type(self).__name__}({', '.join([f'shape {self.mean.shape}', *self._particulars(), *ranges])})"
+
+    def _particulars(self) -> list[str]:
+        """Return what a line about the law should tell besides shape and moments."""
+        return []
 
     def quantile(self, p: ArrayLike) -> np.ndarray:
         """Return quantiles; for an array of levels they lie along a new last axis."""
@@ -59,7 +76,8 @@ class Law:
         """Return the central interval of probability p: lower and upper ends along a new last axis."""
         if levels(p).ndim:
             raise ValueError(f"p: got {check.shown(p)}, expected one probability")
-        return self.quantile([(1 - p) / 2, (1 + p) / 2])
+        tail = round((1 - float(p)) / 2, 16)  # 0.025 for 0.95: what is beyond is the rounding of 1 − p
+        return self.quantile([tail, (1 + p) / 2])
 
     def pdf(self, y: ArrayLike) -> np.ndarray:
         """Return the density at y: entry by entry, or of all values together for a joint law."""

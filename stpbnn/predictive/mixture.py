@@ -8,17 +8,16 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp, ndtr, ndtri
+from scipy.special import logsumexp, ndtr
 
 from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussian
+from stpbnn.predictive.inversion import inverse_cdf
 from stpbnn.predictive.law import Law, levels, random, values
 
 __all__ = ["JointMixture", "Mixture"]
 
-BISECTIONS = 100  # more than the bits of a double: the bracket closes before
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Mixture(Law):
     r"""Finite mixtures of Gaussian laws with common weights, one mixture for each query point and output.
 
@@ -62,30 +61,31 @@ class Mixture(Law):
         means, variances = ([getattr(law, name) for law in laws] for name in ("means", "variances"))
         return cls(laws[0].weights, np.concatenate(means, axis=1), np.concatenate(variances, axis=1))
 
-    def _standardised(self, y: ArrayLike, axes: int = 0) -> np.ndarray:
-        """Return (y − means)/std of all components; y may have further last axes. A point mass gives ±infinity."""
-        means, variances = (x.reshape(x.shape + (1,) * axes) for x in (self.means, self.variances))
-        above = np.asarray(y, dtype=float) - means
+    def _standardised(self, y: ArrayLike) -> np.ndarray:
+        """Return (y − means)/std of all components. A point mass gives ±infinity."""
+        above = np.asarray(y, dtype=float) - self.means
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(variances > 0, above / np.sqrt(variances), np.where(above >= 0, np.inf, -np.inf))
+            return np.where(self.variances > 0, above / np.sqrt(self.variances), np.where(above >= 0, np.inf, -np.inf))
+
+    def _particulars(self) -> list[str]:
+        return [f"{len(self.weights)} components"]
 
     def quantile(self, p: ArrayLike) -> np.ndarray:
         """Return quantiles; for an array of levels they lie along a new last axis.
 
-        Bisection to the last digit between the lowest and the highest quantile of the components.
+        They lie between the lowest and the highest quantile of the components, and are solved for to the last digit.
         """
         p = levels(p)
-        axes = p.ndim
-        means, stds = (x.reshape(x.shape + (1,) * axes) for x in (self.means, np.sqrt(self.variances)))
-        inside = np.clip(p, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
-        ends = means + stds * ndtri(inside)
-        lower, upper = ends.min(axis=0), ends.max(axis=0)
-        for _ in range(BISECTIONS):
-            middle = (lower + upper) / 2
-            below = np.tensordot(self.weights, ndtr(self._standardised(middle, axes)), 1) < inside
-            lower, upper = np.where(below, middle, lower), np.where(below, upper, middle)
-        unbounded = np.where(p == 0, -np.inf, np.inf)
-        return np.where((p == 0) | (p == 1), unbounded, upper)
+        points = self.mean.size
+        means, stds = (x.reshape(len(self.weights), points) for x in (self.means, np.sqrt(self.variances)))
+        found = np.empty((points, p.size))
+        for column, level in zip(found.T, p.ravel(), strict=True):
+            column[:] = (
+                np.copysign(np.inf, level - 0.5)
+                if level in (0, 1)
+                else inverse_cdf(self.weights, means, stds, self.mean.ravel(), self.std.ravel(), level)
+            )
+        return found.reshape(self.mean.shape + p.shape)
 
     def cdf(self, y: ArrayLike) -> np.ndarray:
         """Return the probability of a value below y, entry by entry."""
@@ -106,7 +106,7 @@ class Mixture(Law):
         return means + np.sqrt(variances) * rng.standard_normal(shape)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class JointMixture(Mixture):
     r"""A finite mixture of joint Gaussian laws at all query points.
 
@@ -124,6 +124,8 @@ class JointMixture(Mixture):
         Covariances between the query points, in each output's units.
     units : array of shape () or (D,)
         Units of the outputs.
+    error : float
+        The largest relative error of a covariance, where it is above rounding.
 
     Attributes
     ----------
@@ -141,15 +143,23 @@ class JointMixture(Mixture):
 
     covariances: np.ndarray
     units: np.ndarray = field(default_factory=lambda: np.ones(()))
+    error: float = 0.0
     covariance: np.ndarray = field(init=False)
 
     @classmethod
-    def of(cls, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, units: ArrayLike = 1.0) -> Self:
+    def of(
+        cls,
+        weights: np.ndarray,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        units: ArrayLike = 1.0,
+        error: float = 0.0,
+    ) -> Self:
         """Return the mixture with the variances that the covariances say."""
         variances = np.diagonal(covariances, axis1=1, axis2=2)
         variances = variances.reshape(variances.shape + (1,) * (means.ndim - 2)) * np.asarray(units) ** 2
         variances = np.array(np.broadcast_to(variances, means.shape))
-        return cls(weights, means, variances, covariances, np.array(units, dtype=float))
+        return cls(weights, means, variances, covariances, np.array(units, dtype=float), error)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,9 +171,10 @@ class JointMixture(Mixture):
 
     def _component(self, i: int) -> Gaussian:
         if self.mean.ndim == 1:
-            return JointGaussian(self.means[i], self.variances[i], self.units**2 * self.covariances[i])
+            return JointGaussian(self.means[i], self.variances[i], self.units**2 * self.covariances[i], self.error)
         units = np.broadcast_to(self.units, self.mean.shape[1:])
-        return IndependentOutputs.joint(self.means[i], [unit**2 * self.covariances[i] for unit in units])
+        covariances = [unit**2 * self.covariances[i] for unit in units]
+        return IndependentOutputs.joint(self.means[i], covariances, error=self.error)
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density of all values y (n,) or (n, D) together.
@@ -171,7 +182,8 @@ class JointMixture(Mixture):
         Raises
         ------
         ValueError
-            If a covariance is singular, as it is for query points that repeat.
+            If a covariance is singular to rounding, as it is for query points that repeat, or that are many and close
+            together under a smooth kernel.
         """
         return np.asarray(logsumexp([self._component(i).logpdf(y) for i in range(len(self.weights))], b=self.weights))
 

@@ -15,6 +15,7 @@ from stpbnn.kernels import KernelMap
 from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
+from stpbnn.predictive.joint import relative_rounding
 
 __all__ = [
     "ZERO_TARGETS",
@@ -125,13 +126,14 @@ class SharedKernel:
         variance = np.array(np.broadcast_to(variance.reshape((-1,) + (1,) * (mean.ndim - 1)), mean.shape))
         if not joint:
             return Gaussian(mean, variance)
+        error = relative_rounding(np.asarray(cross.left), variance)
         covariance = np.array(kernels.cross_kernel(self.kernel, self.prior, X).entries)
         covariance -= explained.T @ explained
         covariance[np.diag_indices_from(covariance)] = variance if mean.ndim == 1 else variance[:, 0]
         covariance = (covariance + covariance.T) / 2
         if mean.ndim == 1:
-            return JointGaussian(mean, variance, covariance)
-        return IndependentOutputs.joint(mean, [covariance] * mean.shape[1])
+            return JointGaussian(mean, variance, covariance, error)
+        return IndependentOutputs.joint(mean, [covariance] * mean.shape[1], error=error)
 
 
 def _weighted(entries: Float[np.ndarray, "n P"], alpha: Float[np.ndarray, "P ..."]) -> Float[np.ndarray, "n ..."]:
@@ -179,4 +181,5 @@ class DecoupledOutputs:
             variances = np.stack([moments.variances[0] for moments in found], axis=1) + added
             return Gaussian(means @ self.rotation.T, variances @ self.rotation.T**2)
         covariances = [moments.covariances[0] + added * np.eye(len(X)) for moments in found]  # type: ignore[index]
-        return IndependentOutputs.joint(means, covariances, self.rotation)
+        error = max(moments.error(added) for moments in found)
+        return IndependentOutputs.joint(means, covariances, self.rotation, error)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn import kernels, mixtures
 from stpbnn._random import seed_of
-from stpbnn.mixtures import evidence
+from stpbnn.mixtures import evidence, network, scale
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import refuse_singular
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
@@ -129,7 +131,23 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         self.order_parameter_posterior_ = posterior = self._conditioned.posterior
         self.order_parameters_ = posterior.mean
         self.log_marginal_likelihood_ = posterior.log_evidence
-        self.converged_ = bool(posterior.error < ACCURACY[net.depth > 3])
+        lost, accuracy = network.lost(self._conditioned), ACCURACY[net.depth > 3]
+        known = scale.known(lost, posterior.log_evidence)
+        self.converged_ = bool(posterior.error < accuracy and known)
+        if posterior.error >= accuracy:
+            warnings.warn(
+                f"the posterior of the order parameters is known to {posterior.error:.1g} of their means only, where "
+                f"{accuracy:g} is asked for; averages over several values of random_state are better",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        if not known:
+            warnings.warn(
+                f"temperature: at {temperature:.3g} the rounding of the kernel counts: the log evidence is known to "
+                f"{lost:.1g} only; give a larger temperature",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         return evidence.evidence_gradient(self._conditioned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -122,10 +123,14 @@ class EvidenceRegressor(NetworkRegressor):
             theta = check.numeric("theta", theta)
             if theta.shape != (length,) or not np.isfinite(theta).all():
                 names = ", ".join(list(self.hyperparameters_)[:length])
-                raise ValueError(f"theta: got {theta!r}, expected {length} finite numbers: the logarithms of {names}")
+                raise ValueError(
+                    f"theta: got {short(theta.tolist())}, expected {length} finite numbers: the logarithms of {names}"
+                )
             try:
                 there = self._evaluate(theta, self.X_train_, self.y_train_)
             except (np.linalg.LinAlgError, OverflowError) as error:
-                raise ValueError(f"theta: got {theta!r}, where the evidence cannot be computed ({error})") from None
+                raise ValueError(
+                    f"theta: got {short(theta.tolist())}, where the evidence cannot be computed ({error})"
+                ) from None
         value = there.log_marginal_likelihood_
         return (value, there._evidence_gradient(self.X_train_, self.y_train_)[:length]) if eval_gradient else value

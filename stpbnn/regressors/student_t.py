@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from reprlib import repr as short
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.kernels.contraction import Inputs, value_and_pullback
+from stpbnn.mixtures import scale
 from stpbnn.mixtures.laws import InverseGamma
 from stpbnn.mixtures.posterior import OrderParameterPosterior
 from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query
@@ -205,7 +207,16 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
             ) from None
         if not (np.isfinite(self.log_marginal_likelihood_) and np.isfinite(self.alpha_).all()):
             raise check.out_of_range(self.temperature, X, y)
-        self.converged_ = self._process.error < ACCURACY and (not searched or self._flat())
+        known = scale.known(self._process.lost, self.log_marginal_likelihood_)
+        if not known:
+            warnings.warn(
+                f"temperature: at {self.temperature_:.3g} the scale r of the kernel grows until r times the "
+                f"rounding of the kernel counts: the log evidence is known to {self._process.lost:.1g} only; give a "
+                "larger temperature, learn it with optimize_temperature=True, or take a rougher kernel",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        self.converged_ = known and self._process.error < ACCURACY and (not searched or self._flat())
         self._inputs = Inputs(X)  # without what the search has kept
         return self
 
@@ -367,7 +378,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
             )
         if not np.isfinite(theta).all():
             raise ValueError(
-                f"theta: got {theta!r}, expected finite numbers: logarithms of {', '.join(learnable.names)}"
+                f"theta: got {short(theta.tolist())}, expected finite numbers: logarithms of "
+                f"{', '.join(learnable.names)}"
             )
         at = learnable.at(theta)
         try:
