@@ -26,6 +26,7 @@ class NetworkRegressor(PredictiveRegressor):
     network: FullyConnected | None
     temperature: float
     order_parameters_: np.ndarray
+    converged_: bool
     log_marginal_likelihood_: float
     _learned: ClassVar[tuple[str, ...]] = ("network_", "temperature_", "converged_")
 
@@ -65,9 +66,10 @@ class NetworkRegressor(PredictiveRegressor):
             with np.errstate(all="ignore"):  # what overflows is refused
                 if not np.isfinite(np.square(y).sum()):
                     raise OverflowError
-                self._choose(X, y)
+                settled = self._choose(X, y)
                 _refuse_infinite_kernel(self.network_, X)
                 self._condition(X, y)
+                self.converged_ = bool(self.converged_ and settled)
                 if not np.isfinite(self._numbers).all():
                     raise OverflowError
         except np.linalg.LinAlgError as error:
@@ -85,8 +87,9 @@ class NetworkRegressor(PredictiveRegressor):
     def _check_settings(self) -> None:
         """Refuse settings that are out of range."""
 
-    def _choose(self, X: np.ndarray, y: np.ndarray) -> None:
-        """Set network_ and temperature_ to values that suit the data, where that is asked for."""
+    def _choose(self, X: np.ndarray, y: np.ndarray) -> bool:
+        """Set network_ and temperature_ to values that suit the data, where that is asked for, and say if they do."""
+        return True
 
     @property
     def _numbers(self) -> np.ndarray:

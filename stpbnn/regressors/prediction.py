@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 
-__all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "standard_error"]
+__all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "explained", "standard_error"]
 
 CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
 
@@ -30,6 +30,12 @@ def error_parts(mean: np.ndarray, variance: np.ndarray, y: np.ndarray) -> tuple[
     axes = tuple(range(-y.ndim, 0))
     squared_bias, spread = np.sum((y - mean) ** 2, axis=axes) / len(y), np.sum(variance, axis=axes) / len(y)
     return squared_bias + spread, squared_bias, spread
+
+
+def explained(y: np.ndarray, mean: np.ndarray) -> float:
+    """Return R², the part of the targets' variance that predictions explain: one for targets that do not vary."""
+    spread = float(np.sum((y - y.mean(axis=0)) ** 2))
+    return 1 - float(np.sum((y - mean) ** 2)) / spread if spread > 0 else 1.0
 
 
 def standard_error(populations: np.ndarray) -> np.ndarray:
