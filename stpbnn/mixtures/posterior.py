@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import PchipInterpolator
 from scipy.special import logsumexp
 
-__all__ = ["OrderParameterPosterior", "weighted"]
+__all__ = ["ACCURACY", "OrderParameterPosterior", "weighted"]
 
+ACCURACY = 1e-6  # relative error of evidence and mean, below which a quadrature over one layer has converged
 NEGLIGIBLE = 1e-16  # weight, relative to the largest one, of nodes that are dropped
 
 

@@ -10,11 +10,14 @@ import numpy as np
 from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
+import stpbnn
 from stpbnn import _validation as check
+from stpbnn import kernels
 from stpbnn._precision import in_float64
 from stpbnn.activations import Activation
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.regressors.conditioning import ZERO_TARGETS
+from stpbnn.regressors.hyperparameters import kernel_of, refuse_indefinite
 from stpbnn.regressors.prediction import PredictiveRegressor
 
 __all__ = ["NetworkRegressor"]
@@ -68,6 +71,7 @@ class NetworkRegressor(PredictiveRegressor):
                     raise OverflowError
                 settled = self._choose(X, y)
                 _refuse_infinite_kernel(self.network_, X)
+                _refuse_indefinite_kernel(self.network_, X)
                 self._condition(X, y)
                 self.converged_ = bool(self.converged_ and settled)
                 if not np.isfinite(self._numbers).all():
@@ -82,6 +86,7 @@ class NetworkRegressor(PredictiveRegressor):
         except (OverflowError, ZeroDivisionError):
             raise check.out_of_range(self.temperature, X, y) from None
         self.X_train_, self.y_train_ = X, y
+        self._judge()
         return self
 
     def _check_settings(self) -> None:
@@ -90,6 +95,9 @@ class NetworkRegressor(PredictiveRegressor):
     def _choose(self, X: np.ndarray, y: np.ndarray) -> bool:
         """Set network_ and temperature_ to values that suit the data, where that is asked for, and say if they do."""
         return True
+
+    def _judge(self) -> None:
+        """Warn where what was learned is of no use."""
 
     @property
     def _numbers(self) -> np.ndarray:
@@ -130,3 +138,9 @@ def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
             f"activation {net.sigma.name!r}: its kernel is NaN for inputs of the size {np.abs(X).max():.0e}; scale the "
             "inputs down, or define the function for all numbers"
         )
+
+
+def _refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+    """Refuse activations whose kernel, where the user has given it, is no covariance."""
+    if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{stpbnn.__name__}."):
+        refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from stpbnn import _validation as check
 from stpbnn import kernels, mixtures
-from stpbnn.mixtures import evidence
+from stpbnn.mixtures import evidence, layers
+from stpbnn.mixtures.posterior import ACCURACY
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import refuse_singular
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
@@ -17,7 +20,7 @@ from stpbnn.regressors.proportional import MEANS, Mean, keeps_mean
 
 __all__ = ["FiniteWidthRegressor"]
 
-ACCURACY = {False: 1e-3, True: 0.1}  # relative error of evidence and mean of Q: of quadrature, of chains
+ACCURACY_OF_CHAINS = 0.1  # relative error of the mean of Q
 
 
 class FiniteWidthRegressor(HiddenKernelRegressor):
@@ -48,7 +51,9 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
-        1e-5 and 1e5, the temperature between 1e-10 and 1e5 mean squares of the targets; T = 0 stays.
+        1e-5 and 1e5, that of the readout over the mean square of the targets, and the temperature between 1e-10 and 1e5
+        mean squares of the targets; T = 0 stays. The search begins at the given values, but for a common factor of
+        kernel and T that suits the size of the targets.
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
     random_state : int, numpy RandomState or None
@@ -63,7 +68,8 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     log_marginal_likelihood_ : float
         log p(y), exact under the scale mixture (for more than three layers, that of the saddle point).
     converged_ : bool
-        Whether the integral has reached its accuracy.
+        Whether the integral has reached its accuracy, and the search for hyper-parameters, where there was one, its
+        optimum.
     network_ : FullyConnected
         The network that was used, with the precisions that were learned.
     temperature_ : float
@@ -129,7 +135,15 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         self.order_parameter_posterior_ = posterior = self._conditioned.posterior
         self.order_parameters_ = posterior.mean
         self.log_marginal_likelihood_ = posterior.log_evidence
-        self.converged_ = bool(posterior.error < ACCURACY[net.depth > 3])
+        accuracy = {1: ACCURACY, 2: layers.ACCURACY, 3: layers.ACCURACY}.get(net.depth, ACCURACY_OF_CHAINS)
+        self.converged_ = bool(posterior.error < accuracy)
+        if not self.converged_ and net.depth > 3:
+            warnings.warn(
+                f"the posterior mean of the order parameters is known to a relative {posterior.error:.1e} only, more "
+                f"than {accuracy:g}; raise the temperature, or use ProportionalLimitRegressor",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         return evidence.evidence_gradient(self._conditioned)

@@ -17,6 +17,7 @@ from stpbnn.kernels import hyperparameters, nngp_map
 from stpbnn.regressors.base import NetworkRegressor
 from stpbnn.regressors.conditioning import SharedKernel
 from stpbnn.regressors.optimise import check_optimizer, minimise
+from stpbnn.regressors.prediction import NOTHING_EXPLAINED, explained
 
 __all__ = ["EvidenceRegressor"]
 
@@ -69,7 +70,7 @@ class EvidenceRegressor(NetworkRegressor):
         unit = float(np.mean(y**2)) or 1.0
         lowest, highest = PRECISION_BOUNDS
         of_outputs = lowest / max(unit, 1.0), highest / min(unit, 1.0)
-        bounds = {name: PRECISION_BOUNDS for name in hyperparameters.names(self.network_)}
+        bounds = dict.fromkeys(hyperparameters.names(self.network_), PRECISION_BOUNDS)
         bounds |= dict.fromkeys(bounds.keys() & {"weight_precision", "bias_precision"}, of_outputs)
         readout = f"weight_precision[{self.network_.depth}]"
         bounds |= dict.fromkeys(bounds.keys() & {readout}, (lowest / unit, highest / unit))
@@ -125,6 +126,16 @@ class EvidenceRegressor(NetworkRegressor):
         if self.temperature_ > 0:
             self.temperature_ = float(np.exp(theta[-1]))
         return converged
+
+    def _judge(self) -> None:
+        if self.optimizer is not None and explained(self.y_train_, self._means(self.X_train_)) < NOTHING_EXPLAINED:
+            warnings.warn(
+                f"temperature: learned as {self.temperature_:.3g}, where the network explains nothing of the targets "
+                "and takes them as noise; standardise inputs and targets, or start from other values "
+                "(n_restarts_optimizer)",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     @in_float64
     def log_marginal_likelihood(self, theta: ArrayLike | None = None, eval_gradient: bool = False) -> Any:

@@ -14,6 +14,7 @@ from stpbnn._precision import in_float64
 
 __all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "explained", "standard_error"]
 
+NOTHING_EXPLAINED = 0.01  # of the targets' variance, at the training inputs
 CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
 
 

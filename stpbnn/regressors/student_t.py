@@ -17,7 +17,7 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.kernels.contraction import Inputs, value_and_pullback
 from stpbnn.mixtures.laws import InverseGamma
-from stpbnn.mixtures.posterior import OrderParameterPosterior
+from stpbnn.mixtures.posterior import ACCURACY, OrderParameterPosterior
 from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query, Units
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import well_conditioned_cholesky
@@ -29,7 +29,7 @@ from stpbnn.regressors.hyperparameters import (
     refuse_not_finite,
 )
 from stpbnn.regressors.optimise import check_optimizer, minimise
-from stpbnn.regressors.prediction import PredictiveRegressor, explained
+from stpbnn.regressors.prediction import NOTHING_EXPLAINED, PredictiveRegressor, explained
 
 __all__ = ["StudentTProcessRegressor"]
 
@@ -38,8 +38,6 @@ PARAMETRIZATIONS = ("covariance", "scale")
 TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets; of the kernel's variance beside r
 DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
 UNRELATED = 1e-3  # correlation of two inputs below which one tells nothing of the other
-NOTHING_EXPLAINED = 0.01  # of the targets' variance, at the training inputs
-ACCURACY = 1e-6  # relative error of the evidence, where it is a quadrature
 AT_BOUNDS = {
     ("df", "upper"): "the data do not tell the process from a Gaussian one: fix df, or take a Gaussian process",
 }
