@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import multivariate_t
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
 from student_t_data import NOISES
 
@@ -16,8 +15,6 @@ from stpbnn import (
     ProportionalLimitRegressor,
     StudentTProcessRegressor,
 )
-
-UNITS = [1e-6, 1e-3, 1e3, 1e8]
 
 
 def data(P=30):
@@ -88,7 +85,10 @@ def test_the_kernel_that_is_taken_unasked(noise, unit):
     assert 0.8 < model.score(X, unit * y) < 0.99
 
 
-@pytest.mark.parametrize("regressor", [NNGPRegressor, ProportionalLimitRegressor, FiniteWidthRegressor])
+@pytest.mark.parametrize(
+    "regressor",
+    [NNGPRegressor, FiniteWidthRegressor, pytest.param(ProportionalLimitRegressor, marks=pytest.mark.long)],
+)
 @pytest.mark.parametrize(
     "network",
     [
@@ -123,7 +123,8 @@ def test_offsets_that_are_large_beside_the_targets(noise, outputs):
         np.testing.assert_allclose(other.interval(0.9) - offset, one.interval(0.9), atol=2)
         np.testing.assert_allclose(other.cdf(y[:4] + offset), one.cdf(y[:4]), atol=0.01)
         np.testing.assert_allclose(other.logpdf(y[:4] + offset), one.logpdf(y[:4]), rtol=0.02, atol=0.05)
-        np.testing.assert_allclose(other.sample(3, 0) - offset, one.sample(3, 0), atol=2)
+        if not joint:
+            np.testing.assert_allclose(other.sample(3, 0) - offset, one.sample(3, 0), atol=2)
     np.testing.assert_allclose(
         far.predict(X[:4], return_cov=True)[1], near.predict(X[:4], return_cov=True)[1], rtol=1e-10, atol=1e-9
     )

@@ -139,9 +139,7 @@ def refuse_not_finite(kernel: Kernel, K: Float[np.ndarray, ...], between: str) -
         where = (int(i) for i in np.argwhere(~np.isfinite(K))[0])
         advice = "rescale the inputs or give other hyper-parameters"
         if any(isinstance(part, Matern) and SMOOTH <= part.nu < np.inf for part in _parts(kernel)):
-            advice = (
-                f"a Matern kernel of finite nu >= {SMOOTH:g} overflows where inputs coincide: give nu=np.inf or nu=2.5"
-            )
+            advice = f"Matern of finite nu >= {SMOOTH:g} overflows where inputs coincide: give nu=np.inf or nu=2.5"
         raise ValueError(f"kernel: {kernel!r} is NaN or infinite between {between.format(*where)}; {advice}")
 
 
