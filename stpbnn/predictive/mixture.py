@@ -61,8 +61,9 @@ class Mixture(Law):
     @classmethod
     def concatenate(cls, laws: Sequence[Self]) -> Self:
         """Return one law for the query points of several, whose weights are the same."""
-        means, variances = ([getattr(law, name) for law in laws] for name in ("means", "variances"))
-        means, variances = np.concatenate(means, axis=1), np.concatenate(variances, axis=1)
+        means, variances = (
+            np.concatenate([getattr(law, name) for law in laws], axis=1) for name in ("means", "variances")
+        )
         return cls(laws[0].weights, means, variances, offset=laws[0].offset)
 
     def _standardised(self, y: ArrayLike, axes: int = 0) -> np.ndarray:
