@@ -135,11 +135,11 @@ def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]
     if type(kernel) is RBF or (type(kernel) is Matern and kernel.nu in PROFILES):
         return _stationary(kernel, inputs)
 
-    def pull(w: Packed) -> Theta:
+    def contract(w: Packed) -> Theta:
         slopes = kernel(inputs.X, eval_gradient=True)[1]
         return np.array([_inner(w, _packed(slope), inputs) for slope in np.moveaxis(slopes, 2, 0)])
 
-    return _packed(kernel(inputs.X)), pull
+    return _packed(kernel(inputs.X)), contract
 
 
 def _weighted(pull: Callable[[Packed], Theta], K: Any, w: Packed) -> Theta:
