@@ -101,6 +101,7 @@ class OwnKernel(RBF):
         (NNGPRegressor(FullyConnected(activation=Activation("own", jnp.arctan))), "'own', expected a registered one"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the search:sklearn.exceptions.ConvergenceWarning")  # that stays where it is
 def test_what_numbers_and_names_cannot_tell_is_refused(tmp_path, regressor, message):
     regressor.fit(X, y)
     with pytest.raises(ValueError, match=message):

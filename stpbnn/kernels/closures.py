@@ -103,8 +103,8 @@ def _nested(sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"]) 
 
         precisions = jnp.stack([jnp.asarray(number, gram.left.dtype) for number in prior.precisions[1:]])
         return jax.lax.scan(layer, gram, (precisions, Q[:depth].astype(gram.left.dtype)))[0]
-    for layer, precision in enumerate(prior.precisions[1:]):
-        gram = _scaled(features(sigma, gram, precision), Q[layer], prior.bias_variance)
+    for index, precision in enumerate(prior.precisions[1:]):
+        gram = _scaled(features(sigma, gram, precision), Q[index], prior.bias_variance)
     return gram
 
 

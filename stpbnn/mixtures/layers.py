@@ -33,6 +33,7 @@ __all__ = ["LayeredProblem", "moments", "posterior"]
 SPACING, SHRINK = 1.5, 0.8  # in standard deviations
 RISE = 36.0  # of the action above its minimum, at which the integrand, e^-18, is left out
 TOLERANCE = 3e-4  # of the difference of the two lattices: at most 1e-5, mostly 1e-7, is left in their union
+ACCURACY = float(TOLERANCE ** np.sqrt(2))  # what is left, of lattices that agree
 MAX_NODES = 16384
 
 
@@ -141,7 +142,7 @@ def posterior(problem: LayeredProblem, points: list[SaddlePoint]) -> OrderParame
         if difference < TOLERANCE or nodes / SHRINK**L > MAX_NODES:
             break
         spacing *= SHRINK
-    if difference > TOLERANCE:
+    if not difference < TOLERANCE:
         warnings.warn(
             f"the quadrature over the order parameters did not converge: two lattices of {nodes} nodes together differ "
             f"by {difference:.1e}",

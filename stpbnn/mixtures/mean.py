@@ -35,7 +35,7 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn._special import log_gamma_ratio
 from stpbnn.mixtures import scale
 from stpbnn.mixtures.laws import Gamma
-from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
+from stpbnn.mixtures.posterior import ACCURACY, OrderParameterPosterior, weighted
 
 __all__ = ["MeanProblem", "moments", "posterior"]
 
@@ -274,7 +274,7 @@ def posterior(problem: MeanProblem) -> OrderParameterPosterior:
         if errors.sum() < TOLERANCE or intervals.max() >= MAX_INTERVALS:
             break
         intervals = np.where(errors > TOLERANCE / 2, 2 * intervals, intervals)
-    if errors.sum() > TOLERANCE:
+    if not errors.sum() < ACCURACY:
         warnings.warn(
             f"the quadrature over the order parameters did not converge: relative error {errors.sum():.1e} with "
             f"{intervals[0]} by {intervals[1]} intervals",

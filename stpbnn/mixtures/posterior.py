@@ -13,8 +13,9 @@ from scipy.special import logsumexp
 
 from stpbnn.predictive import Mixture
 
-__all__ = ["OrderParameterPosterior", "weighted"]
+__all__ = ["ACCURACY", "OrderParameterPosterior", "weighted"]
 
+ACCURACY = 1e-6  # relative error of evidence and mean, below which a quadrature over one layer has converged
 LATTICE_KERNEL = 0.45  # standard deviations: a lattice of 0.75 leaves a ripple below one per cent
 EXTREME = 1e-12  # of levels: a law that is known by its nodes has no further tails
 NEGLIGIBLE = 1e-16  # weight, relative to the largest one, of nodes that are dropped

@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.action.spectral import eigenbasis
 from stpbnn.mixtures.laws import MixingLaw
-from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
+from stpbnn.mixtures.posterior import ACCURACY, OrderParameterPosterior, weighted
 from stpbnn.predictive.joint import relative_rounding
 
 __all__ = [
@@ -339,7 +339,7 @@ def posterior(problem: Problem, law: MixingLaw) -> OrderParameterPosterior:
         intervals *= 2
         finer = rule(intervals + 1)
         result = finer._replace(error=difference(finer, result))
-    if result.error > TOLERANCE:
+    if not result.error < ACCURACY:
         warnings.warn(
             f"the quadrature over the order parameter did not converge: relative error {result.error:.1e} with "
             f"{intervals} intervals",

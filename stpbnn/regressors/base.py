@@ -9,11 +9,14 @@ import jax
 import numpy as np
 from sklearn.utils import get_tags
 
+import stpbnn
 from stpbnn import _validation as check
+from stpbnn import kernels
 from stpbnn._precision import in_float64
 from stpbnn.activations import Activation
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.regressors.conditioning import ZERO_TARGETS
+from stpbnn.regressors.hyperparameters import kernel_of, refuse_indefinite
 from stpbnn.regressors.prediction import PredictiveRegressor
 
 __all__ = ["NetworkRegressor"]
@@ -25,6 +28,7 @@ class NetworkRegressor(PredictiveRegressor):
     network: FullyConnected | None
     temperature: float
     order_parameters_: np.ndarray
+    converged_: bool
     log_marginal_likelihood_: float
     _learned: ClassVar[tuple[str, ...]] = ("network_", "temperature_", "converged_")
 
@@ -64,9 +68,11 @@ class NetworkRegressor(PredictiveRegressor):
             with np.errstate(all="ignore"):  # what overflows is refused
                 if not np.isfinite(np.square(y).sum()):
                     raise OverflowError
-                self._choose(X, y)
+                settled = self._choose(X, y)
                 _refuse_infinite_kernel(self.network_, X)
+                _refuse_indefinite_kernel(self.network_, X)
                 self._condition(X, y)
+                self.converged_ = bool(self.converged_ and settled)
                 if not np.isfinite(self._numbers).all():
                     raise OverflowError
         except np.linalg.LinAlgError as error:
@@ -79,13 +85,18 @@ class NetworkRegressor(PredictiveRegressor):
         except (OverflowError, ZeroDivisionError):
             raise check.out_of_range(self.temperature, X, y) from None
         self.X_train_, self.y_train_ = X, y
+        self._judge()
         return self
 
     def _check_settings(self) -> None:
         """Refuse settings that are out of range."""
 
-    def _choose(self, X: np.ndarray, y: np.ndarray) -> None:
-        """Set network_ and temperature_ to values that suit the data, where that is asked for."""
+    def _choose(self, X: np.ndarray, y: np.ndarray) -> bool:
+        """Set network_ and temperature_ to values that suit the data, where that is asked for, and say if they do."""
+        return True
+
+    def _judge(self) -> None:
+        """Warn where what was learned is of no use."""
 
     @property
     def _numbers(self) -> np.ndarray:
@@ -130,3 +141,9 @@ def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
         )
     if np.isinf(variances).any():
         raise ValueError(f"X: got inputs of the size {size}: out of the range of double precision; scale them down")
+
+
+def _refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+    """Refuse activations whose kernel, where the user has given it, is no covariance."""
+    if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{stpbnn.__name__}."):
+        refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))

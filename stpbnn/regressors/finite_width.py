@@ -11,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn import _validation as check
 from stpbnn import kernels, mixtures
 from stpbnn._random import seed_of
-from stpbnn.mixtures import evidence, network, scale
+from stpbnn.mixtures import evidence, layers, network, scale
+from stpbnn.mixtures.posterior import ACCURACY
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.conditioning import refuse_singular
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
@@ -19,7 +20,7 @@ from stpbnn.regressors.proportional import MEANS, Mean, keeps_mean
 
 __all__ = ["FiniteWidthRegressor"]
 
-ACCURACY = {False: 1e-3, True: 0.1}  # relative error of evidence and mean of Q: of quadrature, of chains
+ACCURACY_OF_CHAINS = 0.1  # relative error of the mean of Q
 
 
 class FiniteWidthRegressor(HiddenKernelRegressor):
@@ -50,7 +51,9 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
-        1e-5 and 1e5, the temperature between 1e-10 and 1e5 mean squares of the targets; T = 0 stays.
+        1e-5 and 1e5, that of the readout over the mean square of the targets, and the temperature between 1e-10 and 1e5
+        mean squares of the targets; T = 0 stays. The search begins at the given values, but for a common factor of
+        kernel and T that suits the size of the targets.
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
     random_state : int, numpy Generator, RandomState or None
@@ -65,7 +68,8 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     log_marginal_likelihood_ : float
         log p(y), exact under the scale mixture (for more than three layers, that of the saddle point).
     converged_ : bool
-        Whether the integral has reached its accuracy.
+        Whether the integral has reached its accuracy, and the search for hyper-parameters, where there was one, its
+        optimum.
     network_ : FullyConnected
         The network that was used, with the precisions that were learned.
     temperature_ : float
@@ -131,13 +135,15 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         self.order_parameter_posterior_ = posterior = self._conditioned.posterior
         self.order_parameters_ = posterior.mean
         self.log_marginal_likelihood_ = posterior.log_evidence
-        lost, accuracy = network.lost(self._conditioned), ACCURACY[net.depth > 3]
+        lost = network.lost(self._conditioned)
+        accuracy = {1: ACCURACY, 2: layers.ACCURACY, 3: layers.ACCURACY}.get(net.depth, ACCURACY_OF_CHAINS)
         known = scale.known(lost, posterior.log_evidence)
         self.converged_ = bool(posterior.error < accuracy and known)
-        if posterior.error >= accuracy:
+        if posterior.error >= accuracy and net.depth > 3:
             warnings.warn(
-                f"the posterior of the order parameters is known to {posterior.error:.1g} of their means only, where "
-                f"{accuracy:g} is asked for; averages over several values of random_state are better",
+                f"the posterior mean of the order parameters is known to a relative {posterior.error:.1e} only, more "
+                f"than {accuracy:g}; average over several values of random_state, raise the temperature, or use "
+                "ProportionalLimitRegressor",
                 ConvergenceWarning,
                 stacklevel=4,
             )

@@ -182,6 +182,7 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
     law = getattr(regressor, "order_parameter_posterior_", None)
     if law is not None and not (
         isinstance(law, OrderParameterPosterior)
+        and network is not None
         and law.nodes.shape == (len(law.weights), network.depth)
         and (law.amplitudes is None or law.amplitudes.shape == law.weights.shape)
         and np.isfinite(law.nodes).all()

@@ -15,9 +15,10 @@ from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.network import NetworkHolder
 
-__all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "finite_error", "standard_error"]
+__all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "explained", "finite_error", "standard_error"]
 
 LARGEST = np.sqrt(np.finfo(np.float64).max) / 2**20  # of numbers whose squares are summed
+NOTHING_EXPLAINED = 0.01  # of the targets' variance, at the training inputs
 CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
 
 
@@ -46,6 +47,12 @@ def finite_error(parts: Iterable[Any], y: np.ndarray) -> GeneralizationError:
             "rescale them"
         )
     return error
+
+
+def explained(y: np.ndarray, mean: np.ndarray) -> float:
+    """Return R², the part of the targets' variance that predictions explain: one for targets that do not vary."""
+    spread = float(np.sum((y - y.mean(axis=0)) ** 2))
+    return 1 - float(np.sum((y - mean) ** 2)) / spread if spread > 0 else 1.0
 
 
 def standard_error(populations: np.ndarray) -> np.ndarray:
