@@ -28,7 +28,7 @@ EXTENSIONS = (*TEXT, ".parquet", *ARRAYS)
 EXPECTED = f"expected {', '.join(EXTENSIONS)}, the texts also with .gz"
 SHEETS = (".xls", ".xlsx", ".xlsm", ".xlsb", ".ods", ".numbers")
 EXPORT = "export the sheet as CSV and give that file"
-COPIES = 12  # bytes of memory that a byte of a text file takes
+COPIES = 30  # bytes of memory that a byte of a text file takes
 FOREIGN = (  # what a file begins with that is none of these, whatever its name
     (b"PK\x03\x04", f"is an Excel workbook or another zip archive; {EXPORT}"),
     (b"\xd0\xcf\x11\xe0", f"is an Excel workbook of the old kind; {EXPORT}"),
