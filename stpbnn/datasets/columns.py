@@ -76,6 +76,10 @@ def kind(name: str, column: pd.Series) -> Literal["number", "category"]:
         if types.is_complex_dtype(column.dtype):
             raise ValueError(f"column {name!r}: got complex numbers, expected real ones; {leave_out}")
         return "number"
+    nested = np.array([isinstance(cell, (list, tuple, dict, set, np.ndarray)) for cell in column], dtype=bool)
+    if nested.any():
+        row, cell = _first(column, nested)
+        raise ValueError(f"column {name!r}, row {row}: got {shown(cell)}, expected a number or a text; {leave_out}")
     cells = texts(column)
     known = np.array([cell is not None for cell in cells])
     fits = np.array([cell is not None and is_number(cell) for cell in cells])

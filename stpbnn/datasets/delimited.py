@@ -186,7 +186,7 @@ def _header(first: _Line, rows: list[_Line], comments: Sequence[str], separator:
 
 def _named(names: list[str], rows: list[_Line]) -> tuple[list[str], list[_Line]]:
     """Refuse names that are missing or there twice; leave out a first column that numbers the rows."""
-    if not names[0] and _counts(rows):
+    if names[0] in ("", "Unnamed: 0") and _counts(rows):
         names, rows = names[1:], [_Line(line.number, line.fields[1:]) for line in rows]
     elif not names[0]:
         names = ["row", *names[1:]]
