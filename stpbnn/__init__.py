@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from stpbnn.activations import Activation
     from stpbnn.comparison import compare
     from stpbnn.kernels.nngp_kernel import NNGPKernel
-    from stpbnn.mixtures import dual_student_t
     from stpbnn.network import FullyConnected
     from stpbnn.regressors import (
         AdaptiveKernelRegressor,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     )
     from stpbnn.report import write_report
     from stpbnn.samplers import sample
+    from stpbnn.scale import dual_student_t
 
 _MODULES = ("activations", "classification", "datasets", "figures", "programs", "samplers")
 _NAMES = {
@@ -39,7 +39,7 @@ _NAMES = {
     "ProportionalLimitRegressor": "regressors",
     "StudentTProcessRegressor": "regressors",
     "compare": "comparison",
-    "dual_student_t": "mixtures",
+    "dual_student_t": "scale",
     "kernel_overlap": "regressors",
     "load": "regressors.persistence",
     "sample": "samplers",

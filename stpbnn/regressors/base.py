@@ -14,8 +14,8 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.activations import Activation
 from stpbnn.network import FullyConnected, Prior
-from stpbnn.regressors.conditioning import ZERO_TARGETS
 from stpbnn.regressors.prediction import PredictiveRegressor
+from stpbnn.scale import ZERO_TARGETS
 
 __all__ = ["NetworkRegressor"]
 

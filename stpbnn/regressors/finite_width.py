@@ -8,12 +8,11 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from stpbnn import _validation as check
-from stpbnn import kernels, mixtures
-from stpbnn.mixtures import evidence
+from stpbnn import kernels
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.conditioning import refuse_singular
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 from stpbnn.regressors.proportional import MEANS, Mean, keeps_mean
+from stpbnn.scale import LATTICE_DEPTH, NetworkProblem, pose
 
 __all__ = ["FiniteWidthRegressor"]
 
@@ -113,34 +112,35 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
                 f"network: got {self.network.outputs} outputs, expected 1: fit one regressor an output, or use "
                 "ProportionalLimitRegressor"
             )
-        if isinstance(self.network, FullyConnected) and self.optimizer is not None and self.network.depth > 3:
+        sampled = isinstance(self.network, FullyConnected) and self.network.depth > LATTICE_DEPTH
+        if sampled and self.optimizer is not None:
             raise ValueError(
                 f"optimizer: got {self.optimizer!r} for {self.network.depth} hidden layers, whose order parameters are "
                 "sampled: chains give no evidence; learn with ProportionalLimitRegressor, and give its network_ and "
                 "temperature_ with optimizer=None"
             )
 
+    def _pose(self, X: np.ndarray, y: np.ndarray) -> NetworkProblem:
+        net = self.network_
+        return pose(net, X, y, self.temperature_, self.closure, keep_mean=keeps_mean(net, self.mean), mixture=True)
+
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
-        net, temperature = self.network_, self.temperature_
-        refuse_singular(net, X, temperature)
-        kept = keeps_mean(net, self.mean)
         seed = int(check_random_state(self.random_state).randint(2**31))
-        self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed, kept)
-        self.order_parameter_posterior_ = posterior = self._conditioned.posterior
-        self.order_parameters_ = posterior.mean
-        self.log_marginal_likelihood_ = posterior.log_evidence
-        self.converged_ = bool(posterior.error < ACCURACY[net.depth > 3])
+        self._problem = self._pose(X, y)
+        self.order_parameter_posterior_ = self._problem.posterior(seed)
+        self._take_up_posterior()
+        self.converged_ = bool(self.order_parameter_posterior_.error < ACCURACY[self.network_.depth > LATTICE_DEPTH])
 
-    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return evidence.evidence_gradient(self._conditioned)
-
-    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
-        return mixtures.predictive(self._conditioned, X, joint=joint, noise=noise)
+    def _take_up_posterior(self) -> None:
+        posterior = self.order_parameter_posterior_
+        self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
 
     def _recondition(self) -> None:
-        posterior, arguments = self.order_parameter_posterior_, (self.X_train_, self.y_train_, self.temperature_)
-        kept = keeps_mean(self.network_, self.mean)
-        self._conditioned = mixtures.condition(
-            self.network_, *arguments, self.closure, keep_mean=kept, posterior=posterior
-        )
-        self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
+        self._problem = self._pose(self.X_train_, self.y_train_)
+        self._take_up_posterior()
+
+    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return self._problem.posterior_gradient(self.order_parameter_posterior_)
+
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+        return self._problem.mixture(self.order_parameter_posterior_, X, joint=joint, noise=noise)

@@ -23,9 +23,9 @@ from stpbnn import activations, regressors
 from stpbnn._precision import in_float64
 from stpbnn.files import written_whole
 from stpbnn.kernels.nngp_kernel import NNGPKernel
-from stpbnn.mixtures import OrderParameterPosterior
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.prediction import PredictiveRegressor
+from stpbnn.scale import OrderParameterPosterior
 
 __all__ = ["load", "save"]
 

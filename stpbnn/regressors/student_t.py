@@ -15,11 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.kernels.contraction import Inputs, value_and_pullback
-from stpbnn.mixtures.laws import InverseGamma
-from stpbnn.mixtures.posterior import OrderParameterPosterior
-from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.conditioning import well_conditioned_cholesky
 from stpbnn.regressors.hyperparameters import (
     Hyperparameters,
     kernel_of,
@@ -29,6 +25,8 @@ from stpbnn.regressors.hyperparameters import (
 )
 from stpbnn.regressors.optimise import check_optimizer, minimise
 from stpbnn.regressors.prediction import PredictiveRegressor
+from stpbnn.scale import InverseGamma, OrderParameterPosterior, well_conditioned_cholesky
+from stpbnn.scale.student_t import NoiseBeside, NoiseInside, Query
 
 __all__ = ["StudentTProcessRegressor"]
 

@@ -9,18 +9,18 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.exceptions import ConvergenceWarning
 
-from stpbnn.action import SaddlePoint
 from stpbnn.kernels import Closure
-from stpbnn.mixtures.posterior import OrderParameterPosterior
 from stpbnn.network import FullyConnected
+from stpbnn.scale.posterior import OrderParameterPosterior
+from stpbnn.scale.saddle_point import SaddlePoint
 
-__all__ = ["posterior"]
+__all__ = ["sampled_posterior"]
 
 CHAINS, WARMUP, DRAWS, THINNING = 4, 150, 400, 4
 MAX_RHAT, MIN_ESS = 1.02, 200
 
 
-def posterior(
+def sampled_posterior(
     net: FullyConnected,
     X: Float[np.ndarray, "P N0"],
     y: Float[np.ndarray, " P"],
@@ -50,7 +50,7 @@ def posterior(
     -------
     OrderParameterPosterior
         Its error is the largest Monte Carlo standard error of a posterior mean of Q_l, relative to that mean. Its log
-        evidence is that of the saddle point, right to order 1/N: chains do not tell it.
+        evidence is that of the saddle point, right to order 1/N: MCMC gives no evidence.
 
     Warns
     -----

@@ -11,24 +11,20 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import cholesky, solve_triangular
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
-from stpbnn import kernels
-from stpbnn.action import SaddlePoint
-from stpbnn.mixtures.laws import Gamma
-from stpbnn.mixtures.posterior import OrderParameterPosterior, weighted
-from stpbnn.mixtures.scale import Moments
-from stpbnn.network import FullyConnected
+from stpbnn.scale.posterior import OrderParameterPosterior, weighted
+from stpbnn.scale.saddle_point import SaddlePoint
 
-__all__ = ["LayeredProblem", "moments", "posterior"]
+__all__ = ["lattice_posterior"]
+
+Action = Callable[[Float[np.ndarray, " L"]], float]
 
 SPACING, SHRINK = 1.5, 0.8  # in standard deviations
 RISE = 36.0  # of the action above its minimum, at which the integrand, e^-18, is left out
@@ -36,44 +32,12 @@ TOLERANCE = 3e-4  # of the difference of the two lattices: at most 1e-5, mostly 
 MAX_NODES = 16384
 
 
-class LayeredProblem(NamedTuple):
-    """A training set: inputs, targets and noise variance T, and the network and closure that make a kernel of them."""
-
-    net: FullyConnected
-    X: Float[np.ndarray, "P N0"]
-    y: Float[np.ndarray, " P"]
-    temperature: float
-    closure: kernels.Closure
-
-    def kernel(self, Q: Float[np.ndarray, " L"]) -> kernels.KernelMap:
-        """Return C → K^R(Q)."""
-        return kernels.renormalised_map(self.net, Q, self.closure)
-
-
-def _factor(problem: LayeredProblem, Q: Float[np.ndarray, " L"]) -> Float[np.ndarray, "P P"]:
-    A = kernels.symmetric_kernel(problem.kernel(Q), problem.net.prior, problem.X)
-    A[np.diag_indices_from(A)] += problem.temperature
-    return cholesky(A, lower=True, overwrite_a=True, check_finite=False)
-
-
-def _action(problem: LayeredProblem, log_q: Float[np.ndarray, " L"]) -> float:
-    """Return -2 log p(log Q, y) without the P log 2π; infinity where A(Q) is not positive definite."""
-    try:
-        factor = _factor(problem, np.exp(log_q))
-    except np.linalg.LinAlgError:
-        return np.inf
-    white = solve_triangular(factor, problem.y, lower=True, check_finite=False)
-    prior = sum(Gamma(float(N)).value(u) for N, u in zip(problem.net.widths, log_q, strict=True))
-    return float(prior + 2 * np.log(np.diag(factor)).sum() + white @ white)
-
-
 def _grow(
-    problem: LayeredProblem, points: list[SaddlePoint], basis: Float[np.ndarray, "L L"], shift: float
+    action: Action, points: list[SaddlePoint], basis: Float[np.ndarray, "L L"], shift: float
 ) -> tuple[Float[np.ndarray, "n L"], Float[np.ndarray, " n"]]:
     """Return log Q and action of the lattice points, shifted by a part of a cell, where the integrand matters."""
     origin = np.log(points[0].order_parameters)
     unit = np.eye(len(origin), dtype=int)
-    action = partial(_action, problem)
 
     def place(index: tuple[int, ...]) -> Float[np.ndarray, " L"]:
         return origin + basis @ (np.array(index) + shift)
@@ -107,15 +71,17 @@ def _grow(
     return np.array([place(index) for index in kept]), np.array(list(kept.values()))
 
 
-def posterior(problem: LayeredProblem, points: list[SaddlePoint]) -> OrderParameterPosterior:
+def lattice_posterior(action: Action, points: list[SaddlePoint], size: int) -> OrderParameterPosterior:
     r"""Return p(Q | y) ∝ Π_l Gamma(Q_l; N_l/2, N_l/2) N(y; 0, A(Q)) as nodes and weights.
 
     Parameters
     ----------
-    problem : LayeredProblem
-        Training set, network and closure.
+    action : callable
+        -2 log p(log Q, y) without the P log 2π; infinity where A(Q) is not positive definite.
     points : list of SaddlePoint
         Minima of the action, the lowest first; its Hessian sets the axes of the lattice.
+    size : int
+        P, the number of targets.
 
     Returns
     -------
@@ -128,14 +94,14 @@ def posterior(problem: LayeredProblem, points: list[SaddlePoint]) -> OrderParame
     ----------
     Theory notes, section 4 (finite N beyond the saddle).
     """
-    L = problem.net.depth
+    L = len(points[0].order_parameters)
     precision = cholesky(points[0].hessian / 2, lower=True)
     whitening = solve_triangular(precision, np.eye(L), lower=True).T
-    spacing, constant = SPACING, len(problem.y) * np.log(2 * np.pi) / 2
+    spacing, constant = SPACING, size * np.log(2 * np.pi) / 2
     while True:
         basis = spacing * whitening
         log_cell = np.linalg.slogdet(basis)[1] - constant
-        lattices = [_grow(problem, points, basis, shift) for shift in (0.0, 0.5)]
+        lattices = [_grow(action, points, basis, shift) for shift in (0.0, 0.5)]
         difference = _difference(*lattices)
         nodes = sum(len(values) for _, values in lattices)
         if difference < TOLERANCE or nodes / SHRINK**L > MAX_NODES:
@@ -159,32 +125,3 @@ def _difference(*lattices: tuple[Float[np.ndarray, "n L"], Float[np.ndarray, " n
         for log_q, S in lattices
     ]
     return float(np.abs(logs[0] - logs[1]).max())
-
-
-def moments(
-    problem: LayeredProblem, nodes: Float[np.ndarray, "n L"], X: Float[np.ndarray, "q N0"], *, joint: bool = False
-) -> Moments:
-    """Return mean and variance of f at every query point given every node; covariances also, where asked.
-
-    Parameters
-    ----------
-    problem : LayeredProblem
-        The training set.
-    nodes : array of shape (n, L)
-        Order parameters.
-    X : array of shape (q, N_0)
-        Query points.
-    joint : bool
-        Whether to return covariances between the query points.
-    """
-    prior = problem.net.prior
-    means, variances, covariances = [], [], []
-    for Q in nodes:
-        kernel, factor = problem.kernel(Q), _factor(problem, Q)
-        k = kernels.cross_kernel(kernel, prior, X, problem.X)
-        means.append(k.entries @ cho_solve((factor, True), problem.y, check_finite=False))
-        white = solve_triangular(factor, k.entries.T, lower=True, check_finite=False)
-        variances.append(np.maximum(k.left - np.sum(white**2, axis=0), 0))
-        if joint:
-            covariances.append(kernels.cross_kernel(kernel, prior, X).entries - white.T @ white)
-    return Moments(np.stack(means), np.stack(variances), np.stack(covariances) if joint else None)

@@ -17,14 +17,16 @@ from jaxtyping import Float
 from scipy.linalg import blas, lapack, solve_triangular
 
 from stpbnn._linalg import lower_cholesky
-from stpbnn.action.point import SaddlePoint, laplace
 from stpbnn.activations import Activation
 from stpbnn.kernels import Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
 from stpbnn.network import FullyConnected, Prior
+from stpbnn.scale.newton import backtracked, newton_step
+from stpbnn.scale.priors import prior_action, prior_curvature, prior_slope
+from stpbnn.scale.saddle_point import SaddlePoint, laplace
 
-__all__ = ["Evaluation", "LayeredAction", "descend"]
+__all__ = ["LayeredAction", "LayeredEvaluation", "descend"]
 
-MAX_STEPS, LONGEST_STEP = 100, 2.0  # in log Q
+MAX_STEPS = 100
 FULLY_CONVERGED = 1e-12
 CURVATURE = 1e-6  # smallest one of a Newton step, relative to that of the prior
 
@@ -50,7 +52,7 @@ def _curvature(sigma, closure, prior, gram, log_q, weight):  # type: ignore[no-u
     return jnp.stack([along(direction) for direction in jnp.eye(len(below))])
 
 
-class Evaluation(NamedTuple):
+class LayeredEvaluation(NamedTuple):
     """S and ∂S/∂log Q at log Q, with what the Hessian takes up: α, the factor of A, ∂K and the weight A^{-1} − αα^T."""
 
     log_q: Float[np.ndarray, " L"]
@@ -82,7 +84,7 @@ class LayeredAction:
         """N_1..N_L."""
         return np.asarray(self.net.widths, dtype=np.float64)
 
-    def at(self, log_q: Float[np.ndarray, " L"]) -> Evaluation:
+    def at(self, log_q: Float[np.ndarray, " L"]) -> LayeredEvaluation:
         """Return S and its gradient.
 
         Raises
@@ -104,21 +106,20 @@ class LayeredAction:
         weights = weight_tiles(self.tiles, weight)
         tangents = [np.asarray(dK) for _, dK in pairs]
         slope = sum(np.einsum("lij,ij->l", dK, w) for dK, w in zip(tangents, weights, strict=True))
-        value = self.widths @ (np.exp(log_q) - log_q) + 2 * np.log(np.diag(factor)).sum() + self.y @ alpha
-        gradient = self.widths * np.expm1(log_q) + slope
+        value = prior_action(self.widths, log_q) + 2 * np.log(np.diag(factor)).sum() + self.y @ alpha
+        gradient = prior_slope(self.widths, log_q) + slope
         residual = np.max(np.abs(gradient) / (self.widths * (np.exp(log_q) + 1)))
         if not np.isfinite(residual):
             raise np.linalg.LinAlgError("the action is not a finite number")
-        return Evaluation(log_q, float(value), gradient, float(residual), factor, alpha, tangents, weights)
+        return LayeredEvaluation(log_q, float(value), gradient, float(residual), factor, alpha, tangents, weights)
 
-    def hessian(self, at: Evaluation) -> Float[np.ndarray, "L L"]:
+    def hessian(self, at: LayeredEvaluation) -> Float[np.ndarray, "L L"]:
         """Return ∂²S/∂log Q²."""
         net = self.net
         arguments = zip(self.tiles, at.weights, strict=True)
         parts = [_curvature(net.sigma, self.closure, net.prior, tile.values, at.log_q, w) for tile, w in arguments]
-        prior_slope = self.widths * np.expm1(at.log_q)
         second = np.empty((net.depth, net.depth))  # <A^{-1} − αα^T, ∂²K>
-        second[-1] = second[:, -1] = at.gradient - prior_slope
+        second[-1] = second[:, -1] = at.gradient - prior_slope(self.widths, at.log_q)
         second[:-1, :-1] = np.sum(parts, axis=0)
         reduced, pulled = [], []  # F^{-1} ∂K F^{-T}, and ∂K α, with A = F F^T
         for layer in range(net.depth):
@@ -129,9 +130,9 @@ class LayeredAction:
         trace = np.array([[_overlap(a, b) for b in reduced] for a in reduced])
         half = solve_triangular(at.factor, np.array(pulled).T, lower=True, check_finite=False)
         mixed = np.einsum("pl,pm->lm", half, half)
-        return np.diag(self.widths * np.exp(at.log_q)) + second - trace + 2 * mixed
+        return prior_curvature(self.widths, at.log_q) + second - trace + 2 * mixed
 
-    def rounding(self, at: Evaluation) -> float:
+    def rounding(self, at: LayeredEvaluation) -> float:
         """Return the size of the rounding error of the gradient, in the units of the residual.
 
         The entries of K^R are known to a relative ε; where they are nearly singular, α feels that as |α|² ε |K^R|.
@@ -148,7 +149,7 @@ def _overlap(a: Float[np.ndarray, "P P"], b: Float[np.ndarray, "P P"]) -> float:
 
 def descend(
     action: LayeredAction, start: Float[np.ndarray, " L"], hessian: Float[np.ndarray, "L L"]
-) -> tuple[SaddlePoint, Evaluation]:
+) -> tuple[SaddlePoint, LayeredEvaluation]:
     """Return the minimum of S in whose valley a start lies, and the evaluation there.
 
     The steps are quasi-Newton, shortened where S would not fall.
@@ -171,11 +172,9 @@ def descend(
     for _ in range(MAX_STEPS):
         if at.residual < max(FULLY_CONVERGED, action.rounding(at)):
             break
-        curvatures, directions = np.linalg.eigh(hessian)
-        curvatures = np.maximum(np.abs(curvatures), CURVATURE * action.widths.min())
-        step = -directions @ ((directions.T @ at.gradient) / curvatures)
-        step *= min(1.0, LONGEST_STEP / float(np.abs(step).max()))
-        better = _line_search(action, at, step)
+        step, log_q = newton_step(at.gradient, hessian, CURVATURE * action.widths.min()), at.log_q
+        promised = float(at.gradient @ step)
+        better = backtracked(at, lambda part: action.at(log_q + part * step), promised, action.widths.sum())  # noqa: B023
         if better is not None:
             hessian, exact = _updated(hessian, better.log_q - at.log_q, better.gradient - at.gradient), False
             at = better
@@ -197,19 +196,3 @@ def _updated(
     if not (change @ step > 0 and Bs @ step > 0):
         return hessian
     return hessian - np.outer(Bs, Bs) / (Bs @ step) + np.outer(change, change) / (change @ step)
-
-
-def _line_search(action: LayeredAction, at: Evaluation, step: Float[np.ndarray, " L"]) -> Evaluation | None:
-    """Return the first point on the way back from a full step at which S has fallen; to rounding, its gradient."""
-    rounding = 1e-12 * (abs(at.value) + action.widths.sum())
-    for shrink in 0.5 ** np.arange(30):
-        try:
-            trial = action.at(at.log_q + shrink * step)
-        except np.linalg.LinAlgError:  # outside of the region where A(Q) is positive definite
-            continue
-        fallen = trial.value < at.value - 1e-4 * shrink * abs(at.gradient @ step)
-        if fallen or (trial.value <= at.value + rounding and trial.residual < at.residual / 2):
-            return trial
-        if trial.value <= at.value + rounding and shrink < 1e-3:
-            return None
-    return None

@@ -9,6 +9,7 @@ costs O(P) a value after the tridiagonalisation of K_L, and its minimum is near 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -18,9 +19,10 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 from scipy.optimize import minimize
 
-from stpbnn.action import spectral
 from stpbnn.kernels import Closure, input_gram, renormalised
 from stpbnn.network import FullyConnected
+from stpbnn.scale.priors import prior_action, prior_slope
+from stpbnn.scale.resolvent import Resolvent, rounding
 
 __all__ = ["elastic_minimum"]
 
@@ -47,9 +49,8 @@ def _stretch_and_lift(sigma, closure, prior, gram, basis, fit, log_q):  # type: 
 def elastic_minimum(
     net: FullyConnected,
     closure: Closure,
-    spectrum: spectral.Spectrum,
+    resolvent: Resolvent,
     X: Float[np.ndarray, "P N0"],
-    temperature: float,
     start: Float[np.ndarray, " L"],
 ) -> tuple[Float[np.ndarray, " L"], Float[np.ndarray, "L L"]]:
     """Return log Q at a minimum of the approximate action, and its Hessian there.
@@ -60,12 +61,10 @@ def elastic_minimum(
         The network.
     closure : {"nested", "wishart"}
         How the order parameters enter the kernel.
-    spectrum : Spectrum
-        K_L without its output bias, tridiagonal.
+    resolvent : Resolvent
+        K_L without its output bias, tridiagonal, with targets and variances.
     X : array of shape (P, N_0)
         Training inputs.
-    temperature : float
-        T, the variance of the noise.
     start : array of shape (L,)
         log Q at which the search begins.
 
@@ -74,21 +73,22 @@ def elastic_minimum(
     numpy.linalg.LinAlgError
         If the approximate A(Q) is not positive definite on the way.
     """
-    widths, bias = np.asarray(net.widths, dtype=np.float64), net.prior.bias_variance
+    widths, temperature = np.asarray(net.widths, dtype=np.float64), resolvent.temperature
     few = jnp.asarray(X[np.linspace(0, len(X) - 1, min(SAMPLE, len(X)), dtype=int)])
     arguments = net.sigma, closure, net.prior, input_gram(net.prior, few)
     k, basis = eigh(_sample_kernel(*arguments, np.zeros(net.depth)))
     design = np.stack([k, np.ones_like(k)], axis=1)
-    unit = np.maximum(np.exp(start.sum()) * k, spectral.rounding(k)) + temperature  # an eigenvalue of A
+    unit = np.maximum(np.exp(start.sum()) * k, rounding(k)) + temperature  # an eigenvalue of A
     fit = np.linalg.pinv(design / unit[:, None]) / unit
 
     def action(log_q: Float[np.ndarray, " L"]) -> tuple[float, Float[np.ndarray, " L"]]:
         (stretch, lift), slopes = map(np.asarray, _stretch_and_lift(*arguments, basis, fit, log_q))
         noise = temperature + lift
         change = STEP**2 * (noise + stretch * k.mean())
-        data, noisier = (spectral.terms(spectrum, np.log(stretch), t, bias) for t in (noise, noise + change))
-        gradient = np.array([data.slope / stretch, (noisier.value - data.value) / change]) @ slopes
-        return float(widths @ (np.exp(log_q) - log_q) + data.value), widths * np.expm1(log_q) + gradient
+        scale = np.log(stretch)[None]
+        data, noisier = (replace(resolvent, temperature=float(t)).at(scale) for t in (noise, noise + change))
+        gradient = np.array([data.slope[0] / stretch, (noisier.value - data.value)[0] / change]) @ slopes
+        return float(prior_action(widths, log_q) + data.value[0]), prior_slope(widths, log_q) + gradient
 
     steps = STEP * np.eye(net.depth)
     log_q = minimize(action, start, jac=True, method="BFGS", options={"gtol": 1e-3 * widths.min()}).x

@@ -1,4 +1,7 @@
-"""A stationary point of the effective action, whichever its order parameters are."""
+"""A stationary point of the effective action, and the log evidence there (theory notes, section 4).
+
+The order parameters are one scale, those of several layers, a matrix, or a scale with its conjugate.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["TOLERANCE", "SaddlePoint", "laplace"]
+__all__ = ["TOLERANCE", "SaddlePoint", "gaussian_log_evidence", "laplace"]
 
 TOLERANCE = 1e-8
 
@@ -62,3 +65,8 @@ def laplace(
     """
     _, log_det = np.linalg.slogdet(hessian)
     return float(-(action - lowest + examples * np.log(2 * np.pi)) / 2 + (np.log(prior).sum() - log_det) / 2)
+
+
+def gaussian_log_evidence(log_det: float, quadratic: float, examples: int) -> float:
+    """Return log N(y; 0, A) = −½ [log det A + y^T A^{-1} y + P log 2π]."""
+    return float(-(log_det + quadratic + examples * np.log(2 * np.pi)) / 2)

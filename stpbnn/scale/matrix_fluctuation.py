@@ -1,4 +1,4 @@
-r"""The gradient of the log evidence for several outputs: as `evidence`, with the coordinates of `matrix`.
+r"""The gradient of the log evidence for several outputs: as in `fluctuation`, with the coordinates of `matrix`.
 
 In the eigenbasis of K the action is a sum over P problems of size D, :math:`M_p = k_p Q + T`, and an output bias a term
 of rank D, with :math:`C = 1 + b \sum_p u_p^2 M_p^{-1}`. A change of K by G, in that basis a full matrix, changes it by
@@ -17,6 +17,7 @@ Theory notes, section 4; Baglioni et al., arXiv:2412.15911.
 from __future__ import annotations
 
 from functools import partial
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import jax
@@ -24,12 +25,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from stpbnn.action.evidence import Landscape, along
-from stpbnn.action.matrix import Decoupled, symmetric_basis
-from stpbnn.kernels import features, hyperparameters
-from stpbnn.network import FullyConnected
+from stpbnn.scale.fluctuation import Landscape, along, directional_kernel
+from stpbnn.scale.resolvent import Resolvent
 
-__all__ = ["saddle_gradient"]
+__all__ = ["matrix_saddle_gradient", "symmetric_basis"]
+
+
+def symmetric_basis(D: int) -> Float[np.ndarray, "k D D"]:
+    """Return an orthonormal basis of the symmetric D by D matrices."""
+    basis = []
+    for a, b in combinations_with_replacement(range(D), 2):
+        element = np.zeros((D, D))
+        element[a, b] = element[b, a] = 1.0 if a == b else 0.5**0.5
+        basis.append(element)
+    return np.array(basis)
 
 
 class _Setting(NamedTuple):
@@ -133,47 +142,25 @@ def _slope(setting, directions, signs, w, G, numbers):  # type: ignore[no-untype
     return change(at) + signs @ curvatures - along(change, w)(at)
 
 
-@partial(jax.jit, static_argnums=0)
-def _feature_slope(net: FullyConnected, base, theta, direction):  # type: ignore[no-untyped-def]
-    """∂(κ(C)/λ_1) along a direction of θ."""
-
-    def kernel(theta: Array) -> Array:
-        prior = hyperparameters.prior_of(net, theta)
-        gram = jax.tree.map(lambda c: c / prior.precisions[0] + prior.bias_variance, base)
-        return features(net.sigma, gram, prior.precisions[1]).entries
-
-    return along(kernel, direction)(theta)
-
-
-def saddle_gradient(
-    landscape: Landscape,
-    Q: Float[np.ndarray, "D D"],
-    problem: Decoupled,
-    width: int,
-    temperature: float,
-    bias: float,
+def matrix_saddle_gradient(
+    landscape: Landscape, resolvent: Resolvent, Q: Float[np.ndarray, "D D"], width: int
 ) -> Float[np.ndarray, " m"]:
     """Return the gradient of the log evidence at a minimum of the action, in θ and, last, in log T.
 
     Parameters
     ----------
     landscape : Landscape
-        The network on its training inputs.
+        The kernel of the features on the training inputs.
+    resolvent : Resolvent
+        That kernel in its eigenbasis, with the targets.
     Q : array of shape (D, D)
         The minimum.
-    problem : Decoupled
-        The diagonalised kernel κ(C)/λ_1 and the rotated targets.
     width : int
         N_1.
-    temperature : float
-        T, the variance of the noise.
-    bias : float
-        1/λ_b, the variance of the output biases.
     """
-    net, _, base, theta = landscape
     q, V = np.linalg.eigh(Q)
-    k, U, Y, u = problem
-    numbers = (k, Y @ V, u, q, symmetric_basis(len(q)), float(width), temperature, bias)
+    k, U, T, bias = resolvent.eigenvalues, resolvent.eigenvectors, resolvent.temperature, resolvent.bias
+    numbers = (k, resolvent.columns @ V, resolvent.ones, q, symmetric_basis(len(q)), float(width), T, bias)
     setting = _Setting(*map(jnp.asarray, numbers))
     curvatures, axes = np.linalg.eigh(hessian := np.asarray(_hessian(setting)))
     directions, signs = (axes / np.sqrt(np.abs(curvatures))).T, np.sign(curvatures)
@@ -183,9 +170,9 @@ def saddle_gradient(
         return float(_slope(setting, directions, signs, w, G, (of_temperature, of_bias)))
 
     gradient = []
-    for index, direction in enumerate(np.eye(len(theta))):
-        G = U.T @ np.asarray(_feature_slope(net, base, theta, direction)) @ U
-        is_bias = net.bias_precision is not None and index == len(theta) - 1
+    for index, direction in enumerate(np.eye(len(landscape.theta))):
+        G = U.T @ directional_kernel(landscape, direction) @ U
+        is_bias = bias > 0 and index == len(landscape.theta) - 1
         gradient.append(slope(G, 0.0, -bias if is_bias else 0.0))
-    gradient.append(slope(np.zeros((len(k), len(k))), temperature, 0.0))
+    gradient.append(slope(np.zeros((len(k), len(k))), T, 0.0))
     return -np.array(gradient) / 2

@@ -1,4 +1,4 @@
-"""A Gaussian process conditioned on the training set: one kernel for all outputs, or one for each after a rotation."""
+"""A Gaussian process conditioned on the training set by one Cholesky factorisation: the predictions (4.2)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 from stpbnn import kernels
 from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels import KernelMap
-from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 
 __all__ = [
     "ZERO_TARGETS",
-    "DecoupledOutputs",
-    "SharedKernel",
+    "FactorisedKernel",
+    "conditioned_matrix",
     "refuse_ill_conditioned",
     "refuse_singular",
     "well_conditioned_cholesky",
@@ -64,7 +63,7 @@ def refuse_singular(net: FullyConnected, X: Float[np.ndarray, "P N0"], temperatu
 
 
 @dataclass(frozen=True)
-class SharedKernel:
+class FactorisedKernel:
     """A = K^R + T and α = A^{-1} y: the same kernel for every output. A is factorised when variances are asked for."""
 
     prior: Prior
@@ -81,9 +80,9 @@ class SharedKernel:
         y: Float[np.ndarray, "P ..."],
         kernel: KernelMap,
         temperature: float,
-    ) -> SharedKernel:
+    ) -> FactorisedKernel:
         """Factorise A and condition on targets y."""
-        factor = _factorised(prior, X, kernel, temperature)
+        factor = well_conditioned_cholesky(conditioned_matrix(prior, X, kernel, temperature))
         return cls.factorised(prior, X, kernel, cho_solve((factor, True), y, check_finite=False), temperature, factor)
 
     @classmethod
@@ -95,7 +94,7 @@ class SharedKernel:
         alpha: Float[np.ndarray, "P ..."],
         temperature: float,
         factor: Float[np.ndarray, "P P"],
-    ) -> SharedKernel:
+    ) -> FactorisedKernel:
         """Take up a factorisation of A that is there already."""
         process = cls(prior, X, kernel, alpha, temperature)
         process.__dict__["factor"] = factor
@@ -104,7 +103,7 @@ class SharedKernel:
     @cached_property
     def factor(self) -> Float[np.ndarray, "P P"]:
         """The lower Cholesky factor of A."""
-        return _factorised(self.prior, self.X, self.kernel, self.temperature)
+        return well_conditioned_cholesky(conditioned_matrix(self.prior, self.X, self.kernel, self.temperature))
 
     def mean(self, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, "n ..."]:
         """Return the mean of f at query points."""
@@ -139,44 +138,10 @@ def _weighted(entries: Float[np.ndarray, "n P"], alpha: Float[np.ndarray, "P ...
     return blas.dgemm(1.0, entries.T, alpha.reshape(len(alpha), -1), trans_a=1).reshape((-1, *alpha.shape[1:]))
 
 
-def _factorised(
+def conditioned_matrix(
     prior: Prior, X: Float[np.ndarray, "P N0"], kernel: KernelMap, temperature: float
 ) -> Float[np.ndarray, "P P"]:
+    """Return A = K^R + T on the training set."""
     A = kernels.symmetric_kernel(kernel, prior, X)
     A[np.diag_indices_from(A)] += temperature
-    return well_conditioned_cholesky(A)
-
-
-@dataclass(frozen=True)
-class DecoupledOutputs:
-    """Outputs that decouple after a rotation V, each with its own scale of one kernel: A_d = q_d K + b + T."""
-
-    net: FullyConnected
-    X: Float[np.ndarray, "P N0"]
-    problems: list[scale.ScaleProblem]
-    scales: Float[np.ndarray, " D"]
-    rotation: Float[np.ndarray, "D D"]
-    temperature: float
-
-    def mean(self, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, "n D"]:
-        """Return the mean of f at query points."""
-        return self.law(X, joint=False, noise=False).mean
-
-    def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
-        """Return the law of f, or of a new target, at query points."""
-        prior = self.net.prior
-        features = kernels.feature_map(self.net)
-        cross = kernels.cross_kernel(features, prior, X, self.X)
-        within = kernels.cross_kernel(features, prior, X).entries if joint else None
-        added = self.temperature if noise else 0.0
-        projected = cross.entries @ self.problems[0].eigenvectors  # which all outputs share
-        found = [
-            scale.moments(problem, np.array([q]), projected, cross.left, within)
-            for problem, q in zip(self.problems, self.scales, strict=True)
-        ]
-        means = np.stack([moments.means[0] for moments in found], axis=1)
-        if not joint:
-            variances = np.stack([moments.variances[0] for moments in found], axis=1) + added
-            return Gaussian(means @ self.rotation.T, variances @ self.rotation.T**2)
-        covariances = [moments.covariances[0] + added * np.eye(len(X)) for moments in found]  # type: ignore[index]
-        return IndependentOutputs.joint(means, covariances, self.rotation)
+    return A

@@ -1,14 +1,51 @@
-"""Mixing laws of the scale of a kernel, as actions -2 log p(u) of u = log scale: convex, normalised, with a slope."""
+r"""The priors of the scales: the prior's part of the action (4.1), and normalised mixing laws of one scale.
+
+Both are functions of u = log scale, in which they are convex. Up to its constant the mixing law of a layer is that
+layer's part of the action,
+
+.. math:: -2 \log p(u) = N (Q - \log Q) + \text{const}, \qquad Q = e^u.
+
+References
+----------
+Theory notes, eqs. (3.2) and (4.1), section 5.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from jaxtyping import Float
 
 from stpbnn._special import exponential_excess, stirling_error
 
-__all__ = ["Gamma", "InverseGamma", "MixingLaw"]
+__all__ = ["Gamma", "InverseGamma", "MixingLaw", "prior_action", "prior_curvature", "prior_slope"]
+
+
+def prior_action(widths: Any, u: Any, xp: ModuleType = np) -> Any:
+    r"""Return the prior's part of the action, :math:`\sum_l N_l (Q_l - \log Q_l)`, which is Σ N_l at its minimum.
+
+    Parameters
+    ----------
+    widths : array of shape (L,)
+        N_1..N_L.
+    u : array of shape (L,)
+        log Q.
+    xp : module
+        The array library: numpy or jax.numpy.
+    """
+    return widths @ (xp.exp(u) - u)
+
+
+def prior_slope(widths: Float[np.ndarray, " L"], u: Float[np.ndarray, " L"]) -> Float[np.ndarray, " L"]:
+    """Return the gradient of the prior's part of the action in log Q."""
+    return widths * np.expm1(u)
+
+
+def prior_curvature(widths: Float[np.ndarray, " L"], u: Float[np.ndarray, " L"]) -> Float[np.ndarray, "L L"]:
+    """Return the Hessian of the prior's part of the action in log Q."""
+    return np.diag(widths * np.exp(u))
 
 
 class MixingLaw(Protocol):

@@ -19,16 +19,14 @@ from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
 from stpbnn._special import log_gamma_ratio
-from stpbnn.action.spectral import rounding
-from stpbnn.action.tridiagonal import Diagonalisation, Reduction, reduce
-from stpbnn.mixtures import scale
-from stpbnn.mixtures.laws import InverseGamma
-from stpbnn.mixtures.posterior import OrderParameterPosterior
-from stpbnn.mixtures.tridiagonal import TridiagonalProblem
 from stpbnn.predictive import JointMixture, JointStudentT, Mixture, StudentT
 from stpbnn.predictive.student_t import log_density
+from stpbnn.scale.posterior import OrderParameterPosterior
+from stpbnn.scale.priors import InverseGamma
+from stpbnn.scale.resolvent import Resolvent
+from stpbnn.scale.trapezoid import scale_posterior
 
-__all__ = ["NoiseBeside", "NoiseInside", "Query", "Slopes"]
+__all__ = ["EvidenceSlopes", "NoiseBeside", "NoiseInside", "Query"]
 
 
 INDEFINITE = 1e-8  # the size of a negative eigenvalue, relative to the largest, that is no rounding any more
@@ -42,7 +40,7 @@ class Query(NamedTuple):
     within: Float[np.ndarray, "q q"] | None = None
 
 
-class Slopes(NamedTuple):
+class EvidenceSlopes(NamedTuple):
     """Derivatives of the log evidence in the entries of K, of which the lower triangle is stored, in T and in ν."""
 
     kernel: Float[np.ndarray, "P P"]
@@ -106,7 +104,7 @@ class NoiseInside:
         return float(log_density(nu, size, log_det, self.quadratic * (nu / s)))
 
     @property
-    def slopes(self) -> Slopes:
+    def slopes(self) -> EvidenceSlopes:
         """Derivatives of the log evidence."""
         nu, s, size, q = self.law.df, self.law.excess, self.alpha.size, self.quadratic
         inverse, _ = lapack.dpotri(self.factor, lower=1)
@@ -116,7 +114,7 @@ class NoiseInside:
         kernel = blas.dsyrk(pull / 2, alpha, beta=-self.outputs / 2, c=inverse, lower=1, overwrite_c=1)
         normalisation = log_gamma_ratio(nu / 2, size / 2)[1] - size * (nu - s) / (nu * s) - np.log1p(q / s)
         df = normalisation + (nu + size) * q / (s * (s + q))
-        return Slopes(kernel, float(square - trace) / 2, float(df) / 2)
+        return EvidenceSlopes(kernel, float(square - trace) / 2, float(df) / 2)
 
     def mean(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q ..."]:
         """Return the posterior mean of f."""
@@ -146,10 +144,8 @@ class NoiseBeside:
 
     Parameters
     ----------
-    reduction : Reduction or Diagonalisation
-        Q, of K = Q J Q^T.
-    problem : TridiagonalProblem
-        J, Q^T y and T.
+    resolvent : Resolvent
+        K with the targets of all outputs, and T.
     shape : tuple of int
         Shape of the targets, (P,) or (P, D).
     law : InverseGamma
@@ -158,8 +154,7 @@ class NoiseBeside:
         p(r | y).
     """
 
-    reduction: Reduction | Diagonalisation
-    problem: TridiagonalProblem
+    resolvent: Resolvent
     shape: tuple[int, ...]
     law: InverseGamma
     posterior: OrderParameterPosterior
@@ -171,20 +166,15 @@ class NoiseBeside:
         Where T is so small beside the targets that large scales matter, at which the rounding of K counts, the
         eigenbasis tells the null space of K from rounding.
         """
-        reduction, columns = reduce(K), y.reshape(len(y), -1)
-        k, targets = reduction.eigenvalues, reduction.rotate(columns, transpose=True)
+        resolvent = Resolvent.tridiagonal(K, y.reshape(len(y), -1), temperature, exact=False)
+        k = resolvent.eigenvalues
         if k[0] < -INDEFINITE * k[-1]:
             raise np.linalg.LinAlgError(f"not positive semidefinite: it has the eigenvalue {k[0]:.1e}")
-        problem = TridiagonalProblem(reduction.diagonal, reduction.off_diagonal, k, targets, temperature)
         try:
-            return cls(reduction, problem, y.shape, law, scale.posterior(problem, law))
+            return cls(resolvent, y.shape, law, scale_posterior(resolvent, law))
         except np.linalg.LinAlgError:
-            basis, k = Diagonalisation(reduction.eigenvectors), np.where(k > rounding(k), k, 0.0)
-            targets, none = basis.rotate(columns, transpose=True), np.zeros(y.size)
-            problem = TridiagonalProblem(k, np.zeros(len(k) - 1), k, targets, temperature)
-            copies = np.tile(k, targets.shape[1])  # one kernel for each output
-            diagonal = scale.ScaleProblem(copies, np.empty((0, 0)), targets.T.ravel(), none, temperature, 0.0)
-            return cls(basis, problem, y.shape, law, scale.posterior(diagonal, law))
+            resolvent = resolvent.diagonalised
+            return cls(resolvent, y.shape, law, scale_posterior(resolvent, law))
 
     @property
     def error(self) -> float:
@@ -196,40 +186,23 @@ class NoiseBeside:
         """Log p(y)."""
         return self.posterior.log_evidence
 
+    @property
+    def _u(self) -> Float[np.ndarray, " n"]:
+        return np.log(self.posterior.nodes[:, 0])
+
     @cached_property
     def alpha(self) -> Float[np.ndarray, "P ..."]:
         """E[r A(r)^{-1} y], which with the kernel gives the mean."""
-        pulled = self.posterior.weights * self._scales
-        inverse = np.tensordot(pulled, self.problem.solve(np.log(self._scales)), 1)
-        return self.reduction.rotate(inverse).reshape(self.shape)
-
-    @cached_property
-    def _basis(self) -> tuple[Float[np.ndarray, "P P"], Float[np.ndarray, "P D"]]:
-        """U, of K = U Λ U^T, and U^T y."""
-        U = self.reduction.eigenvectors
-        return U, U.T @ self.reduction.rotate(self.problem.targets)
+        pulled = self.posterior.weights * self.posterior.nodes[:, 0]
+        averaged = np.tensordot(pulled, self.resolvent.at(self._u).alpha, 1)
+        return self.resolvent.basis.rotate(averaged).reshape(self.shape)
 
     @property
-    def _scales(self) -> Float[np.ndarray, " n"]:
-        return self.posterior.nodes[:, 0]
-
-    @property
-    def _resolvents(self) -> Float[np.ndarray, "n P"]:
-        """The eigenvalues of A(r)^{-1} at the nodes of r."""
-        return 1 / (np.outer(self._scales, self.problem.eigenvalues) + self.problem.temperature)
-
-    @property
-    def slopes(self) -> Slopes:
-        """Derivatives of the log evidence."""
-        (U, targets), g, w = self._basis, self._resolvents, self.posterior.weights
-        D, pulled = targets.shape[1], w * self._scales
-        alpha = np.sqrt(pulled)[:, None, None] * g[:, :, None] * targets
-        alpha = U @ alpha.transpose(1, 0, 2).reshape(len(U), -1)
-        kernel = blas.dsyrk(D / 2, U * np.sqrt(pulled @ g), lower=1)
-        kernel = blas.dsyrk(0.5, alpha, beta=-1.0, c=kernel, lower=1, overwrite_c=1)
-        squares = (g**2) @ np.sum(targets**2, axis=1)
-        temperature = w @ (squares - D * g.sum(axis=1)) / 2
-        return Slopes(kernel, float(temperature), float(-w @ self.law.df_slope(np.log(self._scales)) / 2))
+    def slopes(self) -> EvidenceSlopes:
+        """Derivatives of the log evidence, by Fisher's identity."""
+        found = self.resolvent.diagonalised.at(self._u).slopes(self.posterior.weights)
+        df = -self.posterior.weights @ self.law.df_slope(self._u) / 2
+        return EvidenceSlopes(found.lower, found.temperature, float(df))
 
     def mean(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q ..."]:
         """Return the posterior mean of f."""
@@ -237,13 +210,9 @@ class NoiseBeside:
 
     def predictive(self, query: Query, noise: float, shift: np.ndarray, units: np.ndarray) -> Mixture:
         """Return the law of shift + units · (f + noise of that variance)."""
-        (U, targets), k, none = self._basis, self.problem.eigenvalues, np.zeros(len(self.problem.eigenvalues))
-        projected = query.cross @ U
-        problem = scale.ScaleProblem(k, U, targets[:, 0], none, self.problem.temperature, 0.0)
-        found = scale.moments(problem, self._scales, projected, query.variances, query.within)
-        pulled = self._scales[:, None, None] * self._resolvents[:, :, None] * targets
-        means = np.einsum("qp,mpd->mqd", projected, pulled, optimize=True)
-        means = shift + units * means.reshape((*means.shape[:2], *self.shape[1:]))
+        projected = query.cross @ self.resolvent.diagonalised.eigenvectors
+        found = self.resolvent.moments(self._u, projected, query.variances, query.within)
+        means = shift + units * found.means.reshape((*found.means.shape[:2], *self.shape[1:]))
         if found.covariances is None:
             variances = found.variances.reshape(found.variances.shape + (1,) * (means.ndim - 2)) + noise
             return Mixture(self.posterior.weights, means, np.array(np.broadcast_to(units**2 * variances, means.shape)))
