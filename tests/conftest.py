@@ -16,7 +16,7 @@ from jaxtyping import install_import_hook
 from sklearn.datasets import load_digits
 
 # before the first import of stpbnn; its public doors speak for themselves
-INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closures", "action", "samplers.observables"]
+INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closures", "scale", "samplers.observables"]
 install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}

@@ -116,4 +116,4 @@ class HiddenKernelRegressor(EvidenceRegressor):
             explained = solve_triangular(process.factor, cross.T, lower=True, check_finite=False)
             return K + self.order_parameters_[0] / net.widths[0] * (np.outer(mean, mean) - explained.T @ explained)
         assert isinstance(problem, OneScale)
-        return K + cross @ problem.hidden_weight(self.order_parameter_posterior_) @ cross.T / net.widths[0]
+        return K + problem.hidden_shift(self.order_parameter_posterior_, cross) / net.widths[0]

@@ -59,7 +59,10 @@ def refuse_ill_conditioned(factor: Float[np.ndarray, "P P"]) -> None:
 def refuse_singular(net: FullyConnected, X: Float[np.ndarray, "P N0"], temperature: float) -> None:
     """Raise LinAlgError at T = 0 where the kernel is singular to rounding: no theory has a meaning there."""
     if temperature == 0:
-        well_conditioned_cholesky(kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))
+        try:
+            well_conditioned_cholesky(kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))
+        except np.linalg.LinAlgError as error:
+            raise np.linalg.LinAlgError(f"the kernel is singular at T = 0: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +16,7 @@ SUFFICIENT = 1e-4  # the part of the fall that the slope promises that is asked 
 ROUNDING = 1e-12  # of the value of the action
 
 
+@runtime_checkable
 class Evaluation(Protocol):
     """A function at one point: its value, and the size of its gradient there."""
 

@@ -130,8 +130,9 @@ class OneScale(NetworkProblem):
         found = self.resolvent.moments(np.log(posterior.nodes[:, 0]), projected, k.left, within)
         return found._replace(means=found.means[:, :, 0])
 
-    def _slopes(self, posterior: OrderParameterPosterior) -> Slopes:
-        return self.resolvent.diagonalised.at(np.log(posterior.nodes[:, 0])).slopes(posterior.weights)
+    def _slopes(self, posterior: OrderParameterPosterior, frame: Float[np.ndarray, "q P"] | None = None) -> Slopes:
+        at = self.resolvent.diagonalised.at(np.log(posterior.nodes[:, 0]))
+        return at.slopes(posterior.weights, frame=frame)
 
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
         """Return the gradient of the mixture's log evidence in the logarithms of precisions and temperature."""
@@ -139,9 +140,11 @@ class OneScale(NetworkProblem):
         of_kernel = kernel_slopes(Landscape.of(self.net, self.X, FEATURES), None, slopes.kernel)
         return slopes.in_logarithms(of_kernel, self.temperature, self.net.prior.bias_variance)
 
-    def hidden_weight(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, "P P"]:
-        """Return the posterior mean of Q (α α^T − A^{-1}), which moves the kernel of the hidden features."""
-        return 2 * self._slopes(posterior).kernel
+    def hidden_shift(
+        self, posterior: OrderParameterPosterior, cross: Float[np.ndarray, "q P"]
+    ) -> Float[np.ndarray, "q q"]:
+        """Return the posterior mean of Q k (α α^T − A^{-1}) k^T, N_1 times what the kernel of the features moves by."""
+        return 2 * self._slopes(posterior, cross @ self.resolvent.diagonalised.eigenvectors).kernel
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ Theory notes, eqs. (3.2) and (4.1), section 5.
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -48,6 +48,7 @@ def prior_curvature(widths: Float[np.ndarray, " L"], u: Float[np.ndarray, " L"])
     return np.diag(widths * np.exp(u))
 
 
+@runtime_checkable
 class MixingLaw(Protocol):
     """What the quadrature needs to know of a law: -2 log p(u), convex in u = log scale, its slope and its minimum."""
 

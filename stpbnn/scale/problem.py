@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from stpbnn.scale.saddle_point import SaddlePoint
 __all__ = ["NetworkProblem", "Process"]
 
 
+@runtime_checkable
 class Process(Protocol):
     """A Gaussian process conditioned on the training set."""
 

@@ -185,9 +185,9 @@ class Resolvent(ReducedKernel):
         return Moments(means, spread, covariances)
 
 
-def _with_ones(V: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P k+1"]:
+def _with_ones(V: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P m"]:
     return np.column_stack([V, np.ones(len(V))])
 
 
-def _split(rotated: Float[np.ndarray, "P k+1"]) -> tuple[Float[np.ndarray, "P k"], Float[np.ndarray, " P"]]:
+def _split(rotated: Float[np.ndarray, "P m"]) -> tuple[Float[np.ndarray, "P k"], Float[np.ndarray, " P"]]:
     return rotated[:, :-1], rotated[:, -1]

@@ -228,6 +228,7 @@ class Response:
         self,
         mass: Float[np.ndarray, " n"],
         others: tuple[Float[np.ndarray, "m P"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]] | None = None,
+        frame: Float[np.ndarray, "q P"] | None = None,
     ) -> Slopes:
         r"""Return the average over scales of the slopes of log N(V; 0, B), by the weight ½ Σ (α α^T − B^{-1}).
 
@@ -237,10 +238,12 @@ class Response:
             The probability of each scale.
         others : tuple of arrays of shape (m, P), (m,) and (m,), optional
             Vectors α of one output in the place of B^{-1} V, the probability of each, and its scale.
+        frame : array of shape (q, P), optional
+            Vectors k U between which the weight on K is taken, k·(…) k'; by default the examples, U itself.
         """
-        of, U = self.of, self.of.basis.eigenvectors
+        of, U = self.of, self.of.basis.eigenvectors if frame is None else frame
         outputs = 1 if others else of.columns.shape[1]
-        alpha = self.alpha.transpose(0, 2, 1).reshape(-1, len(U))
+        alpha = self.alpha.transpose(0, 2, 1).reshape(-1, len(of.ones))
         alpha, weights, scales = others or (alpha, np.repeat(mass, outputs), np.repeat(self.scales, outputs))
         s, drawn = 1 / self.shifted, mass * self.scales
         vectors = np.sqrt(weights * scales)[:, None] * alpha

@@ -7,7 +7,9 @@ import pytest
 from scipy.linalg import expm, sqrtm
 from scipy.stats import multivariate_normal, wishart
 
-from stpbnn.action import matrix, spectral
+from stpbnn.scale.matrix import local_terms, matrix_saddle_points
+from stpbnn.scale.one_scale import saddle_points_of_scale
+from stpbnn.scale.resolvent import Resolvent
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -16,6 +18,10 @@ def problem(P=10, D=3, seed=0, scale=1.0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(P, 2 * P))
     return X @ X.T / (2 * P), scale * rng.normal(size=(P, D)) @ rng.normal(size=(D, D))
+
+
+def saddle_points(K, y, width, temperature, bias=0.0):
+    return matrix_saddle_points(Resolvent.spectral(K, y, temperature, bias), width)
 
 
 def dense_action(K, y, width, temperature, bias):
@@ -35,7 +41,7 @@ def dense_action(K, y, width, temperature, bias):
 @pytest.mark.parametrize(("width", "temperature", "scale"), [(5, 0.1, 1.0), (50, 1e-4, 10.0), (1000, 1.0, 0.01)])
 def test_minimum(width, temperature, scale, bias):
     K, y = problem(scale=scale)
-    point = matrix.saddle_points(matrix.decouple(K, y), width, temperature, bias)[0]
+    point = saddle_points(K, y, width, temperature, bias)[0]
     Q = point.order_parameters
     action = dense_action(K, y, width, temperature, bias)
     assert point.converged
@@ -54,7 +60,7 @@ def test_hessian_in_the_invariant_coordinates():
     K, y = problem()
     V, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))
     q = np.array([0.5, 1.0, 2.5])
-    local = matrix.local_terms(matrix.decouple(K, y), q, V, 7.0, 0.1, 0.3)
+    local = local_terms(Resolvent.spectral(K, y, 0.1, 0.3), q, V, 7.0)
     action = dense_action(K, y, 7.0, 0.1, 0.3)
     root = V * np.sqrt(q)
 
@@ -75,9 +81,9 @@ def test_hessian_in_the_invariant_coordinates():
 @pytest.mark.parametrize("bias", [0.0, 0.5])
 def test_one_output_is_the_scalar_case(bias):
     K, y = problem(D=1)
-    point = matrix.saddle_points(matrix.decouple(K, y), 8, 0.1, bias)[0]
-    u = spectral.minima(spectral.tridiagonalise(K, y[:, 0]), np.array([8.0]), 0.1, bias)[0]
-    np.testing.assert_allclose(point.order_parameters, [[np.exp(u)]], rtol=1e-10)
+    point = saddle_points(K, y, 8, 0.1, bias)[0]
+    one = saddle_points_of_scale(Resolvent.tridiagonal(K, y, 0.1, bias), np.array([8.0]))[0]
+    np.testing.assert_allclose(point.order_parameters, [one.order_parameters], rtol=1e-10)
 
 
 def test_outputs_that_do_not_mix_give_a_diagonal_matrix():
@@ -85,11 +91,11 @@ def test_outputs_that_do_not_mix_give_a_diagonal_matrix():
     K, _ = problem()
     U = np.linalg.eigh(K)[1]
     y = np.stack([3 * U[:, -1], 2 * U[:, -2] + U[:, -3], U[:, -4]], axis=1)
-    Q = matrix.saddle_points(matrix.decouple(K, y), 6, 0.1)[0].order_parameters
+    Q = saddle_points(K, y, 6, 0.1)[0].order_parameters
     np.testing.assert_allclose(Q - np.diag(np.diag(Q)), 0, atol=1e-9)
     for d in range(3):
-        u = spectral.minima(spectral.tridiagonalise(K, y[:, d]), np.array([6.0]), 0.1)[0]
-        np.testing.assert_allclose(Q[d, d], np.exp(u), rtol=1e-8)
+        one = saddle_points_of_scale(Resolvent.tridiagonal(K, y[:, [d]], 0.1), np.array([6.0]))[0]
+        np.testing.assert_allclose(Q[d, d], one.order_parameters[0], rtol=1e-8)
 
 
 def test_evidence_approaches_the_average_over_the_prior():
@@ -103,7 +109,7 @@ def test_evidence_approaches_the_average_over_the_prior():
         log_det = np.linalg.slogdet(A)[1]
         likelihood = np.exp(-(np.sum(white**2, axis=1) + log_det + 4 * np.log(2 * np.pi)) / 2)
         exact, error = np.log(likelihood.mean()), likelihood.std() / likelihood.mean() / 200
-        found = matrix.saddle_points(matrix.decouple(K, y), N, 0.3)[0].log_evidence
+        found = saddle_points(K, y, N, 0.3)[0].log_evidence
         errors.append((abs(found - exact), error))
     assert errors[0][0] < 0.15
     assert errors[1][0] < max(errors[0][0] / 2, 4 * errors[1][1])
@@ -111,7 +117,7 @@ def test_evidence_approaches_the_average_over_the_prior():
 
 def test_wide_networks_have_the_unit_matrix():
     K, y = problem()
-    point = matrix.saddle_points(matrix.decouple(K, y), 10**7, 0.1)[0]
+    point = saddle_points(K, y, 10**7, 0.1)[0]
     np.testing.assert_allclose(point.order_parameters, np.eye(3), atol=1e-4)
     expected = sum(multivariate_normal.logpdf(column, cov=K + 0.1 * np.eye(10)) for column in y.T)
     np.testing.assert_allclose(point.log_evidence, expected, rtol=1e-4)

@@ -1,15 +1,21 @@
 """The mixture over order parameter and amplitude of the mean, against scipy and Monte Carlo over Gaussian features."""
 
+from functools import partial
+
 import mpmath
 import numpy as np
 import pytest
+from posed import condition, predictive
 from scipy.stats import chi2, multivariate_normal, norm
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
-from stpbnn.action import nonodd, spectral
-from stpbnn.mixtures import condition, mean, predictive, scale
-from stpbnn.mixtures.laws import Gamma
+from stpbnn.scale import Gamma, mean_integral
+from stpbnn.scale.mean_integral import mean_posterior
+from stpbnn.scale.mean_kept import mean_moments, stationary_points
+from stpbnn.scale.minima import minima_of_values
+from stpbnn.scale.resolvent import Resolvent
+from stpbnn.scale.trapezoid import scale_posterior
 
 
 def relu_features(Z, precision=1.0):
@@ -34,8 +40,7 @@ def test_evidence_and_prediction_against_gauss_legendre(width, bias):
     X, y, x = data(queries=1)
     T = 0.3
     K, m = relu_features(np.vstack([X, x]))
-    fluctuation = scale.diagonalise(K[:3, :3], y, T, bias)
-    problem = mean.MeanProblem(fluctuation, m[:3] @ fluctuation.eigenvectors, width)
+    resolvent = Resolvent.spectral(K[:3, :3], np.stack([y, m[:3]], axis=1), T, bias)
     nodes, weights = np.polynomial.legendre.leggauss(240)
     top = (np.sqrt(width) + 9) / 2
     a, w = (grid.ravel() for grid in np.meshgrid(9 * nodes, top * (nodes + 1)))
@@ -51,11 +56,11 @@ def test_evidence_and_prediction_against_gauss_legendre(width, bias):
     second = A[:, 3, 3] - np.sum(k * np.linalg.solve(noisy, k[:, :, None])[:, :, 0], axis=1) + f**2
     evidence = density.sum()
 
-    found = mean.posterior(problem)
+    found = mean_posterior(resolvent, width)
     assert found.error < 1e-10
     assert abs(np.exp(found.log_evidence) / evidence - 1) < 1e-9
     np.testing.assert_allclose(found.mean, density @ ((a * a + w * w) / width) / evidence, rtol=1e-9)
-    moments = mean.moments(problem, found, K[3:, :3] @ fluctuation.eigenvectors, np.diag(K)[3:], m[3:])
+    moments = mean_moments(resolvent, found, K[3:, :3] @ resolvent.eigenvectors, np.diag(K)[3:], m[3:])
     np.testing.assert_allclose(found.weights @ moments.means[:, 0], density @ f / evidence, rtol=1e-9)
     law = moments.variances[:, 0] + moments.means[:, 0] ** 2
     np.testing.assert_allclose(found.weights @ law, density @ second / evidence, rtol=1e-9)
@@ -131,12 +136,13 @@ def test_its_saddle_in_the_scale_is_that_of_the_action():
     gaps = []
     for copies in (20, 80):
         tilde, mean_, targets = np.kron(np.eye(copies), K), np.tile(m, copies), np.tile(y, copies)
-        point = nonodd.stationary_points(spectral.tridiagonalise(tilde, targets, mean_), 5 * copies, 0.1)[0]
-        fluctuation = scale.diagonalise(tilde, targets, 0.1)
-        problem = mean.MeanProblem(fluctuation, mean_ @ fluctuation.eigenvectors, 5 * copies)
-        gaps.append(abs(np.exp(mean._minima(problem)[0]) / point.order_parameters[0] - 1))
+        resolvent, width = Resolvent.spectral(tilde, np.stack([targets, mean_], axis=1), 0.1), 5 * copies
+        point = stationary_points(resolvent, width)[0]
+        ends = mean_integral.mean_bracket(resolvent, width)
+        lowest = minima_of_values(partial(mean_integral.mean_action, resolvent, width), *ends)[0]
+        gaps.append(abs(np.exp(lowest) / point.order_parameters[0] - 1))
         assert abs(point.order_parameters[0] - 1) > 0.04
-        assert abs(mean.posterior(problem).mean[0] / point.order_parameters[0] - 1) < 0.1 / copies
+        assert abs(mean_posterior(resolvent, width).mean[0] / point.order_parameters[0] - 1) < 0.1 / copies
     assert gaps[0] < 2e-3
     assert 12 < gaps[0] / gaps[1] < 17  # like 1/N²
 
@@ -159,9 +165,9 @@ def test_wide_networks():
 def test_activations_without_a_mean_agree_with_the_mixture_of_one_scale():
     X, y, x = data(P=8)
     K, _ = relu_features(np.vstack([X, x]))
-    fluctuation = scale.diagonalise(K[:8, :8], y, 0.1, 0.5)
-    two = mean.posterior(mean.MeanProblem(fluctuation, np.zeros(8), 6))
-    one = scale.posterior(fluctuation, Gamma(6.0))
+    resolvent = Resolvent.spectral(K[:8, :8], np.stack([y, np.zeros(8)], axis=1), 0.1, 0.5)
+    two = mean_posterior(resolvent, 6)
+    one = scale_posterior(resolvent.with_columns(resolvent.columns[:, :1]), Gamma(6.0))
     assert abs(two.log_evidence - one.log_evidence) < 1e-10
     np.testing.assert_allclose(two.mean, one.mean, rtol=1e-9)
     np.testing.assert_allclose(two.quantile(0.5), one.quantile(0.5), rtol=1e-2)
@@ -183,8 +189,7 @@ def test_extreme_settings_converge(activation, width, temperature, size):
 def test_law_of_the_direction_keeps_its_digits_at_any_width(N):
     """log p(s) of t = tanh s, p(t) ∝ (1 − t²)^((N − 3)/2), against mpmath: targets that say nothing."""
     zero, s = np.zeros(1), np.array([[0.0, 1.0, 3.0]]) / np.sqrt(N)
-    data = scale.ScaleProblem(zero, np.eye(1), zero, zero, 1.0, 0.0)
-    found = mean._exponent(mean.MeanProblem(data, zero, N), mean.Parabola(zero, zero, zero, zero), s)
+    found = mean_integral._exponent(N, mean_integral.Parabola(zero, zero, zero, zero), s)
     with mpmath.workdps(50):
         half = mpmath.mpf(N) / 2
         constant = mpmath.loggamma(half) - mpmath.loggamma(half - 0.5) - mpmath.log(mpmath.pi) / 2
@@ -223,6 +228,6 @@ def test_zero_temperature():
 
 def test_quadratures_that_do_not_converge_warn(monkeypatch):
     X, y, _ = data()
-    monkeypatch.setattr(mean, "MAX_INTERVALS", 16)
+    monkeypatch.setattr(mean_integral, "MAX_INTERVALS", 16)
     with pytest.warns(ConvergenceWarning, match="order parameters did not converge"):
         condition(FullyConnected((2,), "relu"), X, y, 0.1, keep_mean=True)

@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from posed import saddle_points
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize
 from scipy.stats import gamma, multivariate_normal
 
 from stpbnn import FullyConnected, kernels
-from stpbnn.action import saddle_points, spectral
-from stpbnn.action.layered import LayeredAction
+from stpbnn.scale.layered import LayeredAction
+from stpbnn.scale.resolvent import Resolvent
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -86,13 +87,14 @@ def test_derivatives_away_from_the_saddle(closure):
 def test_spectral_terms_against_dense_algebra(bias, temperature):
     X, y = problem(P=15)
     K = np.exp(-((X[:, None] - X[None]) ** 2).sum(-1) / 9)
-    spectrum = spectral.tridiagonalise(K, y)
+    resolvent = Resolvent.tridiagonal(K, y[:, None], temperature, bias)
 
     def dense(log_scale):
         A = jnp.exp(log_scale) * K + bias + temperature * jnp.eye(15)
         return jnp.linalg.slogdet(A)[1] + y @ jnp.linalg.solve(A, y)
 
-    terms = spectral.terms(spectrum, 0.4, temperature, bias)
+    at = resolvent.at(np.array([0.4]))
+    terms = [at.value[0], at.slope[0], at.curvature[0]]
     expected = [f(0.4) for f in (dense, jax.grad(dense), jax.grad(jax.grad(dense)))]
     np.testing.assert_allclose(terms, expected, rtol=1e-8, atol=1e-8)
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, multivariate_normal, norm
 
-from stpbnn.action import nonodd, spectral
+from stpbnn.scale.mean_kept import stationary_points
+from stpbnn.scale.one_scale import saddle_points_of_scale
+from stpbnn.scale.resolvent import Resolvent
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -21,6 +23,10 @@ def relu_problem(P=12, N0=7, seed=0, scale=1.0):
     K = np.sqrt(np.outer(a, a)) / (2 * np.pi) * (u * (np.pi - np.arccos(u)) + np.sqrt(1 - u * u))
     m = np.sqrt(a / (2 * np.pi))
     return K - np.outer(m, m), m, y
+
+
+def stationary(K, y, m, width, temperature, bias=0.0):
+    return stationary_points(Resolvent.tridiagonal(K, np.stack([y, m], axis=1), temperature, bias), width)
 
 
 def dense_action(K, m, y, width, temperature, bias):
@@ -38,7 +44,7 @@ def dense_action(K, m, y, width, temperature, bias):
 @pytest.mark.parametrize("width", [2, 15, 1000])
 def test_stationary_point(width, temperature, bias):
     K, m, y = relu_problem()
-    point = nonodd.stationary_points(spectral.tridiagonalise(K, y, m), width, temperature, bias)[0]
+    point = stationary(K, y, m, width, temperature, bias)[0]
     at = (point.conjugate, point.order_parameters[0])
     action = dense_action(K, m, y, width, temperature, bias)
     assert point.converged
@@ -51,14 +57,14 @@ def test_stationary_point(width, temperature, bias):
 
 def test_without_a_mean_it_is_the_odd_action():
     K, _, y = relu_problem()
-    point = nonodd.stationary_points(spectral.tridiagonalise(K, y, np.zeros(12)), 15, 0.1)[0]
-    spectrum = spectral.tridiagonalise(K, y)
-    u = spectral.minima(spectrum, np.array([15.0]), 0.1)[0]
-    terms = spectral.terms(spectrum, u, 0.1)
+    point = stationary(K, y, np.zeros(12), 15, 0.1)[0]
+    resolvent = Resolvent.tridiagonal(K, y[:, None], 0.1)
+    u = np.log(saddle_points_of_scale(resolvent, np.array([15.0]))[0].order_parameters)[0]
+    terms = resolvent.at(np.array([u]))
     np.testing.assert_allclose(point.order_parameters, np.exp(u), rtol=1e-10)
-    np.testing.assert_allclose(point.action, 15 * (np.exp(u) - u) + terms.value - 15, rtol=1e-10)
+    np.testing.assert_allclose(point.action, 15 * (np.exp(u) - u) + terms.value[0] - 15, rtol=1e-10)
     np.testing.assert_allclose(point.conjugate, np.exp(-u) - 1, rtol=1e-8, atol=1e-10)
-    fluctuation = np.log(15 / (15 * np.exp(u) + terms.curvature)) / 2
+    fluctuation = np.log(15 / (15 * np.exp(u) + terms.curvature[0])) / 2
     np.testing.assert_allclose(point.log_evidence, fluctuation - (point.action + 12 * np.log(2 * np.pi)) / 2)
 
 
@@ -78,7 +84,7 @@ def test_evidence_approaches_that_of_the_exact_mixture():
         log_likelihood = norm.logpdf(rotated, scale=np.sqrt(variance)).sum(axis=0)
         density = np.exp(log_likelihood) * norm.pdf(A) * chi2.pdf(G, N - 1)
         exact = np.log(density.sum() * da * dg)
-        point = nonodd.stationary_points(spectral.tridiagonalise(K, y, m), N, 0.1)[0]
+        point = stationary(K, y, m, N, 0.1)[0]
         errors.append(abs(point.log_evidence - exact))
     assert errors[0] < 0.1
     assert errors[2] < errors[1] / 2 < errors[0] / 4
@@ -86,7 +92,7 @@ def test_evidence_approaches_that_of_the_exact_mixture():
 
 def test_wide_networks_have_unit_scales_and_the_gaussian_evidence():
     K, m, y = relu_problem()
-    point = nonodd.stationary_points(spectral.tridiagonalise(K, y, m), 10**7, 0.1)[0]
+    point = stationary(K, y, m, 10**7, 0.1)[0]
     np.testing.assert_allclose([point.order_parameters[0], 1 / (1 + point.conjugate)], 1, atol=1e-5)
     expected = multivariate_normal.logpdf(y, cov=K + np.outer(m, m) + 0.1 * np.eye(12))
     np.testing.assert_allclose(point.log_evidence, expected, rtol=1e-5)
