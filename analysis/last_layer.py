@@ -85,7 +85,12 @@ def table() -> str:
         off = [100 * (row[name] / total - 1) for name in ("proportional", "adaptive")]
         noise = 100 * np.hypot(error, row["adaptive_error"]) / total
         settled = "" if row["converged"] else " (not settled)"
-        cells_ = [*map(str, place), digits(total, error), f"{off[0]:+.1f} %", f"{off[1]:+.1f} ± {noise:.1f} %{settled}"]
+        cells_ = [
+            *map(str, place),
+            digits(total, error),
+            f"{off[0]:+z.1f} %",
+            f"{off[1]:+z.1f} ± {noise:.1f} %{settled}",
+        ]
         lines.append(f"| {' | '.join(cells_)} |")
     return "\n".join(lines)
 

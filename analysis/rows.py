@@ -13,7 +13,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a file; none where there is no file."""
     if not path.exists():
         return []
-    with path.open() as file:
+    with path.open(encoding="utf-8-sig") as file:
         return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
 
 

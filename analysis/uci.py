@@ -89,8 +89,10 @@ def law_of(model: Any, X: np.ndarray) -> Any:
 
 def load(root: Path, name: str, split: int, corrupted: bool) -> tuple[np.ndarray, ...]:
     """Return training and test inputs and targets, with outliers among the training targets where asked."""
-    table = np.loadtxt(root / f"{name}.csv", delimiter=",", skiprows=1)
-    train, test = (np.loadtxt(root / "splits" / f"{name}_{part}_{split}.txt", dtype=int) for part in ("train", "test"))
+    utf8 = "utf-8-sig"  # with or without a byte order mark
+    table = np.loadtxt(root / f"{name}.csv", delimiter=",", skiprows=1, encoding=utf8)
+    paths = (root / "splits" / f"{name}_{part}_{split}.txt" for part in ("train", "test"))
+    train, test = (np.loadtxt(path, dtype=int, encoding=utf8) for path in paths)
     X, y = table[:, :-1], table[:, -1].copy()
     if corrupted:
         rng = np.random.default_rng(split)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from stpbnn import _blas
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # that of typing, which takes as long to import as all the rest
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from stpbnn import activations, classification, datasets, figures, programs, samplers
     from stpbnn.activations import Activation
     from stpbnn.comparison import compare

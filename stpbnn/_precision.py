@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import jax
 
+from stpbnn._devices import first_device
+
 __all__ = ["in_float64"]
 
 
@@ -16,6 +18,10 @@ def in_float64[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         with jax.enable_x64(True):
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            except AssertionError:  # JAX's bare one, where it finds no device
+                first_device()
+                raise
 
     return wrapped

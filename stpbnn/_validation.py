@@ -4,24 +4,56 @@ from __future__ import annotations
 
 import math
 import numbers
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stpbnn._memory import refuse_beyond
+
+if TYPE_CHECKING:
+    import xarray as xr
+
 __all__ = [
+    "array",
     "boolean",
+    "data_set",
     "inputs",
     "instance",
     "integer",
+    "named",
     "number",
+    "numeric",
     "one_of",
     "out_of_range",
+    "real",
+    "refuse_no_numbers",
     "room_for_kernels",
+    "shown",
     "targets",
+    "text",
+    "tree",
 ]
+
+LONGEST = 120  # characters of a value that a message shows
+NO_NUMBERS = {
+    "c": "Complex data not supported: expected real numbers; give the real part, or both parts as numbers of their own",
+    "M": "got dates, expected numbers; count them in a unit of your choice, such as days since the first",
+    "m": "got time spans, expected numbers; divide them by a unit of your choice, such as one day",
+    "U": "got text, expected numbers; convert it, with astype(float) for example",
+}
+KINDS = ((complex, "c"), (np.complexfloating, "c"), (np.datetime64, "M"), (np.timedelta64, "m"), ((str, bytes), "U"))
+
+
+def shown(value: Any) -> str:
+    """Return the value as a message shows it: in one line, and not too long."""
+    try:
+        line = " ".join(repr(value).split())
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 20]} ... {line[-15:]}"
 
 
 def one_of(what: str, value: Any, options: Iterable[str]) -> str:
@@ -29,41 +61,100 @@ def one_of(what: str, value: Any, options: Iterable[str]) -> str:
     options = tuple(options)
     if isinstance(value, str) and value in options:
         return value
-    near = get_close_matches(str(value), options, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{what}: got {value!r}, expected one of {', '.join(map(repr, options))}{hint}")
+    folded = {option.casefold(): option for option in reversed(options)}
+    text = value[:LONGEST].casefold() if isinstance(value, str) else ""
+    near = get_close_matches(text, folded, n=1, cutoff=0.5)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    raise ValueError(f"{what}: got {shown(value)}, expected one of {', '.join(map(repr, options))}{hint}")
 
 
 def instance[Kind](what: str, value: Any, kind: type[Kind]) -> Kind:
-    """Return `value` if it is one of the public classes of stpbnn that is asked for."""
+    """Return `value` if it is of the public class that is asked for."""
     if not isinstance(value, kind):
-        raise ValueError(f"{what}: got {value!r}, expected a stpbnn.{kind.__name__}")
+        package = kind.__module__.split(".")[0]
+        article = "an" if package[0] in "aeiox" else "a"
+        raise ValueError(f"{what}: got {shown(value)}, expected {article} {package}.{kind.__name__}")
+    return value
+
+
+def tree(what: str, value: Any) -> xr.DataTree:
+    """Return `value` if it is an xarray.DataTree, as posteriors are."""
+    import xarray as xr
+
+    if not isinstance(value, xr.DataTree):
+        raise ValueError(f"{what}: got {shown(value)}, expected the xarray.DataTree that stpbnn.sample returned")
+    return value
+
+
+def data_set(what: str, value: Any, *variables: str, source: str = "stpbnn.compare") -> xr.Dataset:
+    """Return `value` if it is an xarray.Dataset with these variables."""
+    import xarray as xr
+
+    instance(what, value, xr.Dataset)
+    for name in variables:
+        if name not in value:
+            raise ValueError(f"{what}: got no variable {name!r}, expected what {source} returned")
     return value
 
 
 def boolean(what: str, value: Any) -> bool:
     """Return `value` if it is True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{what}: got {value!r}, expected True or False")
+        raise ValueError(f"{what}: got {shown(value)}, expected True or False")
     return bool(value)
+
+
+def text(what: str, value: Any) -> str:
+    """Return `value` if it is text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{what}: got {shown(value)}, expected text that is not empty")
+    return value
+
+
+def real(what: str, value: Any) -> float:
+    """Return `value` as a float, NaN and infinity included."""
+    if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_, np.timedelta64)):
+        raise ValueError(f"{what}: got {shown(value)}, expected a number")
+    with named(what):
+        return float(value)
 
 
 def number(what: str, value: Any, *, minimum: float = 0.0, inclusive: bool = False) -> float:
     """Return `value` as a finite float above `minimum` (or equal to it, where inclusive)."""
     relation = "at least" if inclusive else "greater than"
-    real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
-    if not real or not math.isfinite(value) or value < minimum or (value == minimum and not inclusive):
-        raise ValueError(f"{what}: got {value!r}, expected a finite number {relation} {minimum:g}")
+    real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_, np.timedelta64))
+    try:
+        finite = real and math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of double precision
+        finite = False
+    if not finite or value < minimum or (value == minimum and not inclusive):
+        raise ValueError(f"{what}: got {shown(value)}, expected a finite number {relation} {minimum:g}")
     return float(value)
 
 
 def integer(what: str, value: Any, *, minimum: int = 1, below: int | None = None) -> int:
-    """Return `value` as an int of at least `minimum`, and below `below` where that is given."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
-    if not whole or value < minimum or (below is not None and value >= below):
-        limit = "" if below is None else f" and below {below}"
-        raise ValueError(f"{what}: got {value!r}, expected an integer of at least {minimum}{limit}")
+    """Return `value` as an int of at least `minimum`, and below `below` where that is given, at most 64 bits."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_, np.timedelta64))
+    if not whole or not minimum <= value < (2**63 if below is None else below):
+        limit = f" and below {below}" if below is not None else " and below 2**63" if whole and value > 0 else ""
+        raise ValueError(f"{what}: got {shown(value)}, expected an integer of at least {minimum}{limit}")
     return int(value)
+
+
+def refuse_no_numbers(what: str, value: Any) -> None:
+    """Refuse what NumPy would turn into numbers in silence: hidden values, text, dates, time spans, complex numbers."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if hidden := sum(int(np.ma.getmaskarray(part).sum()) for part in parts if isinstance(part, np.ma.MaskedArray)):
+        raise ValueError(f"{what}: {hidden} value(s) are masked; fill, remove or impute them")
+    try:
+        values = np.asarray(value)
+    except (TypeError, ValueError):  # such as rows of several lengths: not in silence
+        return
+    kind = values.dtype.kind.replace("S", "U")
+    if kind == "O":
+        kind = next((kind for item in values.flat for types, kind in KINDS if isinstance(item, types)), "O")
+    if kind in NO_NUMBERS:
+        raise ValueError(f"{what}: {NO_NUMBERS[kind]}")
 
 
 def _finite(what: str, array: np.ndarray) -> None:
@@ -75,16 +166,31 @@ def _finite(what: str, array: np.ndarray) -> None:
         )
 
 
-def _numeric(what: str, value: Any) -> np.ndarray:
+def numeric(what: str, value: Any) -> np.ndarray:
+    """Return numbers as a float64 array of its own, which stays as it is when the caller's changes."""
+    refuse_no_numbers(what, value)
     try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what}: expected an array of numbers, got {type(value).__name__} ({error})") from None
+        with np.errstate(over="ignore"):  # infinite, which is refused
+            values = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{what}: expected an array of numbers, got {type(value).__name__} ({str(error).splitlines()[0]})"
+        ) from None
+    if value is None:  # which NumPy takes for NaN
+        raise ValueError(f"{what}: expected an array of numbers, got None")
+    return values
+
+
+def array(what: str, value: Any) -> np.ndarray:
+    """Return numbers as a finite float64 array of any shape."""
+    values = numeric(what, value)
+    _finite(what, values)
+    return values
 
 
 def inputs(what: str, X: Any, *, features: int | None = None) -> np.ndarray:
-    """Return inputs as a finite float64 array of shape (P, N_0)."""
-    X = _numeric(what, X)
+    """Return inputs as a finite float64 array of shape (P, N_0), a copy of the caller's."""
+    X = numeric(what, X)
     if X.ndim != 2:
         raise ValueError(
             f"{what}: got {X.ndim} dimension(s), shape {X.shape}, expected two, (examples, features); "
@@ -99,8 +205,8 @@ def inputs(what: str, X: Any, *, features: int | None = None) -> np.ndarray:
 
 
 def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
-    """Return targets as a finite float64 array: (P,) for one output, (P, D) for more."""
-    y = _numeric(what, y)
+    """Return targets as a finite float64 array, a copy of the caller's: (P,) for one output, (P, D) for more."""
+    y = numeric(what, y)
     if y.ndim == 2 and y.shape[1] == 1 and outputs == 1:
         y = y[:, 0]
     expected: Sequence[int] = (examples,) if outputs == 1 else (examples, outputs)
@@ -113,6 +219,16 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
     return y
 
 
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Have the errors of another library's checks name the argument, in one line."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{what}: {' '.join(str(error).split())}") from None
+
+
 def out_of_range(temperature: float, X: np.ndarray, y: np.ndarray) -> ValueError:
     """Return the error for numbers whose squares or ratios overflow."""
     return ValueError(
@@ -122,14 +238,7 @@ def out_of_range(temperature: float, X: np.ndarray, y: np.ndarray) -> ValueError
 
 
 def room_for_kernels(what: str, examples: int, matrices: int = 3) -> None:
-    """Refuse more examples than this machine has memory for: `matrices` dense P by P kernels in double precision."""
-    try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        return
-    needed = matrices * 8 * examples**2
-    if needed > available:
-        raise ValueError(
-            f"{what}: got P = {examples} examples, whose kernels take about {needed / 2**30:.0f} GiB, and this machine "
-            f"has {available / 2**30:.0f} GiB of memory; take fewer examples"
-        )
+    """Refuse more examples than there is memory for: `matrices` dense P by P kernels in double precision."""
+    refuse_beyond(
+        matrices * 8 * examples**2, f"{what}: got P = {examples} examples, whose kernels", "take fewer examples"
+    )

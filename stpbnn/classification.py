@@ -75,7 +75,10 @@ def predicted_classes(predictions: ArrayLike, classes: ArrayLike) -> np.ndarray:
     >>> predicted_classes([-0.7, 0.1], ["cat", "dog"]).tolist()
     ['cat', 'dog']
     """
-    values, classes = np.asarray(predictions, dtype=np.float64), _labels("classes", classes)
+    values, classes = check.numeric("predictions", predictions), _labels("classes", classes)
+    if len(np.unique(classes)) < len(classes):
+        repeated = [str(each) for each in classes if np.sum(classes == each) > 1]
+        raise ValueError(f"classes: got {repeated[0]} more than once, expected one class for each column")
     if values.ndim == 1:
         values = np.stack([-values, values], axis=1)
     if values.ndim != 2 or values.shape[1] != len(classes):
@@ -127,7 +130,10 @@ def accuracy(predictions: ArrayLike, labels: ArrayLike, classes: ArrayLike) -> f
 
 
 def _labels(what: str, values: Any) -> np.ndarray:
-    array = np.asarray(values)
+    if np.ma.is_masked(values):
+        raise ValueError(f"{what}: got masked values, expected a label for each example; remove or fill them")
+    with check.named(what):
+        array = np.asarray(values)
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{what}: got shape {array.shape}, expected one list of class labels")
     if array.dtype.kind not in "biuUS" and not (array.dtype.kind == "f" and np.isfinite(array).all()):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
-import os
 import signal
 import socket
 import sys
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from stpbnn import __version__
+from stpbnn import __version__, _interrupt
 from stpbnn.terminal.options import (
     CardArgument,
     JsonOption,
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         The words after `stpbnn`; by default those of the process.
     """
+    _degrade()
     warnings.showwarning = _warn
     logging.basicConfig(format="stpbnn: %(message)s")
     logger.setLevel(logging.INFO)
@@ -63,44 +64,76 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except OSError as error:  # a file that cannot be written
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (RuntimeError, AssertionError):
+        from stpbnn._devices import first_device
+
+        try:
+            first_device()
+        except RuntimeError as missing:
+            _fail(str(missing))
+        raise
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     if code == 130:
-        _leave()
+        _interrupt.leave()
     sys.exit(code)
 
 
-def _leave() -> None:
-    """Say that the run was interrupted, and go: an ordinary exit would wait for JAX to finish the chains."""
-    typer.echo("stpbnn: interrupted; `stpbnn run` and `stpbnn sweep` go on from what is finished", err=True)
-    sys.stdout.flush()
-    os._exit(130)
+def _degrade() -> None:
+    """Show a question mark for what the terminal, or the encoding of a redirection, does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @contextlib.contextmanager
-def _exit_when_interrupted() -> Iterator[None]:
-    """Leave soon after Ctrl-C even where Python is waiting for a compiled loop and does not see the signal."""
+def _exit_when_interrupted(noted: bool = True) -> Iterator[None]:
+    """Leave soon after Ctrl-C, even where Python waits for a compiled loop and does not see it; at once after a second.
+
+    Where it is noted, Ctrl-C raises nothing: what is inside looks for it where it can stop.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    ended = threading.Event()
 
     def wait() -> None:
         with reader:
             while byte := reader.recv(1):  # nothing, once the writer is closed
-                if byte == bytes([signal.SIGINT]) and not ended.wait(GRACE):  # KeyboardInterrupt may tidy up by itself
-                    _leave()
+                if byte == bytes([signal.SIGINT]):
+                    break
+            else:
+                return
+            reader.settimeout(GRACE)  # in which it may tidy up by itself
+            with contextlib.suppress(TimeoutError):
+                while byte := reader.recv(1):
+                    if byte == bytes([signal.SIGINT]):
+                        break
+                else:
+                    return
+            _interrupt.leave()
 
     threading.Thread(target=wait, daemon=True).start()
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
-        yield
+        with _interrupt.Noted() if noted else _raised():
+            yield
     finally:
-        ended.set()
         signal.set_wakeup_fd(before)
         writer.close()
+
+
+@contextlib.contextmanager
+def _raised() -> Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt, unless it is ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if callable(before):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _fail(message: str) -> None:
@@ -156,7 +189,7 @@ def run(
     The run folder gets card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html.
     The same command again goes on from what is there.
     """
-    from stpbnn.cards import load_card
+    from stpbnn.cards import attributed, load_card
 
     checked = load_card(card, changes or ())
     if checked.sweep:
@@ -167,7 +200,7 @@ def run(
         )
     from stpbnn.runs import run_card
 
-    with _exit_when_interrupted():
+    with _exit_when_interrupted(), attributed(card, changes or ()):
         finished = run_card(checked, folder or Path("runs") / checked.name, progress=not quiet)
     _show_run(finished, as_json, strict)
 
@@ -182,18 +215,19 @@ def theory(
     verbose: VerboseOption = False,
 ) -> None:
     """Solve the theories of a card, without sampling: at every point of its sweep, if it has one."""
-    from stpbnn.cards import load_card
+    from stpbnn.cards import attributed, load_card
 
     checked = load_card(card, changes or ())
-    if file is not None and not file.absolute().parent.is_dir():
-        raise ValueError(
-            f"{file}: there is no folder {file.parent} to write it to; make it, or give another file with -o"
-        )
-    from stpbnn import curves, files, theories
+    from stpbnn import files
+
+    if file is not None:
+        files.destination("out", file)
+    from stpbnn import curves, theories
     from stpbnn.terminal import records, tables
 
     swept = any(not key.startswith("sampler.") for key in checked.sweep)
-    predictions = curves.theory_curves(checked, progress=not quiet) if swept else theories.theory(checked)
+    with attributed(card, changes or ()), _exit_when_interrupted():
+        predictions = curves.theory_curves(checked, progress=not quiet) if swept else theories.theory(checked)
     if file is not None:
         files.write_netcdf(file, predictions)
     if as_json:
@@ -235,7 +269,7 @@ def sweep(
     from stpbnn.terminal import records, tables
 
     folder = folder or Path("runs") / f"{checked.name}-sweep"
-    with _exit_when_interrupted():
+    with _exit_when_interrupted(noted=False):  # the cluster is closed on the way out
         results = sweeps.sweep(
             checked,
             folder,

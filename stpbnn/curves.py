@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from stpbnn import __version__
+from stpbnn._validation import boolean, instance
 from stpbnn.cards import Card
 from stpbnn.cards.points import TEMPERATURE, WIDTHS, changed, dimension, labels
 from stpbnn.regressors import theory_grid
@@ -51,6 +52,8 @@ def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
     >>> [round(abs(Q - 1), 1) for Q in curves.values.tolist()]
     [0.3, 0.0]
     """
+    instance("card", card, Card)
+    boolean("progress", progress)
     sweep = {key: list(values) for key, values in card.sweep.items() if not key.startswith("sampler.")}
     if not sweep:
         raise ValueError(f"{card.name}: got no [sweep] that the closed forms can follow, expected a list for some key")
@@ -70,7 +73,7 @@ def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
 
 def _grid(card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progress: bool) -> xr.Dataset:
     """Return the theories of one data set over widths and temperatures."""
-    X, y, X_test, y_test = card.data.load()
+    X, y, X_test, y_test = card.load()
     network = card.build()
     theories = chosen(card)
     grid = theory_grid(

@@ -1,28 +1,56 @@
-"""Files that appear whole, under a temporary name first and then renamed; and those that cannot be read."""
+"""Files that appear whole, under a temporary name first and then renamed; and those that cannot be read.
+
+A file is damaged where its bytes can be had and make no sense. Where they cannot be had, for a permission, a stale
+handle or a disk that fails, nothing is known of them: that is an OSError, and the file is left alone.
+"""
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import platform
+import re
 import sys
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["DamagedError", "write_netcdf", "write_text", "written_whole"]
+__all__ = [
+    "DAMAGE",
+    "DamagedError",
+    "destination",
+    "is_leftover",
+    "read_bytes",
+    "read_netcdf",
+    "refuse_long_names",
+    "remove_leftovers",
+    "write_netcdf",
+    "write_text",
+    "written_whole",
+]
+
+DAMAGE = (  # what readers raise for bytes that make no sense
+    *(AttributeError, EOFError, KeyError, IndexError, NotImplementedError, OSError, RuntimeError, TypeError),
+    *(ValueError, BadZipFile, zlib.error),
+)
+LONGEST = 255  # bytes of a file's name
+VERY_OLD = 7 * 86400.0  # seconds
 
 
 class DamagedError(ValueError):
-    """A file or a folder that cannot be read; `path` says which."""
+    """A file or a folder whose content makes no sense; `path` says which, and `reason` why."""
 
     def __init__(self, path: Path, reason: object, remedy: str) -> None:
         super().__init__(f"{path}: cannot be read ({reason}); {remedy}")
-        self.path = path
+        self.path, self.reason = path, reason
 
 
 @contextmanager
@@ -44,7 +72,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
+    remove_leftovers(path.parent, path.name)
+    temporary = _temporary(path)
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -83,6 +112,167 @@ def write_netcdf(path: str | os.PathLike[str], data: xr.Dataset | xr.DataTree) -
         data.to_netcdf(image, engine="h5netcdf")
     with written_whole(path) as temporary:
         temporary.write_bytes(image.getvalue())
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of a file; no lock is asked for.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Raises
+    ------
+    OSError
+        If they cannot be had; of the kind and with the number that the system gave, and what to do.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _unread(error, path) from None
+
+
+def read_netcdf(
+    path: str | os.PathLike[str], opened: Callable[..., Any], remedy: str = "remove it and make it again"
+) -> Any:
+    """Read a NetCDF file into memory, as a data set or as a tree of them.
+
+    The HDF5 library is given the bytes: by itself it would ask for a lock, which some file systems do not have and
+    other processes may hold.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    opened : callable
+        `xarray.open_dataset` or `xarray.open_datatree`.
+    remedy : str
+        What to do about a damaged file.
+
+    Raises
+    ------
+    DamagedError
+        If its content makes no sense.
+    OSError
+        If it cannot be read at all.
+    """
+    content = read_bytes(path)
+    try:
+        with opened(io.BytesIO(content), engine="h5netcdf") as data:
+            return data.load()
+    except DAMAGE as error:
+        raise DamagedError(Path(path), error, remedy) from None
+
+
+def destination(what: str, path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file that is to be written, after a look at whether it can be.
+
+    Parameters
+    ----------
+    what : str
+        The name of the argument, for the message.
+    path : path
+        A file in a folder that exists.
+
+    Raises
+    ------
+    ValueError
+        If it is no path, or a folder, or its name is too long, or its folder is not there.
+
+    Examples
+    --------
+    >>> destination("path", "model.npz").name
+    'model.npz'
+    >>> destination("path", "nowhere/model.npz")
+    Traceback (most recent call last):
+    ValueError: path: got 'nowhere/model.npz', but there is no folder 'nowhere'; make it first, or give another path
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise ValueError(f"{what}: got {path!r}, expected the path of a file")
+    found, text = Path(os.fsdecode(path)), os.fsdecode(path)
+    refuse_long_names(what, found)
+    if found.is_dir():
+        raise ValueError(f"{what}: got {text!r}, which is a folder; give the name of a file in it")
+    if not found.parent.is_dir():
+        raise ValueError(
+            f"{what}: got {text!r}, but there is no folder {str(found.parent)!r}; make it first, or give another path"
+        )
+    return found
+
+
+def refuse_long_names(what: str, path: Path) -> None:
+    """Refuse a path with a name that is longer than file systems allow."""
+    for name in path.parts:
+        if (size := len(os.fsencode(name))) > LONGEST:
+            raise ValueError(
+                f"{what}: got the name {name[:20] + '…' + name[-10:]!r} of {size} bytes, expected at most {LONGEST}; "
+                "give a shorter one"
+            )
+
+
+def remove_leftovers(folder: str | os.PathLike[str], name: str = "") -> None:
+    """Remove the temporary files of processes of this machine that are no more, and those of others after a week.
+
+    Parameters
+    ----------
+    folder : path
+        Where to look.
+    name : str, optional
+        The file that was written; by default any.
+    """
+    for path in Path(folder).glob(f".{glob.escape(name[:100])}*.part"):
+        if _is_abandoned(path):
+            path.unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Say whether a file is the temporary one of some process, by its name.
+
+    Examples
+    --------
+    >>> is_leftover(Path(".card.toml.here.12.part")), is_leftover(Path("card.toml"))
+    (True, False)
+    """
+    return re.fullmatch(r"\..+\.\d+\.part", path.name) is not None
+
+
+def _temporary(path: Path) -> Path:
+    """Return the temporary name of a file: it says which process of which machine writes it."""
+    tail = f".{platform.node()}.{os.getpid()}.part"
+    kept = os.fsencode(path.name)[: LONGEST - 1 - len(os.fsencode(tail))].decode(errors="ignore")
+    return path.with_name(f".{kept}{tail}")
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Say whether nobody will go on with a temporary file."""
+    written = re.fullmatch(rf"\..+\.{re.escape(platform.node())}\.(\d+)\.part", path.name)
+    try:
+        if written is not None and not _is_alive(int(written[1])):
+            return True
+        return is_leftover(path) and time.time() - path.stat().st_mtime > VERY_OLD
+    except OSError:  # it has just got its name
+        return False
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # where signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        return True
+    return True
+
+
+def _unread(error: OSError, path: str | os.PathLike[str]) -> OSError:
+    """Return the error of a file that cannot be read, saying what it is; a file that is not there needs no advice."""
+    if isinstance(error, FileNotFoundError):
+        return error
+    reason = f"cannot be read now ({error.strerror or error}); it is left as it is: see to that, and call again"
+    return OSError(error.errno, reason, os.fspath(path))
 
 
 def _locked_here() -> AbstractContextManager[Any]:

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
 
 import jax
 
 from stpbnn import activations
-from stpbnn._validation import integer, number
+from stpbnn._validation import integer, number, one_of
 
-__all__ = ["FullyConnected", "Prior", "Weights"]
+__all__ = ["FullyConnected", "NetworkHolder", "Prior", "Weights"]
 
 Weights = Mapping[str, jax.Array]
 
@@ -144,6 +144,38 @@ class FullyConnected:
             "bias_precision": self.bias_precision,
         }
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the five settings by name, as scikit-learn's searches and clones ask for them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def set_params(self, **settings: Any) -> FullyConnected:
+        """Return a network with other settings: this one does not change.
+
+        The regressors and `NNGPKernel` take settings by their names, as network__widths, and hold the new network.
+
+        Parameters
+        ----------
+        **settings
+            Any of the five, by name.
+
+        Raises
+        ------
+        ValueError
+            For unknown names, and for settings as the network itself.
+
+        Examples
+        --------
+        >>> FullyConnected((10,)).set_params(activation="relu", outputs=2)
+        FullyConnected(widths=(10,), activation='relu', outputs=2, weight_precision=1.0, bias_precision=None)
+        """
+        for name in settings:
+            one_of("network", name, self.get_params())
+        return replace(self, **settings)
+
+    def __sklearn_clone__(self) -> FullyConnected:
+        """Return the network itself: it does not change."""
+        return self
+
     def shapes(self, n_features: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all weights by name: W1..WL and v, and b1..b(L+1) where there are biases."""
         fan_in = (n_features, *self.widths)
@@ -202,3 +234,36 @@ class FullyConnected:
             Inputs.
         """
         return self.readout(weights, self.features(weights, X)[-1])
+
+
+class NetworkHolder:
+    """A part of what holds networks among its parameters, and takes their settings by name: network__widths."""
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, and those of parts as part__parameter; settings of a network make a new one.
+
+        Parameters
+        ----------
+        **params
+            Values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For names that are not known.
+        """
+        held = self.get_params(deep=False) | params  # type: ignore[attr-defined]
+        settings: dict[str, dict[str, Any]] = {}
+        for key in [key for key in params if "__" in key]:
+            name, _, setting = key.partition("__")
+            if name in held and held[name] is None:
+                raise ValueError(f"{key}: got a setting of {name}, which is None; give a {name} to set it")
+            if isinstance(held.get(name), FullyConnected):
+                settings.setdefault(name, {})[setting] = params.pop(key)
+        networks = {name: value for name, value in params.items() if isinstance(value, FullyConnected)}
+        networks |= {name: held[name].set_params(**own) for name, own in settings.items()}
+        return super().set_params(**(networks | {key: v for key, v in params.items() if key not in networks}))  # type: ignore[misc]

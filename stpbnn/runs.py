@@ -1,8 +1,8 @@
 """Runs: a folder that holds a card, its posterior, its theories, their comparison and a report.
 
 A run folder has card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html. Each file appears whole,
-in this order, and a posterior that is there already is used again. While sampling goes on, its blocks are in the folder
-checkpoint.
+in this order, and what is there already is used again: theories one by one, and the posterior. While sampling goes on,
+its blocks are in the folder checkpoint; where the chains have not converged they stay, for more draws to join them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stpbnn import __version__
+from stpbnn._interrupt import look
 from stpbnn.cards import Arrays, Card, load_card
 from stpbnn.comparison import compare_predictions
-from stpbnn.files import DamagedError, write_netcdf, write_text
+from stpbnn.files import (
+    DamagedError,
+    is_leftover,
+    read_bytes,
+    read_netcdf,
+    refuse_long_names,
+    remove_leftovers,
+    write_netcdf,
+    write_text,
+)
 from stpbnn.theories import chosen, theory
 
 __all__ = ["Run", "fingerprint", "load_run", "rerender", "run_card"]
@@ -56,15 +67,16 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     """Run a card: closed forms, posterior, comparison and report, in a folder.
 
     Nothing is written before the data are loaded and the theories solved. A run that was interrupted is taken up by
-    the same call: sampling goes on from its last finished block, a posterior that is there already is used again, and
-    everything else is quickly made anew.
+    the same call: sampling goes on from its last finished block, theories and a posterior that are there already are
+    used again, and everything else is quickly made anew; a finished run is read. More draws join those of an earlier
+    run of the same card.
 
     Parameters
     ----------
     card : Card
         What to run; a sweep is left aside, so that this is the point that the other tables describe.
     folder : path
-        The run folder: a new or an empty one, or that of an earlier run of the same card.
+        The run folder: a new or an empty one, or that of an earlier run of the same card, with as many draws or fewer.
     data : tuple of arrays, optional
         X, y, Xt, yt of the card, where they are loaded already.
     progress : bool
@@ -79,6 +91,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     ------
     ValueError
         If the folder holds something else or is in use, or the data cannot be had or do not suit the network.
+    OSError
+        If a file cannot be read or written now; what is there stays as it is.
     KeyboardInterrupt
         If it was interrupted; finished blocks are in the folder.
     """
@@ -86,20 +100,32 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     _refuse_other(folder, card)
     times: dict[str, float] = {}
     with _timed(times, "data"):
-        data = data or card.data.load()
+        data = card.load(data, sampled=True)
+    mark = fingerprint(card, data)
+    if (finished := _finished(folder, card, mark)) is not None:
+        logger.info("%s is finished already", folder)
+        remove_leftovers(folder)
+        return finished
+    posterior = _earlier(folder, card, data)
     logger.info("solving the theories: %s", ", ".join(chosen(card)))
     with _timed(times, "theory"):
-        predictions = theory(card, data)
-    predictions.attrs["fingerprint"] = mark = fingerprint(card, data)
-    posterior = _earlier(folder, mark)
+        predictions = _theories(folder, card, data)
+    predictions.attrs["fingerprint"] = mark
 
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     (folder / "run.json").unlink(missing_ok=True)  # not finished any more
     write_text(folder / "card.toml", card.to_toml())
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
-        posterior = _sample(card, data, mark, folder, progress)
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        try:
+            posterior = _sample(card, data, mark, folder, progress)
+        except Exception:  # what the sampler refuses
+            _leave_nothing(folder, new)
+            raise
+    if not posterior.attrs.get("remedy"):  # which more draws may be
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     times["sampling"] = posterior.attrs["wall_time_s"]
     logger.debug("sampling: %.1f s", times["sampling"])
     with _timed(times, "comparison"):
@@ -129,10 +155,7 @@ def fingerprint(card: Card, data: Arrays) -> str:
     >>> len(fingerprint(card, card.data.load()))
     64
     """
-    digest = hashlib.sha256(json.dumps(_settings(card), sort_keys=True).encode())
-    for array in data:
-        digest.update(repr(array.shape).encode() + np.ascontiguousarray(array, dtype="<f8").tobytes())
-    return digest.hexdigest()
+    return _digest(_settings(card), data)
 
 
 def load_run(folder: str | os.PathLike[str]) -> Run:
@@ -146,26 +169,29 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     Raises
     ------
     ValueError
-        If the folder holds no run, or one that is not finished.
+        If the folder holds no run, or one that is not finished, or a file of it is damaged.
+    OSError
+        If a file cannot be read.
     """
     folder = Path(folder)
-    if not (folder / "card.toml").is_file():
-        raise ValueError(f"{folder}: expected a run folder, as `stpbnn run` makes it; there is no card.toml in it")
     card = _card(folder)
+    if card is None:
+        raise ValueError(f"{folder}: expected a run folder, as `stpbnn run` makes it; there is no card.toml in it")
     for name in ("theory.nc", "posterior.nc", "comparison.nc", "run.json"):
-        if not (folder / name).is_file():
+        if not (folder / name).exists():
             again = f"`stpbnn run {folder / 'card.toml'} -o {folder}`"
             raise ValueError(f"{folder}: the run is not finished, there is no {name}; finish it with {again}")
+    content = read_bytes(folder / "run.json")
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except ValueError as error:
+        record = dict(json.loads(content.decode("utf-8-sig")))
+    except (ValueError, TypeError, RecursionError) as error:
         raise DamagedError(folder / "run.json", f"not valid JSON: {error}", AGAIN) from None
     return Run(
         folder=folder,
         card=card,
-        theory=_read(folder / "theory.nc", xr.open_dataset),
-        posterior=_read(folder / "posterior.nc", xr.open_datatree),
-        comparison=_read(folder / "comparison.nc", xr.open_dataset),
+        theory=read_netcdf(folder / "theory.nc", xr.open_dataset, AGAIN),
+        posterior=read_netcdf(folder / "posterior.nc", xr.open_datatree, AGAIN),
+        comparison=read_netcdf(folder / "comparison.nc", xr.open_dataset, AGAIN),
         record=record,
     )
 
@@ -184,6 +210,7 @@ def rerender(folder: str | os.PathLike[str]) -> Run:
         If the folder holds no run, or one that is not finished.
     """
     run = load_run(folder)
+    remove_leftovers(folder)
     run = replace(run, comparison=compare_predictions(run.posterior, run.theory))
     write_netcdf(run.folder / "comparison.nc", run.comparison)
     _write_report(run)
@@ -199,8 +226,25 @@ def _settings(card: Card) -> dict[str, Any]:
     return flat
 
 
-def _card(folder: Path) -> Card:
-    """Return the card of a run folder."""
+def _digest(settings: Mapping[str, Any], data: Arrays) -> str:
+    """Return a hash of settings and of the data themselves."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for array in data:
+        digest.update(repr(array.shape).encode() + np.ascontiguousarray(array, dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _with_draws(card: Card, draws: int) -> Card:
+    """Return the card with another number of draws."""
+    return card.model_copy(update={"sampler": card.sampler.model_copy(update={"draws": draws})})
+
+
+def _card(folder: Path) -> Card | None:
+    """Return the card of a run folder, or None where there is none."""
+    try:
+        read_bytes(folder / "card.toml")  # what keeps it from being read is no mistake in it
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     try:
         return load_card(folder / "card.toml")
     except ValueError as error:
@@ -209,40 +253,83 @@ def _card(folder: Path) -> Card:
 
 
 def _refuse_other(folder: Path, card: Card) -> None:
-    """Refuse a folder that holds anything but an earlier run of the same card."""
+    """Refuse a folder that holds anything but an earlier run of the same card, with as many draws or fewer."""
+    refuse_long_names("folder", folder)
     if not folder.exists():
         return
     if not folder.is_dir():
         raise ValueError(f"{folder}: is a file; choose another folder with -o")
-    if (folder / "card.toml").is_file():
-        there, here = _settings(_card(folder)), _settings(card)
+    if (earlier := _card(folder)) is not None:
+        there, here = _settings(earlier), _settings(card)
         differ = [
             f"{key} is {there.get(key)} there and {here.get(key)} here"
             for key in {**here, **there}
-            if there.get(key) != here.get(key)
+            if there.get(key) != here.get(key) and not (key == "sampler.draws" and there[key] < here[key])
         ]
         if differ:
             raise ValueError(
                 f"{folder}: holds the run of another card ({'; '.join(differ)}); "
                 "choose another folder with -o, or remove this one"
             )
-    elif any(folder.iterdir()):
+    elif not all(is_leftover(path) for path in folder.iterdir()):  # of a run that was killed at its first file
         raise ValueError(f"{folder}: is not empty and holds no run; choose another folder with -o")
 
 
-def _earlier(folder: Path, mark: str) -> xr.DataTree | None:
-    """Return the posterior of an earlier run of the same card on the same data, if there is one."""
-    path = folder / "posterior.nc"
-    if not path.is_file():
+def _finished(folder: Path, card: Card, mark: str) -> Run | None:
+    """Return the run of a folder if it is that of this card to the letter, whole, and made by this version."""
+    try:
+        run = load_run(folder)
+    except ValueError:  # not finished, or damaged: what can be is made anew, and the rest is refused later
         return None
-    posterior = _read(path, xr.open_datatree)
-    if posterior.attrs.get("fingerprint") != mark:
+    marks = {run.record.get("fingerprint"), run.posterior.attrs.get("fingerprint")}
+    makers = {run.theory.attrs.get("stpbnn_version"), run.comparison.attrs.get("stpbnn_version")}
+    same = run.card == card and marks == {mark} and makers == {__version__}
+    return run if same and run.report.exists() else None
+
+
+def _earlier(folder: Path, card: Card, data: Arrays) -> xr.DataTree | None:
+    """Return the posterior of an earlier run of the same card on the same data, if there is one with all its draws."""
+    path = folder / "posterior.nc"
+    try:
+        posterior = read_netcdf(path, xr.open_datatree, AGAIN)
+    except FileNotFoundError:
+        return None
+    draws = posterior.attrs.get("draws", card.sampler.draws)
+    if posterior.attrs.get("fingerprint") != fingerprint(_with_draws(card, int(draws)), data):
         raise ValueError(
             f"{path}: was sampled with other data than the card loads now; "
             "choose another folder with -o, or remove this one"
         )
+    if draws < card.sampler.draws:
+        logger.info("%s has %d draws of each chain; more join them", path, draws)
+        return None
     logger.info("%s is there already and is used again", path)
     return posterior
+
+
+def _leave_nothing(folder: Path, new: list[Path]) -> None:
+    """Remove folders that this run made, unless there are draws in them."""
+    if new and not any(folder.glob("checkpoint/draws-*.nc")):
+        shutil.rmtree(folder, ignore_errors=True)
+        for path in new[1:]:
+            with suppress(OSError):  # others are at work in it
+                path.rmdir()
+
+
+def _theories(folder: Path, card: Card, data: Arrays) -> xr.Dataset:
+    """Return what the theories predict; those that are in the folder are not solved again."""
+    alone = {key: value for key, value in _settings(card).items() if not key.startswith("sampler.")}
+    settings = alone | {"sampler.seed": card.sampler.seed, "theories.particles": card.theories.particles}
+    mark = _digest(settings, data)
+    try:
+        known = read_netcdf(folder / "theory.nc", xr.open_dataset, AGAIN)
+    except (FileNotFoundError, DamagedError):
+        known = xr.Dataset()
+    if known.attrs.get("solved_for") != mark or known.attrs.get("stpbnn_version") != __version__:
+        known = xr.Dataset({"theory": []})
+    if new := [name for name in chosen(card) if name not in known["theory"]]:
+        logger.info("solving the theories: %s", ", ".join(new))
+    return theory(card, data, known).assign_attrs(solved_for=mark)
 
 
 def _sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -> xr.DataTree:
@@ -266,7 +353,7 @@ def _sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -
         raise KeyboardInterrupt
     posterior.attrs["fingerprint"] = mark
     write_netcdf(folder / "posterior.nc", posterior)
-    return _read(folder / "posterior.nc", xr.open_datatree)
+    return read_netcdf(folder / "posterior.nc", xr.open_datatree, AGAIN)
 
 
 def _record(card: Card, posterior: xr.DataTree, times: Mapping[str, float]) -> dict[str, Any]:
@@ -288,6 +375,7 @@ def _record(card: Card, posterior: xr.DataTree, times: Mapping[str, float]) -> d
 
 @contextmanager
 def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
+    look()
     start = time.perf_counter()
     yield
     times[stage] = time.perf_counter() - start
@@ -299,12 +387,3 @@ def _write_report(run: Run) -> None:
 
     html = report.render(run.posterior, run.theory, run.comparison, card=run.card.to_toml(), run=dict(run.record))
     write_text(run.report, html)
-
-
-def _read(path: Path, opened: Any) -> Any:
-    """Read a NetCDF file into memory, as a data set or as a tree of them."""
-    try:
-        with opened(path, engine="h5netcdf") as data:
-            return data.load()
-    except (OSError, KeyError, RuntimeError, ValueError) as error:  # what the HDF5 library says of a damaged file
-        raise DamagedError(path, error, AGAIN) from None

@@ -8,11 +8,15 @@ from typing import Any
 import xarray as xr
 from sklearn.exceptions import ConvergenceWarning
 
+from stpbnn._interrupt import look
+from stpbnn._validation import instance, shown
 from stpbnn.cards import Arrays, Card
 from stpbnn.comparison import predict_theories
 from stpbnn.regressors.family import applicable, of_process, regressor
 
 __all__ = ["chosen", "settings", "theory"]
+
+FILL = {"converged": False, "regressor": "", "network": "", "reason": ""}
 
 ONLY = {
     "zero-mean": "; the proportional limit keeps a mean of the features, that it could drop, for one hidden layer, one "
@@ -21,7 +25,7 @@ ONLY = {
 }
 
 
-def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
+def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = None) -> xr.Dataset:
     """Return the predictions of the closed forms for a card: all that are known for its network or process.
 
     These are infinite width; the proportional limit, unless there are several outputs and several hidden layers; the
@@ -37,6 +41,8 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
         The card; its seed is that of the theory that is simulated.
     data : tuple of arrays, optional
         X, y, Xt, yt of the card, where they are loaded already.
+    known : xarray.Dataset, optional
+        What this function returned earlier for the same card and data; the theories in it are not solved again.
 
     Returns
     -------
@@ -56,15 +62,23 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
 
     Examples
     --------
-    >>> from stpbnn.cards import load_card
+    >>> from stpbnn._validation import instance, shown
+    from stpbnn.cards import load_card
     >>> card = load_card("smoke-1hl-linear", ["theories.names=['infinite']"])
     >>> theory(card)["order_parameters"].sel(theory="infinite width").item()
     1.0
     """
-    X, y, X_test, y_test = data or card.data.load()
-    network, further = card.build(), settings(card)
+    instance("card", card, Card)
+    if data is not None and not (isinstance(data, tuple | list) and len(data) == 4):
+        raise ValueError(f"data: got {shown(data)}, expected the four arrays X, y, Xt, yt")
+    X, y, X_test, y_test = card.load(data)
+    network, further, names = card.build(), settings(card), chosen(card)
+    there = [] if known is None else [name for name in names if name in known["theory"]]
     solved, failed, reasons, told = {}, {}, {}, []
-    for name, kind in chosen(card).items():
+    for name, kind in names.items():
+        if name in there:
+            continue
+        look()
         model = regressor(kind, network, card.posterior.temperature, **further)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -76,16 +90,38 @@ def theory(card: Card, data: Arrays | None = None) -> xr.Dataset:
                 warnings.warn(str(error), ConvergenceWarning, stacklevel=1)
         reasons[name] = "; ".join(str(each.message) for each in caught if each.category is ConvergenceWarning)
         told += [(f"{name}: {each.message}", each.category) for each in caught]
-    if not solved:
-        raise next(iter(failed.values()))
+    parts = []
+    if known is not None and there:
+        parts = [known.sel(theory=there)]
+        why = parts[0]["reason"].to_series()
+        told += [(f"{name}: {reason}", ConvergenceWarning) for name, reason in why.items() if reason]
+    if solved:
+        predictions = predict_theories(solved, X_test, y_test)
+        converged = predictions["converged"].to_numpy()
+        why = ["" if fine else reasons[name] for name, fine in zip(solved, converged, strict=True)]
+        parts.append(predictions.assign(reason=("theory", why)))
+    if not any(part["mean"].notnull().any() for part in parts):
+        raise next(iter(failed.values()), ValueError(told[0][0]))
     for message, category in told:
         warnings.warn(message, category, stacklevel=2)
-    predictions = predict_theories(solved, X_test, y_test)
-    fill = {"converged": False, "regressor": "", "network": ""}
-    predictions = predictions.reindex(theory=list(reasons), fill_value=fill)
-    converged = predictions["converged"].to_numpy()
-    why = ["" if fine else reason for fine, reason in zip(converged, reasons.values(), strict=True)]
-    return predictions.assign(reason=("theory", why))
+    whole = _joined(parts).reindex(theory=list(names), fill_value=FILL)
+    why = [reasons[name] if name in failed else str(whole["reason"].sel(theory=name).item()) for name in names]
+    return whole.assign(reason=("theory", why))
+
+
+def _joined(parts: list[xr.Dataset]) -> xr.Dataset:
+    """Put the predictions of several theories together; what some of them do not have is NaN."""
+    if len(parts) == 1:
+        return parts[0]
+    return xr.concat(
+        parts,
+        "theory",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="outer",
+        combine_attrs="override",
+    )
 
 
 def chosen(card: Card) -> dict[str, str]:
@@ -96,6 +132,7 @@ def chosen(card: Card) -> dict[str, str]:
     ValueError
         If it asks for one that is not known for its network or process, or its settings do not suit one another.
     """
+    instance("card", card, Card)
     network, names, process = card.build(), card.theories.names, card.process
     if process is None:
         known = applicable(network, on_request=names is not None)
@@ -117,6 +154,7 @@ def settings(card: Card) -> dict[str, Any]:
 
     The features of a process have no mean, whatever the activation.
     """
+    instance("card", card, Card)
     found: dict[str, Any] = {"particles": card.theories.particles, "random_state": card.sampler.seed}
     if card.process is not None:
         found["mean"] = "drop"

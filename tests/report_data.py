@@ -10,11 +10,11 @@ from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.report import render
 
 
-def made(points=10, shift=0.0, draws=500, outputs=1, seed=0):
+def made(points=10, shift=0.0, draws=500, outputs=1, seed=0, widths=(20,), activation="erf"):
     """A posterior of independent draws about the saddle point's predictions, and the theories."""
     rng = np.random.default_rng(seed)
     X, Xt = rng.normal(size=(12, 4)), rng.normal(size=(points, 4))
-    net = FullyConnected((20,), "erf", outputs=outputs)
+    net = FullyConnected(widths, activation, outputs=outputs)
     y, yt = np.sign(X[:, :outputs]).squeeze(), np.sign(Xt[:, :outputs]).reshape(points, -1)
     yt = yt[:, 0] if outputs == 1 else yt
     theories = {"infinite width": NNGPRegressor(net, temperature=0.1).fit(X, y)}
@@ -28,7 +28,7 @@ def made(points=10, shift=0.0, draws=500, outputs=1, seed=0):
             "posterior": xr.Dataset(
                 {
                     "readout_norm": (chains, rng.gamma(10, 0.1, (4, draws))),
-                    "kernel_scale": ((*chains, "layer"), rng.gamma(100, 0.01, (4, draws, 1))),
+                    "kernel_scale": ((*chains, "layer"), rng.gamma(100, 0.01, (4, draws, len(widths)))),
                 }
             ),
             "predictions": xr.Dataset(

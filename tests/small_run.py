@@ -67,7 +67,7 @@ def same(one, other, draws=None):
     """Say whether two posteriors have the same draws, bit for bit; of the second one the first few."""
     return all(
         one[group].to_dataset().equals(other[group].to_dataset().isel(draw=slice(draws)))
-        for group in ("posterior", "predictions", "log_likelihood", "sample_stats")
+        for group in ("posterior", "predictions", "log_likelihood", "posterior_predictive", "sample_stats")
     )
 
 

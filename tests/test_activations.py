@@ -1,6 +1,9 @@
 """Activations against adaptive quadrature and Monte Carlo, exact derivatives, and the corners that lose digits."""
 
 import math
+import os
+import subprocess
+import sys
 from functools import cache
 from itertools import pairwise
 
@@ -386,3 +389,52 @@ def test_registered_activations_are_found_by_name(monkeypatch):
 def test_unknown_activation_is_refused(name, message):
     with pytest.raises(ValueError, match=message):
         activations.get(name)
+
+
+RELU = lambda h: jnp.maximum(h, 0)  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"name": None}, "name: got None, expected a text"),
+        ({"name": ""}, "name: got '', expected a text"),
+        ({"name": 3}, "name: got 3, expected a text"),
+        ({"function": "relu"}, r"the function fails on an array \(TypeError: 'str' object is not callable\)"),
+        ({"kernel": "relu"}, "got the kernel 'relu', expected a function"),
+        ({"kernel": lambda a, b, c: c, "mean": "m"}, "got the mean 'm', expected a function"),
+        ({"kernel": lambda a, b, c: jnp.sum(c)}, r"the kernel gives .*shape=\(\).* expected .* of shape \(6, 2\)"),
+        ({"kernel": lambda a, b, c: a}, r"the kernel gives .*shape=\(6, 1\)"),
+        ({"kernel": lambda a, b, c: c[0]}, r"the kernel gives .*shape=\(2,\)"),
+        ({"kernel": lambda a, b, c: 1.0}, r"the kernel gives .*shape=\(\)"),
+        ({"kernel": lambda a, b, c: (c, c)}, r"the kernel gives \(.*act entry by entry"),
+        ({"kernel": lambda a, b, c: c[:, :, 5]}, r"the kernel fails on arrays \(IndexError"),
+        ({"kernel": lambda a, b: a}, r"the kernel fails on arrays \(TypeError"),
+        ({"kernel": lambda a, b, c: c, "mean": lambda a: a.sum()}, r"the mean gives .* expected .* of shape \(6,\)"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(parts, message):
+    given = {"name": "mine", "function": RELU if "mean" in parts else jnp.tanh} | parts
+    with pytest.raises(ValueError, match=message):
+        Activation(**given)
+
+
+def test_without_a_device_the_function_is_not_blamed():
+    """And the activations of the library are made without one. A machine with a GPU has a device."""
+    code = """
+import jax.numpy as jnp, stpbnn
+print([stpbnn.activations.get(name).odd for name in ("relu", "tanh", "silu")], stpbnn.FullyConnected((5,), "erf").depth)
+activation, fit = lambda: stpbnn.Activation("mine", jnp.tanh), lambda: stpbnn.NNGPRegressor().fit([[0], [1]], [0, 1])
+for make in (activation, fit):
+    try:
+        make()
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+    environment = os.environ | {"JAX_PLATFORMS": "cuda"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    built_in, *errors = done.stdout.splitlines()
+    assert built_in == "[False, True, False] 1"
+    for error in errors:
+        assert error.startswith("RuntimeError JAX finds no device for JAX_PLATFORMS='cuda': ")
+        assert "function" not in error

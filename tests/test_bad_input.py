@@ -2,12 +2,27 @@
 
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpyro import handlers
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process.kernels import RBF
 
-from stpbnn import Activation, FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
+from stpbnn import (
+    Activation,
+    AdaptiveKernelRegressor,
+    FiniteWidthRegressor,
+    FullyConnected,
+    NNGPRegressor,
+    ProportionalLimitRegressor,
+    StudentTProcessRegressor,
+    programs,
+    save,
+)
+from stpbnn.comparison import predict_theories
+from stpbnn.samplers.drawing import checked_data
 
 REGRESSORS = [NNGPRegressor, ProportionalLimitRegressor, FiniteWidthRegressor]
 ACTIVATIONS = ["linear", "erf", "relu", "leaky_relu", "gelu", "sin", "square", "tanh", "silu"]
@@ -176,3 +191,126 @@ def test_targets_out_of_the_range_of_doubles(activation, size):
         network = FullyConnected((5,), activation)
         reasons = ("out of the range of double", "no stationary point", *SINGULAR)
         works_or_says_why(regressor, network, X, size * Y, 0.1, reasons)
+
+
+MODELS = {
+    "infinite": lambda: NNGPRegressor(FullyConnected((20,), "relu"), temperature=0.1),
+    "proportional": lambda: ProportionalLimitRegressor(FullyConnected((20,), "erf"), temperature=0.1),
+    "finite": lambda: FiniteWidthRegressor(FullyConnected((20,), "erf"), temperature=0.1),
+    "student-t": lambda: StudentTProcessRegressor(RBF(2.0, "fixed"), optimizer=None, noise="gaussian"),
+    "network": lambda: StudentTProcessRegressor(FullyConnected((20,), "relu"), optimizer=None),
+    "adaptive": lambda: AdaptiveKernelRegressor(
+        FullyConnected((20,), "relu"), temperature=0.1, particles=64, max_iter=12, random_state=0
+    ),
+}
+EVERY = pytest.mark.parametrize("name", MODELS)
+
+
+def fitted(name, X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few particles, few moves
+        return MODELS[name]().fit(X, y)
+
+
+@EVERY
+def test_the_callers_arrays_may_change_after_the_fit(name, tmp_path):
+    inputs, outputs = X.copy(), Y.copy()
+    model = fitted(name, inputs, outputs)
+    before = model.predict(QUERIES, return_std=True)
+    inputs[:], outputs[:] = inputs[::-1].copy(), 7.0
+    np.testing.assert_array_equal(model.predict(QUERIES, return_std=True), before)
+    save(model, tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as written:
+        np.testing.assert_array_equal(written["X"], X)
+        np.testing.assert_array_equal(written["y"], Y)
+
+
+@EVERY
+def test_what_is_done_to_a_law_leaves_the_model_as_it_is(name):
+    model = fitted(name, X, Y)
+    before = model.predict(QUERIES, return_std=True)
+    for joint in (False, True):
+        law = model.predictive(QUERIES, joint=joint)
+        for array in vars(law).values():
+            if isinstance(array, np.ndarray) and array.flags.writeable:
+                array *= 3.0
+    np.testing.assert_array_equal(model.predict(QUERIES, return_std=True), before)
+
+
+@EVERY
+def test_all_forms_of_the_same_numbers_are_the_same(name):
+    model = fitted(name, X, Y)
+    expected = model.predict(QUERIES)
+    still = QUERIES.copy()
+    still.flags.writeable = False
+    spread = np.repeat(QUERIES, 2, axis=0)[::2]
+    forms = [still, QUERIES.tolist(), np.asfortranarray(QUERIES), spread, np.ma.array(QUERIES), QUERIES.astype(object)]
+    for form in forms:
+        np.testing.assert_array_equal(model.predict(form), expected)
+    readonly = [array.copy() for array in (X, Y)]
+    for array in readonly:
+        array.flags.writeable = False
+    np.testing.assert_array_equal(fitted(name, *readonly).predict(QUERIES), expected)
+
+
+@EVERY
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e300])
+def test_query_points_out_of_the_range_of_doubles_are_refused(name, size):
+    model = fitted(name, X, Y)
+    far = QUERIES.copy()
+    far[0, 0] = size
+    if name == "student-t":  # a stationary kernel: nothing is known there, mean zero
+        assert model.predict(far)[0] == 0
+        return
+    for ask in (model.predict, model.predictive, lambda X: model.predictive(X, joint=True)):
+        with pytest.raises(ValueError, match=r"X.*double precision|rescale the inputs"):
+            ask(far)
+
+
+@EVERY
+def test_query_points_far_out_but_within_range_have_finite_predictions(name):
+    far = 1e60 * QUERIES
+    try:
+        found = fitted(name, X, Y).predict(far, return_std=True)
+    except ValueError as error:
+        assert "X" in str(error)  # noqa: PT017
+        return
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", ["reaction", "second_start"])
+@pytest.mark.parametrize("value", ["no", 3, 1, None])
+def test_settings_that_are_no_booleans_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}: got .*, expected True or False"):
+        AdaptiveKernelRegressor(**{name: value}).fit(X, Y)
+
+
+def test_data_sets_do_not_change_with_the_callers_arrays():
+    targets = Y[:3].copy()
+    predictions = predict_theories({"infinite width": fitted("infinite", X, Y)}, QUERIES, targets)
+    targets[:] = 7.0
+    np.testing.assert_array_equal(predictions["y_test"], Y[:3])
+
+
+def test_what_is_sampled_does_not_change_with_the_callers_arrays():
+    inputs, outputs = X.copy(), Y.copy()
+    with jax.enable_x64(True):  # where JAX could share NumPy's memory
+        data = checked_data(FullyConnected((5,)), inputs, outputs, inputs, outputs)
+        inputs[:], outputs[:] = 7.0, 7.0
+        for held, original in zip(data, (X, Y, X, Y), strict=True):
+            np.testing.assert_array_equal(held, original)
+
+
+def test_a_program_keeps_the_values_that_it_was_given():
+    def kernel(X1, X2, lengthscale):
+        return jnp.exp(-(programs.distance(X1, X2, lengthscale) ** 2) / 2)
+
+    scales = np.full(8, 2.0)
+    model = programs.gaussian_process(kernel, {"lengthscale": scales})
+
+    def law():
+        return handlers.trace(handlers.seed(model, 0)).get_trace(X, temperature=0.1)["y"]["fn"].covariance_matrix
+
+    before = np.asarray(law())
+    scales[:] = 7.0
+    np.testing.assert_array_equal(law(), before)

@@ -9,9 +9,11 @@ import shutil
 import numpy as np
 import pytest
 import xarray as xr
-from report_data import rendered
+from report_data import made, rendered
 
-from stpbnn.report import render_sweep
+from stpbnn.comparison import compare_predictions, predict_theories
+from stpbnn.report import _page, render_sweep
+from stpbnn.report.contents import contents
 
 NAMED = os.environ.get("STPBNN_BROWSER")
 CONTRAST = """() => {
@@ -106,6 +108,44 @@ def folder(tmp_path_factory):
         there.mkdir(parents=True)
         shutil.copy(folder / "few.html", there / "report.html")
     return folder
+
+
+THEORIES = {  # as many as a run can have, and the one of them in whose place each is made here
+    "infinite width": "infinite width",
+    "proportional limit": "proportional limit",
+    "mean dropped": "proportional limit",
+    "finite width": "proportional limit",
+    "adaptive kernel": "infinite width",
+    "Student's t-process": "infinite width",
+}
+
+
+def tables(widths=(20,), outputs=1, process=None):
+    """The tables and texts of a report with every theory, without its pictures."""
+    posterior, theories, Xt, yt = made(points=10, draws=50, widths=widths, outputs=outputs)
+    every = {name: theories.get(kind, theories["infinite width"]) for name, kind in THEORIES.items()}
+    predictions = predict_theories(every, Xt, yt)
+    if process:
+        posterior.attrs["process"] = process
+        q = np.random.default_rng(0).gamma(100, 0.01, (4, 50, len(widths)))
+        posterior["posterior"] = xr.Dataset({"Q": (("chain", "draw", "layer"), q)})
+    text = contents(posterior, predictions, compare_predictions(posterior, predictions))
+    sections = ("predictions", "error", "z", "calibration", "order", "spectrum", "chains")
+    return _page(text, None, {section: [] for section in sections})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"widths": (2000, 2000)}, {"outputs": 3}, {"widths": (2000,), "process": "finite-width"}],
+    ids=["one layer", "two layers", "several outputs", "process"],
+)
+def test_no_table_is_cut_on_a_desktop(opened, tmp_path, settings):
+    (tmp_path / "tables.html").write_text(tables(**settings), encoding="utf-8")
+    for width in (1024, 1280):
+        page = opened(tmp_path / "tables.html", width)
+        cut = "[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth).length"
+        assert page.locator("table").count() == 4
+        assert page.evaluate(cut) == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

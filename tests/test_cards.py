@@ -61,7 +61,7 @@ def test_defaults_are_those_of_the_library(write):
         ("0.1", '"0.1"', f'posterior.temperature: got "0.1", {TEMPERATURE}'),
         ("temperature", "temprature", "unknown key posterior.temprature; did you mean posterior.temperature?"),
         ("[posterior]", "[posteriors]", "unknown key posteriors; did you mean posterior?"),
-        ("minutes = 1", "", "minutes: missing, expected a positive number, the expected time on two cores"),
+        ('title = "A tiny network"', "", "title: missing, expected a line of text"),
         ("minutes", "temperature = 1\nminutes", "unknown key temperature; did you mean posterior.temperature?"),
         ("minutes", "xyz = 1\nminutes", "unknown key xyz; expected one of name, title, reference, minutes, network, "),
         ('"tiny"', '"../tiny"', 'name: got "../tiny", expected letters, digits, dots, dashes and underscores'),
@@ -79,6 +79,37 @@ def test_each_mistake_has_one_line_with_file_key_got_and_expected(write, old, ne
     text = message(path)
     assert text.startswith(f"{path}: {expected}")
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "[sampler]\nstep_size = 1",
+            "unknown key sampler.step_size; expected one of sampler, readout, warmup, ",
+        ),
+        ("[sampler]\nDraws = 1", "unknown key sampler.Draws; did you mean sampler.draws?"),
+        ("[sampler]\nWarm_up = 1", "unknown key sampler.Warm_up; did you mean sampler.warmup?"),
+        ("[sampler]\nbias_precision = 1", "unknown key sampler.bias_precision; did you mean network.bias_precision?"),
+        ("[Sampler]\ndraws = 1", "unknown key Sampler; did you mean sampler?"),
+        ("[theories]\nparticle = 20", "unknown key theories.particle; did you mean theories.particles?"),
+    ],
+)
+def test_the_key_that_is_meant_is_named_and_no_other(write, line, expected):
+    assert expected in message(write(f"{MINIMAL}{line}\n"))
+
+
+def test_activations_and_cards_are_suggested_whatever_the_case(write):
+    assert message(write(MINIMAL.replace("[5]", '[5]\nactivation = "ReLU"'))).endswith("; did you mean 'relu'?")
+    assert message("Digits-1HL-erf").endswith("; did you mean digits-1hl-erf?")
+
+
+def test_minutes_may_be_left_out(write):
+    card = load_card(write(MINIMAL.replace("minutes = 1\n", "")))
+    assert card.minutes is None
+    assert "minutes" not in card.to_toml()
+    assert load_card(write(card.to_toml(), "again.toml")) == card
+    assert all(shipped.minutes for shipped in shipped_cards().values())
 
 
 def test_several_mistakes_are_listed_one_a_line(write):

@@ -132,7 +132,10 @@ def test_run_folder_is_named_after_the_card_and_a_sweep_is_left_aside_aloud(tmp_
         (["run", "digits-1hl-erf", "--sett"], "No such option: --sett"),
         (["run", "digit-1hl-erf"], f"digit-1hl-erf: expected a TOML file or one of {', '.join(CARDS)}; did you mean"),
         (["run", "digits-1hl-erf", "--set", "network.widths=[0]"], "override 'network.widths=[0]': network"),
-        (["theory", "digits-1hl-erf", "--set", "data.train=9999"], "digits"),
+        (
+            ["theory", "digits-1hl-erf", "--set", "data.train=9999"],
+            "override 'data.train=9999': data.train: digits has 360 rows of these classes for training and test",
+        ),
         (["theory", "digits-1hl-erf", "--set", "network.activation=erff"], "override 'network.activation=erff': "),
         (["theory", "smoke-1hl-linear", "-o", "{file}/theory.nc"], "{file}/"),
         (["run", "smoke-1hl-linear", "-o", "{file}"], "{file}: is a file; choose another folder with -o"),

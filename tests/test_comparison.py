@@ -201,6 +201,23 @@ def test_no_verdict_without_convergence():
     assert comparison["verdict"].item().startswith("no verdict: the posterior has not converged (R-hat ")
 
 
+def test_merged_chains_are_judged_anew():
+    """Two runs of one chain each say that R-hat needs two; together they differ, and that is what is said."""
+    f = normal_draws(np.zeros(4), 1.0, shape=(2, 500)) + np.arange(2)[:, None, None]
+    single = tree(f[:1])
+    single.attrs |= {"chains": 1, "draws": 500, "verdict": "not converged", "remedy": "R-hat needs at least 2 chains"}
+    kept = compare_predictions(single, theory(np.zeros(4)))
+    assert kept.attrs["remedy"] == "R-hat needs at least 2 chains"
+    merged = tree(f)
+    merged.attrs |= single.attrs
+    comparison = compare_predictions(merged, theory(np.full(4, 0.5)))
+    assert "the chains differ" in comparison.attrs["remedy"]
+    assert comparison.attrs["verdict"].startswith("not converged: R-hat 1.")
+    assert "R-hat needs" not in comparison["verdict"].item()
+    shorter = compare_predictions(merged.isel(draw=slice(3, None)), theory(np.full(4, 0.5)))
+    assert "the chains differ" in shorter.attrs["remedy"]
+
+
 def test_chains_stuck_at_different_constants_have_not_converged():
     f = np.broadcast_to(np.arange(4.0)[:, None, None], (4, 500, 2)).copy()
     assert not compare_predictions(tree(f), theory(np.zeros(2)))["converged"]

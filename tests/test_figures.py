@@ -11,6 +11,7 @@ from scipy import stats
 
 from stpbnn import FullyConnected, figures
 from stpbnn.comparison import compare_predictions
+from stpbnn.report.pictures import pictures
 
 
 def made(points, outputs=None, targets=True, theories=("infinite width", "proportional limit"), seed=0):
@@ -73,6 +74,10 @@ def every(posterior, comparison):
 
 
 FEW = made(10)
+CURVES = xr.Dataset(
+    {"error": (("train", "theory", "part"), [[[0.9, 0.4, 0.5]], [[0.5, 0.2, 0.3]]])},
+    {"train": [50, 100], "theory": ["infinite width"], "part": ["total", "squared_bias", "variance"]},
+)
 NAMES = list(every(*FEW))
 
 
@@ -88,6 +93,44 @@ def test_draws_into_given_axes_and_changes_nothing_else(name):
     assert own.get_xlabel()
     assert dict(matplotlib.rcParams) == before
     assert plt.get_fignums() == []
+
+
+@pytest.fixture(params=["webagg", "module://shown_inline"])
+def screen(request):
+    """A backend that shows figures, in a window or below the cell of a notebook."""
+    before = plt.get_backend()
+    plt.switch_backend(request.param)
+    yield request.param
+    plt.close("all")
+    plt.switch_backend(before)
+
+
+def test_where_figures_can_be_shown_pyplot_has_them(screen):
+    _, comparison = FEW
+    axes = [figures.plot_coverage(comparison), figures.plot_z(comparison)]
+    assert [plt.figure(number) for number in plt.get_fignums()] == [ax.figure for ax in axes]
+    assert figures.plot_pit(comparison, axes[0]) is axes[0]
+    assert len(plt.get_fignums()) == 2
+    figures.plot_learning_curve(CURVES)
+    assert len(plt.get_fignums()) == 3
+
+
+@pytest.mark.parametrize("screen", ["webagg"], indirect=True)
+def test_figures_of_a_report_are_not_shown(screen):
+    pictures(*made(1))
+    assert plt.get_fignums() == []
+
+
+def test_notebooks_do_not_warn_of_many_figures_in_a_cell(screen):
+    def many():
+        for _ in range(21):
+            figures.plot_coverage(FEW[1])
+
+    if "inline" in screen:  # closed at the end of the cell
+        many()
+    else:
+        with pytest.warns(RuntimeWarning, match="More than 20 figures"):
+            many()
 
 
 @pytest.mark.parametrize("arguments", [(300,), (5, 3), (30, 2), (1,)], ids=str)

@@ -81,7 +81,8 @@ def test_restarts_find_the_better_of_two_explanations():
     X = rng.uniform(-1, 1, size=(10, 1))
     y = np.sin(4 * X[:, 0]) + 0.3 * rng.normal(size=10)
     net = FullyConnected((30,), "erf", weight_precision=(10.0, 1.0))
-    once = NNGPRegressor(net, temperature=1.0, **LBFGS).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match=r"explains nothing of the targets.*n_restarts_optimizer"):
+        once = NNGPRegressor(net, temperature=1.0, **LBFGS).fit(X, y)
     fits = [
         NNGPRegressor(net, temperature=1.0, **LBFGS, n_restarts_optimizer=8, random_state=0).fit(X, y) for _ in range(2)
     ]

@@ -7,8 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import erf
+from sklearn.base import clone
+from sklearn.ensemble import BaggingRegressor
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from stpbnn import FullyConnected
+from stpbnn import FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessRegressor
 from stpbnn.activations import Activation
 
 
@@ -96,3 +101,53 @@ def test_an_activation_of_ones_own():
     weights = {"W1": jnp.ones((1, 3)), "v": jnp.ones(3)}
     np.testing.assert_allclose(net.forward(weights, jnp.array([[2.0]])), 8 * 3**0.5, rtol=1e-6)
     assert net.to_dict()["activation"] == "cubic"
+
+
+def test_settings_by_name():
+    net = FullyConnected((4, 3), "relu", outputs=2, weight_precision=(1.0, 2.0, 3.0))
+    assert FullyConnected(**net.get_params()) == net
+    other = net.set_params(activation="erf", widths=(5,), weight_precision=0.5)
+    assert other == FullyConnected((5,), "erf", outputs=2, weight_precision=0.5)
+    assert net.activation == "relu"
+    assert clone(net) == net
+    with pytest.raises(ValueError, match=r"network: got 'width', expected one of 'widths'.*did you mean 'widths'"):
+        net.set_params(width=3)
+
+
+def test_search_over_settings_of_the_network():
+    """In a pipeline, by the error of the kernel regression written out; the network that was given stays as it is."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(12, 2))
+    y = np.maximum(X @ [1.0, -2.0], 0)
+    net = FullyConnected((5,), "linear", bias_precision=1.0)
+    grid = {"nngpregressor__network__activation": ["linear", "relu"], "nngpregressor__network__widths": [(5,), (5, 5)]}
+    model = make_pipeline(StandardScaler(), NNGPRegressor(net, temperature=0.1))
+    search = GridSearchCV(model, grid, cv=[(np.arange(8), np.arange(8, 12))], scoring="neg_mean_squared_error")
+    search.fit(X, y)
+    Z = (X - X[:8].mean(axis=0)) / X[:8].std(axis=0)
+    for params, score in zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True):
+        activation, widths = (params[f"nngpregressor__network__{name}"] for name in ("activation", "widths"))
+        K = NNGPKernel(FullyConnected(widths, activation, bias_precision=1.0))(Z)
+        mean = K[8:, :8] @ np.linalg.solve(K[:8, :8] + 0.1 * np.eye(8), y[:8])
+        assert score == pytest.approx(-np.mean((mean - y[8:]) ** 2), rel=1e-9)
+    assert search.best_params_["nngpregressor__network__activation"] == "relu"
+    assert (net.activation, net.widths) == ("linear", (5,))
+
+
+def test_what_holds_a_network_takes_its_settings():
+    net = FullyConnected((5,), "relu")
+    model = NNGPRegressor(net).set_params(network__activation="erf", temperature=0.5)
+    assert (model.network, model.temperature) == (net.set_params(activation="erf"), 0.5)
+    assert model.get_params()["network__activation"] == "erf"
+    model.set_params(network__widths=(3, 3), network=FullyConnected((7,), "gelu"))
+    assert model.network == FullyConnected((3, 3), "gelu")
+    process = StudentTProcessRegressor(net).set_params(kernel__widths=(2, 2))
+    assert process.kernel == net.set_params(widths=(2, 2))
+    process = StudentTProcessRegressor(2.0 * NNGPKernel(net)).set_params(kernel__k2__network__activation="erf")
+    assert process.kernel.k2.network == net.set_params(activation="erf")
+    bagged = BaggingRegressor(NNGPRegressor(net)).set_params(estimator__network__outputs=2)
+    assert bagged.estimator.network.outputs == 2
+    with pytest.raises(ValueError, match="network__widths: got a setting of network, which is None; give a network"):
+        NNGPRegressor().set_params(network__widths=(3,))
+    with pytest.raises(ValueError, match="Invalid parameter 'wideness'"):
+        NNGPRegressor(net).set_params(wideness=3)

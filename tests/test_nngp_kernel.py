@@ -81,7 +81,8 @@ def test_clones_and_arithmetic():
     assert repr(kernel).startswith("NNGPKernel(erf, depth=2, weight_precision[0]=0.5")
     both = 3.0 * kernel + ConstantKernel(0.5) * RBF()
     np.testing.assert_allclose(both(X), 3 * kernel(X) + 0.5 * RBF()(X))
-    assert set(kernel.get_params()) == {"network", "weight_precision_bounds", "bias_precision_bounds"}
+    names = {"network", "weight_precision_bounds", "bias_precision_bounds", "weight_precision", "bias_precision"}
+    assert set(kernel.get_params()) == names
     other = FullyConnected((1,), "relu")
     assert both.set_params(k1__k2__network=other).k1.k2.network == other
 
@@ -126,6 +127,20 @@ def test_grid_search_over_depth_and_activation():
         (lambda k: k.set_params(network="erf").theta, "network: got 'erf', expected a stpbnn.FullyConnected"),
         (lambda k: k.set_params(weight_precision_bounds=(-1.0, 1.0)).theta, "weight_precision_bounds: got"),
         (lambda k: k.set_params(weight_precision_bounds=[(1.0, 2.0)] * 2).theta, "weight_precision_bounds: got"),
+        (lambda k: NNGPKernel(k.network, (-1.0, 1.0)), r"weight_precision_bounds: got \(-1.0, 1.0\)"),
+        (lambda k: NNGPKernel(k.network, (2.0, 1.0)), r"weight_precision_bounds: got \(2.0, 1.0\)"),
+        (lambda k: NNGPKernel(k.network, (0.0, 1.0)), r"weight_precision_bounds: got \(0.0, 1.0\)"),
+        (lambda k: NNGPKernel(k.network, (float("nan"), 1.0)), r"weight_precision_bounds: got \(nan, 1.0\)"),
+        (lambda k: NNGPKernel(k.network, (0.1, float("nan"))), r"weight_precision_bounds: got \(0.1, nan\)"),
+        (lambda k: NNGPKernel(k.network, ("a", "b")), r"weight_precision_bounds: got \('a', 'b'\)"),
+        (lambda k: NNGPKernel(k.network, (True, 5)), r"weight_precision_bounds: got \(True, 5\)"),
+        (lambda k: NNGPKernel(k.network, bias_precision_bounds=(2.0, 1.0)), r"bias_precision_bounds: got \(2.0, 1.0\)"),
+        (lambda k: NNGPKernel(k.network, bias_precision_bounds=None), "bias_precision_bounds: got None"),
+        (lambda k: NNGPKernel(FullyConnected((1,)), bias_precision_bounds="no"), "bias_precision_bounds: got 'no'"),
+        (lambda k: NNGPKernel(None), "network: got None, expected a stpbnn.FullyConnected"),
+        (lambda k: k.set_params(weight_precision=-1.0), "weight_precision: got -1.0"),
+        (lambda k: k.set_params(network__width=3), "network: got 'width'.*did you mean 'widths'"),
+        (lambda k: k.set_params(depth=3), "Invalid parameter depth"),
         (lambda k: k.set_params(bias_precision_bounds="free").theta, "bias_precision_bounds: got 'free'"),
         (lambda k: setattr(k, "theta", np.zeros(2)), r"theta: got shape \(2,\), expected \(4,\)"),
         (lambda k: k(X, X, eval_gradient=True), "eval_gradient: got True with Y"),

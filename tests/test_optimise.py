@@ -24,7 +24,7 @@ def double_well(theta):
 
 
 def test_minimum_of_a_known_function():
-    theta, value = minimise(lambda x: (rosen(x), rosen_der(x)), np.array([-1.2, 1.0]), BOUNDS, NAMES)
+    theta, value, _ = minimise(lambda x: (rosen(x), rosen_der(x)), np.array([-1.2, 1.0]), BOUNDS, NAMES)
     np.testing.assert_allclose(theta, [1, 1], rtol=1e-3)
     assert value < 1e-7
 
@@ -36,7 +36,7 @@ def test_restarts_find_the_lower_of_two_minima_and_are_reproducible():
         minimise(double_well, np.array([-3.0]), BOUNDS[:1], NAMES[:1], n_restarts=5, random_state=seed)
         for seed in (1, 1, 2)
     ]
-    assert all(theta > 0 and value < one[1] for theta, value in runs)
+    assert all(theta > 0 and value < one[1] for theta, value, _ in runs)
     assert runs[0] == runs[1]
 
 
@@ -72,7 +72,7 @@ def test_optimizer_of_scikit_learns_convention():
         np.testing.assert_array_equal(bounds, BOUNDS)
         return theta, objective(theta)[0]
 
-    theta, value = minimise(bowl([1, 2]), np.zeros(2), BOUNDS, NAMES, optimizer=optimizer)
+    theta, value, _ = minimise(bowl([1, 2]), np.zeros(2), BOUNDS, NAMES, optimizer=optimizer)
     np.testing.assert_allclose(theta, [1, 2])
     assert value == 0
 
@@ -80,7 +80,7 @@ def test_optimizer_of_scikit_learns_convention():
 @pytest.mark.parametrize(("centre", "side"), [(30.0, "upper bound 1e+05"), (-30.0, "lower bound 1e-05")])
 def test_a_hyper_parameter_on_a_bound_is_named(centre, side):
     with pytest.warns(ConvergenceWarning, match=rf"^temperature: the optimum lies on the {re.escape(side)}.*fix it"):
-        theta, _ = minimise(bowl([0, centre]), np.zeros(2), BOUNDS, NAMES)
+        theta, *_ = minimise(bowl([0, centre]), np.zeros(2), BOUNDS, NAMES)
     np.testing.assert_allclose(np.abs(theta), [0, np.log(1e5)], atol=1e-6)
 
 
@@ -96,7 +96,7 @@ def test_failures_inside_the_search_are_walls():
             raise np.linalg.LinAlgError("not positive definite")
         return bowl([1, 2])(theta)
 
-    theta, value = minimise(walled, np.array([-3.0, 0.0]), BOUNDS, NAMES, n_restarts=3, random_state=0)
+    theta, value, _ = minimise(walled, np.array([-3.0, 0.0]), BOUNDS, NAMES, n_restarts=3, random_state=0)
     np.testing.assert_allclose(theta, [1, 2], atol=1e-5)
     assert value < 1e-9
 

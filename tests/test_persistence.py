@@ -1,7 +1,9 @@
 """Regressors that are saved and read again: the same predictions, and one clear message for every other file."""
 
+import io
 import json
 import warnings
+import zipfile
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import stpbnn
 from stpbnn import (
@@ -97,6 +101,7 @@ class OwnKernel(RBF):
         (NNGPRegressor(FullyConnected(activation=Activation("own", jnp.arctan))), "'own', expected a registered one"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the search:sklearn.exceptions.ConvergenceWarning")  # that stays where it is
 def test_what_numbers_and_names_cannot_tell_is_refused(tmp_path, regressor, message):
     regressor.fit(X, y)
     with pytest.raises(ValueError, match=message):
@@ -137,6 +142,80 @@ def test_files_of_another_kind_are_refused(tmp_path, changes, message):
     archive(tmp_path / "model", **changes)
     with pytest.raises(ValueError, match=message):
         stpbnn.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "message"),
+    [
+        ("X", lambda X: np.where(X.max() == X, np.nan, X), "training set is damaged: X: 1 value.* NaN"),
+        ("y", lambda y: np.where(y == y.max(), np.inf, y), "training set is damaged: y: 1 value.* infinite"),
+        ("X", lambda X: X[:, :0], "training set is damaged"),
+        ("y", lambda y: np.stack([y, y], axis=1), "do not match .*1 outputs for targets of 2"),
+        ("temperature_", lambda T: float("nan"), "damaged .*header holds NaN"),
+        ("temperature_", lambda T: float("inf"), "temperature_: got inf, expected a finite number"),
+        ("temperature_", lambda T: -1.0, "temperature_: got -1.0"),
+        ("temperature_", lambda T: "warm", "temperature_: got 'warm'"),
+        ("converged_", lambda found: 3, "converged_: got 3"),
+        ("network_", lambda net: None, "fields of the file do not match"),
+        ("feature_names", lambda names: ["a"], "1 names of 3 features"),
+    ],
+)
+def test_numbers_that_are_none_and_fields_that_do_not_match_are_refused(tmp_path, what, change, message):
+    stpbnn.save(NNGPRegressor(FullyConnected((10,), "linear")).fit(X, y), tmp_path / "model")
+    with np.load(tmp_path / "model") as file:
+        contents = dict(file)
+    header = json.loads(str(contents["header"]))
+    if what in contents:
+        contents[what] = change(contents[what])
+    elif what in header:
+        header[what] = change(header[what])
+    else:
+        header["learned"][what] = change(header["learned"][what])
+    with open(tmp_path / "model", "wb") as file:
+        np.savez(file, **contents | {"header": np.array(json.dumps(header))})
+    with pytest.raises(ValueError, match=message) as caught:
+        stpbnn.load(tmp_path / "model")
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_that_claim_more_than_the_file_has_are_not_expanded(tmp_path):
+    """A header of 40,000,000 x 40,000,000 numbers, stored and compressed, over a few zeros."""
+    head = io.BytesIO()
+    claim = {"descr": "<f8", "fortran_order": False, "shape": (40_000_000, 40_000_000)}
+    np.lib.format.write_array_header_1_0(head, claim)
+    for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(tmp_path / "model", "w", kind) as archive:
+            for name in ("header", "X", "y"):
+                archive.writestr(f"{name}.npy", head.getvalue() + bytes(10**6))
+        with pytest.raises(ValueError, match=r"damaged \(header.npy claims an array of shape \(40000000, 40000000\)"):
+            stpbnn.load(tmp_path / "model")
+
+
+def test_paths_that_cannot_be_are_refused_in_one_line(tmp_path):
+    model = NNGPRegressor(FullyConnected((10,), "linear")).fit(X, y)
+    for path, message in [
+        (tmp_path / "none" / "model", "path: got .*there is no folder"),
+        (tmp_path, "path: got .*which is a folder"),
+        (tmp_path / ("a" * 300), "of 300 bytes"),
+        (None, "path: got None"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            stpbnn.save(model, path)
+    with pytest.raises(ValueError, match="path: got 3, expected the path of a file"):
+        stpbnn.load(3)
+    with pytest.raises(FileNotFoundError, match=r"no such file; expected one that stpbnn\.save wrote"):
+        stpbnn.load(tmp_path / "model")
+    with pytest.raises(IsADirectoryError, match="cannot be read now"):
+        stpbnn.load(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pipeline_is_refused_in_one_line(tmp_path):
+    pipeline = make_pipeline(StandardScaler(), NNGPRegressor(FullyConnected((10,), "linear"))).fit(X, y)
+    with pytest.raises(ValueError, match=r"regressor: got a Pipeline, expected one of .*pipeline\[-1\]") as caught:
+        stpbnn.save(pipeline, tmp_path / "model")
+    assert "\n" not in str(caught.value)
+    stpbnn.save(pipeline[-1], tmp_path / "model")
 
 
 def test_files_that_are_none_are_refused(tmp_path):

@@ -116,6 +116,24 @@ def test_mixture_quantiles_invert_the_distribution_function():
         law.interval(2.0)
 
 
+def test_quantiles_of_many_mixtures():
+    """Components of very different widths, point masses, and gaps: F reaches the level there, and not before."""
+    rng = np.random.default_rng(3)
+    weights, means = rng.dirichlet(np.ones(30)), 3 * rng.normal(size=(30, 400))
+    stds = 10.0 ** rng.uniform(-6, 2, size=(30, 400))
+    stds[::7, ::3] = 0
+    law = Mixture(weights, means, stds**2)
+    levels = np.array([1e-8, 0.05, 0.5, 0.975])
+    found = law.quantile(levels)
+    for x, p in zip(found.T, levels, strict=True):
+        margin = 1e-12 * (1 + np.abs(x))
+        assert np.all(law.cdf(x + margin) >= p)
+        assert np.all(law.cdf(x - margin) <= p)
+    apart = Mixture(np.array([0.5, 0.5]), np.array([[0.0, 0.0], [1.0, 1e6]]), np.array([[0.0, 1.0], [0.0, 1.0]]))
+    np.testing.assert_allclose(apart.quantile([0.5, 0.75])[0], [0.0, 1.0], atol=1e-15)
+    np.testing.assert_allclose(apart.quantile(0.75)[1], 1e6, rtol=1e-15)
+
+
 def test_mixture_of_one_is_the_gaussian():
     one, law = Mixture(np.ones(1), MEAN[None], VARIANCE[None]), Gaussian(MEAN, VARIANCE)
     y = np.array([0.1, 0.2, 0.3])

@@ -1,5 +1,7 @@
 """Run folders: what is in them, what is used again, what is refused, and what an interruption leaves."""
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -16,7 +18,7 @@ from stpbnn import cards, files, runs, theories
 from stpbnn.samplers.blocks import Chains
 from stpbnn.terminal import records
 
-FILES = ["card.toml", "comparison.nc", "posterior.nc", "report.html", "run.json", "theory.nc"]
+FILES = ["card.toml", "checkpoint", "comparison.nc", "posterior.nc", "report.html", "run.json", "theory.nc"]
 CLOSED = "theories.names=['infinite', 'proportional', 'finite']"
 TINY = [
     "sampler.warmup=10",
@@ -58,7 +60,7 @@ def contents(folder):
 
 
 def snapshot(folder):
-    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir() if path.is_file()}
 
 
 def test_folder_holds_the_whole_run(card, finished):
@@ -110,6 +112,129 @@ def test_second_run_uses_the_posterior_again(card, folder, finished):
     assert after["posterior.nc"] == before["posterior.nc"]
     xr.testing.assert_identical(again.comparison, finished.comparison)
     assert again.record["seconds"]["sampling"] == finished.record["seconds"]["sampling"]
+
+
+@pytest.mark.usefixtures("no_sampling")
+def test_a_finished_run_is_read_and_nothing_is_made_anew(card, folder, finished, monkeypatch, caplog):
+    (folder / f".card.toml.{os.uname().nodename}.{2**22 + 1}.part").write_text("torn")  # no process has this number
+    before = snapshot(folder)
+    del before[f".card.toml.{os.uname().nodename}.{2**22 + 1}.part"]
+    for name in ("theory", "compare_predictions", "_write_report"):
+        monkeypatch.setattr(runs, name, lambda *_: pytest.fail("made anew"))
+    with caplog.at_level("INFO"):
+        again = runs.run_card(card, folder, progress=False)
+    assert snapshot(folder) == before
+    assert f"{folder} is finished already" in caplog.text
+    xr.testing.assert_identical(again.comparison, finished.comparison)
+    assert again.record == finished.record
+
+
+@pytest.mark.usefixtures("no_sampling")
+def test_theories_that_are_there_are_not_solved_again(card, folder, finished, monkeypatch):
+    """One by one, and joined with one that is new they are what solving all of them gives."""
+    fewer = card.model_copy(update={"theories": cards.Theories(names=("infinite", "finite"))})
+    runs.run_card(fewer, folder, progress=False)
+    solved = []
+    regressor = theories.regressor
+    monkeypatch.setattr(
+        theories, "regressor", lambda kind, *rest, **more: solved.append(kind) or regressor(kind, *rest, **more)
+    )
+    again = runs.run_card(card, folder, progress=False)
+    assert solved == ["proportional"]
+    xr.testing.assert_identical(again.theory, finished.theory)
+    X, y, X_test, y_test = card.data.load()
+    known = finished.theory
+    for settings in ({"posterior": cards.Posterior(temperature=0.2)}, {"network": cards.Network(widths=[6])}):
+        other = card.model_copy(update=settings)
+        assert not np.array_equal(runs._theories(folder, other, (X, y, X_test, y_test))["mean"], known["mean"])
+    assert not np.array_equal(runs._theories(folder, card, (X, 2 * y, X_test, y_test))["mean"], known["mean"])
+    assert solved[1:] == ["infinite", "proportional", "finite"] * 3
+
+
+def test_draws_grow_from_where_they_stopped(folder, finished, monkeypatch):
+    """The same draws as of one run of as many, bit for bit; after an interruption, too, and never fewer."""
+    start, steps = Chains.start, Chains.steps
+    more = cards.load_card("smoke-1hl-linear", [*TINY, "sampler.draws=45"])
+
+    def interrupted(self, block, count):
+        for part in steps(self, block, count):
+            yield part
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Chains, "start", lambda self: pytest.fail("began anew"))
+    monkeypatch.setattr(Chains, "steps", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runs.run_card(more, folder, progress=False)
+    monkeypatch.setattr(Chains, "steps", steps)
+    grown = runs.run_card(more, folder, progress=False)
+    monkeypatch.setattr(Chains, "start", start)
+    network, (X, y, X_test, y_test) = more.build(), more.data.load()
+    settings = {"temperature": 0.1, "warmup": 10, "chains": 2, "seed": 0, "progress": False}
+    whole = stpbnn.sample(network, X, y, X_test=X_test, y_test=y_test, draws=45, **settings)
+    for group in ("posterior", "predictions", "sample_stats"):
+        xr.testing.assert_equal(grown.posterior[group].to_dataset(), whole[group].to_dataset())
+    assert grown.comparison["draws"] == 45
+    assert runs.load_run(folder).card.sampler.draws == 45
+    with pytest.raises(ValueError, match=r"sampler.draws is 45 there and 20 here"):
+        runs.run_card(finished.card, folder, progress=False)
+
+
+@pytest.mark.usefixtures("no_sampling")
+@pytest.mark.parametrize("name", ["posterior.nc", "theory.nc", "comparison.nc", "run.json", "card.toml"])
+def test_a_file_that_cannot_be_read_now_is_left_alone(card, folder, name):
+    """A folder stands in its place, which nobody can read as a file."""
+    (folder / name).rename(folder / "good")
+    (folder / name).mkdir()
+    before = snapshot(folder)
+    for attempt in (runs.load_run, runs.rerender, lambda folder: runs.run_card(card, folder, progress=False)):
+        with pytest.raises(OSError, match="cannot be read now") as caught:
+            attempt(folder)
+        assert caught.value.filename == str(folder / name)
+        assert "remove" not in str(caught.value)
+    assert snapshot(folder) == before
+
+
+@pytest.mark.usefixtures("no_sampling")
+def test_a_run_whose_files_are_locked_by_another_process_is_read(card, folder, finished):
+    with contextlib.ExitStack() as stack:
+        for path in [*folder.glob("*.nc"), folder / "run.json", folder / "card.toml"]:
+            fcntl.flock(stack.enter_context(path.open("rb+")), fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="lock"):
+            xr.open_datatree(folder / "posterior.nc", engine="h5netcdf")
+        assert runs.load_run(folder).posterior.identical(finished.posterior)
+        assert runs.run_card(card, folder, progress=False).record == finished.record
+
+
+@pytest.mark.usefixtures("no_sampling")
+def test_what_can_be_made_again_is_made_again_where_it_is_damaged(card, folder, finished):
+    for name in ("theory.nc", "comparison.nc", "run.json"):
+        (folder / name).write_bytes(b"torn")
+    again = runs.run_card(card, folder, progress=False)
+    xr.testing.assert_identical(again.comparison, finished.comparison)
+
+
+def test_a_folder_whose_first_file_was_not_finished_is_used(card, finished, tmp_path, monkeypatch):
+    (tmp_path / f".card.toml.{os.uname().nodename}.{2**22 + 1}.part").write_text("[netw")
+    monkeypatch.setattr("stpbnn.samplers.sample", lambda *args, **kwargs: finished.posterior.copy())
+    runs.run_card(card, tmp_path, progress=False)
+    assert contents(tmp_path) == [name for name in FILES if name != "checkpoint"]
+
+
+@pytest.mark.parametrize("deep", ["a" * 300, "runs/" + "a" * 300, "runs/" + "a" * 300 + "/run"])
+def test_names_that_are_too_long_leave_nothing(card, tmp_path, deep):
+    with pytest.raises(ValueError, match=r"folder: got the name 'a+…a+' of 300 bytes, expected at most 255"):
+        runs.run_card(card, tmp_path / deep, progress=False)
+    assert contents(tmp_path) == []
+
+
+def test_what_the_sampler_refuses_leaves_nothing(tmp_path):
+    """T = 1e300 lies beyond the single precision of the chains."""
+    card = cards.load_card(
+        "smoke-1hl-linear", [*TINY[:-1], "posterior.temperature=1e300", "theories.names=['infinite']"]
+    )
+    with warnings.catch_warnings(action="ignore"), pytest.raises(ValueError, match=r"temperature|finite"):
+        runs.run_card(card, tmp_path / "runs" / "hot", progress=False)
+    assert contents(tmp_path) == []
 
 
 @pytest.mark.usefixtures("no_sampling")
@@ -230,7 +355,7 @@ def test_interrupted_run_leaves_only_whole_files_and_goes_on(card, finished, tmp
         runs.load_run(tmp_path)
     monkeypatch.setattr("stpbnn.samplers.sample", lambda *args, **kwargs: finished.posterior.copy())
     runs.run_card(card, tmp_path, progress=False)
-    assert contents(tmp_path) == FILES
+    assert contents(tmp_path) == [name for name in FILES if name != "checkpoint"]
 
 
 def test_sampling_that_was_interrupted_goes_on_where_it_stopped(card, finished, tmp_path, monkeypatch):

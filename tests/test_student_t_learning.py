@@ -13,6 +13,7 @@ from stpbnn import FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessReg
 
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.filterwarnings("ignore:the search:sklearn.exceptions.ConvergenceWarning")  # that stays where it is
 def test_gradient_agrees_with_central_differences(name, noise):
     """Hyper-parameters of the kernel, temperature and degrees of freedom; one and two outputs."""
     for outputs, parametrization in ((1, "covariance"), (2, "scale")):

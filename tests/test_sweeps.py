@@ -210,6 +210,20 @@ def test_points_that_fail_are_missing_and_listed(finished, scheduler, tmp_path):
     assert name not in html
 
 
+def test_a_point_whose_file_cannot_be_read_now_fails_and_is_left_alone(finished, scheduler, tmp_path, caplog):
+    """A folder stands in the place of a posterior; the good one beside it is neither put aside nor written anew."""
+    folder = shutil.copytree(finished[0], tmp_path / "swept")
+    point = folder / "points" / finished[1]["point"].sel(train=6, width=4).item()
+    (point / "posterior.nc").rename(point / "good.nc")
+    (point / "posterior.nc").mkdir()
+    before = {path.name for path in point.iterdir()}
+    with pytest.warns(UserWarning, match="1 of 2 points failed .*IsADirectoryError: .*cannot be read now"):
+        partial = sweep(CARD, folder, scheduler=scheduler, progress=False)
+    assert partial["finished"].values.ravel().tolist() == [False, True]
+    assert {path.name for path in point.iterdir()} == before
+    assert "computed anew" not in caplog.text
+
+
 def test_no_scheduler_and_other_versions_are_refused_by_name(scheduler, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "TIMEOUT", 1.0)
     card = swept(network__widths=[[4]])
@@ -278,6 +292,35 @@ def test_index_links_to_reports_that_are_there(finished):
         assert f'<a href="points/{name}/report.html">' in html
         assert (folder / "points" / name / "report.html").is_file()
     assert "http" not in html.replace("http-equiv", "")
+
+
+def test_index_says_of_each_theory_whether_it_agrees_and_has_no_negative_zero(finished):
+    whole = finished[1].copy(deep=True)
+    posterior = whole["error_posterior"].sel(part="total")
+    whole["error"].loc[{"part": "total"}] = posterior * (1 - 1e-6)
+    whole["verdict"].loc[{"theory": "infinite width"}] = "differs: as a test"
+    html = render_sweep(whole)
+    assert html.count('title="differs: as a test">differs<') == 2
+    assert html.count(">no verdict<") == 4
+    assert "-0.0 %" not in html
+    assert html.count("+0.0 %") == 6
+
+
+def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path):
+    """Its processes read the script, come upon the call and end; the error is that of the call itself."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from stpbnn.sweeps import cluster\n"
+        "cluster.refuse_in_its_own_worker()\n"
+        "with cluster.client(workers=1):\n"
+        "    pass\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    lines = done.stderr.strip().splitlines()
+    assert lines[-1].startswith("ValueError: workers: the processes ended while they were started, ")
+    assert 'if __name__ == "__main__"' in lines[-1]
+    assert done.stderr.count("Traceback") == 1
 
 
 def test_learning_curve_shows_theories_as_lines_and_the_posterior_as_points(finished):

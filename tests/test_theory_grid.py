@@ -8,6 +8,7 @@ from stpbnn import (
     AdaptiveKernelRegressor,
     FiniteWidthRegressor,
     FullyConnected,
+    NNGPKernel,
     NNGPRegressor,
     ProportionalLimitRegressor,
     theory_grid,
@@ -183,3 +184,30 @@ def test_zero_targets_at_zero_temperature_are_refused_as_such(theory):
     ):
         with pytest.raises(ValueError, match="y: got targets that are all zero at temperature 0"):
             solve()
+
+
+@pytest.mark.parametrize("random_state", ["a", -1, 2**32, 1.5])
+def test_a_seed_that_is_none_is_refused(random_state):
+    X, y = np.eye(3), np.ones(3)
+    with pytest.raises(ValueError, match=f"random_state: got {random_state!r}, expected a whole number from 0 to "):
+        theory_grid(
+            FullyConnected((5,)), X, y, X, y, widths=[5], temperatures=[0.1], theories=["adaptive"],
+            random_state=random_state,
+        )  # fmt: skip
+
+
+def test_kernels_that_do_not_fit_into_memory_are_refused():
+    X, few = np.zeros((10**6, 1)), np.zeros((3000, 1))
+    grid = {"widths": [5], "temperatures": [0.1]}
+    with pytest.raises(ValueError, match=r"X: got P = 1000000 examples, whose kernels take about 21.8 TiB, .*; take"):
+        theory_grid(FullyConnected((5,)), X, X[:, 0], X, X[:, 0], **grid)
+    model, kernel = NNGPRegressor(temperature=0.1).fit(few[:3], few[:3, 0]), NNGPKernel(FullyConnected((5,)))
+    covariance, prior = lambda: model.predict(X, return_cov=True), lambda: kernel(X)
+    joint, posterior = lambda: model.predictive(X, joint=True), lambda: model.posterior_kernel(X)
+    for call in (covariance, prior, joint, posterior):
+        with pytest.raises(ValueError, match=r"X: got 1000000 .*, whose .* take about .* TiB, and .*; take fewer at"):
+            call()
+    with pytest.raises(
+        ValueError, match=r"particles: got 1000000000000, whose features take about .*; take fewer part"
+    ):
+        AdaptiveKernelRegressor(FullyConnected((5,)), particles=10**12).fit(few[:3], few[:3, 0])

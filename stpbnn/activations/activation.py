@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from stpbnn._devices import first_device
 from stpbnn._validation import integer
 from stpbnn.activations.quadrature import HermiteKernel, HermiteMean, elementwise_derivative
 
@@ -48,9 +49,11 @@ class Activation:
     Raises
     ------
     ValueError
-        If the function fails on arrays, changes their shape, mixes their entries, or returns anything but finite
-        numbers; if JAX's derivative of it is not its derivative (quadrature only); if it is not odd and a kernel
-        comes without a mean; if a mean comes without a kernel.
+        If the name is not text; if the function fails on arrays, changes their shape, mixes their entries, or returns
+        anything but finite numbers; if JAX's derivative of it is not its derivative (quadrature only); if it is not odd
+        and a kernel comes without a mean; if a mean comes without a kernel; if either does not act entry by entry.
+    RuntimeError
+        If JAX finds no device.
 
     Notes
     -----
@@ -81,7 +84,12 @@ class Activation:
     order: int = 256
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"name: got {self.name!r}, expected a text such as 'softplus'")
         order = integer("order", self.order, minimum=2)
+        for what, part in (("kernel", self.kernel), ("mean", self.mean)):
+            if part is not None and not callable(part):
+                raise ValueError(f"activation {self.name!r}: got the {what} {part!r}, expected a function in jax.numpy")
         odd = _try(self.name, self.function)
         if self.kernel is None:
             if self.mean is not None:
@@ -94,6 +102,18 @@ class Activation:
                 f"activation {self.name!r}: got a kernel without a mean, which is right for odd functions only; "
                 "give its mean E[σ(h)] as a function of the variance"
             )
+        else:
+            _try_expectation(self.name, "kernel", self.kernel, (6, 1), (1, 2), (6, 2))
+            if self.mean is not None:
+                _try_expectation(self.name, "mean", self.mean, (6,))
+
+    @classmethod
+    def known(cls, name: str, **parts: Any) -> Activation:
+        """Return an activation whose function, kernel and mean are known to be right: they are not tried."""
+        activation = object.__new__(cls)
+        for part, value in {"name": name, **parts}.items():
+            object.__setattr__(activation, part, value)
+        return activation
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Activation:
         """Return the activation itself: it does not change, and what was compiled for it serves its copies as well."""
@@ -103,6 +123,13 @@ class Activation:
     def odd(self) -> bool:
         """Whether σ(−h) = −σ(h), so that the Gaussian mean vanishes."""
         return self.mean is None
+
+    @property
+    def linear(self) -> bool:
+        """Whether σ is a multiple of h, as far as a few points tell."""
+        with jax.ensure_compile_time_eval():
+            values, slope = (np.asarray(self.function(jnp.asarray(at))) for at in (POINTS, np.ones(())))
+        return bool(np.allclose(values, slope * POINTS, rtol=8 * np.finfo(values.dtype).eps, atol=0))
 
     def kernel_error(self, a: Entries, b: Entries, c: Entries) -> Entries:
         r"""Return an estimate of the quadrature error of κ(a, b, c); zero for closed forms.
@@ -136,6 +163,7 @@ class Activation:
 
 def _try(name: str, function: Callable[[Entries], Entries]) -> bool:
     """Refuse a function that JAX cannot apply entry by entry; otherwise return whether it is odd."""
+    first_device()  # where there is none the function is not to blame
 
     def trial(points: Entries) -> tuple:
         return function(points), jax.vmap(jax.vmap(function))(points), elementwise_derivative(function)(points)
@@ -145,9 +173,8 @@ def _try(name: str, function: Callable[[Entries], Entries]) -> bool:
         with jax.ensure_compile_time_eval():  # numbers, even if this is a compiled function
             values, entries, slopes = (np.asarray(array) for array in trial(jnp.asarray(POINTS)))
     except Exception as error:
-        cause = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
         raise ValueError(
-            f"activation {name!r}: the function fails on an array ({cause}); "
+            f"activation {name!r}: the function fails on an array ({_told(error)}); "
             "write it entry by entry in jax.numpy, with jnp.where in the place of if"
         ) from error
     if values.shape != POINTS.shape:
@@ -168,6 +195,28 @@ def _try(name: str, function: Callable[[Entries], Entries]) -> bool:
         )
     tolerance = 8 * np.finfo(values.dtype).eps
     return bool(np.allclose(values[0], -values[1], rtol=tolerance, atol=0))
+
+
+def _try_expectation(name: str, what: str, function: Callable[..., Entries], *shapes: tuple[int, ...]) -> None:
+    """Refuse a kernel or a mean that JAX cannot apply entry by entry to variances and covariances."""
+    expected = np.broadcast_shapes(*shapes)
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for shape in shapes]
+    try:
+        found = jax.eval_shape(function, *arrays)
+    except Exception as error:
+        raise ValueError(
+            f"activation {name!r}: the {what} fails on arrays ({_told(error)}); write it entry by entry in jax.numpy"
+        ) from error
+    if getattr(found, "shape", None) != expected or not np.issubdtype(found.dtype, np.floating):
+        raise ValueError(
+            f"activation {name!r}: the {what} gives {found} from the shapes {', '.join(map(str, shapes))}, expected "
+            f"real floating numbers of shape {expected}; it must act entry by entry"
+        )
+
+
+def _told(error: Exception) -> str:
+    """Return kind and first line of an error."""
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
 def _try_derivative(name: str, function: Callable[[Entries], Entries]) -> None:

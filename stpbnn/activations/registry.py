@@ -9,13 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stpbnn._validation import number, one_of
+from stpbnn._validation import number, one_of, shown
 from stpbnn.activations import closed_forms
 from stpbnn.activations.activation import Activation
+from stpbnn.activations.quadrature import HermiteKernel, HermiteMean
 
 __all__ = ["available", "get", "leaky_relu", "register"]
 
-# made at first use, since making one runs JAX and importing should not
 _BUILT_IN: dict[str, dict[str, Any]] = {
     "linear": {"function": lambda h: h, "kernel": closed_forms.linear_kernel},
     "erf": {"function": jax.scipy.special.erf, "kernel": closed_forms.erf_kernel},
@@ -32,10 +32,14 @@ _BUILT_IN: dict[str, dict[str, Any]] = {
     },
     "sin": {"function": jnp.sin, "kernel": closed_forms.sin_kernel},
     "square": {"function": lambda h: h * h, "kernel": closed_forms.square_kernel, "mean": lambda a: a},
-    "tanh": {"function": jnp.tanh, "order": 768},
-    "silu": {"function": jax.nn.silu},
+    "tanh": {"function": jnp.tanh, "kernel": HermiteKernel(jnp.tanh, 768, odd=True), "order": 768},
+    "silu": {
+        "function": jax.nn.silu,
+        "kernel": HermiteKernel(jax.nn.silu, 256),
+        "mean": HermiteMean(jax.nn.silu, 256),
+    },
 }
-_REGISTRY: dict[str, Activation] = {}
+_REGISTRY = {name: Activation.known(name, **parts) for name, parts in _BUILT_IN.items()}
 
 
 def register(activation: Activation) -> Activation:
@@ -61,6 +65,10 @@ def register(activation: Activation) -> Activation:
     >>> register(get("erf")).name  # again the same one: allowed
     'erf'
     """
+    if not isinstance(activation, Activation):
+        raise ValueError(
+            f"activation: got {shown(activation)}, expected a stpbnn.Activation, as Activation(name, f) gives"
+        )
     if activation.name in available() and get(activation.name) != activation:
         raise ValueError(f"activation: {activation.name!r} is already registered; choose another name")
     return _REGISTRY.setdefault(activation.name, activation)
@@ -74,7 +82,7 @@ def available() -> tuple[str, ...]:
     >>> {"linear", "erf", "relu", "tanh"} <= set(available())
     True
     """
-    return tuple(_BUILT_IN | _REGISTRY)
+    return tuple(_REGISTRY)
 
 
 def get(activation: object) -> Activation:
@@ -97,13 +105,9 @@ def get(activation: object) -> Activation:
     """
     if isinstance(activation, Activation):
         return activation
-    name = one_of("activation", activation, available())
-    if name not in _REGISTRY:
-        _REGISTRY[name] = Activation(name, **_BUILT_IN[name])
-    return _REGISTRY[name]
+    return _REGISTRY[one_of("activation", activation, available())]
 
 
-@cache
 def leaky_relu(slope: float = 0.01) -> Activation:
     r"""Return the leaky relu of that slope, :math:`\sigma(h) = \max(h, 0) + s \min(h, 0)`.
 
@@ -125,6 +129,9 @@ def leaky_relu(slope: float = 0.01) -> Activation:
     ('leaky_relu(0.2)', True)
     """
     slope = number("slope", slope, minimum=-math.inf)
-    if slope == 0.01:
-        return get("leaky_relu")
-    return Activation(f"leaky_relu({slope:g})", **closed_forms.leaky_relu(slope))
+    return get("leaky_relu") if slope == 0.01 else _leaky_relu(slope)
+
+
+@cache
+def _leaky_relu(slope: float) -> Activation:
+    return Activation.known(f"leaky_relu({slope:g})", **closed_forms.leaky_relu(slope))

@@ -1,6 +1,6 @@
 """Model cards: TOML files that describe a run, their schema, and one clear message for each mistake in them."""
 
-from stpbnn.cards.loading import load_card, shipped_cards
+from stpbnn.cards.loading import attributed, load_card, shipped_cards
 from stpbnn.cards.points import points
 from stpbnn.cards.schema import Arrays, Card, Data, Network, Posterior, Process, Sampler, Theories
 
@@ -13,6 +13,7 @@ __all__ = [
     "Process",
     "Sampler",
     "Theories",
+    "attributed",
     "load_card",
     "points",
     "shipped_cards",

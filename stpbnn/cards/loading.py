@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stpbnn.cards.mistakes import mistakes, nearest, sweep_mistakes
-from stpbnn.cards.schema import KEYS, Card
+from stpbnn._memory import in_words
+from stpbnn.cards.mistakes import closest, hint, mistakes, nearest, shortened, sweep_mistakes
+from stpbnn.cards.schema import KEYS, TABLES, Card
+
+LARGEST = 2**16  # bytes of a file
+MOST = 10  # mistakes that are listed
+MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def load_card(card: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Card:
@@ -41,14 +49,37 @@ def load_card(card: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Ca
     Traceback (most recent call last):
     ValueError: override 'network.width=[50]': unknown key network.width; did you mean network.widths?
     """
-    path, changes = _file(card), [_override(text) for text in overrides]
-    checked = _read(path, changes)
-    try:
+    overrides = list(overrides)
+    checked = _read(_file(card), [_override(text) for text in overrides])
+    with attributed(card, overrides):
         checked.build()
-    except ValueError as error:
-        key = str(error).partition(":")[0].partition("[")[0]
-        raise ValueError(f"{_sources(changes).get(key, path)}: {error}") from None
     return checked
+
+
+@contextmanager
+def attributed(card: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Iterator[None]:
+    """Put the file, or the override, before the message of a ValueError that begins with a key of a card.
+
+    Parameters
+    ----------
+    card, overrides
+        As in `load_card`.
+
+    Examples
+    --------
+    >>> with attributed("digits-1hl-erf", ["data.train=5000"]):
+    ...     raise ValueError("data.train: got 5000, expected 1797 at most")
+    Traceback (most recent call last):
+    ValueError: override 'data.train=5000': data.train: got 5000, expected 1797 at most
+    """
+    try:
+        yield
+    except ValueError as error:
+        key = re.split(r"[^a-z_.]", str(error), maxsplit=1)[0]
+        if key not in KEYS and key not in TABLES:
+            raise
+        source = _sources(map(_override, overrides)).get(key, _file(card))
+        raise ValueError(f"{source}: {error}") from error
 
 
 def shipped_cards() -> dict[str, Card]:
@@ -72,10 +103,10 @@ def _shipped_files() -> dict[str, Path]:
 def _file(card: str | os.PathLike[str]) -> Path:
     """Return the file that is meant: a path, or the name of a shipped card."""
     path, shipped = Path(card), _shipped_files()
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or os.path.isfile(path):  # which a name that is too long does not stop
         return path
     if str(card) not in shipped:
-        near = nearest(str(card), shipped)
+        near = hint(closest(str(card), shipped))
         raise ValueError(f"{card}: expected a TOML file or one of {', '.join(shipped)}{near}")
     return shipped[str(card)]
 
@@ -92,13 +123,13 @@ def _override(text: str) -> _Change:
     """Split "key=value" and read the value: TOML, or else plain text."""
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals:
-        raise ValueError(f"override {text!r}: expected key=value, such as network.widths=[50]")
+        raise ValueError(f"{_overriding(text)}: expected key=value, such as network.widths=[50]")
     if key not in KEYS:
         near = nearest(key, KEYS) or f"; expected one of {', '.join(KEYS)}"
-        raise ValueError(f"override {text!r}: unknown key {key}{near}")
+        raise ValueError(f"{_overriding(text)}: unknown key {shortened(key)}{near}")
     try:
         parsed = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # text, or nested too deeply for any key
         return _Change(text, key, value)
     typed = set(parsed) == {"value"} and isinstance(parsed["value"], (str, bool, int, float, list, dict))
     return _Change(text, key, parsed["value"] if typed else value)
@@ -106,12 +137,18 @@ def _override(text: str) -> _Change:
 
 def _sources(changes: Iterable[_Change]) -> dict[str, str]:
     """Say of each overridden key where its value is from."""
-    return {change.key: f"override {change.text!r}" for change in changes}
+    return {change.key: _overriding(change.text) for change in changes}
+
+
+def _overriding(text: str) -> str:
+    return f"override {shortened(text)!r}"
 
 
 def _read(path: Path, changes: Sequence[_Change] = ()) -> Card:
     """Read and check a card; the network is not built, so that this is quick."""
     raw = _parse(path)
+    if not raw:
+        raise ValueError(f"{path}: is empty, expected a model card with name, title, network, data and posterior")
     for change in changes:
         table, _, leaf = change.key.rpartition(".")
         target = raw.setdefault(table, {}) if table else raw
@@ -122,27 +159,45 @@ def _read(path: Path, changes: Sequence[_Change] = ()) -> Card:
     wrong = mistakes(raw) or sweep_mistakes(raw)
     if wrong:
         sources = _sources(changes)
-        raise ValueError("\n".join(f"{sources.get(key, path)}: {message}" for key, message in wrong.items()))
+        lines = [f"{sources.get(key, path)}: {message}" for key, message in wrong.items()]
+        more = [f"{path}: {len(lines) - MOST} more mistakes"] if len(lines) > MOST else []
+        raise ValueError("\n".join(lines[:MOST] + more))
     return Card.model_validate(raw)
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    text = _text(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"{path}: not valid TOML: nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid TOML: {str(error).partition(';')[0]}") from None
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file in UTF-8, with or without the mark that Windows puts before it."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); expected a model card, a TOML file") from None
+    if content.startswith(MARKS) or 0 in content[:4]:
+        raise ValueError(f"{path}: is text in UTF-16, expected UTF-8; save it in that encoding")
+    if len(content) > LARGEST:
+        raise ValueError(f"{path}: has more than {in_words(LARGEST)}, expected a model card, a TOML file")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}: not text in UTF-8 (byte {error.start}); expected a model card, a TOML file"
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not valid TOML: {error}") from None
 
 
-def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Flatten nested tables to dotted keys: TOML reads `network.widths = …` as a table in a table."""
+def _dotted(table: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Flatten tables to dotted keys: TOML reads `network.widths = …` as a table in a table."""
     for key, value in table.items():
         if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
+            yield from ((f"{key}.{leaf}", entry) for leaf, entry in value.items())
         else:
-            yield f"{prefix}{key}", value
+            yield key, value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from stpbnn.cards.schema import KEYS, SWEEPABLE, TABLES, Card, toml_value
+
+LARGEST = 2**63 - 1  # of TOML's whole numbers
+SHOWN = 60  # letters of a value
 
 
 def mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
@@ -31,7 +36,7 @@ def mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
     messages = {}
     for key, kind in found.items():
         if key in unknown:
-            messages[key] = f"unknown key {key}{hint(unknown[key]) or f'; expected one of {_fellows(key)}'}"
+            messages[key] = f"unknown key {_named(key)}{hint(unknown[key]) or f'; expected one of {_fellows(key)}'}"
         elif kind != "missing":
             messages[key] = f"{key}: got {_got(raw, key)}, expected {_expected(key)}"
         elif key not in unknown.values():  # a misspelt key is one mistake, not two
@@ -51,7 +56,7 @@ def sweep_mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
     for key, values in raw.get("sweep", {}).items():
         if key not in SWEEPABLE:
             near = nearest(key, SWEEPABLE) or f"; expected one of {', '.join(SWEEPABLE)}"
-            messages[f"sweep.{key}"] = f"unknown key sweep.{key}{near}"
+            messages[f"sweep.{key}"] = f"unknown key {_named(f'sweep.{key}')}{near}"
             continue
         table, _, leaf = key.partition(".")
         for i, value in enumerate(values):
@@ -75,19 +80,48 @@ def hint(near: str | None) -> str:
     return f"; did you mean {near}?" if near else ""
 
 
+def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the most similar of the known names, whatever the case of letters, if there is one."""
+    folded = {other.casefold(): other for other in known}
+    return next((folded[near] for near in get_close_matches(name.casefold()[:SHOWN], folded, n=1, cutoff=cutoff)), None)
+
+
 def _near(key: str, known: Iterable[str]) -> str | None:
-    known, leaf = tuple(known), key.rpartition(".")[2]
-    misplaced = [other for other in known if other.rpartition(".")[2] == leaf]
-    return next(iter(misplaced or get_close_matches(key, known, n=1, cutoff=0.6)), None)
+    """Return the key that is meant: the same in its own table or another, a similar one in its own, or else in any."""
+    (table, _, leaf), known = key.rpartition("."), tuple(known)
+    everywhere = {other.rpartition(".")[2]: other for other in reversed(known)}
+    own = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == table}
+    for leaves in (own, everywhere):
+        if leaf.casefold() in leaves:
+            return leaves[leaf.casefold()]
+    if near := closest(leaf, own):
+        return own[near]
+    near = None if table in TABLES else closest(leaf, everywhere, cutoff=0.7)
+    return everywhere[near] if near else None
 
 
 def _found(raw: Mapping[str, Any]) -> dict[str, str]:
     """Return the kinds of pydantic's errors by dotted key: of 'network.widths', whatever lies within its value."""
     try:
-        Card.model_validate(raw)
+        Card.model_validate(_bounded(raw))
     except ValidationError as error:
         return {_dotted(raw, each["loc"]): each["type"] for each in error.errors()}
     return {}
+
+
+def _bounded(value: Any, tables: int = 2) -> Any:
+    """Replace whole numbers that TOML does not have by infinity, which no key takes, in two levels of tables."""
+    if isinstance(value, Mapping):
+        return {key: _bounded(entry, tables - 1) for key, entry in value.items()} if tables else value
+    if isinstance(value, (list, tuple)):
+        return [_bounded(entry, 0) for entry in value]
+    return math.inf if _too_long(value) else value
+
+
+def _too_long(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_too_long, value))
+    return isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST
 
 
 def _dotted(raw: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
@@ -98,6 +132,17 @@ def _dotted(raw: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
 def _fellows(key: str) -> str:
     table, dot, _ = key.partition(".")
     return ", ".join(TABLES[table].model_fields if dot else Card.model_fields)
+
+
+def _named(key: str) -> str:
+    """Show a key, shortened, and quoted where it is no bare one."""
+    key = shortened(key)
+    return key if re.fullmatch(r"[\w.…-]+", key) else toml_value(key)
+
+
+def shortened(text: str) -> str:
+    """Return the text, cut where it is long."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def _expected(key: str) -> str:
@@ -111,5 +156,5 @@ def _got(raw: Mapping[str, Any], key: str) -> str:
     """Show the value as TOML would write it, shortened."""
     table, _, leaf = key.partition(".")
     value = raw[table][leaf] if leaf else raw[table]
-    text = "a table" if isinstance(value, dict) else toml_value(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    text = shortened("a table" if isinstance(value, dict) else toml_value(value))
+    return f"{text}, a number beyond 64 bits" if _too_long(value) else text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import date, time
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, Strict
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 type Arrays = tuple[NDArray, NDArray, NDArray, NDArray]  # X, y, Xt, yt
 TheoryName = Literal["infinite", "proportional", "zero-mean", "finite", "adaptive", "student-t"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+DEEPEST = 100  # layers
+Line = Annotated[str, Field(max_length=1000)]
 NonEmpty = Field(min_length=1)
 
 
@@ -80,11 +84,15 @@ class Data(_Table):
     hidden_width: PositiveInt | None = Field(default=None, description="a whole number from 1")
 
     def load(self) -> Arrays:
-        """Return X, y and the test set Xt, yt; ValueError if the data cannot be had so."""
+        """Return X, y and the test set Xt, yt; ValueError, naming the key, if the data cannot be had so."""
         from stpbnn import datasets
 
         options = self.model_dump() | {"standardize": None if self.standardize == "none" else self.standardize}
-        return datasets.load(**options)
+        try:
+            return datasets.load(**options)
+        except ValueError as error:  # begins with the argument, or tells of a file
+            named = re.match(r"(\w+)[:=]", str(error))
+            raise ValueError(f"data{'.' if named and named[1] in options else ': '}{error}") from None
 
 
 class Posterior(_Table):
@@ -131,12 +139,12 @@ class Card(_Table):
     1000
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
-        description="letters, digits, dots, dashes and underscores"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = Field(
+        description="letters, digits, dots, dashes and underscores, 100 of them at most"
     )
-    title: str = Field(description="a line of text")
-    reference: str | None = Field(default=None, description="a line of text")
-    minutes: PositiveFloat = Field(description="a positive number, the expected time on two cores")
+    title: Line = Field(description="a line of text")
+    reference: Line | None = Field(default=None, description="a line of text")
+    minutes: PositiveFloat | None = Field(default=None, description="a positive number, the expected time on two cores")
     network: Network = Field(description="a table")
     process: Process | None = Field(default=None, description="a table; leave it out for the network itself")
     data: Data = Field(description="a table")
@@ -149,6 +157,11 @@ class Card(_Table):
 
     def build(self) -> FullyConnected:
         """Return the network; ValueError, naming the key, if the settings do not suit one another."""
+        if (depth := len(self.network.widths)) > DEEPEST:
+            raise ValueError(
+                f"network.widths: got {depth} layers, expected at most {DEEPEST}: every layer adds seconds to a minute "
+                "of compilation"
+            )
         network, process, sampler = self.network.build(), self.process, self.sampler
         if process is None:
             return network
@@ -167,6 +180,36 @@ class Card(_Table):
                     "scales alone, and the function is integrated"
                 )
         return network
+
+    def load(self, data: Arrays | None = None, *, sampled: bool = False) -> Arrays:
+        """Return X, y and the test set Xt, yt, if they go with the network and fit into the memory of this machine.
+
+        Parameters
+        ----------
+        data : tuple of arrays, optional
+            Those of the card, where they are loaded already.
+        sampled : bool
+            Whether the chains must fit as well.
+
+        Raises
+        ------
+        ValueError
+            Naming the key, for data that cannot be had so, and for what is too large.
+
+        Examples
+        --------
+        >>> Card(name="tiny", title="A tiny network", network=Network(widths=[5], outputs=3), posterior=Posterior(
+        ...     temperature=0.1), data=Data(name="digits", classes=[0, 1])).load()
+        Traceback (most recent call last):
+        ValueError: network.outputs: got 3, expected 1: the targets of digits have 1 column(s)
+        """
+        from stpbnn.cards import limits
+
+        data = data or self.data.load()
+        limits.refuse_data(self, data)
+        if sampled:
+            limits.refuse_sampling(self, data)
+        return data
 
     def to_toml(self) -> str:
         """Return the whole card, defaults included, as TOML text that `load_card` reads back as an equal card.
@@ -203,6 +246,7 @@ TABLES: dict[str, type[_Table]] = {
 }
 LEAVES = tuple(f"{name}.{key}" for name, table in TABLES.items() for key in table.model_fields)
 SWEEPABLE = tuple(key for key in LEAVES if not key.startswith("theories."))
+LONG = 10_000  # bits, beyond which Python refuses to write decimal digits
 KEYS = (*(key for key in Card.model_fields if key not in TABLES and key != "sweep"), *LEAVES)
 
 
@@ -214,4 +258,6 @@ def toml_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(toml_value, value))}]"
-    return repr(value)
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    return hex(value) if isinstance(value, int) and value.bit_length() > LONG else repr(value)

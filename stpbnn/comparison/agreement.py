@@ -13,13 +13,13 @@ import xarray as xr
 from scipy.stats import norm
 
 from stpbnn import __version__
-from stpbnn._validation import inputs, number
+from stpbnn._validation import data_set, inputs, number, tree
 from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
 from stpbnn.comparison.spectrum import kernel_spectrum
 from stpbnn.comparison.tables import quote
 from stpbnn.comparison.theories import predict_theories, squeezed
-from stpbnn.samplers.diagnostics import rhat_limit
+from stpbnn.samplers.diagnostics import diagnose, rhat_limit
 
 __all__ = ["check_test_inputs", "compare", "compare_predictions"]
 
@@ -94,13 +94,13 @@ def _warn_of_other_data(posterior: xr.DataTree, theories: Mapping[str, Any]) -> 
 
 def check_test_inputs(posterior: xr.DataTree, X_test: Any, y_test: Any = None) -> Any:
     """Refuse test inputs other than those of the posterior; return the test targets, given or stored."""
+    stored = _stored(tree("posterior", posterior), "X_test")
     X_test = inputs("X_test", X_test)
-    stored = _stored(posterior, "X_test")
     if stored is None or stored.shape != X_test.shape or not _same(stored.to_numpy(), X_test):
-        shape = "none" if stored is None else f"shape {stored.shape}"
+        shape = "none: sample() was given no X_test" if stored is None else f"shape {stored.shape}"
         raise ValueError(
             f"X_test: got shape {X_test.shape}, but the posterior was sampled with other test inputs ({shape}); "
-            "pass the X_test that was given to sample()"
+            f"{'sample again with it' if stored is None else 'pass the X_test that was given to sample()'}"
         )
     if y_test is None and (known := _stored(posterior, "y_test")) is not None:
         return known.to_numpy()
@@ -185,7 +185,7 @@ def compare_predictions(
     >>> posterior = xr.DataTree.from_dict({"predictions": xr.Dataset({"f": (("chain", "draw", "test_point"), f)})})
     >>> theory = xr.Dataset({"mean": (("theory", "test_point"), [[0.0, 1.0]]), "variance": 1.0}, {"theory": ["wrong"]})
     >>> compare_predictions(posterior, theory)["verdict"].item()
-    'differs: largest |z| 4... of 2 predictions (threshold 2.8)'
+    'differs: largest |z| 4... among 2 predictions (threshold 2.8)'
     """
     settings = {
         "max_rhat": number("max_rhat", max_rhat, minimum=1.0),
@@ -195,7 +195,8 @@ def compare_predictions(
     }
     if settings["level"] >= 1:
         raise ValueError(f"level: got {level!r}, expected a probability below one, such as 0.01")
-    draws, given = posterior_draws(posterior)
+    draws, given = posterior_draws(tree("posterior", posterior))
+    data_set("predictions", predictions, "mean", "variance", source="stpbnn.comparison.predict_theories")
     mean = predictions["mean"].drop_vars("test_point", errors="ignore")
     if draws.isel(chain=0, draw=0).shape != mean.isel(theory=0).shape:
         raise ValueError(
@@ -240,7 +241,7 @@ def compare_predictions(
     stats = posterior.get("sample_stats")
     if stats is not None and "diverging" in stats:
         data["divergences"] = int(stats["diverging"].sum())
-    told = {name: posterior.attrs[name] for name in ("verdict", "remedy") if posterior.attrs.get(name)}
+    told = _told(posterior, chains, length)
     comparison = xr.Dataset(data, attrs=settings | told | {"series": str(draws.name), "stpbnn_version": __version__})
     reasons = predictions.get("reason", xr.full_like(mean["theory"], "", dtype=object))
     verdicts = [
@@ -249,7 +250,15 @@ def compare_predictions(
     ]
     comparison["agrees"] = ("theory", [agrees for agrees, _ in verdicts])
     comparison["verdict"] = ("theory", [sentence for _, sentence in verdicts])
-    return comparison
+    return comparison.copy(deep=True)  # of its own, whatever becomes of the predictions
+
+
+def _told(posterior: xr.DataTree, chains: int, draws: int) -> dict[str, str]:
+    """Return the verdict on the chains and its remedy: those that are stored, or new ones for other chains or draws."""
+    attributes: Any = posterior.attrs
+    if attributes.get("verdict") and (attributes.get("chains"), attributes.get("draws")) != (chains, draws):
+        attributes = diagnose(posterior).attrs
+    return {name: attributes[name] for name in ("verdict", "remedy") if attributes.get(name)}
 
 
 def _score(difference: xr.DataArray, mcse: xr.DataArray, own: xr.DataArray, freedom: xr.DataArray) -> xr.DataArray:
@@ -340,7 +349,7 @@ def _verdict(one: xr.Dataset, limits: Mapping[str, float], reason: str) -> tuple
         return False, "no verdict: the solver of the theory has not converged" + (f" ({reason})" if reason else "")
     largest, points = float(one["largest_z"]), one["z"].size
     differs: list[str] = []
-    deviation = f"largest |z| {largest:.1f} of {points} predictions"
+    deviation = f"largest |z| {largest:.1f} among {points} predictions"
     shift = None
     if "error_z" in one:
         total = one.sel(part="total")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import arviz as az
+import arviz_stats as az
 import numpy as np
 import xarray as xr
 
+from stpbnn._validation import data_set, tree
 from stpbnn.comparison.laws import LEVELS, quantiles
 from stpbnn.samplers.diagnostics import SAMPLES
 
@@ -41,7 +42,11 @@ def calibration(posterior: xr.DataTree, predictions: xr.Dataset) -> dict[str, An
     ----------
     Gneiting, Balabdaoui, Raftery, J. R. Stat. Soc. B 69, 243 (2007).
     """
-    draws = posterior["predictions"]["f"].transpose("chain", "draw", "test_point", ...).to_numpy()
+    group = tree("posterior", posterior).get("predictions")
+    if group is None or "f" not in group:
+        raise ValueError("posterior: got no predictions of f, expected predictions/f; pass X_test to sample()")
+    data_set("predictions", predictions, "mean", "variance", source="stpbnn.comparison.predict_theories")
+    draws = group["f"].transpose("chain", "draw", "test_point", ...).to_numpy()
     if "quantiles" in predictions:
         edges = predictions["quantiles"].transpose("theory", "level", "test_point", ...).to_numpy()
         levels = predictions["level"].to_numpy()

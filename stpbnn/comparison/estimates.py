@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import arviz as az
+import arviz_stats as az
 import numpy as np
 import xarray as xr
 
+from stpbnn._validation import tree
 from stpbnn.comparison.theories import PARTS
 from stpbnn.samplers.diagnostics import SAMPLES, convergence
 
@@ -17,7 +18,7 @@ __all__ = ["posterior_draws", "posterior_error", "posterior_moments"]
 
 def posterior_draws(posterior: xr.DataTree) -> tuple[xr.DataArray, xr.DataArray | float]:
     """Return the draws that estimate the mean of f, and the variance of f given a draw (zero where f is drawn)."""
-    group = posterior.get("predictions")
+    group = tree("posterior", posterior).get("predictions")
     if group is None or "f" not in group:
         raise ValueError("posterior: got no predictions of f, expected predictions/f; pass X_test to sample()")
     data = group.to_dataset()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import arviz as az
+import arviz_stats as az
 import numpy as np
 import xarray as xr
 
+from stpbnn._validation import data_set, tree
 from stpbnn.samplers.diagnostics import SAMPLES
 
 __all__ = ["kernel_spectrum"]
@@ -43,6 +44,8 @@ def kernel_spectrum(posterior: xr.DataTree, predictions: xr.Dataset) -> dict[str
     ----------
     Theory notes, section 4.
     """
+    tree("posterior", posterior)
+    data_set("predictions", predictions)
     if any(posterior.get(group) is None or name not in posterior[group] for group, name in NEEDED):
         return {}
     constant, y = posterior["constant_data"], posterior["observed_data"]["y"].drop_vars("train_point", errors="ignore")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from stpbnn._validation import data_set, real
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -21,11 +23,12 @@ def quote(value: float, error: float = math.nan) -> str:
     >>> quote(0.036987, 0.000512), quote(0.25), quote(12.3, 1.4)
     ('0.0370 ± 0.0005', '0.250', '12.3 ± 1.4')
     """
+    value, error = real("value", value), real("error", error)
     if not (math.isfinite(error) and error > 0 and math.isfinite(value)):
         return f"{value:#.3g}"
     exponent = math.floor(math.log10(error))
     decimals = max(0, -exponent + (error / 10**exponent < 2))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}" if decimals < 9 else f"{value:.3g} ± {error:.1g}"
+    return f"{value:z.{decimals}f} ± {error:.{decimals}f}" if decimals < 9 else f"{value:.3g} ± {error:.1g}"
 
 
 def comparison_table(comparison: xr.Dataset) -> Table:
@@ -59,8 +62,7 @@ def comparison_table(comparison: xr.Dataset) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    if "verdict" not in comparison:
-        raise ValueError("comparison: got no variable 'verdict', expected what stpbnn.compare returned")
+    data_set("comparison", comparison, "verdict")
     errors = "error" in comparison
     verdicts = {
         str(name): str(comparison["verdict"].sel(theory=name).item()) for name in comparison["theory"].to_numpy()

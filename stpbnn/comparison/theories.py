@@ -11,7 +11,7 @@ import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import __version__
-from stpbnn._validation import inputs
+from stpbnn._validation import inputs, shown, targets, text
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
 from stpbnn.regressors.prediction import error_parts, standard_error
 
@@ -45,7 +45,8 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         law of them, its `order_parameter_quantiles` (theory, layer, probability). The adaptive kernel has
         `readout_second_moment` (theory) instead, λ E v², the mean of the sampled `readout_norm`. `train_mean` (theory,
         train_point[, output]), the mean of f at the training inputs, where all know them; `action`,
-        `log_marginal_likelihood`, `converged`, `temperature`, `regressor` and `network` (theory).
+        `log_marginal_likelihood`, `converged`, `temperature`, `regressor` (of a subclass the class of this library),
+        `network`, and whether its activation is `odd` or `linear`, NaN without a network (theory).
 
     Raises
     ------
@@ -64,11 +65,21 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     4
     """
     if not isinstance(theories, Mapping) or not theories:
-        raise ValueError(f"theories: got {theories!r}, expected a mapping of at least one name to a fitted regressor")
+        raise ValueError(
+            f"theories: got {shown(theories)}, expected a mapping of at least one name to a fitted regressor"
+        )
+    for name, theory in theories.items():
+        text("theories: name", name)
+        if isinstance(theory, type) or not (hasattr(theory, "fit") and hasattr(theory, "predict")):
+            raise ValueError(f"theories[{name!r}]: got {shown(theory)}, expected a fitted regressor")
     X_test = inputs("X_test", X_test)
     means, variances, levels, populations, shape = [], [], [], [], None
     for name, theory in theories.items():
         check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
+        if getattr(theory, "n_features_in_", X_test.shape[1]) != X_test.shape[1]:
+            raise ValueError(
+                f"X_test: got {X_test.shape[1]} features, but theories[{name!r}] was fitted to {theory.n_features_in_}"
+            )
         law = theory.predictive(X_test) if hasattr(theory, "predictive") else None
         found = theory.predict(X_test, return_std=True) if law is None else (law.mean, law.std)
         mean, std = (squeezed(a) for a in found)
@@ -88,9 +99,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     data["quantiles"] = (("theory", "level", *dims[1:]), np.stack(levels))
     coords: dict[str, Any] = {"theory": list(theories), "level": LEVELS}
     if y_test is not None:
-        y_test = squeezed(y_test)
-        if y_test.shape != shape or not np.isfinite(y_test).all():
-            raise ValueError(f"y_test: got shape {y_test.shape}, expected finite numbers of shape {shape}")
+        y_test = targets("y_test", y_test, examples=len(X_test), outputs=1 if len(dims) == 2 else means[0].shape[1])
         data["y_test"] = (dims[1:], y_test)
         errors = np.stack(error_parts(np.stack(means), np.stack(variances), y_test), axis=-1)
         own = [[standard_error(part) for part in error_parts(*each, y_test)] for each in populations]
@@ -141,9 +150,18 @@ def _learned(fitted: list[Any]) -> dict[str, Any]:
         learned[name] = ("theory", [_scalar(getattr(t, attribute, np.nan)) for t in fitted])
     networks = [getattr(t, "network_", None) for t in fitted]
     learned["network"] = ("theory", ["" if net is None else json.dumps(net.to_dict()) for net in networks])
-    learned["regressor"] = ("theory", [type(t).__name__ for t in fitted])
+    for name in ("odd", "linear"):
+        asked = [np.nan if net is None else float(getattr(net.sigma, name)) for net in networks]
+        learned[name] = ("theory", asked)
+    learned["regressor"] = ("theory", [_class(t) for t in fitted])
     learned["converged"] = ("theory", [bool(getattr(t, "converged_", True)) for t in fitted])
     return learned
+
+
+def _class(theory: Any) -> str:
+    """Return the name of the theory's class; of a class that others derived from one of this library, that one's."""
+    own = (kind.__name__ for kind in type(theory).__mro__ if kind.__module__.startswith("stpbnn."))
+    return next(own, type(theory).__name__)
 
 
 def _scalar(value: Any) -> float:

@@ -7,11 +7,14 @@ import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from stpbnn._validation import shown
 from stpbnn.files import written_whole
 
 
 def home(data_home: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder of the data: the argument, else the variable ``STPBNN_DATA``, else ``~/.cache/stpbnn``."""
+    if data_home is not None and not isinstance(data_home, str | os.PathLike):
+        raise ValueError(f"data_home: got {shown(data_home)}, expected the path of a folder, or None")
     return Path(data_home or os.environ.get("STPBNN_DATA") or "~/.cache/stpbnn").expanduser()
 
 

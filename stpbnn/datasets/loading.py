@@ -7,11 +7,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stpbnn._validation import integer, number
+from stpbnn._memory import refuse_beyond
+from stpbnn._validation import integer, number, shown
 from stpbnn.datasets import files, images, tables
 from stpbnn.datasets.registry import SETS, DataSet, look_up
 from stpbnn.datasets.scaling import standardise
 
+DRAWN = {"train": 500, "test": 1000, "size": 100}  # what a drawn set has by default
+UNITS = {"train": "rows", "test": "rows", "size": "inputs", "hidden_width": "units"}
 Standardize = Literal["auto", "paper", "pixels", "features"] | None
 
 
@@ -106,6 +109,8 @@ def load(
     ((100, 64), (100,), (10, 64), array([-1.,  1., -1.,  1.]))
     """
     data_set = look_up(name)
+    if not (standardize is None or isinstance(standardize, str)):
+        raise ValueError(f"standardize: got {shown(standardize)}, expected one of 'auto', {data_set.scales}")
     how = data_set.scales[0] if standardize == "auto" else standardize
     options = {"noise": noise, "hidden_width": hidden_width}
     _check(name, data_set, classes, labels, how, options)
@@ -117,8 +122,10 @@ def load(
         number("noise", noise, inclusive=True)
 
     if data_set.drawn:
-        given = {"train": train, "test": test, "size": size, **options}
-        parts = data_set.read(seed or 0, **{key: value for key, value in given.items() if value is not None})
+        given: dict[str, Any] = {"train": train, "test": test, "size": size, **options}
+        given = {key: value for key, value in given.items() if value is not None}
+        _refuse_too_many(**(DRAWN | given))
+        parts = data_set.read(seed or 0, **given)
         seed = None
     else:
         parts = data_set.read(files.home(data_home))
@@ -135,13 +142,21 @@ def load(
     return X, y, Xt, yt
 
 
+def _refuse_too_many(train: int, test: int, size: int, hidden_width: int = 0, noise: float = 0.0) -> None:
+    """Refuse a drawn set that does not fit into memory, for the argument of the largest number."""
+    numbers = {"train": train, "test": test, "size": size, "hidden_width": hidden_width}
+    key = max(numbers, key=lambda key: numbers[key])
+    needed = 8 * ((train + test) * size + (size + max(train, test)) * hidden_width)
+    refuse_beyond(needed, f"{key}: got {numbers[key]}, whose arrays", f"take fewer {UNITS[key]}")
+
+
 def _check(
     name: str, data_set: DataSet, classes: object, labels: object, how: str | None, options: dict[str, Any]
 ) -> None:
     if not data_set.has_classes and (classes is not None or labels is not None):
         raise ValueError(
-            f"{name} is a regression set: it has no classes or labels; got classes={classes!r}, labels={labels!r}. "
-            "Leave both out."
+            f"{'labels' if classes is None else 'classes'}: {name} is a regression set: it has no classes or labels; "
+            f"got classes={classes!r}, labels={labels!r}. Leave both out."
         )
     if how not in data_set.scales:
         raise ValueError(

@@ -59,6 +59,11 @@ def _read_pair(images_path: Path, labels_path: Path) -> Table:
         raise ValueError(
             f"{images_path} holds images of {images.shape[1:]} pixels; expected square ones, such as 28 x 28."
         )
+    if not images.size:
+        raise ValueError(
+            f"{images_path} holds {len(images)} images of {images.shape[1:]} pixels; expected some of both. "
+            "Fetch it again."
+        )
     if len(images) != len(labels):
         raise ValueError(
             f"{images_path} holds {len(images)} images and {labels_path} {len(labels)} labels; expected as many of "

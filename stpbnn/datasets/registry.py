@@ -114,4 +114,4 @@ def describe(data_home: str | os.PathLike[str] | None = None) -> list[Descriptio
 
 def look_up(name: str) -> DataSet:
     """Return the data set of this name; ValueError with the nearest name if there is none."""
-    return SETS[one_of("name of the data set", name, SETS)]
+    return SETS[one_of("name", name, SETS)]

@@ -70,15 +70,17 @@ def share_out(
         train = rows - (test or 0) if train is None else train
         test = rows - train if test is None else test
         if train < 1 or test < 0 or train + test > rows:
+            key = "test" if train < 1 or test > rows else "train"
+            also = f" and test={test}" if test >= 0 else ""  # or what more training rows than there are would leave
             raise ValueError(
-                f"{name} has {rows} rows of these classes for training and test together; got train={train} and "
-                f"test={test}. Ask for fewer."
+                f"{key}: {name} has {rows} rows of these classes for training and test together; got train={train}"
+                f"{also}. Ask for fewer."
             )
         return tables[0].take(orders[0][:train]), tables[0].take(orders[0][train : train + test])
     for part, wanted, order in zip(("train", "test"), (train, test), orders, strict=True):
         if wanted is not None and wanted > len(order):
             raise ValueError(
-                f"{name} has {len(order)} {part} rows of these classes; got {part}={wanted}. Ask for fewer."
+                f"{part}: {name} has {len(order)} {part} rows of these classes; got {part}={wanted}. Ask for fewer."
             )
     return tables[0].take(orders[0][:train]), tables[1].take(orders[1][:test])
 

@@ -1,7 +1,8 @@
 """Figures of posterior and theory: functions of data sets that draw into given axes and return them.
 
-Without `ax` each function makes a figure of its own, independent of pyplot: `ax.figure.savefig("name.svg")`. Colours
-are those of Okabe and Ito, which colour-blind readers can tell apart; markers, lines and hatching repeat what they say.
+Without `ax` each function makes a figure of its own. A notebook shows it below the cell, `plt.show()` in a window; in
+a script without a screen it is for `ax.figure.savefig("name.svg")` alone. Colours are those of Okabe and Ito, which
+colour-blind readers can tell apart; markers, lines and hatching repeat what they say.
 """
 
 from stpbnn.figures.calibration import plot_coverage, plot_pit

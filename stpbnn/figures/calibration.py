@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from stpbnn import _validation as check
 from stpbnn.figures.style import POSTERIOR, legend_above, new_axes, styles
 
 __all__ = ["plot_coverage", "plot_pit"]
@@ -43,7 +44,7 @@ def plot_pit(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> plot_pit(xr.Dataset({"pit": pit})).get_legend_handles_labels()[1]
     ['GP']
     """
-    _need(comparison, "pit")
+    check.data_set("comparison", comparison, "pit")
     ax = new_axes(ax, 4.4, 3.2)
     edges = np.concatenate([[0.0], comparison["level"], [1.0]])
     ax.axhline(1, color=POSTERIOR, lw=1, ls=":")
@@ -87,7 +88,7 @@ def plot_coverage(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> ax.get_ylabel()
     'coverage − nominal, percentage points'
     """
-    _need(comparison, "coverage")
+    check.data_set("comparison", comparison, "coverage", "coverage_mcse")
     ax = new_axes(ax, 4.4, 3.2)
     nominal, count = 100 * comparison["nominal"].to_numpy(), comparison.sizes["theory"]
     ax.axhline(0, color=POSTERIOR, lw=1, ls=":")
@@ -105,8 +106,3 @@ def plot_coverage(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
 
 def _rows(values: xr.DataArray) -> np.ndarray:
     return values.transpose("theory", ...).to_numpy()
-
-
-def _need(comparison: xr.Dataset, name: str) -> None:
-    if name not in comparison:
-        raise ValueError(f"comparison: got no variable {name!r}, expected what stpbnn.compare returned")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numbers
+
 import arviz as az
 import arviz_plots as azp
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from stpbnn import _validation as check
 from stpbnn.comparison.estimates import posterior_draws
 from stpbnn.figures.style import COLOURS, POSTERIOR, flat, new_axes, onto
 
@@ -45,8 +48,7 @@ def plot_convergence(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in plot_convergence(shown).texts]
     ['1', '0']
     """
-    if "rhat" not in comparison or "rhat_limit" not in comparison:
-        raise ValueError("comparison: got no variables 'rhat' and 'rhat_limit', expected what stpbnn.compare returned")
+    check.data_set("comparison", comparison, "rhat", "rhat_limit", "ess")
     ax = new_axes(ax, 4.4, 3.2)
     rhat, ess = flat(comparison["rhat"]), flat(comparison["ess"])
     ax.plot(ess, rhat, "o", color=COLOURS[0], ms=4, alpha=0.6, mew=0, rasterized=rhat.size > 500)
@@ -104,9 +106,11 @@ def plot_ranks(
     draws, _ = posterior_draws(posterior)
     predictions = draws.to_numpy().reshape(*draws.shape[:2], -1)
     size = predictions.shape[-1]
-    if worst not in range(size):
-        raise ValueError(f"worst: got {worst!r}, expected 0..{size - 1} for {size} predictions")
-    rhat = None if comparison is None else np.nan_to_num(flat(comparison["rhat"]), nan=0.0)
+    if not isinstance(worst, numbers.Integral) or isinstance(worst, bool) or worst not in range(size):
+        raise ValueError(f"worst: got {check.shown(worst)}, expected 0..{size - 1} for {size} predictions")
+    rhat = None
+    if comparison is not None:
+        rhat = np.nan_to_num(flat(check.data_set("comparison", comparison, "rhat")["rhat"]), nan=0.0)
     point = worst if rhat is None else int(np.argsort(-rhat, kind="stable")[worst])
     ax = new_axes(ax, 4.4, 3.2)
     series = az.from_dict({"posterior": {"f": predictions[..., point]}})
@@ -151,7 +155,7 @@ def plot_energy(posterior: xr.DataTree, ax: Axes | None = None) -> Axes:
     >>> plot_energy(posterior).get_title()
     'smallest BFMI of the chains: 1.9...'
     """
-    stats = posterior.get("sample_stats")
+    stats = check.tree("posterior", posterior).get("sample_stats")
     if stats is None or "energy" not in stats:
         raise ValueError("posterior: got no sample_stats/energy, which Hamiltonian samplers (nuts, hmc) record")
     energy = stats["energy"].transpose("chain", "draw").astype(np.float64)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
+from stpbnn import _validation as check
 from stpbnn.figures.style import COLOURS, MARKERS, POSTERIOR, new_axes
 
 __all__ = ["plot_learning_curve"]
@@ -55,6 +56,7 @@ def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> plot_learning_curve(xr.Dataset({"error": error})).get_xlabel()
     'training examples P'
     """
+    check.data_set("dataset", dataset)
     if "error" not in dataset or "part" not in dataset["error"].dims:
         raise ValueError("dataset: got no variable 'error' with parts, expected what stpbnn.sweeps.sweep returned")
     errors = dataset["error"].sel(part="total")

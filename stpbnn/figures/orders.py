@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from scipy.stats import gamma, invgamma
 
+from stpbnn import _validation as check
 from stpbnn.figures.style import POSTERIOR, legend_above, new_axes, styles
 
 __all__ = ["plot_order_parameter"]
@@ -66,15 +68,15 @@ def plot_order_parameter(
     >>> plot_order_parameter(posterior).get_xlabel()
     'scale in units of its infinite-width value (layer 1)'
     """
-    group = posterior.get("posterior")
+    if comparison is not None:
+        check.data_set("comparison", comparison)
+    group = check.tree("posterior", posterior).get("posterior")
     if group is not None and ("Q" in group or "r" in group):
         return _scale(posterior, comparison, layer, new_axes(ax))
     if group is None or "kernel_scale" not in group or "readout_norm" not in group:
         raise ValueError("posterior: got no readout_norm and kernel_scale, expected what stpbnn.sample returned")
     scale, depth = group["kernel_scale"], group["kernel_scale"].sizes["layer"]
-    layer = depth if layer is None else layer
-    if layer not in range(1, depth + 1):
-        raise ValueError(f"layer: got {layer!r}, expected 1..{depth}")
+    layer = _layer(layer, depth)
     ax = new_axes(ax)
     outline: dict[str, Any] = {"histtype": "step", "lw": 1.5, "color": "#888888", "ls": "--"}
     if layer == depth:
@@ -97,9 +99,7 @@ def _scale(posterior: xr.DataTree, comparison: xr.Dataset | None, layer: int | N
     group, attributes = posterior["posterior"], posterior.attrs
     if "Q" in group:
         depth = group["Q"].sizes["layer"]
-        layer = depth if layer is None else layer
-        if layer not in range(1, depth + 1):
-            raise ValueError(f"layer: got {layer!r}, expected 1..{depth}")
+        layer = _layer(layer, depth)
         symbol, draws, where = "Q", group["Q"].isel(layer=layer - 1), f" (layer {layer})"
         prior = _gamma(json.loads(attributes["network"])["widths"][layer - 1])
     else:
@@ -115,6 +115,14 @@ def _scale(posterior: xr.DataTree, comparison: xr.Dataset | None, layer: int | N
     ax.set_ylim(0, 1.05)
     legend_above(ax)
     return ax
+
+
+def _layer(layer: int | None, depth: int) -> int:
+    """Return the hidden layer that is meant, the last by default."""
+    layer = depth if layer is None else layer
+    if not isinstance(layer, numbers.Integral) or isinstance(layer, bool) or layer not in range(1, depth + 1):
+        raise ValueError(f"layer: got {check.shown(layer)}, expected 1..{depth}")
+    return int(layer)
 
 
 def _gamma(width: int) -> Any:

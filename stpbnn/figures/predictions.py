@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from scipy.stats import norm
 
+from stpbnn import _validation as check
 from stpbnn.figures.style import FEW, POSTERIOR, flat, legend_above, new_axes, styles
 
 __all__ = ["plot_error", "plot_predictions", "plot_z"]
@@ -46,7 +47,7 @@ def plot_predictions(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> plot_predictions(xr.Dataset(shown | {"theory_mean": theory})).get_ylabel()
     'prediction f'
     """
-    _need(comparison, "f_mean", "compare")
+    check.data_set("comparison", comparison, "f_mean", "mcse", "f_variance", "theory_mean", "theory_variance")
     mean, mcse = flat(comparison["f_mean"]), flat(comparison["mcse"])
     theory = flat(comparison["theory_mean"])
     if mean.size > FEW:
@@ -109,7 +110,7 @@ def plot_z(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> plot_z(xr.Dataset({"z": z})).get_xlabel()
     'z = (theory − posterior mean) / Monte Carlo standard error'
     """
-    _need(comparison, "z", "compare")
+    check.data_set("comparison", comparison, "z")
     ax = new_axes(ax)
     z = flat(comparison["z"])
     limit = max(4.0, 1.05 * float(np.max(np.abs(z), initial=0.0, where=np.isfinite(z))))
@@ -164,7 +165,7 @@ def plot_error(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> [label.get_text() for label in plot_error(xr.Dataset(shown)).get_yticklabels()]
     ['posterior (MCMC)', 'GP']
     """
-    if "error_posterior" not in comparison:
+    if "error_posterior" not in check.data_set("comparison", comparison):
         raise ValueError("comparison: got no errors, expected what stpbnn.compare returned with y_test")
     theory = comparison["error"].transpose("theory", "part") if "error" in comparison else None
     rows = [("posterior (MCMC)", POSTERIOR, comparison["error_posterior"])]
@@ -194,11 +195,6 @@ def plot_error(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax.margins(x=0.2)
     legend_above(ax)
     return ax
-
-
-def _need(data: Any, name: str, what: str) -> None:
-    if name not in data:
-        raise ValueError(f"{what}: got no variable {name!r}, expected what stpbnn.{what} returned")
 
 
 def _points_label(comparison: xr.Dataset) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from stpbnn import _validation as check
 from stpbnn.figures.style import POSTERIOR, legend_above, new_axes, styles
 
 __all__ = ["plot_spectrum"]
@@ -48,8 +49,9 @@ def plot_spectrum(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> plot_spectrum(xr.Dataset({"eigenvalue": k} | learned)).get_xscale()
     'log'
     """
-    if "eigenvalue" not in comparison:
+    if "eigenvalue" not in check.data_set("comparison", comparison):
         raise ValueError("comparison: got no eigenmodes, expected a posterior of at most 1000 training points")
+    check.data_set("comparison", comparison, "target", "learned_posterior", "learned_mcse")
     ax = new_axes(ax)
     eigenvalue = comparison["eigenvalue"].to_numpy()
     usable = eigenvalue > 1e-6 * eigenvalue.max()  # below are rounding errors of single precision

@@ -2,28 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.backends.registry import BackendFilter, backend_registry
 from matplotlib.figure import Figure
+
+from stpbnn import _validation as check
 
 if TYPE_CHECKING:
     from arviz_plots import PlotCollection
 
-__all__ = ["COLOURS", "FEW", "MARKERS", "POSTERIOR", "flat", "legend_above", "new_axes", "onto", "styles"]
+__all__ = ["COLOURS", "FEW", "MARKERS", "POSTERIOR", "flat", "legend_above", "new_axes", "onto", "styles", "unseen"]
 
 POSTERIOR = "#222222"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("s", "D", "^", "v", "P", "X")
 FEW = 40
 
+_UNSEEN = ContextVar("_UNSEEN", default=False)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Keep the figures that are made meanwhile from the screen: they go into a file."""
+    token = _UNSEEN.set(True)
+    try:
+        yield
+    finally:
+        _UNSEEN.reset(token)
+
 
 def new_axes(ax: Axes | None, width: float = 5.4, height: float = 3.6) -> Axes:
-    """Return the axes that were given, or those of a new figure that pyplot does not know."""
-    return Figure(figsize=(width, height), layout="constrained").subplots() if ax is None else ax
+    """Return the axes that were given, or those of a new figure.
+
+    Where figures can be shown, in a notebook or a window, pyplot makes it, and shows it when it shows its own.
+    Otherwise pyplot does not know it, so that it goes when it is no longer used.
+    """
+    if ax is not None:
+        return check.instance("ax", ax, Axes)
+    settings: dict[str, Any] = {"figsize": (width, height), "layout": "constrained"}
+    if _UNSEEN.get() or _backend() in backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE):
+        return Figure(**settings).subplots()
+    from matplotlib import pyplot
+
+    with warnings.catch_warnings():
+        if "inline" in _backend():  # it closes figures at the end of each cell: many in one are no leak
+            warnings.filterwarnings("ignore", "More than .* figures", RuntimeWarning)
+        return pyplot.figure(**settings).subplots()
+
+
+def _backend() -> str:
+    """Return the name of matplotlib's backend; where none was chosen yet, matplotlib chooses."""
+    return str(matplotlib.get_backend()).lower()
 
 
 def styles(comparison: xr.Dataset) -> list[tuple[str, str, str]]:

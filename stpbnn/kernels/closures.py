@@ -29,6 +29,7 @@ from stpbnn.network import Prior
 
 __all__ = [
     "CLOSURES",
+    "UNROLLED",
     "Closure",
     "Gram",
     "feature_mean",
@@ -42,6 +43,7 @@ __all__ = [
 
 Closure = Literal["nested", "global", "wishart"]
 CLOSURES = get_args(Closure)
+UNROLLED = 8  # layers: beyond, the time of compilation would grow with them
 Scalar = Float[Array, ""] | float
 
 
@@ -92,8 +94,17 @@ def _scaled(gram: Gram, scale: Scalar, bias_variance: Scalar) -> Gram:
 
 
 def _nested(sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"]) -> Gram:
-    for layer, precision in enumerate(prior.precisions[1:]):
-        gram = _scaled(features(sigma, gram, precision), Q[layer], prior.bias_variance)
+    depth = len(prior.precisions) - 1
+    if depth > UNROLLED:  # a loop, which is compiled once for all layers
+
+        def layer(below: Gram, numbers: tuple[Array, Array]) -> tuple[Gram, None]:
+            precision, scale = numbers
+            return _scaled(features(sigma, below, precision), scale, prior.bias_variance), None
+
+        precisions = jnp.stack([jnp.asarray(number, gram.left.dtype) for number in prior.precisions[1:]])
+        return jax.lax.scan(layer, gram, (precisions, Q[:depth].astype(gram.left.dtype)))[0]
+    for index, precision in enumerate(prior.precisions[1:]):
+        gram = _scaled(features(sigma, gram, precision), Q[index], prior.bias_variance)
     return gram
 
 
@@ -134,7 +145,8 @@ def renormalised(
 
     References
     ----------
-    Theory notes, section 3; Pacelli et al. (2023) for the nested closure, Baglioni et al. (2026) for the third.
+    Theory notes, section 3; Pacelli et al. (2023) for the nested closure; the global one is that of the
+    authors' code for Baglioni et al., arXiv:2605.29684.
 
     Examples
     --------

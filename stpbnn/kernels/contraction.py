@@ -134,8 +134,12 @@ def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]
         return noise, lambda w: np.full(kernel.n_dims, kernel.noise_level * w[inputs.diagonal].sum())
     if type(kernel) is RBF or (type(kernel) is Matern and kernel.nu in PROFILES):
         return _stationary(kernel, inputs)
-    K, slopes = kernel(inputs.X, eval_gradient=True)
-    return _packed(K), lambda w: np.array([_inner(w, _packed(slope), inputs) for slope in np.moveaxis(slopes, 2, 0)])
+
+    def contract(w: Packed) -> Theta:
+        slopes = kernel(inputs.X, eval_gradient=True)[1]
+        return np.array([_inner(w, _packed(slope), inputs) for slope in np.moveaxis(slopes, 2, 0)])
+
+    return _packed(kernel(inputs.X)), contract
 
 
 def _weighted(pull: Callable[[Packed], Theta], K: Any, w: Packed) -> Theta:

@@ -13,14 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
 from stpbnn import _validation as check
+from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters
 from stpbnn.kernels.closures import Gram, input_gram, nngp
 from stpbnn.kernels.tiles import Tile, input_tiles, lower_triangle, weight_tiles
-from stpbnn.network import FullyConnected, Prior
+from stpbnn.network import FullyConnected, NetworkHolder, Prior
 
 __all__ = ["NNGPKernel", "unit_tiles"]
 
@@ -73,14 +75,15 @@ def unit_tiles(X: Float[np.ndarray, "P N0"]) -> list[Tile]:
     return input_tiles(Prior((1.0,), 0.0), X)
 
 
-class NNGPKernel(Kernel):
+class NNGPKernel(NetworkHolder, Kernel):
     r"""The kernel of an infinitely wide network, for scikit-learn's Gaussian processes and for Student's t-processes.
 
     .. math:: K_0 = \frac{X X^T}{\lambda_0 N_0} \;(+ 1/\lambda_b), \qquad
               K_l = \frac{\kappa(K_{l-1})}{\lambda_l} \;(+ 1/\lambda_b), \qquad K = K_L
 
-    The hyper-parameters are the prior precisions of the network, one number where one was given for all layers. As
-    everywhere in scikit-learn, `theta` and `bounds` hold their logarithms.
+    The hyper-parameters are the prior precisions of the network, one number where one was given for all layers. They
+    are parameters of the kernel too, for `set_params` and grids over ``kernel__weight_precision``. As everywhere in
+    scikit-learn, `theta` and `bounds` hold their logarithms.
 
     Parameters
     ----------
@@ -90,11 +93,16 @@ class NNGPKernel(Kernel):
         Bounds of λ_0..λ_L in the search, or that they are not learned.
     bias_precision_bounds : "fixed" or a pair of floats
         The same for λ_b; without meaning where there are no biases.
+    weight_precision : float, sequence of L + 1 floats or None
+        λ to start from in the place of the network's, whose own None leaves.
+    bias_precision : float or None
+        The same for λ_b.
 
     Raises
     ------
     ValueError
-        For anything but a FullyConnected, and for bounds that are not pairs of positive numbers in rising order.
+        For anything but a FullyConnected, for bounds that are not pairs of positive numbers in rising order, and for
+        precisions as the network itself.
 
     References
     ----------
@@ -115,10 +123,44 @@ class NNGPKernel(Kernel):
         network: FullyConnected,
         weight_precision_bounds: Bounds = (1e-5, 1e5),
         bias_precision_bounds: Bounds = (1e-5, 1e5),
+        weight_precision: float | Sequence[float] | None = None,
+        bias_precision: float | None = None,
     ) -> None:
         self.network = network
         self.weight_precision_bounds = weight_precision_bounds
         self.bias_precision_bounds = bias_precision_bounds
+        if weight_precision is not None:
+            self.weight_precision = weight_precision
+        if bias_precision is not None:
+            self.bias_precision = bias_precision
+        _ = self.hyperparameters  # checks network and bounds
+
+    @property
+    def weight_precision(self) -> float | Sequence[float]:
+        """λ, or λ_0..λ_L, of the network."""
+        return self._net.weight_precision
+
+    @weight_precision.setter
+    def weight_precision(self, value: float | Sequence[float]) -> None:
+        self.network = self._net.set_params(weight_precision=value)
+
+    @property
+    def bias_precision(self) -> float | None:
+        """λ_b of the network; None where there are no biases."""
+        return self._net.bias_precision
+
+    @bias_precision.setter
+    def bias_precision(self, value: float | None) -> None:
+        self.network = self._net.set_params(bias_precision=value)
+
+    def set_params(self, **params: Any) -> NNGPKernel:
+        """Set parameters by name, those of the network as network__widths; network and bounds are checked."""
+        super().set_params(**params)
+        _ = self.hyperparameters
+        return self
+
+    def __sklearn_clone__(self) -> NNGPKernel:
+        return type(self)(**{name: clone(value, safe=False) for name, value in self.get_params(deep=False).items()})
 
     @property
     def _net(self) -> FullyConnected:
@@ -133,16 +175,21 @@ class NNGPKernel(Kernel):
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
-        """The precisions, with their bounds."""
+        """The precisions, with their bounds: those of the layers together, or apart where some of them are fixed."""
         names = hyperparameters.names(self._net)
         weights = [name for name in names if name.startswith("weight")]
         bounds = _bounds("weight_precision_bounds", self.weight_precision_bounds, len(weights))
         bounds += _bounds("bias_precision_bounds", self.bias_precision_bounds, 1)
+        fixed = [isinstance(bound, str) for bound in bounds[: len(weights)]]
+        if len(weights) > 1 and (all(fixed) or not any(fixed)):
+            together = "fixed" if all(fixed) else np.array(bounds[: len(weights)])
+            own = [Hyperparameter("weight_precision", "numeric", together, len(weights))]
+            return own + [Hyperparameter(name, "numeric", bounds[-1]) for name in names[len(weights) :]]
         return [Hyperparameter(name, "numeric", bound) for name, bound in zip(names, bounds, strict=False)]
 
     @property
     def _free(self) -> np.ndarray:
-        return np.array([not hyperparameter.fixed for hyperparameter in self.hyperparameters])
+        return np.repeat(*np.array([(not each.fixed, each.n_elements) for each in self.hyperparameters]).T).astype(bool)
 
     @property
     def theta(self) -> np.ndarray:
@@ -176,14 +223,16 @@ class NNGPKernel(Kernel):
         array of shape (n, m), and where asked an array of shape (n, n, number of hyper-parameters)
         """
         X = check.inputs("X", X)
+        Y = None if Y is None else check.inputs("Y", Y, features=X.shape[1])
         log_values = hyperparameters.log_values(self._net)
+        entries = len(X) * (len(X) if Y is None else len(Y)) * (1 + len(log_values) * eval_gradient)
+        refuse_beyond(8 * entries, f"X: got {len(X)} inputs, whose kernels", "take fewer at once")
         if eval_gradient:
             if Y is not None:
                 raise ValueError("eval_gradient: got True with Y, expected Y=None: the gradient is known for K(X, X)")
             directions = np.eye(len(log_values))[self._free]
             K, slopes = _entries_and_slopes(self._structure, log_values, X, directions)
             return np.array(K), np.array(slopes)
-        Y = None if Y is None else check.inputs("Y", Y, features=X.shape[1])
         return np.array(_entries(self._structure, log_values, X, Y))
 
     @in_float64
@@ -234,4 +283,6 @@ def _valid(bound: Any) -> bool:
     if isinstance(bound, str):
         return bound == "fixed"
     pair = np.asarray(bound, dtype=object)
-    return pair.shape == (2,) and all(isinstance(end, numbers.Real) for end in bound) and 0 < bound[0] <= bound[1]
+    if pair.shape != (2,) or not all(isinstance(end, numbers.Real) and not isinstance(end, bool) for end in bound):
+        return False
+    return 0 < bound[0] <= bound[1]

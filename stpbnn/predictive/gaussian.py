@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
-from scipy.linalg import cholesky, eigh, solve_triangular
+from scipy.linalg import eigh
 from scipy.special import ndtr, ndtri
 
-from stpbnn.predictive.law import Law, levels
+from stpbnn.predictive.joint import whiten
+from stpbnn.predictive.law import Law, levels, random, values
 
 __all__ = ["Gaussian", "IndependentOutputs", "JointGaussian"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gaussian(Law):
     r"""Independent Gaussian laws, one for each query point and output.
 
@@ -55,25 +56,25 @@ class Gaussian(Law):
 
     def cdf(self, y: ArrayLike) -> np.ndarray:
         """Return the probability of a value of at most y, entry by entry; at zero variance it is a step."""
-        above = np.asarray(y, dtype=float) - self.mean
+        above = values(y, self.mean) - self.mean
         certain = self.variance == 0
         return np.where(certain, above >= 0, ndtr(above / np.where(certain, 1, self.std)))
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density at y, entry by entry; at zero variance there is none (infinite, or zero)."""
+        y = values(y, self.mean)
         with np.errstate(divide="ignore", invalid="ignore"):
             density = stats.norm.logpdf(y, self.mean, self.std)
-        return np.where(self.variance > 0, density, np.where(np.asarray(y) == self.mean, np.inf, -np.inf))
+        return np.where(self.variance > 0, density, np.where(y == self.mean, np.inf, -np.inf))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        noise = check_random_state(random_state).standard_normal((n, *self.mean.shape))
+        n, rng = random(n, random_state)
+        noise = rng.standard_normal((n, *self.mean.shape))
         return self.mean + self.std * noise
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class JointGaussian(Gaussian):
     r"""The joint Gaussian law at all query points: density and samples are joint, quantiles and cdf marginal.
 
@@ -87,6 +88,8 @@ class JointGaussian(Gaussian):
         The diagonal of the covariance.
     covariance : array of shape (n, n)
         Covariance between the query points.
+    error : float
+        The relative error of the covariance, where it is above rounding.
 
     Examples
     --------
@@ -96,6 +99,7 @@ class JointGaussian(Gaussian):
     """
 
     covariance: np.ndarray
+    error: float = 0.0
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density of all values y (n,) or (n, D) together.
@@ -103,31 +107,23 @@ class JointGaussian(Gaussian):
         Raises
         ------
         ValueError
-            If the covariance is singular, as it is for query points that repeat.
+            If the covariance is singular to rounding, as it is for query points that repeat, or that are many and close
+            together under a smooth kernel.
         """
-        residual = np.asarray(y, dtype=float) - self.mean
-        try:
-            factor = cholesky(self.covariance, lower=True)
-        except np.linalg.LinAlgError:
-            raise ValueError(
-                "logpdf: the joint covariance is singular (repeated query points?); ask for the law with noise=True"
-            ) from None
-        white = solve_triangular(factor, residual, lower=True)
-        columns = residual.size // len(residual)
-        log_det = 2 * columns * np.log(np.diag(factor)).sum()
-        return np.asarray(-(np.sum(white**2) + log_det + residual.size * np.log(2 * np.pi)) / 2)
+        residual = values(y, self.mean) - self.mean
+        log_det, quadratic = whiten(self.covariance, residual, self.error)
+        return np.asarray(-(quadratic + log_det + residual.size * np.log(2 * np.pi)) / 2)
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
         values, directions = eigh(self.covariance)
         root = directions * np.sqrt(np.maximum(values, 0))
-        noise = check_random_state(random_state).standard_normal((n, *self.mean.shape))
+        n, rng = random(n, random_state)
+        noise = rng.standard_normal((n, *self.mean.shape))
         return self.mean + np.einsum("ij,nj...->ni...", root, noise)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IndependentOutputs(Gaussian):
     r"""The joint Gaussian law of several outputs at all query points: independent after a rotation of the outputs.
 
@@ -158,10 +154,16 @@ class IndependentOutputs(Gaussian):
     laws: list[JointGaussian]
 
     @classmethod
-    def joint(cls, means: np.ndarray, covariances: list[np.ndarray], rotation: np.ndarray | None = None) -> Self:
+    def joint(
+        cls,
+        means: np.ndarray,
+        covariances: list[np.ndarray],
+        rotation: np.ndarray | None = None,
+        error: float = 0.0,
+    ) -> Self:
         """Return the law of f = g V^T from the means (n, D) and the covariances of the columns of g."""
         V = np.eye(means.shape[1]) if rotation is None else rotation
-        laws = [JointGaussian(m, np.diag(C).copy(), C) for m, C in zip(means.T, covariances, strict=True)]
+        laws = [JointGaussian(m, np.diag(C).copy(), C, error) for m, C in zip(means.T, covariances, strict=True)]
         covariance = np.stack(covariances, axis=-1) @ V.T**2
         return cls(means @ V.T, np.einsum("iid->id", covariance).copy(), covariance, V, laws)
 
@@ -171,14 +173,12 @@ class IndependentOutputs(Gaussian):
         Raises
         ------
         ValueError
-            If a covariance is singular, as it is for query points that repeat.
+            If a covariance is singular to rounding, as it is for query points that repeat.
         """
-        rotated = np.asarray(y, dtype=float) @ self.rotation
+        rotated = np.broadcast_to(values(y, self.mean), self.mean.shape) @ self.rotation
         return np.asarray(sum(law.logpdf(column) for law, column in zip(self.laws, rotated.T, strict=True)))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        n, rng = random(n, random_state)
         return np.stack([law.sample(n, rng) for law in self.laws], axis=-1) @ self.rotation.T

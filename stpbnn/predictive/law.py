@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["Law", "levels"]
+from stpbnn import _validation as check
+from stpbnn._random import random_numbers
+
+__all__ = ["Law", "levels", "random", "values"]
+
+
+def values(y: ArrayLike, mean: np.ndarray) -> np.ndarray:
+    """Return values as numbers, of a shape that goes with that of the law."""
+    y = check.numeric("y", y)
+    try:
+        np.broadcast_shapes(y.shape, mean.shape)
+    except ValueError:
+        raise ValueError(f"y: got shape {y.shape}, expected {mean.shape}, that of the law") from None
+    return y
+
+
+def random(n: Any, random_state: Any) -> tuple[int, np.random.RandomState]:
+    """Return the number of draws and where they come from."""
+    return check.integer("n", n, minimum=0), random_numbers(random_state)
 
 
 def levels(p: ArrayLike) -> np.ndarray:
     """Return probabilities as an array; refuse what is not between 0 and 1."""
-    probabilities = np.asarray(p, dtype=float)
+    probabilities = check.numeric("p", p)
     if not np.all((probabilities >= 0) & (probabilities <= 1)):
-        raise ValueError(f"p: got {p!r}, expected probabilities between 0 and 1")
+        raise ValueError(f"p: got {check.shown(p)}, expected probabilities between 0 and 1")
     return probabilities
+
+
+def _range(values: np.ndarray) -> str:
+    """Return the lowest and the highest value, or the only one."""
+    if not values.size:
+        return "of none"
+    lowest, highest = float(np.min(values)), float(np.max(values))
+    return f"{lowest:.3g}" if lowest == highest else f"{lowest:.3g} to {highest:.3g}"
 
 
 class Law:
@@ -21,6 +49,15 @@ class Law:
 
     mean: np.ndarray
     variance: np.ndarray
+
+    def __repr__(self) -> str:
+        """Return one line: the class, the shape, and the ranges of means and standard deviations."""
+        ranges = [f"{name} {_range(getattr(self, name))}" for name in ("mean", "std")]
+        return f"{type(self).__name__}({', '.join([f'shape {self.mean.shape}', *self._particulars(), *ranges])})"
+
+    def _particulars(self) -> list[str]:
+        """Return what a line about the law should tell besides shape and moments."""
+        return []
 
     def quantile(self, p: ArrayLike) -> np.ndarray:
         """Return quantiles; for an array of levels they lie along a new last axis."""
@@ -37,8 +74,10 @@ class Law:
 
     def interval(self, p: float) -> np.ndarray:
         """Return the central interval of probability p: lower and upper ends along a new last axis."""
-        levels(p)
-        return self.quantile([(1 - p) / 2, (1 + p) / 2])
+        if levels(p).ndim:
+            raise ValueError(f"p: got {check.shown(p)}, expected one probability")
+        tail = round((1 - float(p)) / 2, 16)  # 0.025 for 0.95: what is beyond is the rounding of 1 − p
+        return self.quantile([tail, (1 + p) / 2])
 
     def pdf(self, y: ArrayLike) -> np.ndarray:
         """Return the density at y: entry by entry, or of all values together for a joint law."""

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp, ndtr, ndtri
+from scipy.special import logsumexp, ndtr
 
 from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussian
-from stpbnn.predictive.law import Law, levels
+from stpbnn.predictive.inversion import inverse_cdf
+from stpbnn.predictive.law import Law, levels, random, values
 
 __all__ = ["JointMixture", "Mixture"]
 
-BISECTIONS = 100  # more than the bits of a double: the bracket closes before
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Mixture(Law):
     r"""Finite mixtures of Gaussian laws with common weights, one mixture for each query point and output.
 
@@ -29,7 +28,9 @@ class Mixture(Law):
     weights : array of shape (m,)
         Weights of the components, of sum one.
     means, variances : arrays of shape (m, n) or (m, n, D)
-        Means and variances (not standard deviations) of the components.
+        Means, less the offset, and variances (not standard deviations) of the components.
+    offset : array of shape () or (D,)
+        What is added to all values. It may be so large that the means would be lost in it.
 
     Attributes
     ----------
@@ -46,68 +47,73 @@ class Mixture(Law):
     weights: np.ndarray
     means: np.ndarray
     variances: np.ndarray
+    offset: np.ndarray = field(default_factory=lambda: np.zeros(()), kw_only=True)
     mean: np.ndarray = field(init=False)
     variance: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", np.array(self.weights))  # which the model keeps as well
         mean = np.tensordot(self.weights, self.means, 1)
-        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "mean", self.offset + mean)
         spread = self.variances + (self.means - mean) ** 2
         object.__setattr__(self, "variance", np.tensordot(self.weights, spread, 1))
 
     @classmethod
     def concatenate(cls, laws: Sequence[Self]) -> Self:
         """Return one law for the query points of several, whose weights are the same."""
-        means, variances = ([getattr(law, name) for law in laws] for name in ("means", "variances"))
-        return cls(laws[0].weights, np.concatenate(means, axis=1), np.concatenate(variances, axis=1))
+        means, variances = (
+            np.concatenate([getattr(law, name) for law in laws], axis=1) for name in ("means", "variances")
+        )
+        return cls(laws[0].weights, means, variances, offset=laws[0].offset)
 
-    def _standardised(self, y: ArrayLike, axes: int = 0) -> np.ndarray:
-        """Return (y − means)/std of all components; y may have further last axes. A point mass gives ±infinity."""
-        means, variances = (x.reshape(x.shape + (1,) * axes) for x in (self.means, self.variances))
-        above = np.asarray(y, dtype=float) - means
+    def _standardised(self, y: ArrayLike) -> np.ndarray:
+        """Return (y − means)/std of all components. A point mass gives ±infinity."""
+        above = np.asarray(y, dtype=float) - self.means
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(variances > 0, above / np.sqrt(variances), np.where(above >= 0, np.inf, -np.inf))
+            return np.where(self.variances > 0, above / np.sqrt(self.variances), np.where(above >= 0, np.inf, -np.inf))
+
+    def _particulars(self) -> list[str]:
+        return [f"{len(self.weights)} components"]
 
     def quantile(self, p: ArrayLike) -> np.ndarray:
         """Return quantiles; for an array of levels they lie along a new last axis.
 
-        Bisection to the last digit between the lowest and the highest quantile of the components.
+        They lie between the lowest and the highest quantile of the components, and are solved for to the last digit.
         """
         p = levels(p)
-        axes = p.ndim
-        means, stds = (x.reshape(x.shape + (1,) * axes) for x in (self.means, np.sqrt(self.variances)))
-        inside = np.clip(p, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
-        ends = means + stds * ndtri(inside)
-        lower, upper = ends.min(axis=0), ends.max(axis=0)
-        for _ in range(BISECTIONS):
-            middle = (lower + upper) / 2
-            below = np.tensordot(self.weights, ndtr(self._standardised(middle, axes)), 1) < inside
-            lower, upper = np.where(below, middle, lower), np.where(below, upper, middle)
-        unbounded = np.where(p == 0, -np.inf, np.inf)
-        return np.where((p == 0) | (p == 1), unbounded, upper)
+        points = self.mean.size
+        means, stds = (x.reshape(len(self.weights), points) for x in (self.means, np.sqrt(self.variances)))
+        centres = self.weights @ means
+        found = np.empty((points, p.size))
+        for column, level in zip(found.T, p.ravel(), strict=True):
+            column[:] = (
+                np.copysign(np.inf, level - 0.5)
+                if level in (0, 1)
+                else inverse_cdf(self.weights, means, stds, centres, self.std.ravel(), level)
+            )
+        offset = np.asarray(self.offset)
+        return offset.reshape(offset.shape + (1,) * p.ndim) + found.reshape(self.mean.shape + p.shape)
 
     def cdf(self, y: ArrayLike) -> np.ndarray:
         """Return the probability of a value below y, entry by entry."""
-        return np.tensordot(self.weights, ndtr(self._standardised(y)), 1)
+        return np.tensordot(self.weights, ndtr(self._standardised(values(y, self.mean) - self.offset)), 1)
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density at y, entry by entry: infinite at point masses, which elsewhere have none."""
-        log_density = Gaussian(self.means, self.variances).logpdf(y)
+        log_density = Gaussian(self.means, self.variances).logpdf(np.asarray(y, dtype=float) - self.offset)
         weights = self.weights.reshape((-1,) + (1,) * (log_density.ndim - 1))
         return np.asarray(logsumexp(log_density, axis=0, b=weights))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        n, rng = random(n, random_state)
         shape = (n, *self.mean.shape)
         chosen = rng.choice(len(self.weights), size=shape, p=self.weights)
         means, variances = (np.take_along_axis(x, chosen, axis=0) for x in (self.means, self.variances))
-        return means + np.sqrt(variances) * rng.standard_normal(shape)
+        return self.offset + (means + np.sqrt(variances) * rng.standard_normal(shape))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class JointMixture(Mixture):
     r"""A finite mixture of joint Gaussian laws at all query points.
 
@@ -123,8 +129,10 @@ class JointMixture(Mixture):
         Means of the components, and the diagonals of their covariances, times the squared units.
     covariances : array of shape (m, n, n)
         Covariances between the query points, in each output's units.
-    units : array of shape () or (D,)
-        Units of the outputs.
+    units, offset : arrays of shape () or (D,)
+        Units of the outputs, and what is added to all values.
+    error : float
+        The largest relative error of a covariance, where it is above rounding.
 
     Attributes
     ----------
@@ -142,19 +150,29 @@ class JointMixture(Mixture):
 
     covariances: np.ndarray
     units: np.ndarray = field(default_factory=lambda: np.ones(()))
+    error: float = 0.0
     covariance: np.ndarray = field(init=False)
 
     @classmethod
-    def of(cls, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, units: ArrayLike = 1.0) -> Self:
+    def of(
+        cls,
+        weights: np.ndarray,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        units: ArrayLike = 1.0,
+        error: float = 0.0,
+        offset: ArrayLike = 0.0,
+    ) -> Self:
         """Return the mixture with the variances that the covariances say."""
         variances = np.diagonal(covariances, axis1=1, axis2=2)
         variances = variances.reshape(variances.shape + (1,) * (means.ndim - 2)) * np.asarray(units) ** 2
         variances = np.array(np.broadcast_to(variances, means.shape))
-        return cls(weights, means, variances, covariances, np.asarray(units, dtype=float))
+        units, offset = np.array(units, dtype=float), np.array(offset, dtype=float)
+        return cls(weights, means, variances, covariances, units, error, offset=offset)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        shifts = self.means - self.mean
+        shifts = self.means - np.tensordot(self.weights, self.means, 1)
         between = np.einsum("m,mi...,mj...->ij...", self.weights, shifts, shifts)
         squares = np.broadcast_to(self.units**2, self.mean.shape[1:])
         within = np.multiply.outer(np.tensordot(self.weights, self.covariances, 1), squares)
@@ -162,9 +180,10 @@ class JointMixture(Mixture):
 
     def _component(self, i: int) -> Gaussian:
         if self.mean.ndim == 1:
-            return JointGaussian(self.means[i], self.variances[i], self.units**2 * self.covariances[i])
+            return JointGaussian(self.means[i], self.variances[i], self.units**2 * self.covariances[i], self.error)
         units = np.broadcast_to(self.units, self.mean.shape[1:])
-        return IndependentOutputs.joint(self.means[i], [unit**2 * self.covariances[i] for unit in units])
+        covariances = [unit**2 * self.covariances[i] for unit in units]
+        return IndependentOutputs.joint(self.means[i], covariances, error=self.error)
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density of all values y (n,) or (n, D) together.
@@ -172,18 +191,18 @@ class JointMixture(Mixture):
         Raises
         ------
         ValueError
-            If a covariance is singular, as it is for query points that repeat.
+            If a covariance is singular to rounding, as it is for query points that repeat, or that are many and close
+            together under a smooth kernel.
         """
+        y = np.asarray(y, dtype=float) - self.offset
         return np.asarray(logsumexp([self._component(i).logpdf(y) for i in range(len(self.weights))], b=self.weights))
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        n, rng = random(n, random_state)
         chosen = rng.choice(len(self.weights), size=n, p=self.weights)
         draws = np.empty((n, *self.mean.shape))
         for i in np.unique(chosen):
             rows = np.flatnonzero(chosen == i)
             draws[rows] = self._component(i).sample(len(rows), rng)
-        return draws
+        return self.offset + draws

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import cholesky, eigh, solve_triangular
+from scipy.linalg import eigh
 from scipy.special import stdtr, stdtrit
 
 from stpbnn._special import log_gamma_ratio
-from stpbnn.predictive.law import Law, levels
+from stpbnn.predictive.joint import whiten
+from stpbnn.predictive.law import Law, levels, random, values
 
 __all__ = ["JointStudentT", "StudentT", "log_density"]
 
@@ -51,7 +52,7 @@ def _variance(df: float, scale_squared: np.ndarray) -> np.ndarray:
     return scale_squared * (df / (df - 2)) if df > 2 else np.where(scale_squared > 0, np.inf, 0.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StudentT(Law):
     r"""Independent Student's t laws of the same degrees of freedom, one for each query point and output.
 
@@ -92,6 +93,9 @@ class StudentT(Law):
         """Return one law for the query points of several."""
         return cls(np.concatenate([law.mean for law in laws]), np.concatenate([law.scale for law in laws]), laws[0].df)
 
+    def _particulars(self) -> list[str]:
+        return [f"df {self.df:.4g}"]
+
     def quantile(self, p: ArrayLike) -> np.ndarray:
         """Return quantiles; for an array of levels they lie along a new last axis."""
         p = levels(p)
@@ -109,24 +113,23 @@ class StudentT(Law):
 
     def cdf(self, y: ArrayLike) -> np.ndarray:
         """Return the probability of a value of at most y, entry by entry; at zero scale it is a step."""
-        return stdtr(self.df, self._standardised(y))
+        return stdtr(self.df, self._standardised(values(y, self.mean)))
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density at y, entry by entry; at zero scale there is none (infinite, or zero)."""
-        certain = self.scale == 0
+        y, certain = values(y, self.mean), self.scale == 0
         log_det = 2 * np.log(np.where(certain, 1, self.scale))
         density = log_density(self.df, 1, log_det, np.where(certain, 0, self._standardised(y)) ** 2)
-        return np.where(certain, np.where(np.asarray(y) == self.mean, np.inf, -np.inf), density)
+        return np.where(certain, np.where(y == self.mean, np.inf, -np.inf), density)
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n independent values at each query point, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng, shape = check_random_state(random_state), (n, *self.mean.shape)
+        n, rng = random(n, random_state)
+        shape = (n, *self.mean.shape)
         return self.mean + self.scale * rng.standard_normal(shape) * np.sqrt(self.df / rng.chisquare(self.df, shape))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class JointStudentT(StudentT):
     r"""The joint Student's t law at all query points: density and samples are joint, quantiles and cdf marginal.
 
@@ -148,6 +151,8 @@ class JointStudentT(StudentT):
         Σ: a scale matrix, as `shape` of `scipy.stats.multivariate_t`, not the covariance.
     units : array of shape () or (D,)
         Units of the outputs.
+    error : float
+        The relative error of Σ, where it is above rounding.
 
     Attributes
     ----------
@@ -163,12 +168,21 @@ class JointStudentT(StudentT):
 
     scale_matrix: np.ndarray
     units: np.ndarray = field(default_factory=lambda: np.ones(()))
+    error: float = 0.0
 
     @classmethod
-    def of(cls, mean: np.ndarray, scale_matrix: np.ndarray, df: float, units: ArrayLike = 1.0) -> Self:
+    def of(
+        cls,
+        mean: np.ndarray,
+        scale_matrix: np.ndarray,
+        df: float,
+        units: ArrayLike = 1.0,
+        error: float = 0.0,
+    ) -> Self:
         """Return the law with the marginal scales that the scale matrix says."""
         scale = np.sqrt(np.diag(scale_matrix)).reshape((-1,) + (1,) * (mean.ndim - 1)) * np.asarray(units)
-        return cls(mean, np.array(np.broadcast_to(scale, mean.shape)), df, scale_matrix, np.asarray(units, dtype=float))
+        scale, units = np.array(np.broadcast_to(scale, mean.shape)), np.array(units, dtype=float)
+        return cls(mean, scale, df, scale_matrix, units, error)
 
     @property
     def covariance(self) -> np.ndarray:
@@ -182,26 +196,17 @@ class JointStudentT(StudentT):
         Raises
         ------
         ValueError
-            If the scale matrix is singular, as it is for query points that repeat.
+            If the scale matrix is singular to rounding, as it is for query points that repeat, or that are many and
+            close together under a smooth kernel.
         """
-        residual = (np.asarray(y, dtype=float) - self.mean) / self.units
-        try:
-            factor = cholesky(self.scale_matrix, lower=True)
-        except np.linalg.LinAlgError:
-            raise ValueError(
-                "logpdf: the joint scale matrix is singular (repeated query points?); ask for the law with noise=True"
-            ) from None
-        white = solve_triangular(factor, residual, lower=True)
-        columns = residual.size // len(residual)
+        residual = (values(y, self.mean) - self.mean) / self.units
+        log_det, quadratic = whiten(self.scale_matrix, residual, self.error)
         log_units = len(residual) * np.log(np.broadcast_to(self.units, residual.shape[1:])).sum()
-        log_det = 2 * (columns * np.log(np.diag(factor)).sum() + log_units)
-        return log_density(self.df, residual.size, log_det, np.sum(white**2))
+        return log_density(self.df, residual.size, log_det + 2 * log_units, quadratic)
 
-    def sample(self, n: int = 1, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw n functions at the query points, along a new first axis."""
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(random_state)
+        n, rng = random(n, random_state)
         values, directions = eigh(self.scale_matrix)
         root = directions * np.sqrt(np.maximum(values, 0))
         noise = np.einsum("ij,nj...->ni...", root, rng.standard_normal((n, *self.mean.shape)))

@@ -1,9 +1,10 @@
 """The NumPyro models: the Bayesian network, its closed forms, and processes over a kernel."""
 
 from stpbnn.programs.conditionals import condition, log_likelihood, predict
+from stpbnn.programs.distances import distance
 from stpbnn.programs.marginal import marginal_network
 from stpbnn.programs.networks import network, scale_mixture, student_t_network
-from stpbnn.programs.processes import distance, gaussian_process, student_t_process
+from stpbnn.programs.processes import gaussian_process, student_t_process
 from stpbnn.programs.tree import to_datatree
 
 __all__ = [

@@ -14,8 +14,10 @@ from numpyro import distributions as dist
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.programs.processes import Kernel, Process, entries, factor, points, targets
-from stpbnn.programs.sites import recalled
+from stpbnn._random import seed_of
+from stpbnn.programs.data import points, targets
+from stpbnn.programs.processes import Kernel, Process, entries, factor
+from stpbnn.programs.sites import recalled, value_above
 from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["condition", "log_likelihood", "predict"]
@@ -25,12 +27,19 @@ BATCH = 16  # draws whose kernels are in memory at once
 
 def _draws(process: Process, samples: Mapping[str, Any], temperature: Any) -> tuple[dict[str, Any], tuple[int, ...]]:
     """Return all parameters by name, each with one leading axis of draws, and the shape of those draws."""
+    check.instance("process", process, Process)
+    if not isinstance(samples, Mapping):
+        got = check.shown(samples)
+        raise ValueError(f"samples: got {got}, expected a mapping of names to draws, as mcmc.get_samples() is")
+    if not isinstance(temperature, dist.Distribution):
+        value_above("temperature", temperature, 0)
     priors = {**process.priors, "temperature": temperature} | ({} if process.df is None else {"df": process.df})
     values = {name: jnp.asarray(recalled(name, prior, samples), float) for name, prior in priors.items()}
     own = {name: prior.shape() for name, prior in priors.items() if isinstance(prior, dist.Distribution)}
     for name, shape in own.items():
         if values[name].shape[values[name].ndim - len(shape) :] != shape:
             raise ValueError(f"samples: got {name!r} of shape {values[name].shape}, expected (draws..., *{shape})")
+        _refuse_out_of_range(name, values[name])
     batches = {name: values[name].shape[: values[name].ndim - len(shape)] for name, shape in own.items()}
     if len(set(batches.values())) > 1:
         raise ValueError(f"samples: got draws of shapes {batches}, expected one and the same shape")
@@ -40,6 +49,16 @@ def _draws(process: Process, samples: Mapping[str, Any], temperature: Any) -> tu
         name: value.reshape(size, *own[name]) if name in own else jnp.broadcast_to(value, size)
         for name, value in values.items()
     }, batch
+
+
+def _refuse_out_of_range(name: str, values: jax.Array) -> None:
+    """Refuse draws that are NaN or infinite, or below what a temperature or degrees of freedom can be."""
+    if isinstance(values, jax.core.Tracer):
+        return
+    minimum = {"temperature": 0.0, "df": 2.0}.get(name, -np.inf)
+    if not np.all(np.isfinite(values) & (values > minimum)):
+        above = f" above {minimum:g}" if np.isfinite(minimum) else ""
+        raise ValueError(f"samples: got draws of {name!r} from {values.min():g} on, expected finite numbers{above}")
 
 
 def _split(draw: Mapping[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array, jax.Array | None]:
@@ -62,13 +81,17 @@ def _moments(
         white = solve_triangular(tril, k.T, lower=True)
         added = variance if noise else 0.0
         spread = 1.0 if df is None else jnp.sqrt((df - 2 + y @ alpha) / (df + len(y)))
+        epsilon = jnp.finfo(k.dtype).eps
         if joint:
             prior = entries(kernel, X_new, X_new, hyper)
-            jitter = jnp.finfo(prior.dtype).eps * jnp.trace(prior)
-            covariance = prior - white.T @ white + (added + jitter) * jnp.eye(len(X_new))
-            return k @ alpha, spread * jnp.linalg.cholesky(covariance)
+            alone = jnp.diagonal(prior)
+            uncertain = alone + added > 0
+            jitter = (len(X) + len(X_new)) * epsilon * alone  # rounding goes with the size of each point's function
+            covariance = prior - white.T @ white + jnp.diag(jnp.where(uncertain, added + jitter, 1))
+            return k @ alpha, spread * jnp.where(uncertain[:, None], jnp.linalg.cholesky(covariance), 0)
         alone = jax.vmap(lambda x: entries(kernel, x[None], x[None], hyper)[0, 0])(X_new)
-        return k @ alpha, spread * jnp.sqrt(jnp.maximum(alone - jnp.sum(white**2, axis=0), 0) + added)
+        left = jnp.maximum(alone - jnp.sum(white**2, axis=0), epsilon * alone)
+        return k @ alpha, spread * jnp.sqrt(left + added)
 
     return jax.lax.map(one, draws, batch_size=BATCH)
 
@@ -133,12 +156,15 @@ def condition(
     Returns
     -------
     numpyro.distributions.Distribution
-        Batch shape (draws..., n); with `joint`, batch shape (draws...) and event shape (n,).
+        Batch shape (draws..., n); with `joint`, batch shape (draws...) and event shape (n,). Where the function is
+        certain, as that of a relu network without biases is at x = 0, it has standard deviation zero, and with
+        noise=False no density (`log_prob` is NaN).
 
     Raises
     ------
     ValueError
-        If samples are missing or their shapes differ, or the shapes of the data do not fit.
+        If samples are missing, out of range or of shapes that differ, the shapes of the data do not fit, or K + T is
+        not positive definite in JAX's current precision.
 
     References
     ----------
@@ -153,15 +179,31 @@ def condition(
     >>> type(law).__name__, law.batch_shape, float(law.df[0, 0])
     ('StudentT', (7, 3), 8.0)
     """
+    noise, joint = check.boolean("noise", noise), check.boolean("joint", joint)
     X = points("X", X)
     y, X_new = targets(y, len(X)), points("X_new", X_new, X.shape[1])
     draws, batch = _draws(process, samples, temperature)
     moments = _moments(process.kernel, X, y, X_new, draws, noise, joint)
     centre, scale = (array.reshape(*batch, *array.shape[1:]) for array in moments)
+    _refuse_singular(centre, scale)
+    unchecked = {"validate_args": False}  # which would refuse a scale of zero
     if process.df is None:
-        return dist.MultivariateNormal(centre, scale_tril=scale) if joint else dist.Normal(centre, scale)
+        if joint:
+            return dist.MultivariateNormal(centre, scale_tril=scale, **unchecked)
+        return dist.Normal(centre, scale, **unchecked)
     df = draws["df"].reshape(batch) + len(y)
-    return MultivariateStudentT(df, centre, scale) if joint else dist.StudentT(df[..., None], centre, scale)
+    if joint:
+        return MultivariateStudentT(df, centre, scale, **unchecked)
+    return dist.StudentT(df[..., None], centre, scale, **unchecked)
+
+
+def _refuse_singular(*results: jax.Array) -> None:
+    """Refuse results that are NaN since a matrix that was to be factorised is not positive definite."""
+    if not all(isinstance(array, jax.core.Tracer) or np.isfinite(array).all() for array in results):
+        raise ValueError(
+            f"temperature: K + T is singular in {results[0].dtype} at some of the samples; give larger temperatures"
+            + (", or call it under jax.enable_x64(True)" if results[0].dtype == np.float32 else "")
+        )
 
 
 @in_float64
@@ -175,7 +217,7 @@ def predict(
     temperature: Any,
     noise: bool = False,
     joint: bool = True,
-    seed: int = 0,
+    seed: int | np.random.Generator | np.random.RandomState = 0,
 ) -> np.ndarray:
     r"""Return posterior predictive draws at new points, one for each posterior sample of the hyper-parameters.
 
@@ -190,8 +232,8 @@ def predict(
     joint : bool
         Whether a draw is one function at all new points; otherwise each point is drawn on its own, which takes no
         (n, n) matrix a sample.
-    seed : int
-        Seed of the draws.
+    seed : int, numpy Generator or RandomState
+        Seed of the draws, or where it is drawn from: new draws at every call.
 
     Returns
     -------
@@ -214,7 +256,8 @@ def predict(
     >>> predict(model, {"weight_precision": np.ones((4, 7))}, np.eye(3), np.ones(3), np.eye(3), temperature=0.1).shape
     (4, 7, 3)
     """
-    key = jax.random.key(check.integer("seed", seed, minimum=0))
+    drawn = isinstance(seed, np.random.Generator | np.random.RandomState)
+    key = jax.random.key(seed_of(seed) if drawn else check.integer("seed", seed, minimum=0))
     law = condition(process, samples, X, y, X_new, temperature=temperature, noise=noise, joint=joint)
     return np.asarray(law.sample(key))
 
@@ -262,4 +305,6 @@ def log_likelihood(process: Process, samples: Mapping[str, Any], X: Any, y: Any,
     X = points("X", X)
     y = targets(y, len(X))
     draws, batch = _draws(process, samples, temperature)
-    return np.asarray(_left_out(process.kernel, X, y, draws)).reshape(*batch, len(y))
+    pointwise = _left_out(process.kernel, X, y, draws)
+    _refuse_singular(pointwise)
+    return np.asarray(pointwise).reshape(*batch, len(y))

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpyro
 from numpyro.distributions import Distribution, Normal, constraints
 
+from stpbnn._validation import instance
 from stpbnn.network import FullyConnected
+from stpbnn.programs.data import points, targets
 from stpbnn.programs.evidence import design, log_normal
 from stpbnn.programs.sites import temperature_site
 
@@ -98,7 +100,7 @@ def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
     Raises
     ------
     ValueError
-        When the model runs: if the temperature is not a positive number.
+        When the model runs: if the temperature is not a positive number, or the data are not numbers of fitting shapes.
 
     Notes
     -----
@@ -117,12 +119,14 @@ def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
     >>> sorted(draws), draws["y"].shape
     (['W1', 'y'], (5, 3))
     """
+    instance("net", net, FullyConnected)
     readout = ("v", f"b{net.depth + 1}")
     prior = net.prior
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
         variance = temperature_site(temperature)
-        X = jnp.asarray(X)
+        X = points("X", X)
+        y = None if y is None else targets(y, len(X), net.outputs)
         weights = {
             name: numpyro.sample(name, Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
             for name, shape in net.shapes(X.shape[1]).items()

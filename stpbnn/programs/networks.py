@@ -11,8 +11,9 @@ import numpyro
 from numpyro import distributions as dist
 
 from stpbnn import kernels
-from stpbnn._validation import one_of
+from stpbnn._validation import instance, one_of
 from stpbnn.network import FullyConnected
+from stpbnn.programs.data import points, targets
 from stpbnn.programs.sites import degrees_of_freedom, parameter, temperature_site
 
 __all__ = ["network", "scale_mixture", "student_t_network"]
@@ -41,7 +42,7 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
     Raises
     ------
     ValueError
-        When the model runs: if the temperature is not a positive number.
+        When the model runs: if the temperature is not a positive number, or the data are not numbers of fitting shapes.
 
     References
     ----------
@@ -55,10 +56,12 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
     >>> draws["W1"].shape, draws["y"].shape
     ((5, 8, 16), (5, 3))
     """
+    instance("net", net, FullyConnected)
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
         variance = temperature_site(temperature)
-        X = jnp.asarray(X)
+        X = points("X", X)
+        y = None if y is None else targets(y, len(X), net.outputs)
         weights = {
             name: numpyro.sample(name, dist.Normal(0.0, 1.0).expand(shape).to_event(len(shape)))
             for name, shape in net.shapes(X.shape[1]).items()
@@ -96,7 +99,7 @@ def scale_mixture(net: FullyConnected, closure: kernels.Closure = "nested") -> C
     Raises
     ------
     ValueError
-        For several outputs or an unknown closure; when the model runs, if the temperature is not a positive number.
+        For several outputs or an unknown closure; when the model runs, as `network`.
 
     References
     ----------
@@ -110,13 +113,15 @@ def scale_mixture(net: FullyConnected, closure: kernels.Closure = "nested") -> C
     >>> draws["Q"].shape, draws["y"].shape
     ((5, 2), (5, 3))
     """
+    instance("net", net, FullyConnected)
     one_of("closure", closure, kernels.CLOSURES)
     if net.outputs > 1:
         raise ValueError(f"net: got {net.outputs} outputs, expected one: several have a matrix of order parameters")
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
         variance = temperature_site(temperature)
-        X = jnp.asarray(X)
+        X = points("X", X)
+        y = None if y is None else targets(y, len(X), net.outputs)
         half = jnp.asarray(net.widths) / 2
         Q = numpyro.sample("Q", dist.Gamma(half, half).to_event(1))
         K = kernels.renormalised(net.sigma, net.prior, kernels.input_gram(net.prior, X), Q, closure).entries
@@ -152,8 +157,7 @@ def student_t_network(net: FullyConnected, df: Any = 5.0) -> Callable[..., jax.A
     Raises
     ------
     ValueError
-        For several outputs, or a ν that is not, or may not be, above 2; when the model runs, if the temperature is not
-        a positive number.
+        For several outputs, or a ν that is not, or may not be, above 2; when the model runs, as `network`.
 
     References
     ----------
@@ -167,13 +171,15 @@ def student_t_network(net: FullyConnected, df: Any = 5.0) -> Callable[..., jax.A
     >>> draws["r"].shape, draws["y"].shape
     ((5,), (5, 3))
     """
+    instance("net", net, FullyConnected)
     df = degrees_of_freedom(df)
     if net.outputs > 1:
         raise ValueError(f"net: got {net.outputs} outputs, expected one: fit each of them with a process of its own")
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
         variance, nu = temperature_site(temperature), parameter("df", df)
-        X = jnp.asarray(X)
+        X = points("X", X)
+        y = None if y is None else targets(y, len(X), net.outputs)
         r = numpyro.sample("r", dist.InverseGamma(nu / 2, (nu - 2) / 2))
         K = r * kernels.nngp(net.sigma, net.prior, kernels.input_gram(net.prior, X)).entries
         noise = variance * jnp.eye(X.shape[0])

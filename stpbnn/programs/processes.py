@@ -14,40 +14,16 @@ import numpy as np
 import numpyro
 from numpyro import distributions as dist
 
-from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.network import FullyConnected, Prior
+from stpbnn.programs.data import points, targets
 from stpbnn.programs.sites import above, degrees_of_freedom, parameter, temperature_site
 from stpbnn.programs.student import MultivariateStudentT
 
-__all__ = ["Process", "distance", "gaussian_process", "student_t_process"]
+__all__ = ["Process", "gaussian_process", "student_t_process"]
 
 Kernel = Callable[..., jax.Array]
 RESERVED = {"df", "temperature", "y"}  # sites of the programs themselves
-
-
-def distance(X1: jax.Array, X2: jax.Array, lengthscale: Any = 1.0) -> jax.Array:
-    r"""Return the Euclidean distances between two sets of inputs, with derivative zero where they vanish.
-
-    .. math:: r_{ij} = \sqrt{\textstyle\sum_k (x_{ik} - x'_{jk})^2 / \ell_k^2}
-
-    Kernels written with it have finite gradients at x = x', in single precision too.
-
-    Parameters
-    ----------
-    X1, X2 : arrays of shape (n, N_0) and (m, N_0)
-        Inputs.
-    lengthscale : number or array of shape (N_0,)
-        ℓ, in the units of the inputs.
-
-    Examples
-    --------
-    >>> distance(jnp.zeros((1, 2)), jnp.array([[3.0, 4.0], [0.0, 0.0]]))
-    Array([[5., 0.]], dtype=float32)
-    """
-    squared = jnp.sum(((X1[:, None, :] - X2[None, :, :]) / lengthscale) ** 2, axis=-1)
-    apart = squared > 0
-    return jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1)), 0)
 
 
 def _network_kernel(net: FullyConnected) -> Kernel:
@@ -81,6 +57,13 @@ def _check_names(kernel: Kernel, priors: Mapping[str, Any]) -> None:
         raise ValueError(f"priors: got {sorted(priors)}, expected also {missing}, which have no default in the kernel")
 
 
+def _named(priors: Any) -> dict[str, Any]:
+    """Return priors by name, none for None; refuse what is no mapping."""
+    if not isinstance(priors, Mapping | None):
+        raise ValueError(f"priors: got {priors!r}, expected a mapping of names to NumPyro distributions or numbers")
+    return dict(priors or {})
+
+
 def _kernel(given: Any, priors: Mapping[str, Any]) -> tuple[Kernel, dict[str, dist.Distribution]]:
     """Return the kernel as a function with its fixed values bound, and the priors of its other hyper-parameters."""
     from sklearn.gaussian_process.kernels import Kernel as KernelObject
@@ -93,7 +76,11 @@ def _kernel(given: Any, priors: Mapping[str, Any]) -> tuple[Kernel, dict[str, di
     kernel = _network_kernel(given) if isinstance(given, FullyConnected) else given
     _check_names(kernel, priors)
     free = {name: prior for name, prior in priors.items() if isinstance(prior, dist.Distribution)}
-    fixed = {name: value for name, value in priors.items() if name not in free}
+    fixed: dict[str, Any] = {  # arrays as they are now, whatever becomes of the caller's
+        name: np.array(value) if isinstance(value, np.ndarray) else value
+        for name, value in priors.items()
+        if name not in free
+    }
     if isinstance(given, FullyConnected):
         if given.outputs > 1:
             raise ValueError(f"kernel: got a network of {given.outputs} outputs, expected one output")
@@ -101,22 +88,6 @@ def _kernel(given: Any, priors: Mapping[str, Any]) -> tuple[Kernel, dict[str, di
             above(name, prior, 0, "and a precision is positive")
         kernel, fixed = _network_kernel(replace(given, **fixed)), {}
     return (partial(kernel, **fixed) if fixed else kernel), free
-
-
-def points(what: str, X: Any, features: int | None = None) -> jax.Array:
-    """Return inputs (P, N_0) in JAX's current precision; under a JAX transformation only their shape is checked."""
-    if not isinstance(X, jax.core.Tracer):
-        return jnp.asarray(check.inputs(what, X, features=features))
-    if X.ndim != 2 or features not in (None, X.shape[1]):
-        raise ValueError(f"{what}: got shape {X.shape}, expected (examples, {features or 'features'})")
-    return X
-
-
-def targets(y: Any, examples: int) -> jax.Array:
-    """Return targets (P,) in JAX's current precision; under a JAX transformation only their shape is checked."""
-    if np.shape(y) != (examples,):
-        raise ValueError(f"y: got shape {np.shape(y)}, expected ({examples},): one number for each of the inputs")
-    return y if isinstance(y, jax.core.Tracer) else jnp.asarray(check.targets("y", y, examples=examples, outputs=1))
 
 
 def entries(kernel: Kernel, X1: jax.Array, X2: jax.Array, hyper: Mapping[str, Any]) -> jax.Array:
@@ -213,6 +184,7 @@ def gaussian_process(kernel: Kernel | FullyConnected, priors: Mapping[str, Any] 
     --------
     >>> import numpyro.distributions as dist
     >>> from numpyro.infer import Predictive
+    >>> from stpbnn.programs import distance
     >>> def kernel(X1, X2, lengthscale, amplitude=1.0):
     ...     return amplitude**2 * jnp.exp(-(distance(X1, X2, lengthscale) ** 2) / 2)
     >>> model = gaussian_process(kernel, {"lengthscale": dist.LogNormal(0.0, 1.0)})
@@ -220,7 +192,7 @@ def gaussian_process(kernel: Kernel | FullyConnected, priors: Mapping[str, Any] 
     >>> draws["lengthscale"].shape, draws["y"].shape
     ((5,), (5, 3))
     """
-    return Process(*_kernel(kernel, priors or {}))
+    return Process(*_kernel(kernel, _named(priors)))
 
 
 def student_t_process(kernel: Kernel | FullyConnected, priors: Mapping[str, Any] | None = None) -> Process:
@@ -262,6 +234,6 @@ def student_t_process(kernel: Kernel | FullyConnected, priors: Mapping[str, Any]
     >>> bool((draws["df"] > 2).all()), draws["y"].shape
     (True, (5, 3))
     """
-    priors = dict(priors or {})
+    priors = _named(priors)
     df = degrees_of_freedom(priors.pop("df", 5.0))
     return Process(*_kernel(kernel, priors), df)

@@ -68,7 +68,7 @@ def to_datatree(
     samples, fields = mcmc.get_samples(group_by_chain=True), mcmc.get_extra_fields(group_by_chain=True)
     if "potential_energy" in fields:
         fields["lp"] = -fields.pop("potential_energy")
-    groups = {"posterior": samples, "sample_stats": fields, "observed_data": {"y": np.asarray(y)}}
+    groups = {"posterior": samples, "sample_stats": fields, "observed_data": {"y": np.array(y)}}
     parts = {name: {key: np.asarray(values) for key, values in group.items()} for name, group in groups.items()}
     tree = az.from_dict(parts, dims={"y": ["train_point"]})
     sampled = tree["posterior"].coords

@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn import adaptive, kernels
+from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
+from stpbnn._random import random_numbers, seed_of
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.regressors.base import NetworkRegressor
-from stpbnn.regressors.prediction import GeneralizationError, error_parts, standard_error
+from stpbnn.regressors.prediction import GeneralizationError, error_parts, finite_error, standard_error
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
 __all__ = ["AdaptiveKernelRegressor", "FixedPoint", "StandardError"]
@@ -76,7 +77,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         are found that of the larger log evidence is taken.
     max_iter : int
         How many times particles may move before a search is given up.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the particles.
 
     Attributes
@@ -152,6 +153,9 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
                 "temperature: got 0, expected a number greater than 0: the fields of a hidden unit are the residuals "
                 "over T; give a small temperature, or use ProportionalLimitRegressor"
             )
+        for name in ("reaction", "second_start"):
+            check.boolean(name, getattr(self, name))
+        random_numbers(self.random_state)
         check.integer("particles", self.particles, minimum=16)
         check.integer("max_iter", self.max_iter, minimum=12)
         net = self.network
@@ -163,7 +167,9 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         check.room_for_kernels("X", len(X), matrices=50 * self.network_.outputs**2)
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31))
+        features = 2 * 4 * int(self.particles) * len(X)  # of the particles and their twins, in single precision
+        refuse_beyond(features, f"particles: got {self.particles}, whose features", "take fewer particles")
+        self.seed_ = seed_of(self.random_state)
         self._solve(X, y)
         if self.particles < 2 * len(X):
             warnings.warn(
@@ -306,7 +312,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         """
         means, variances = self.predict_populations(X)
         y = check.targets("y", y, examples=means.shape[1], outputs=self.network_.outputs)
-        return GeneralizationError(*(float(standard_error(part)) for part in error_parts(means, variances, y)))
+        with np.errstate(over="ignore", invalid="ignore"):  # refused
+            return finite_error((standard_error(part) for part in error_parts(means, variances, y)), y)
 
 
 def _second_moment(found: adaptive.Solution) -> np.ndarray:

@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 from sklearn.utils import get_tags
-from sklearn.utils.validation import validate_data
 
+import stpbnn
 from stpbnn import _validation as check
+from stpbnn import kernels
 from stpbnn._precision import in_float64
 from stpbnn.activations import Activation
 from stpbnn.network import FullyConnected, Prior
+from stpbnn.regressors.hyperparameters import kernel_of, refuse_indefinite
 from stpbnn.regressors.prediction import PredictiveRegressor
 from stpbnn.scale import ZERO_TARGETS
 
@@ -26,6 +28,7 @@ class NetworkRegressor(PredictiveRegressor):
     network: FullyConnected | None
     temperature: float
     order_parameters_: np.ndarray
+    converged_: bool
     log_marginal_likelihood_: float
     _learned: ClassVar[tuple[str, ...]] = ("network_", "temperature_", "converged_")
 
@@ -51,11 +54,11 @@ class NetworkRegressor(PredictiveRegressor):
             temperature is singular to working precision.
         """
         check.number("temperature", self.temperature, minimum=0, inclusive=True)
-        if not (self.network is None or isinstance(self.network, FullyConnected)):
-            raise ValueError(f"network: got {self.network!r}, expected a stpbnn.FullyConnected or None")
+        if self.network is not None:
+            check.instance("network", self.network, FullyConnected)
         self._check_settings()
         several = get_tags(self).target_tags.multi_output
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=several, y_numeric=True)
+        X, y = self._training_set(X, y, several=several)
         outputs = 1 if y.ndim == 1 else y.shape[1]
         self.network_ = FullyConnected(outputs=outputs) if self.network is None else self.network
         y = check.targets("y", y, examples=len(X), outputs=self.network_.outputs)
@@ -65,9 +68,11 @@ class NetworkRegressor(PredictiveRegressor):
             with np.errstate(all="ignore"):  # what overflows is refused
                 if not np.isfinite(np.square(y).sum()):
                     raise OverflowError
-                self._choose(X, y)
+                settled = self._choose(X, y)
                 _refuse_infinite_kernel(self.network_, X)
+                _refuse_indefinite_kernel(self.network_, X)
                 self._condition(X, y)
+                self.converged_ = bool(self.converged_ and settled)
                 if not np.isfinite(self._numbers).all():
                     raise OverflowError
         except np.linalg.LinAlgError as error:
@@ -80,13 +85,18 @@ class NetworkRegressor(PredictiveRegressor):
         except (OverflowError, ZeroDivisionError):
             raise check.out_of_range(self.temperature, X, y) from None
         self.X_train_, self.y_train_ = X, y
+        self._judge()
         return self
 
     def _check_settings(self) -> None:
         """Refuse settings that are out of range."""
 
-    def _choose(self, X: np.ndarray, y: np.ndarray) -> None:
-        """Set network_ and temperature_ to values that suit the data, where that is asked for."""
+    def _choose(self, X: np.ndarray, y: np.ndarray) -> bool:
+        """Set network_ and temperature_ to values that suit the data, where that is asked for, and say if they do."""
+        return True
+
+    def _judge(self) -> None:
+        """Warn where what was learned is of no use."""
 
     @property
     def _numbers(self) -> np.ndarray:
@@ -100,11 +110,10 @@ class NetworkRegressor(PredictiveRegressor):
     def _recondition(self) -> None:
         self._condition(self.X_train_, self.y_train_)
 
-    def _chunks(self, X: Any) -> list[np.ndarray]:
-        chunks = super()._chunks(X)
-        for chunk in chunks:
-            _refuse_infinite_kernel(self.network_, chunk)
-        return chunks
+    def _query_points(self, X: Any) -> np.ndarray:
+        X = super()._query_points(X)
+        _refuse_infinite_kernel(self.network_, X)
+        return X
 
 
 @partial(jax.jit, static_argnums=0)
@@ -115,15 +124,26 @@ def _variances(sigma: Activation, prior: Prior, values: jax.Array) -> jax.Array:
 
 
 def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
-    """Refuse inputs that lead an activation to where it is NaN: the diagonal of its kernel shows it.
+    """Refuse inputs that lead an activation to where it is NaN or infinite: the diagonal of its kernel shows it.
 
     A few of the variances, from the smallest to the largest, are looked at: as many for every set of inputs.
     """
-    variances = np.einsum("ij,ij->i", X, X) / (net.precisions[0] * X.shape[1]) + net.prior.bias_variance
-    usable = variances[np.isfinite(variances)]
-    few = np.quantile(usable, np.linspace(0, 1, 9), method="nearest") if usable.size else usable
-    if np.isnan(np.asarray(_variances(net.sigma, net.prior, few))).any():
+    with np.errstate(over="ignore"):
+        variances = np.einsum("ij,ij->i", X, X) / (net.precisions[0] * X.shape[1]) + net.prior.bias_variance
+    size = f"{np.abs(X).max():.0e}"
+    if np.isfinite(variances).all():
+        few = np.quantile(variances, np.linspace(0, 1, 9), method="nearest")
+        variances = np.asarray(_variances(net.sigma, net.prior, few))
+    if np.isnan(variances).any():
         raise ValueError(
-            f"activation {net.sigma.name!r}: its kernel is NaN for inputs of the size {np.abs(X).max():.0e}; scale the "
-            "inputs down, or define the function for all numbers"
+            f"X, activation {net.sigma.name!r}: its kernel is NaN for inputs of the size {size}; scale the inputs "
+            "down, or define the function for all numbers"
         )
+    if np.isinf(variances).any():
+        raise ValueError(f"X: got inputs of the size {size}: out of the range of double precision; scale them down")
+
+
+def _refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+    """Refuse activations whose kernel, where the user has given it, is no covariance."""
+    if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{stpbnn.__name__}."):
+        refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
+from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn import kernels
+from stpbnn._random import seed_of
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 from stpbnn.regressors.proportional import MEANS, Mean, keeps_mean
-from stpbnn.scale import LATTICE_DEPTH, NetworkProblem, pose
+from stpbnn.scale import ACCURACY, LATTICE_ACCURACY, LATTICE_DEPTH, NetworkProblem, is_known, pose
 
 __all__ = ["FiniteWidthRegressor"]
 
-ACCURACY = {False: 1e-3, True: 0.1}  # relative error of evidence and mean of Q: of quadrature, of chains
+ACCURACY_OF_CHAINS = 0.1  # relative error of the mean of Q
 
 
 class FiniteWidthRegressor(HiddenKernelRegressor):
@@ -47,10 +49,12 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
-        1e-5 and 1e5, the temperature between 1e-10 and 1e5 mean squares of the targets; T = 0 stays.
+        1e-5 and 1e5, that of the readout over the mean square of the targets, and the temperature between 1e-10 and 1e5
+        mean squares of the targets; T = 0 stays. The search begins at the given values, but for a common factor of
+        kernel and T that suits the size of the targets.
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the restarts, and of the chains of networks with more than three hidden layers.
 
     Attributes
@@ -62,7 +66,8 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     log_marginal_likelihood_ : float
         log p(y), exact under the scale mixture (for more than three layers, that of the saddle point).
     converged_ : bool
-        Whether the integral has reached its accuracy.
+        Whether the integral has reached its accuracy, and the search for hyper-parameters, where there was one, its
+        optimum.
     network_ : FullyConnected
         The network that was used, with the precisions that were learned.
     temperature_ : float
@@ -112,10 +117,10 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
                 f"network: got {self.network.outputs} outputs, expected 1: fit one regressor an output, or use "
                 "ProportionalLimitRegressor"
             )
-        sampled = isinstance(self.network, FullyConnected) and self.network.depth > LATTICE_DEPTH
-        if sampled and self.optimizer is not None:
+        net = self.network
+        if net is not None and self.optimizer is not None and net.depth > LATTICE_DEPTH:
             raise ValueError(
-                f"optimizer: got {self.optimizer!r} for {self.network.depth} hidden layers, whose order parameters are "
+                f"optimizer: got {self.optimizer!r} for {net.depth} hidden layers, whose order parameters are "
                 "sampled: chains give no evidence; learn with ProportionalLimitRegressor, and give its network_ and "
                 "temperature_ with optimizer=None"
             )
@@ -125,11 +130,28 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         return pose(net, X, y, self.temperature_, self.closure, keep_mean=keeps_mean(net, self.mean), mixture=True)
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
-        seed = int(check_random_state(self.random_state).randint(2**31))
         self._problem = self._pose(X, y)
-        self.order_parameter_posterior_ = self._problem.posterior(seed)
+        self.order_parameter_posterior_ = posterior = self._problem.posterior(seed_of(self.random_state))
         self._take_up_posterior()
-        self.converged_ = bool(self.order_parameter_posterior_.error < ACCURACY[self.network_.depth > LATTICE_DEPTH])
+        depth, lost = self.network_.depth, self._problem.lost(posterior)
+        accuracy = ACCURACY if depth == 1 else LATTICE_ACCURACY if depth <= LATTICE_DEPTH else ACCURACY_OF_CHAINS
+        known = is_known(lost, posterior.log_evidence)
+        self.converged_ = bool(posterior.error < accuracy and known)
+        if posterior.error >= accuracy and depth > LATTICE_DEPTH:
+            warnings.warn(
+                f"the posterior mean of the order parameters is known to a relative {posterior.error:.1e} only, more "
+                f"than {accuracy:g}; average over several values of random_state, raise the temperature, or use "
+                "ProportionalLimitRegressor",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        if not known:
+            warnings.warn(
+                f"temperature: at {self.temperature_:.3g} the rounding of the kernel counts: the log evidence is known "
+                f"to {lost:.1g} only; give a larger temperature",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     def _take_up_posterior(self) -> None:
         posterior = self.order_parameter_posterior_

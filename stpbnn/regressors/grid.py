@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
+from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
+from stpbnn._random import random_numbers
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.family import PARTICLES, THEORIES, regressor
 from stpbnn.regressors.proportional import Mean, keeps_mean
@@ -72,7 +74,7 @@ def theory_grid(
         to minutes for each point.
     particles : int
         How many hidden units the adaptive kernel simulates.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of its particles.
     mean : {"auto", "keep", "drop"}
         What "proportional" and "finite" do with the Gaussian mean of the features of activations that are not odd.
@@ -126,6 +128,10 @@ def theory_grid(
     sizes = [_size(i, P, len(X)) for i, P in enumerate([len(X)] if train is None else _listed("train", train))]
     for theory in _listed("theories", theories):
         check.one_of("theories", theory, THEORIES)
+    check.room_for_kernels("X", max(sizes))
+    refuse_beyond(16 * len(X_test) * max(sizes), f"X_test: got {len(X_test)} rows, whose kernels", "take fewer rows")
+    random_numbers(random_state)
+    progress = check.boolean("progress", progress)
     fast = not keeps_mean(net, mean) and net.depth == 1 and net.outputs == 1
     particles, df = check.integer("particles", particles, minimum=16), check.number("df", df, minimum=2)
     settings = {"particles": particles, "random_state": random_state, "mean": mean, "df": df}

@@ -12,8 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from stpbnn import _validation as check
+from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.kernels import cross_kernel, feature_map
 from stpbnn.regressors.learning import EvidenceRegressor
@@ -56,7 +58,7 @@ def kernel_overlap(K1: ArrayLike, K2: ArrayLike) -> float:
     >>> [round(kernel_overlap(K, np.outer(y, y)), 2) for K in (np.eye(4) / 4, learned)]
     [0.5, 0.83]
     """
-    K1, K2 = np.asarray(K1, dtype=float), np.asarray(K2, dtype=float)
+    K1, K2 = check.array("K1", K1), check.array("K2", K2)
     if K1.shape != K2.shape or K1.ndim != 2 or K1.shape[0] != K1.shape[1]:
         raise ValueError(f"K1, K2: got shapes {K1.shape} and {K2.shape}, expected two square matrices of one shape")
     norms = np.linalg.norm(K1), np.linalg.norm(K2)
@@ -107,7 +109,8 @@ class HiddenKernelRegressor(EvidenceRegressor):
                 f"network: got {net.depth} hidden layer(s), {net.outputs} output(s) and activation {net.sigma.name!r}, "
                 "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
             )
-        inputs = self.X_train_ if X is None else validate_data(self, X, dtype=np.float64, reset=False)
+        inputs = self.X_train_ if X is None else self._query_points(X)
+        refuse_beyond(3 * 8 * len(inputs) ** 2, f"X: got {len(inputs)} inputs, whose kernels", "take fewer at once")
         features = feature_map(net)
         cross = cross_kernel(features, net.prior, inputs, self.X_train_).entries
         K = cross_kernel(features, net.prior, inputs).entries

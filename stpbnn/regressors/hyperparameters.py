@@ -8,13 +8,26 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import clone
-from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel, Kernel
+from sklearn.gaussian_process.kernels import (
+    RBF,
+    CompoundKernel,
+    ConstantKernel,
+    Kernel,
+    Matern,
+    Product,
+    Sum,
+    WhiteKernel,
+)
 
+from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels.nngp_kernel import NNGPKernel
 from stpbnn.network import FullyConnected
 from stpbnn.scale.student_t import INDEFINITE
 
 __all__ = ["Hyperparameters", "kernel_of", "refuse_indefinite", "refuse_no_kernel", "refuse_not_finite"]
+
+
+SMOOTH = 20.0  # ν of finite Matern kernels from which on scikit-learn returns NaN for inputs that coincide
 
 
 @dataclass(frozen=True)
@@ -62,9 +75,37 @@ class Hyperparameters:
         values: dict[str, Any] = dict(zip(self.free, np.exp(free).tolist(), strict=True))
         return replace(self, kernel=self.kernel.clone_with_theta(kernel), **values)
 
+    def variance(self, X: Float[np.ndarray, "P N0"]) -> float:
+        """Return the mean variance of the kernel at inputs, or one where it is zero."""
+        return float(np.mean(self.kernel.diag(X))) or 1.0
 
-def kernel_of(kernel: Any) -> Kernel:
+    def scaled(self, factor: float, X: Float[np.ndarray, "P N0"], beside: bool) -> Hyperparameters:
+        """Return the same with kernel and temperature times a factor, as far as they are learned.
+
+        Temperatures beside the random scale are relative to the kernel: they move as far as the kernel does.
+        """
+        kernel = _scaled(self.kernel, factor) or self.kernel
+        reached = replace(self, kernel=kernel).variance(X) / self.variance(X)
+        return replace(self, kernel=kernel, temperature=self.temperature * (reached if beside else factor))
+
+
+def _scaled(kernel: Kernel, factor: float) -> Kernel | None:
+    """Return a kernel times a factor, within the bounds of its hyper-parameters; None where they do not say that."""
+    if isinstance(kernel, Sum):
+        one, two = _scaled(kernel.k1, factor), _scaled(kernel.k2, factor)
+        return one + two if one and two else None
+    if isinstance(kernel, Product):
+        one = _scaled(kernel.k1, factor)
+        return one * kernel.k2 if one else (two := _scaled(kernel.k2, factor)) and kernel.k1 * two
+    if type(kernel) in (ConstantKernel, WhiteKernel) and kernel.n_dims:
+        return kernel.clone_with_theta(np.clip(kernel.theta + np.log(factor), *kernel.bounds.T))
+    return None
+
+
+def kernel_of(kernel: Any, unit: float = 1.0) -> Kernel:
     """Return the kernel object that is meant: a copy, that of a network, or for None the one that is taken unasked.
+
+    The unit is that of the squared targets, to which the variance of the last may reach.
 
     Raises
     ------
@@ -72,7 +113,7 @@ def kernel_of(kernel: Any) -> Kernel:
         For anything else.
     """
     if kernel is None:
-        return ConstantKernel(1.0) * RBF(1.0)
+        return ConstantKernel(1.0, (1e-5 * min(unit, 1.0), 1e5 * max(unit, 1.0))) * RBF(1.0)
     if isinstance(kernel, FullyConnected):
         return NNGPKernel(kernel, weight_precision_bounds="fixed", bias_precision_bounds="fixed")
     if not isinstance(kernel, Kernel) or isinstance(kernel, CompoundKernel):
@@ -96,14 +137,25 @@ def refuse_not_finite(kernel: Kernel, K: Float[np.ndarray, ...], between: str) -
     """Raise ValueError for a kernel that is NaN or infinite, `between` saying what its rows and columns are."""
     if not np.isfinite(K).all():
         where = (int(i) for i in np.argwhere(~np.isfinite(K))[0])
-        raise ValueError(
-            f"kernel: {kernel!r} is NaN or infinite between {between.format(*where)}; rescale the inputs or give other "
-            "hyper-parameters"
-        )
+        advice = "rescale the inputs or give other hyper-parameters"
+        if any(isinstance(part, Matern) and SMOOTH <= part.nu < np.inf for part in _parts(kernel)):
+            advice = f"Matern of finite nu >= {SMOOTH:g} overflows where inputs coincide: give nu=np.inf or nu=2.5"
+        raise ValueError(f"kernel: {kernel!r} is NaN or infinite between {between.format(*where)}; {advice}")
+
+
+def _parts(kernel: Kernel) -> list[Kernel]:
+    """Return the kernels that sums, products and powers are made of."""
+    inner = [
+        getattr(kernel, name) for name in ("k1", "k2", "kernel") if isinstance(getattr(kernel, name, None), Kernel)
+    ]
+    return [part for one in inner for part in _parts(one)] or [kernel]
 
 
 def refuse_indefinite(kernel: Kernel, K: Float[np.ndarray, "P P"]) -> None:
-    """Raise ValueError for a kernel that has a negative eigenvalue between its inputs."""
+    """Raise ValueError for a kernel that has a negative eigenvalue between its inputs; the lower triangle is read."""
+    rounding = INDEFINITE * np.diag(K).max()
+    if rounding > 0 and not lower_cholesky(np.tril(K) + rounding * np.eye(len(K)), clean=False)[1]:
+        return
     eigenvalues = np.linalg.eigvalsh(K)
     if eigenvalues[0] < -INDEFINITE * np.abs(eigenvalues).max():
         raise ValueError(

@@ -30,10 +30,12 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
-        1e-5 and 1e5, the temperature between 1e-10 and 1e5 mean squares of the targets; T = 0 stays.
+        1e-5 and 1e5, that of the readout over the mean square of the targets, and the temperature between 1e-10 and 1e5
+        mean squares of the targets; T = 0 stays. The search begins at the given values, but for a common factor of
+        kernel and T that suits the size of the targets.
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the restarts.
 
     Attributes
@@ -45,7 +47,8 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
     log_marginal_likelihood_ : float
         log N(y; 0, A), summed over outputs.
     converged_ : bool
-        Always True: there is nothing to solve for.
+        Whether the search for hyper-parameters, where there was one, has reached its optimum: there is nothing else
+        to solve for.
     network_ : FullyConnected
         The network that was used, with the precisions that were learned.
     temperature_ : float

@@ -5,27 +5,39 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 
-__all__ = ["Objective", "Optimizer", "check_optimizer", "minimise"]
+from stpbnn import _validation as check
+from stpbnn._random import random_numbers
+
+__all__ = ["Found", "Objective", "Optimizer", "check_optimizer", "minimise"]
 
 Objective = Callable[[Float[np.ndarray, " n"]], tuple[float, Float[np.ndarray, " n"]]]
 Optimizer = Callable[..., tuple[Float[np.ndarray, " n"], float]]
 LBFGS = "fmin_l_bfgs_b"
 NOTHING: Mapping[tuple[str, str], str] = MappingProxyType({})
+FLAT = 1e-3  # of the objective, along the hyper-parameters, at a minimum that was reached
+OTHER_PLACES = 20  # that are tried where the search cannot begin at its start
+
+
+class Found(NamedTuple):
+    """The lowest point, the objective there, and whether no step within the bounds lowers it any more."""
+
+    theta: Float[np.ndarray, " n"]
+    value: float
+    converged: bool
 
 
 def check_optimizer(optimizer: Any) -> None:
     """Refuse what is neither the name of an optimizer nor a callable."""
-    if optimizer != LBFGS and not callable(optimizer):
+    if not callable(optimizer) and not (isinstance(optimizer, str) and optimizer == LBFGS):
         raise ValueError(
-            f"optimizer: got {optimizer!r}, expected {LBFGS!r}, None, or a callable "
+            f"optimizer: got {check.shown(optimizer)}, expected {LBFGS!r}, None, or a callable "
             "optimizer(obj_func, initial_theta, bounds) that returns theta and the value of obj_func there"
         )
 
@@ -40,14 +52,17 @@ def minimise(
     n_restarts: int = 0,
     random_state: Any = None,
     at_bounds: Mapping[tuple[str, str], str] = NOTHING,
-) -> tuple[Float[np.ndarray, " n"], float]:
-    """Return the lowest point that was found, and its value, from one start and from others drawn at random.
+) -> Found:
+    """Return the lowest point that was found, from one start and from others drawn at random.
+
+    Where the objective is infinite at all of them, the search begins at the first of a few places within the bounds
+    where it is finite.
 
     Parameters
     ----------
     objective : callable
-        From the logarithms of the hyper-parameters to value and gradient; where it raises LinAlgError it counts as
-        infinite.
+        From the logarithms of the hyper-parameters to value and gradient; where it raises LinAlgError or OverflowError
+        it counts as infinite.
     start : array of shape (n,)
         Logarithms of the hyper-parameters at which the first search starts.
     bounds : array of shape (n, 2)
@@ -59,7 +74,7 @@ def minimise(
         obj_func(theta, eval_gradient=True), which returns theta and the value there.
     n_restarts : int
         How many further searches, from starts drawn log-uniformly within the bounds.
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the restarts.
     at_bounds : mapping
         What it means that a hyper-parameter ends on a bound, by its name and "lower" or "upper", where there is
@@ -68,20 +83,21 @@ def minimise(
     Raises
     ------
     ValueError
-        For an unknown optimizer, restarts within infinite bounds, or an objective that is infinite at all that was
-        tried.
+        For an unknown optimizer, or restarts within infinite bounds.
+    numpy.linalg.LinAlgError, OverflowError
+        If the objective is infinite at all that was tried: what it raised last.
 
     Warns
     -----
     ConvergenceWarning
-        If a hyper-parameter ends on a bound, or L-BFGS does not converge.
+        If a hyper-parameter ends on a bound, or the search does not converge: always where `converged` is False.
 
     Examples
     --------
     >>> bowl = lambda theta: (float(np.sum((theta - 1) ** 2)), 2 * (theta - 1))
-    >>> theta, value = minimise(bowl, np.zeros(1), np.log([[1e-3, 1e3]]), ["scale"])
-    >>> theta.round(4)
-    array([1.])
+    >>> found = minimise(bowl, np.zeros(1), np.log([[1e-3, 1e3]]), ["scale"])
+    >>> found.theta.round(4), found.converged
+    (array([1.]), True)
     """
     check_optimizer(optimizer)
     bounds = np.asarray(bounds, dtype=np.float64)
@@ -91,50 +107,61 @@ def minimise(
             f"n_restarts_optimizer: got {n_restarts} with bounds of {', '.join(unbounded)} that are zero or infinite; "
             "restarts are drawn within the bounds: give finite ones, or n_restarts_optimizer=0"
         )
-    random = check_random_state(random_state)
+    random = random_numbers(random_state)
     starts = [np.clip(start, *bounds.T), *(random.uniform(*bounds.T) for _ in range(n_restarts))]
     search = _lbfgs if optimizer == LBFGS else optimizer
     assert callable(search)
-    found = [search(_guard(objective), place, bounds) for place in starts]
+    walled = _Walled(objective)
+    found = [search(walled, place, bounds) for place in starts]
     theta, value, *failure = min(found, key=lambda end: np.nan_to_num(end[1], nan=np.inf))
-    theta, value = np.asarray(theta, dtype=np.float64), float(value)
+    if not np.isfinite(value) and np.isfinite(bounds).all():
+        others = np.random.RandomState(0).uniform(*bounds.T, size=(OTHER_PLACES, len(bounds)))
+        place = next((place for place in others if np.isfinite(walled(place)[0])), starts[0])
+        theta, value, *failure = search(walled, place, bounds)
     if not np.isfinite(value):
-        raise ValueError(
-            f"optimizer: the objective is infinite at every point that was tried, from {_listed(names, starts[0])} on; "
-            "start from other values"
+        raise type(walled.failure)(
+            f"optimizer: the objective is infinite at every point that was tried, from {_listed(names, starts[0])} on "
+            f"({walled.failure})"
         )
-    if failure and failure[0]:
+    theta, value = np.asarray(theta, dtype=np.float64), float(value)
+    downhill = np.abs(np.clip(theta - walled(theta)[1], *bounds.T) - theta).max(initial=0.0)
+    converged = bool(downhill < FLAT * (1 + abs(value)))
+    if not converged:
+        reason = failure[0] if failure and failure[0] else f"a slope of {downhill:.1e} is left where it ended"
         warnings.warn(
-            f"the search for hyper-parameters did not converge ({failure[0]}); give other starting values or rescale "
-            "the data",
+            f"the search for hyper-parameters did not converge ({reason}); give other starting values, a larger "
+            "temperature, or rescale the data",
             ConvergenceWarning,
             stacklevel=2,
         )
     _warn_of_bounds(theta, bounds, names, at_bounds)
-    return theta, value
+    return Found(theta, value, converged)
 
 
-def _guard(objective: Objective) -> Callable[..., Any]:
-    """Return the objective in scikit-learn's convention, with a wall where it cannot be computed.
+class _Walled:
+    """The objective in scikit-learn's convention, with a wall where it cannot be computed.
 
     The wall is so high that a line search steps back, and not further than it needs to; infinite before anything finite
     has been seen.
     """
-    best, worst = np.inf, -np.inf
 
-    def guarded(theta: Float[np.ndarray, " n"], eval_gradient: bool = True) -> Any:
-        nonlocal best, worst
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.best, self.worst = np.inf, -np.inf
+        self.failure: ArithmeticError | ValueError = np.linalg.LinAlgError("it is not a finite number")
+
+    def __call__(self, theta: Float[np.ndarray, " n"], eval_gradient: bool = True) -> Any:
         try:
-            value, gradient = objective(np.asarray(theta, dtype=np.float64))
-        except np.linalg.LinAlgError:
-            value = np.inf
-        if np.isfinite(value):
-            best, worst = min(best, value), max(worst, value)
+            with np.errstate(all="ignore"):  # far out numbers overflow
+                value, gradient = self.objective(np.asarray(theta, dtype=np.float64))
+        except (np.linalg.LinAlgError, OverflowError) as failure:
+            self.failure, value, gradient = failure, np.inf, np.zeros(0)
+        if np.isfinite(value) and np.isfinite(gradient).all():
+            self.best, self.worst = min(self.best, value), max(self.worst, value)
         else:
-            value, gradient = (2 * worst - best + 1 if np.isfinite(best) else np.inf), np.zeros(len(theta))
+            value = 2 * self.worst - self.best + 1 if np.isfinite(self.best) else np.inf
+            gradient = np.zeros(len(theta))
         return (value, gradient) if eval_gradient else value
-
-    return guarded
 
 
 def _lbfgs(
@@ -144,9 +171,7 @@ def _lbfgs(
     if not np.isfinite(objective(start)[0]):
         return start, np.inf, ""
     result = scipy_minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    downhill = np.clip(result.x - result.jac, *bounds.T) - result.x
-    flat = np.abs(downhill).max() < 1e-5 * (1 + abs(result.fun))  # nothing to be gained but rounding
-    return result.x, float(result.fun), "" if result.success or flat else str(result.message)
+    return result.x, float(result.fun), "" if result.success else str(result.message)
 
 
 def _warn_of_bounds(

@@ -7,8 +7,12 @@ kernel is the exception: its particles are simulated again, with the seed of the
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import math
 import os
+import warnings
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -19,9 +23,10 @@ from sklearn.gaussian_process.kernels import Kernel
 from sklearn.utils.validation import check_is_fitted
 
 import stpbnn
+from stpbnn import _validation as check
 from stpbnn import activations, regressors
 from stpbnn._precision import in_float64
-from stpbnn.files import written_whole
+from stpbnn.files import DAMAGE, destination, read_bytes, written_whole
 from stpbnn.kernels.nngp_kernel import NNGPKernel
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.prediction import PredictiveRegressor
@@ -31,6 +36,7 @@ __all__ = ["load", "save"]
 
 FORMAT = "stpbnn regressor"
 SCHEMA = 1
+DENSEST = 1032  # bytes that one byte of a compressed member can stand for
 KERNELS = {
     name: getattr(sklearn_kernels, name)
     for name in (
@@ -65,7 +71,8 @@ def save(regressor: PredictiveRegressor, path: str | os.PathLike[str]) -> None:
         If it is not fitted.
     ValueError
         If it is no regressor of stpbnn, or holds what cannot be told by names and numbers: a kernel or an activation of
-        one's own (unless the activation is registered), a callable optimizer, a random number generator.
+        one's own (unless the activation is registered), a callable optimizer, a random number generator; or if there
+        can be no such file: its folder is not there, or it is a folder itself.
 
     Examples
     --------
@@ -79,8 +86,10 @@ def save(regressor: PredictiveRegressor, path: str | os.PathLike[str]) -> None:
     True
     """
     if type(regressor) not in _classes().values():
-        raise ValueError(f"regressor: got {regressor!r}, expected one of {', '.join(_classes())}")
+        steps = "; save the last of its steps, pipeline[-1]" if hasattr(regressor, "steps") else ""
+        raise ValueError(f"regressor: got a {type(regressor).__name__}, expected one of {', '.join(_classes())}{steps}")
     check_is_fitted(regressor, "X_train_")
+    path = destination("path", path)
     header = {
         "format": FORMAT,
         "schema": SCHEMA,
@@ -113,27 +122,73 @@ def load(path: str | os.PathLike[str]) -> Any:
     ------
     FileNotFoundError
         If there is no such file.
+    OSError
+        If the file cannot be read.
     ValueError
-        If the file is none of a regressor, is damaged, or was written in a schema that this version does not know.
+        If the file is none of a regressor, is damaged, or was written in a schema that this version does not know; if
+        its numbers are not finite or its fields do not match.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"path: got {path!r}, expected the path of a file that stpbnn.save wrote")
     header, X, y = _read(path)
     try:
         regressor = _classes()[header["class"]](**_decoded(header["parameters"]))
         learned = _decoded(header["learned"])
         if set(learned) != set(regressor._learned):
             raise KeyError(f"learned: got {', '.join(learned)}")
-        names = header["feature_names"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        names = list(header["feature_names"])
+        if len(names) not in (0, X.shape[1]):
+            raise ValueError(f"{len(names)} names of {X.shape[1]} features")
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)!r}: the header of the file is damaged or unknown ({error})") from error
     for name, value in learned.items():
         setattr(regressor, name, value)
     regressor.X_train_, regressor.y_train_, regressor.n_features_in_ = X, y, X.shape[1]
     if names:
         regressor.feature_names_in_ = np.array(names, dtype=object)
-    regressor._recondition()
+    try:
+        _check_learned(regressor, y)
+        regressor._recondition()
+        with warnings.catch_warnings(action="ignore"):
+            shown = regressor.predict(X[:1], return_std=True)
+        if (
+            not all(np.isfinite(values).all() for values in shown)
+            or len(shown[0]) != 1
+            or shown[0].size * len(y) != y.size
+        ):
+            raise ValueError("it predicts what is no number, or another number of outputs")
+    except (*DAMAGE, ArithmeticError) as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{os.fspath(path)!r}: the fields of the file do not match ({told}); save it again") from error
     for name, value in learned.items():  # whether it had converged is remembered, not found out again
         setattr(regressor, name, value)
     return regressor
+
+
+def _check_learned(regressor: Any, y: np.ndarray) -> None:
+    """Refuse settings, and what was learned, where they are of another kind than `fit` leaves."""
+    regressor._check_settings()
+    check.number("temperature", regressor.get_params(deep=False)["temperature"], minimum=0, inclusive=True)
+    check.number("temperature_", regressor.temperature_, minimum=0, inclusive=True)
+    check.boolean("converged_", regressor.converged_)
+    outputs = 1 if y.ndim == 1 else y.shape[1]
+    network, kernel = getattr(regressor, "network_", None), getattr(regressor, "kernel_", None)
+    if network is not None and check.instance("network_", network, FullyConnected).outputs != outputs:
+        raise ValueError(f"network_: got {network.outputs} outputs for targets of {outputs}")
+    if (network is None) == (kernel is None) or not (kernel is None or isinstance(kernel, Kernel)):
+        raise ValueError("got neither a network nor a kernel")
+    if kernel is not None:
+        check.number("df_", regressor.df_)
+    law = getattr(regressor, "order_parameter_posterior_", None)
+    if law is not None and not (
+        isinstance(law, OrderParameterPosterior)
+        and network is not None
+        and law.nodes.shape == (len(law.weights), network.depth)
+        and (law.amplitudes is None or law.amplitudes.shape == law.weights.shape)
+        and np.isfinite(law.nodes).all()
+        and math.isclose(law.weights.sum(), 1, rel_tol=1e-6)
+    ):
+        raise ValueError("order_parameter_posterior_: nodes and weights do not fit the network")
 
 
 def _classes() -> dict[str, type[PredictiveRegressor]]:
@@ -146,14 +201,19 @@ def _classes() -> dict[str, type[PredictiveRegressor]]:
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     name = os.fspath(path)
-    with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError(f"{name!r}: not a file that stpbnn.save wrote; expected a NumPy archive")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        content = read_bytes(path)
+    except FileNotFoundError:
+        missing = "there is no such file; expected one that stpbnn.save wrote"
+        raise FileNotFoundError(errno.ENOENT, missing, name) from None
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ValueError(f"{name!r}: not a file that stpbnn.save wrote; expected a NumPy archive")
+    try:
+        _refuse_false_sizes(content)
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             contents = {key: archive[key] for key in ("header", "X", "y") if key in archive}
-        header = json.loads(str(contents.get("header", "null")))
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        header = json.loads(str(contents.get("header", "null")), parse_constant=_constant)
+    except DAMAGE as error:
         raise ValueError(f"{name!r}: the file is damaged ({error})") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT or len(contents) != 3:
         raise ValueError(f"{name!r}: not a file that stpbnn.save wrote: there is no header of the format {FORMAT!r}")
@@ -165,7 +225,35 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray, np.
     X, y = contents["X"], contents["y"]
     if X.dtype != np.float64 or y.dtype != np.float64 or X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
         raise ValueError(f"{name!r}: the training set is damaged: X has shape {X.shape} and y {y.shape}")
-    return header, X, y
+    try:
+        return header, check.inputs("X", X), check.targets("y", y, examples=len(X), outputs=max(1, y[:1].size))
+    except ValueError as error:
+        raise ValueError(f"{name!r}: the training set is damaged: {error}") from None
+
+
+def _refuse_false_sizes(content: bytes) -> None:
+    """Refuse an archive whose arrays claim more than is in it, before anything is expanded."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, _, dtype = read[version](file)
+                claimed = math.prod(shape) * dtype.itemsize + file.tell()
+            if dtype.hasobject:  # which NumPy refuses
+                continue
+            if claimed != member.file_size or claimed > DENSEST * len(content):
+                raise ValueError(
+                    f"{member.filename} claims an array of shape {shape}, of {claimed:.0e} bytes, in a file of "
+                    f"{len(content)}"
+                )
+
+
+def _constant(name: str) -> float:
+    """Return infinity, which some settings may be; what is no number is no setting."""
+    if name == "NaN":
+        raise ValueError("its header holds NaN, expected numbers")
+    return float(name)
 
 
 def _encode(what: str, value: Any) -> Any:
@@ -193,8 +281,9 @@ def _encode(what: str, value: Any) -> Any:
     if isinstance(value, Kernel) and KERNELS.get(type(value).__name__) is type(value):
         parameters = value.get_params(deep=False)
         return {"type": type(value).__name__, **{key: _encode(f"{what}.{key}", v) for key, v in parameters.items()}}
+    shown = " ".join(repr(value).split())
     raise ValueError(
-        f"{what}: got {value!r}, which cannot be told by names and numbers; expected numbers, strings, networks, or "
+        f"{what}: got {shown}, which cannot be told by names and numbers; expected numbers, strings, networks, or "
         f"kernels of {', '.join(sorted(KERNELS))}"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from reprlib import repr as short
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,8 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.gaussian_process.kernels import Kernel
+from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
@@ -24,21 +26,20 @@ from stpbnn.regressors.hyperparameters import (
     refuse_not_finite,
 )
 from stpbnn.regressors.optimise import check_optimizer, minimise
-from stpbnn.regressors.prediction import PredictiveRegressor
-from stpbnn.scale import InverseGamma, OrderParameterPosterior, well_conditioned_cholesky
-from stpbnn.scale.student_t import NoiseBeside, NoiseInside, Query
+from stpbnn.regressors.prediction import NOTHING_EXPLAINED, PredictiveRegressor, explained
+from stpbnn.scale import ACCURACY, InverseGamma, OrderParameterPosterior, is_known, well_conditioned_cholesky
+from stpbnn.scale.student_t import NoiseBeside, NoiseInside, Query, Units
 
 __all__ = ["StudentTProcessRegressor"]
 
 NOISES = ("scale", "gaussian")
 PARAMETRIZATIONS = ("covariance", "scale")
-TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets
+TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets; of the kernel's variance beside r
 DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
-ACCURACY = 1e-6  # relative error of the evidence, where it is a quadrature
+UNRELATED = 1e-3  # correlation of two inputs below which one tells nothing of the other
 AT_BOUNDS = {
     ("df", "upper"): "the data do not tell the process from a Gaussian one: fix df, or take a Gaussian process",
 }
-FLAT = 1e-3  # of the log evidence, along what is learned, at a maximum that was reached
 
 
 class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
@@ -61,7 +62,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     ----------
     kernel : scikit-learn kernel, NNGPKernel, FullyConnected or None
         K: the covariance of f (see `parametrization`). The hyper-parameters of a kernel object are learned within their
-        bounds; a FullyConnected is taken as it is given. None means ConstantKernel(1.0) * RBF(1.0), both learned.
+        bounds; a FullyConnected is taken as it is given. None means ConstantKernel(1.0) * RBF(1.0), both learned, the
+        constant within 1e-5 and 1e5, in units of one and of the mean square of the targets.
     df : float
         ν > 2, the degrees of freedom; where it is learned, the value to start from.
     temperature : float
@@ -72,8 +74,13 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         Whether the noise shares the random scale of f, or is independent of it.
     optimizer : "fmin_l_bfgs_b", callable or None
         How the log evidence is maximised, in the convention of scikit-learn's Gaussian processes; None learns nothing.
-    optimize_df, optimize_temperature : bool
-        Whether to learn ν and T.
+        Where T is learned, the search begins with kernel and T times the factor that suits the size of the targets.
+    optimize_df : bool
+        Whether to learn ν, the degrees of freedom. They tell how far one data set's scale may be from the kernel's, of
+        which a single data set says little: the search often ends on a bound, and says so.
+    optimize_temperature : bool
+        Whether to learn T, the variance of the noise. Where it is False T stays as given, and kernel and scale have to
+        account for all noise beyond it: say True unless the noise is known.
     n_restarts_optimizer : int
         How many further searches from random starts within the bounds.
     normalize_y : bool
@@ -82,7 +89,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
     parametrization : {"covariance", "scale"}
         Whether K (+ T) is the covariance of the process, which exists for ν > 2 only, or its scale matrix, for any
         ν > 0: r ~ InvGamma(ν/2, ν/2). They differ by the constant factor ν/(ν − 2).
-    random_state : int, numpy RandomState or None
+    random_state : int, numpy Generator, RandomState or None
         Seed of the restarts.
 
     Attributes
@@ -100,7 +107,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         p(r | y) as nodes and weights, where the noise is beside the scale; None where all is in closed form.
     converged_ : bool
         Whether the gradient of the log evidence vanishes along what was learned and is not on a bound, and the
-        quadrature over r has reached its accuracy.
+        quadrature over r has reached its accuracy. Where it is False a warning has said why.
 
     References
     ----------
@@ -169,10 +176,11 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         Warns
         -----
         ConvergenceWarning
-            If a hyper-parameter ends on a bound, or the search does not converge.
+            If a hyper-parameter ends on a bound, the search or the quadrature does not converge, or the kernel that was
+            found explains nothing.
         """
         self._check_settings()
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        X, y = self._training_set(X, y)
         outputs = 1 if y.ndim == 1 else y.shape[1]
         expected = self.kernel.outputs if isinstance(self.kernel, FullyConnected) else outputs
         y = check.targets("y", y, examples=len(X), outputs=expected)
@@ -182,29 +190,41 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         check.room_for_kernels("X", len(X), matrices=4)
         self.X_train_, self.y_train_ = X, y
         self._prepare()
-        self.kernel_, self.temperature_, self.df_ = kernel_of(self.kernel), float(self.temperature), float(self.df)
-        K = np.asarray(self.kernel_(X))
-        refuse_no_kernel(self.kernel_, K, len(X))
+        unit = 1.0 if self.optimizer is None else self._unit
+        self.kernel_, self.temperature_, self.df_ = (
+            kernel_of(self.kernel, unit),
+            float(self.temperature),
+            float(self.df),
+        )
+        refuse_no_kernel(self.kernel_, np.asarray(self.kernel_(X)), len(X))
         searched = self.optimizer is not None and len(self._learnable.theta) > 0
         try:
-            if searched:
-                self._maximise()
-                K = self.kernel_(X)
-            self._settle(K)
+            settled = not searched or self._maximise()
+            self._settle()
         except OverflowError:
             raise check.out_of_range(self.temperature, X, y) from None
-        except ValueError as error:
-            refuse_indefinite(self.kernel_, K)
-            if not isinstance(error, np.linalg.LinAlgError):
-                raise
+        except np.linalg.LinAlgError as error:
+            refuse_indefinite(self.kernel_, self.kernel_(X))
             raise ValueError(
                 f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
                 "remove repeated or linearly dependent inputs, or give a larger temperature"
             ) from None
         if not (np.isfinite(self.log_marginal_likelihood_) and np.isfinite(self.alpha_).all()):
             raise check.out_of_range(self.temperature, X, y)
-        self.converged_ = self._process.error < ACCURACY and (not searched or self._flat())
+        refuse_indefinite(self.kernel_, self.kernel_(X))
+        known = is_known(self._process.lost, self.log_marginal_likelihood_)
+        if not known:
+            warnings.warn(
+                f"temperature: at {self.temperature_:.3g} the scale r of the kernel grows until r times the "
+                f"rounding of the kernel counts: the log evidence is known to {self._process.lost:.1g} only; give a "
+                "larger temperature, learn it with optimize_temperature=True, or take a rougher kernel",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        self.converged_ = bool(settled and known and self._process.error < ACCURACY)
         self._inputs = Inputs(X)  # without what the search has kept
+        if searched:
+            self._warn_of_no_explanation()
         return self
 
     def _check_settings(self) -> None:
@@ -229,22 +249,31 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         if self.optimizer is not None:
             check_optimizer(self.optimizer)
 
-    _shift: np.ndarray
-    _units: np.ndarray
+    _units: Units
     _inputs: Inputs
 
     def _prepare(self) -> None:
-        """Set mean and standard deviation of the targets, by output; constant targets have the unit one."""
-        y, self._shift, self._units = self.y_train_, np.zeros(()), np.ones(())
-        if self.normalize_y:
-            spread, rounding = y.std(axis=0), 10 * np.finfo(np.float64).eps * np.abs(y).max(axis=0)
-            self._shift, self._units = y.mean(axis=0), np.where(spread > rounding, spread, 1.0)
+        """Set the units of the targets, and what kernels need of the inputs."""
+        self._units = Units.of(self.y_train_) if self.normalize_y else Units()
         self._inputs = Inputs(self.X_train_)
 
     @property
     def _targets(self) -> np.ndarray:
         """The targets as they are normalised."""
-        return (self.y_train_ - self._shift) / self._units
+        return self._units.normalised(self.y_train_)
+
+    @property
+    def _unit(self) -> float:
+        """The mean square of the targets, or one where they are zero."""
+        return float(np.mean(self._targets**2)) or 1.0
+
+    def _matrix(self, kernel: Kernel) -> Float[np.ndarray, "P P"]:
+        """Return the lower triangle of the kernel between the training inputs, in the order of Fortran.
+
+        The same to the last digit wherever it is asked for: where it is nearly singular, the search and what follows it
+        agree.
+        """
+        return value_and_pullback(kernel, self._inputs)[0]
 
     @property
     def _learnable(self) -> Hyperparameters:
@@ -253,24 +282,45 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
 
     @property
     def _bounds(self) -> Float[np.ndarray, "n 2"]:
-        unit = float(np.mean(self._targets**2)) or 1.0
+        """Bounds of what is learned, those of T in the unit that it has: beside r that of the kernel, else of y."""
+        unit = self._learnable.variance(self.X_train_) if self.noise == "scale" else self._unit
         lowest, highest = TEMPERATURE_BOUNDS
         own = {"temperature": (lowest * unit, highest * unit), "df": DF_BOUNDS[self.parametrization]}
         return self._learnable.bounds(own)
 
+    def _start(self) -> Hyperparameters:
+        """Return the hyper-parameters as given, but for a common factor of kernel and temperature.
+
+        That is the one at which the evidence of the closed form, n log c + (ν + n) log(1 + q/cs), is highest. Hence a
+        search does not depend on the unit of the targets.
+        """
+        given, law = self._learnable, self._scale_law(self.df_)
+        if "temperature" not in given.free:
+            return given
+        try:
+            A = self._matrix(self.kernel_)
+            A[np.diag_indices_from(A)] += self.temperature_
+            process = NoiseInside.of(well_conditioned_cholesky(A), self._targets, law, self.temperature_)
+        except np.linalg.LinAlgError:
+            return given
+        factor = law.df * process.quadratic / (law.excess * process.alpha.size)
+        return given.scaled(factor, self.X_train_, beside=self.noise == "scale") if factor > 0 else given
+
+    def _scale_law(self, df: float) -> InverseGamma:
+        return InverseGamma(df, self.parametrization == "covariance")
+
     def _condition(self, K: Float[np.ndarray, "P P"], temperature: float, df: float) -> NoiseInside | NoiseBeside:
-        """Return the process at a kernel matrix, which is overwritten."""
-        y = self._targets
-        law = InverseGamma(df, self.parametrization == "covariance")
+        """Return the process at a kernel matrix, of which the lower triangle is read; it is overwritten."""
+        y, law = self._targets, self._scale_law(df)
         if self.noise == "gaussian" and temperature > 0:
-            return NoiseBeside.of(K.T, y, law, temperature)  # in the order of Fortran
+            return NoiseBeside.of(K, y, law, temperature)
         K[np.diag_indices_from(K)] += temperature
-        return NoiseInside.of(well_conditioned_cholesky(K.T), y, law, temperature)
+        return NoiseInside.of(well_conditioned_cholesky(K), y, law, temperature)
 
     def _value_and_gradient(self, theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
         at = self._learnable.at(theta)
         K, pullback = value_and_pullback(at.kernel, self._inputs)
-        process = self._condition(K.T, at.temperature, at.df)
+        process = self._condition(K, at.temperature, at.df)
         slopes = process.slopes
         free = [getattr(at, name) * getattr(slopes, name) for name in at.free]
         return process.log_evidence, np.append(pullback(slopes.kernel), free)
@@ -290,28 +340,28 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         """The coefficients of the mean."""
         return self._process.alpha
 
-    def _settle(self, K: Float[np.ndarray, "P P"]) -> None:
-        """Condition on the training set, given the kernel at what was learned."""
-        K = np.array(K, dtype=np.float64)  # the kernel object may want to keep its own
-        self._process = self._condition(K, self.temperature_, self.df_)
+    def _settle(self) -> None:
+        """Condition on the training set, at what was learned."""
+        self._process = self._condition(self._matrix(self.kernel_), self.temperature_, self.df_)
         self.log_marginal_likelihood_ = self._process.log_evidence
 
     def _recondition(self) -> None:
         self._prepare()
-        self._settle(self.kernel_(self.X_train_))
+        self._settle()
+        self._inputs = Inputs(self.X_train_)
 
-    def _maximise(self) -> None:
+    def _maximise(self) -> bool:
+        """Set what is learned, and return whether the search converged."""
+
         def objective(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
             with warnings.catch_warnings():  # of the quadrature at points that are passed through
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                try:
-                    value, gradient = self._value_and_gradient(theta)
-                except OverflowError as error:
-                    raise np.linalg.LinAlgError(str(error)) from error
+                value, gradient = self._value_and_gradient(theta)
             return -value, -gradient
 
-        start = self._learnable
-        theta, _ = minimise(
+        start = self._start()
+        self.kernel_, self.temperature_ = start.kernel, start.temperature
+        theta, _, converged = minimise(
             objective,
             start.theta,
             self._bounds,
@@ -323,13 +373,22 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         )
         found = start.at(theta)
         self.kernel_, self.temperature_, self.df_ = found.kernel, found.temperature, found.df
+        return converged
 
-    def _flat(self) -> bool:
-        """Return whether no step within the bounds raises the log evidence."""
-        theta = self._learnable.theta
-        value, gradient = self._value_and_gradient(theta)
-        step = np.clip(theta + gradient, *self._bounds.T) - theta
-        return bool(np.abs(step).max() < FLAT * (1 + abs(value)))
+    def _warn_of_no_explanation(self) -> None:
+        """Warn where the kernel that was found predicts nothing."""
+        K = np.abs(self._matrix(self.kernel_))
+        nearest = np.maximum.reduce([np.tril(K, -1).max(axis=axis) for axis in (0, 1)])
+        if len(K) > 1 and np.median(nearest) < UNRELATED * np.diag(K).max():
+            found = f"kernel: {self.kernel_!r} relates no two of the training inputs, and predicts nothing between them"
+        elif explained(self._targets, self._process.mean(self._between(self.X_train_))) < NOTHING_EXPLAINED:
+            found = f"kernel: {self.kernel_!r} explains nothing of the targets, and takes them as noise"
+        else:
+            return
+        advice = "standardise the inputs, or start from other length scales"
+        if not self.optimize_temperature:
+            advice += f"; T = {self.temperature_:.3g} is fixed: optimize_temperature=True learns it"
+        warnings.warn(f"{found}; {advice}", ConvergenceWarning, stacklevel=4)
 
     @in_float64
     def log_marginal_likelihood(self, theta: ArrayLike | None = None, eval_gradient: bool = False) -> Any:
@@ -356,7 +415,8 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         """
         check_is_fitted(self, "X_train_")
         learnable = self._learnable
-        theta = learnable.theta if theta is None else np.asarray(theta, dtype=np.float64)
+        eval_gradient = check.boolean("eval_gradient", eval_gradient)
+        theta = learnable.theta if theta is None else check.numeric("theta", theta)
         if theta.shape != learnable.theta.shape:
             raise ValueError(
                 f"theta: got shape {theta.shape}, expected {learnable.theta.shape}: logarithms of "
@@ -364,19 +424,23 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
             )
         if not np.isfinite(theta).all():
             raise ValueError(
-                f"theta: got {theta!r}, expected finite numbers: logarithms of {', '.join(learnable.names)}"
+                f"theta: got {short(theta.tolist())}, expected finite numbers: logarithms of "
+                f"{', '.join(learnable.names)}"
             )
         at = learnable.at(theta)
         try:
             if eval_gradient:
                 return self._value_and_gradient(theta)
-            K = np.array(at.kernel(self.X_train_), dtype=np.float64)
-            return self._condition(K, at.temperature, at.df).log_evidence
+            return self._condition(self._matrix(at.kernel), at.temperature, at.df).log_evidence
         except (np.linalg.LinAlgError, OverflowError):
             return (-np.inf, np.zeros_like(theta)) if eval_gradient else -np.inf
 
+    def _between(self, X: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):  # what overflows is refused
+            return self.kernel_(X, self.X_train_)
+
     def _cross(self, X: np.ndarray) -> np.ndarray:
-        K = self.kernel_(X, self.X_train_)
+        K = self._between(X)
         refuse_not_finite(self.kernel_, K, "the query point {} and the training input {}")
         return K
 
@@ -388,8 +452,9 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         return Query(self._cross(X), variances, within)
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
-        return self._shift + self._units * self._process.mean(self._cross(X))
+        refuse_not_finite(self.kernel_, self.kernel_.diag(X), "the query point {} and itself")
+        return self._units.restored(self._process.mean(self._cross(X)))
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         added = self.temperature_ if noise else 0.0
-        return self._process.predictive(self._query(X, joint), added, self._shift, self._units)
+        return self._process.predictive(self._query(X, joint), added, self._units)

@@ -7,18 +7,18 @@ import re
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
 from jinja2 import Environment, StrictUndefined
 
+from stpbnn import _validation as check
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.comparison.agreement import check_test_inputs
-from stpbnn.files import write_text
+from stpbnn.files import destination, write_text
 from stpbnn.report.contents import contents
 from stpbnn.report.index import render_sweep
-from stpbnn.report.pictures import pictures
+from stpbnn.report.pictures import Picture, pictures
 
 __all__ = ["render", "render_sweep", "write_report"]
 
@@ -68,6 +68,7 @@ def write_report(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> import numpy as np
     >>> from stpbnn import NNGPRegressor
     >>> X, y = np.eye(3), np.array([1.0, 0.0, -1.0])
@@ -81,11 +82,10 @@ def write_report(
     ...     Path(folder, "report.html").read_text(encoding="utf-8")[:15]
     '<!doctype html>'
     """
-    path = Path(path)
-    if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(
-            f"path: got {str(path)!r}, expected a file name in a folder that exists; make the folder first"
-        )
+    for name, words in (("title", title), ("card", card)):
+        if words is not None:
+            check.text(name, words)
+    path = destination("path", path)
     y_test = check_test_inputs(posterior, X_test, y_test)
     predictions = predict_theories(theories, X_test, y_test)
     html = render(posterior, predictions, compare_predictions(posterior, predictions), title=title, card=card)
@@ -142,25 +142,45 @@ def render(
         raise ValueError(
             "render: expected a posterior with predictions, what predict_theories returned, and what compare returned"
         )
-    if title is None and card is not None:
-        title = _card_title(card)
+    told = {} if card is None else _card(card)
+    if title is None and isinstance(told.get("title"), str):
+        title = told["title"]
+    text = contents(posterior, predictions, comparison, title=title, data_set=_data_set(told), run=dict(run or {}))
+    return _page(text, card, pictures(posterior, comparison))
+
+
+def _page(text: Mapping[str, Any], card: str | None, shown: Mapping[str, list[Picture]]) -> str:
+    """Return the page of texts and pictures."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["tied"] = _tied
     template = environment.from_string(files("stpbnn.report").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    text = contents(posterior, predictions, comparison, title=title, run=dict(run or {}))
-    return template.render(text, card=card, pictures=pictures(posterior, comparison))
+    return template.render(text, card=card, pictures=shown)
 
 
 def _tied(text: str) -> str:
     """Return text with true minus signs, and numbers that do not part from their signs and units at line ends."""
     text = re.sub(r"(?<![\w-])-(?=\d)", "−", text)
-    return text.replace(" ± ", "\u00a0±\u00a0").replace("± ", "±\u00a0").replace(" %", "\u00a0%")
+    return (
+        text.replace(" ± ", "\u00a0±\u00a0")
+        .replace("± ", "±\u00a0")
+        .replace(" %", "\u00a0%")
+        .replace("(threshold ", "(threshold\u00a0")
+    )
 
 
-def _card_title(card: str) -> str | None:
-    """Return the title of a card, if its text is TOML and has one."""
+def _card(text: str) -> dict[str, Any]:
+    """Return the tables of a card; none if its text is not TOML."""
     try:
-        title = tomllib.loads(card).get("title")
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
+        return {}
+
+
+def _data_set(card: Mapping[str, Any]) -> str | None:
+    """Return which data a card takes: the name of the data set, and the classes."""
+    table = card.get("data")
+    if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         return None
-    return title if isinstance(title, str) else None
+    classes = table.get("classes")
+    chosen = f", classes {', '.join(map(str, classes))}" if isinstance(classes, list) and classes else ""
+    return table["name"] + chosen

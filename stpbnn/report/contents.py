@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import arviz as az
+import arviz_stats as az
 import numpy as np
 import xarray as xr
 
@@ -27,6 +27,7 @@ def contents(
     comparison: xr.Dataset,
     *,
     title: str | None = None,
+    data_set: str | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the text of the report by section, ready for the template."""
@@ -41,7 +42,7 @@ def contents(
         "question": f"Does the {subject} agree with the true posterior of this {'process' if process else 'network'}?",
         "answer": _answer(verdict),
         "kind": _kind(verdict),
-        "setting": _setting(posterior, network, sizes),
+        "setting": _setting(posterior, network, sizes, data_set),
         "rows": _rows(comparison),
         "has_error": "error" in comparison,
         "criteria": _criteria(comparison, process),
@@ -102,7 +103,9 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _setting(posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[str, int]) -> list[tuple[str, str]]:
+def _setting(
+    posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[str, int], data_set: str | None
+) -> list[tuple[str, str]]:
     attrs, process = posterior.attrs, posterior.attrs.get("process")
     facts = [("Process", processes.described(attrs))] if process else []
     if network:
@@ -117,7 +120,7 @@ def _setting(posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[
     data = f"{_plural(sizes['test'], 'test point')}"
     if "train" in sizes:
         data = f"P = {sizes['train']} training points with N₀ = {sizes['features']} inputs; {data}"
-    facts.append(("Data", data))
+    facts.append(("Data", f"{data_set}; {data}" if data_set else data))
     if "temperature" in attrs:
         value = attrs["temperature"]
         facts.append(("Temperature", f"T = {value:g}" if isinstance(value, int | float) else f"random, {value}"))
@@ -198,12 +201,12 @@ def _spectrum(comparison: xr.Dataset, sizes: Mapping[str, int]) -> str | None:
     modes = _plural(power.size, "leading eigenmode")
     of = f" of the {sizes['train']}" if sizes.get("train", 0) > power.size else ""
     text = f"The {modes}{of} hold {100 * whole:.1f} % of the squared norm of the targets. Of that part the posterior"
-    text += f" mean has learned {100 * float((power * comparison['learned_posterior']).sum()) / whole:.1f} %"
+    text += f" mean has learned {100 * float((power * comparison['learned_posterior']).sum()) / whole:z.1f} %"
     if "learned" not in comparison:
         return text + "."
     learned = 100 * (power * comparison["learned"]).sum("mode") / whole
     pairs = zip(learned["theory"].to_numpy(), learned.to_numpy(), strict=True)
-    return text + "; " + ", ".join(f"“{name}” {float(value):.1f} %" for name, value in pairs) + "."
+    return text + "; " + ", ".join(f"“{name}” {float(value):z.1f} %" for name, value in pairs) + "."
 
 
 def _layers(

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
+from stpbnn import activations
 from stpbnn.report import processes
 
 __all__ = ["explanation"]
-
-ODD = ("linear", "erf", "sin", "tanh")
 
 
 def explanation(
@@ -39,13 +39,14 @@ def explanation(
     sizes : mapping
         Numbers of training points (`train`) and test points (`test`).
     """
+    odd, linear = (_asked(predictions, network, what) for what in ("odd", "linear"))
     if process := posterior.attrs.get("process"):
-        told = processes.paragraphs(posterior, predictions, comparison, name, network)
+        told = processes.paragraphs(posterior, predictions, comparison, name, network, linear)
         return told + (_load(predictions, name, network, sizes) if process == "finite-width" else [])
     paragraphs = [_finding(comparison.sel(theory=name), name)]
     if saddle and network:
         q = predictions["order_parameters"].sel(theory=name).to_numpy()
-        paragraphs += [_fluctuations(posterior, q, network), _turning(posterior, network)]
+        paragraphs += [_fluctuations(posterior, q, network, linear), _turning(posterior, network, odd, linear)]
     else:
         paragraphs.append(
             "Closed forms are exact in a limit. At finite width N, differences that vanish like 1/N at fixed P are to "
@@ -77,10 +78,22 @@ def _finding(one: xr.Dataset, name: str) -> str:
     return f"The comparison is not decided. At finite width a difference is expected: {left_out}."
 
 
-def _fluctuations(posterior: xr.DataTree, q: Any, network: Mapping[str, Any]) -> str:
+def _asked(predictions: xr.Dataset, network: Mapping[str, Any], what: str) -> bool | None:
+    """Return whether the activation is "odd" or "linear", as it said itself when the theories were solved.
+
+    Predictions of earlier versions do not tell; then a registered activation is asked, and of others nothing is known.
+    """
+    told = predictions[what].to_numpy() if what in predictions else np.empty(0)
+    if np.isfinite(told).any():
+        return bool(told[np.isfinite(told)][0])
+    name = network.get("activation")
+    return bool(getattr(activations.get(name), what)) if name in activations.available() else None
+
+
+def _fluctuations(posterior: xr.DataTree, q: Any, network: Mapping[str, Any], linear: bool | None) -> str:
     """Return the paragraph on the fluctuations of the order parameter."""
     width = int(network["widths"][-1])
-    start = "The saddle point" if network["activation"] == "linear" else "First, the saddle point"
+    start = "The saddle point" if linear else "First, the saddle point"
     text = (
         f"{start} puts one value in place of the order parameter Q, which fluctuates: its prior law has "
         f"the relative variance 2/N = {2 / width:.3g} for N = {width}."
@@ -97,9 +110,9 @@ def _fluctuations(posterior: xr.DataTree, q: Any, network: Mapping[str, Any]) ->
     return text
 
 
-def _turning(posterior: xr.DataTree, network: Mapping[str, Any]) -> str:
+def _turning(posterior: xr.DataTree, network: Mapping[str, Any], odd: bool | None, linear: bool | None) -> str:
     """Return the paragraph on what a rescaled kernel cannot do."""
-    if network["activation"] == "linear":
+    if linear:
         return (
             "For linear networks with one output and no biases the law of f given Q is exact at every width, so the "
             "fluctuation of Q is all that the saddle point neglects."
@@ -122,7 +135,7 @@ def _turning(posterior: xr.DataTree, network: Mapping[str, Any]) -> str:
             f"{float(mean.sel(reference='nngp')):.3f} on average, that with the targets, y yᵀ, "
             f"{float(mean.sel(reference='targets')):.3f}."
         )
-    if network["activation"] not in ODD:
+    if odd is False:
         text += (
             f" For an activation that is not odd, such as {network['activation']}, the treatment of its mean is a "
             "further approximation."

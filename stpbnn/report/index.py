@@ -11,9 +11,12 @@ from jinja2 import Environment, StrictUndefined
 
 from stpbnn import figures
 from stpbnn.comparison import quote
+from stpbnn.figures.style import unseen
 from stpbnn.report.pictures import svg
 
 __all__ = ["render_sweep"]
+
+WORDS = ("agrees", "differs", "no verdict")  # with which verdicts begin
 
 
 def render_sweep(dataset: xr.Dataset) -> str:
@@ -35,7 +38,8 @@ def render_sweep(dataset: xr.Dataset) -> str:
     template = environment.from_string(files("stpbnn.report").joinpath("sweep.html.j2").read_text(encoding="utf-8"))
     dims = [str(dim) for dim in dataset["point"].dims]
     try:
-        picture = svg(figures.plot_learning_curve(dataset))
+        with unseen():
+            picture = svg(figures.plot_learning_curve(dataset))
     except ValueError:  # no key of the sweep is a number
         picture = None
     return template.render(
@@ -65,12 +69,17 @@ def _row(point: xr.Dataset, dims: list[str]) -> dict[str, Any]:
         return row
     total = point.sel(part="total")
     posterior, mcse = float(total["error_posterior"]), float(total["error_mcse"])
+    told = point["verdict"].to_numpy().tolist() if "verdict" in point else [""] * total.sizes["theory"]
+    verdicts = [(next((word for word in WORDS if verdict.startswith(word)), ""), verdict) for verdict in told]
     noise = total["theory_error_mcse"] if "theory_error_mcse" in total else 0 * total["error"]
     errors = list(zip(total["error"].to_numpy().tolist(), noise.to_numpy().tolist(), strict=True))
     return row | {
         "link": f"points/{point['point'].item()}/report.html",
         "error": (posterior, quote(posterior, mcse)),
-        "theories": [(error, quote(error, own), f"{100 * (error / posterior - 1):+.1f} %") for error, own in errors],
+        "theories": [
+            (error, quote(error, own), f"{100 * (error / posterior - 1):+z.1f} %", short, verdict)
+            for (error, own), (short, verdict) in zip(errors, verdicts, strict=True)
+        ],
         "rhat": float(point["rhat_worst"]),
         "ess": float(point["ess_smallest"]),
         "converged": bool(point["converged"]),

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from stpbnn import figures
 from stpbnn.comparison import quote
-from stpbnn.figures.style import FEW
+from stpbnn.figures.style import FEW, unseen
 
 __all__ = ["Picture", "pictures", "svg"]
 
@@ -28,6 +28,7 @@ class Picture(NamedTuple):
     wide: bool = False
 
 
+@unseen()
 def pictures(posterior: xr.DataTree, comparison: xr.Dataset) -> dict[str, list[Picture]]:
     """Return the figures that the data allow, by section of the report; of theories that have converged, if any has."""
     converged = comparison["theory_converged"].to_numpy().astype(bool)

@@ -50,6 +50,7 @@ def paragraphs(
     comparison: xr.Dataset,
     name: str,
     network: Mapping[str, Any],
+    linear: bool | None,
 ) -> list[str]:
     """Return paragraphs on what was found and what the theories leave out of a process.
 
@@ -61,6 +62,8 @@ def paragraphs(
         The theory that the report is about.
     network : mapping
         The settings of the network from which the process is derived.
+    linear : bool or None
+        Whether its activation is linear; None where that is not known.
     """
     process = str(posterior.attrs["process"])
     kinds = {str(kind): str(theory) for theory, kind in zip(*_named(predictions), strict=True)}
@@ -68,7 +71,7 @@ def paragraphs(
     return [
         _finding(comparison.sel(theory=name), name, name == exact),
         _chains(posterior, process),
-        _others(process, kinds, exact, network),
+        _others(process, kinds, exact, network, linear),
     ]
 
 
@@ -114,7 +117,9 @@ def _chains(posterior: xr.DataTree, process: str) -> str:
     return text + ". All predictions follow these few numbers, so that their z values come together."
 
 
-def _others(process: str, kinds: Mapping[str, str], exact: str | None, network: Mapping[str, Any]) -> str:
+def _others(
+    process: str, kinds: Mapping[str, str], exact: str | None, network: Mapping[str, Any], linear: bool | None
+) -> str:
     told = [f"“{exact}” is the same law in closed form: a quadrature over {scales(process)}."] if exact else []
     infinite, saddle = kinds.get("NNGPRegressor"), kinds.get("ProportionalLimitRegressor")
     if process == "student-t":
@@ -126,7 +131,7 @@ def _others(process: str, kinds: Mapping[str, str], exact: str | None, network: 
     relative = ", ".join(f"{2 / width:.3g}" for width in dict.fromkeys(network.get("widths", ())))
     if saddle:
         told.append(f"“{saddle}” puts one value in the place of Q, whose prior has the relative variance {relative}.")
-    if network.get("activation") != "linear":
+    if not linear:
         told.append(
             "A network of this width does more than rescale its kernel: its hidden units turn towards the task. That "
             "is not in this process; a card without [process] samples the network itself."

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import Any
 
@@ -16,6 +16,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import potential_energy
+
+from stpbnn._interrupt import look
 
 __all__ = ["Block", "Chains"]
 
@@ -164,15 +166,25 @@ class Chains:
         return statistics | self.observe(key, getattr(state, kernel.sample_field), data)
 
     @cached_property
+    def one(self) -> tuple[Any, dict[str, jax.ShapeDtypeStruct]]:
+        """The shapes of the state of one chain, and of what is recorded of a draw of it; nothing is computed."""
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        state = jax.eval_shape(lambda key, data: self._init(self.build(), key, data), key, self.data)
+        kernel = self.build()
+        return state, jax.eval_shape(partial(self._record, kernel), state, key, self.data)
+
+    def _of_all(self, shapes: Any) -> Any:
+        return jax.tree.map(lambda one: jax.ShapeDtypeStruct((self.chains, *one.shape), one.dtype), shapes)
+
+    @cached_property
     def shapes(self) -> Any:
         """The shapes of the state of all chains, by which it is known again when it is read from a file."""
-        return jax.eval_shape(self._start, self._keys[0], self.data)
+        return self._of_all(self.one[0])
 
     @cached_property
     def record_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """The shapes of what is recorded of one draw of all chains."""
-        record = jax.vmap(lambda state, key, data: self._record(self.build(), state, key, data), in_axes=(0, 0, None))
-        return jax.eval_shape(record, self.shapes, self._keys[1], self.data)
+        return self._of_all(self.one[1])
 
     def start(self) -> Any:
         """Return the state of all chains at their starts; ValueError where a chain finds none of finite density."""
@@ -201,6 +213,7 @@ class Chains:
         """Go on until the block holds `count` draws, and give it about twice a second; it stays valid afterwards."""
         size = 1  # the first call compiles
         while block.count < count:
+            look()
             size = min(size, count - block.count)
             start = time.perf_counter()
             state, store = self._advance(block.state, block.store, self._keys, self.data, block.done, block.count, size)

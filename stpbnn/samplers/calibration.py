@@ -18,6 +18,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import initialize_model
 from scipy import stats
 
+from stpbnn import _validation as check
 from stpbnn import programs
 from stpbnn._validation import integer, number, one_of
 from stpbnn.network import FullyConnected
@@ -83,7 +84,9 @@ def ranks(
     >>> sorted(found), found["f"].shape
     (['f', 'kernel_scale', 'readout_norm', 'train_loss'], (3,))
     """
-    T, inputs = number("temperature", temperature), jnp.asarray(X)
+    T, inputs = number("temperature", temperature), jnp.asarray(check.inputs("X", X))
+    point = jnp.asarray(check.inputs("x_test", [x_test], features=inputs.shape[1]))
+    check.instance("net", net, FullyConnected)
     model = MODELS[one_of("readout", readout, MODELS)](net)
     example = (inputs, jnp.zeros(len(inputs)))
     info = initialize_model(
@@ -102,7 +105,7 @@ def ranks(
         of_truth, of_noise, of_start, of_chain, of_readout = jax.random.split(key, 5)
         truth = net.sample_prior(of_truth, inputs.shape[1])
         y = net.forward(truth, inputs) + T**0.5 * jax.random.normal(of_noise, (len(inputs),))
-        data = Data(inputs, y, jnp.asarray(x_test)[None])
+        data = Data(inputs, y, point)
         sampler = kernel(potential_fn=info.potential_fn(inputs, y, temperature=T))
         start = {k: v for k, v in net.sample_prior(of_start, inputs.shape[1]).items() if k in info.param_info.z}
         state = sampler.init(of_chain, warmup, start, (), {})

@@ -6,6 +6,7 @@ after the last of them. A block counts once the state after it is there. Every f
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -14,14 +15,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from stpbnn.files import DamagedError, write_netcdf, write_text, written_whole
+from stpbnn.files import (
+    DAMAGE,
+    DamagedError,
+    is_leftover,
+    read_bytes,
+    read_netcdf,
+    write_netcdf,
+    write_text,
+    written_whole,
+)
 
 try:
     import fcntl
@@ -103,9 +112,7 @@ class Checkpoint:
 
     def _refuse_foreign(self) -> None:
         if not (self.folder / "settings.json").is_file():
-            other = sorted(
-                path.name for path in self.folder.iterdir() if path.name != "lock" and path.suffix != ".part"
-            )
+            other = sorted(path.name for path in self.folder.iterdir() if path.name != "lock" and not is_leftover(path))
             if other:
                 raise ValueError(
                     f"checkpoint: {self.folder} is not empty and holds no checkpoint ({other[0]} is there); "
@@ -114,11 +121,13 @@ class Checkpoint:
 
     def _refuse_other(self) -> None:
         path = self.folder / "settings.json"
-        if not path.is_file():
+        try:
+            content = read_bytes(path)
+        except FileNotFoundError:
             return
         try:
-            there = dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
+            there = dict(json.loads(content.decode("utf-8-sig")))
+        except (ValueError, TypeError, RecursionError) as error:
             raise self._damaged(path, error) from None
         keys = [*self.settings, *(key for key in there if key not in self.settings)]
         here = json.loads(json.dumps(self.settings))
@@ -136,13 +145,15 @@ class Checkpoint:
     def progress(self) -> Progress | None:
         """Return how far the run has come, or None where no block is finished; remove what does not count."""
         path = self.folder / "state.npz"
-        if not path.is_file():
+        try:
+            content = read_bytes(path)
+        except FileNotFoundError:
             return None
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 leaves = [stored[f"leaf_{i}"] for i in range(len(stored.files) - 2)]
                 return Progress(int(stored["draws"]), leaves, float(stored["seconds"]))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except DAMAGE as error:
             raise self._damaged(path, error) from None
 
     def blocks(self, draws: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -154,10 +165,10 @@ class Checkpoint:
                 path.unlink()  # the state after it was not written
             elif first == done:
                 try:
-                    with xr.open_dataset(path, engine="h5netcdf") as stored:
-                        yield first, {str(name): values.to_numpy() for name, values in stored.items()}
-                except (OSError, ValueError) as error:
-                    raise self._damaged(path, error) from None
+                    stored = read_netcdf(path, xr.open_dataset)
+                except DamagedError as error:
+                    raise self._damaged(path, error.reason) from None
+                yield first, {str(name): values.to_numpy() for name, values in stored.items()}
                 done = last
         if done != draws:
             raise self._damaged(self.folder / f"draws-{done:08d}", "the block that starts there is missing")

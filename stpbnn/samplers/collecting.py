@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
+from stpbnn._interrupt import Noted, look
 from stpbnn.samplers.blocks import Arrays, Block, Chains
 from stpbnn.samplers.checkpoint import Checkpoint, restored
 from stpbnn.samplers.diagnostics import convergence, reaches
@@ -57,6 +58,7 @@ class Collector:
     def __post_init__(self) -> None:
         self._began = time.perf_counter()
         self._before = 0.0
+        self._counted = False
         self._arrays: Arrays = {
             name: np.empty((shape.shape[0], self.draws, *shape.shape[1:]), shape.dtype)
             for name, shape in self.chains.record_shapes.items()
@@ -86,33 +88,42 @@ class Collector:
         OSError
             If a block cannot be written.
         """
+        with (
+            Noted(),
+            tqdm(
+                total=self.chains.warmup + self.draws, disable=not self.progress, unit="draw", dynamic_ncols=True
+            ) as bar,
+        ):
+            bar.set_description(f"{self.chains.chains} chains")
+            self._run(bar)
+
+    def _run(self, bar: tqdm) -> None:
         state = self._resumed()
         block: Block | None = None
-        total = self.chains.warmup + self.draws
-        with tqdm(total=total, disable=not self.progress, unit="draw", dynamic_ncols=True) as bar:
-            bar.set_description(f"{self.chains.chains} chains")
-            try:
-                if self.done < self.draws or state is None:
-                    store = self.chains.store(self.block)
-                if state is None:
-                    block = start = Block(-self.chains.warmup, 0, self.chains.start(), store)
-                    for block in self.chains.steps(start, self.chains.warmup):
-                        self._show(bar, block)
-                    state = block.state
-                while not self._enough():
-                    block = start = Block(self.done, 0, state, store)
-                    for block in self.chains.steps(start, min(self.draws, self._next()) - self.done):
-                        self._show(bar, block)
-                        if self._late():
-                            break
-                    self._keep(block)
-                    state = block.state
-            except KeyboardInterrupt:
-                if block is not None and block.first == self.done and block.count:
-                    self._keep(block)
-                if not self.done:
-                    raise
-                self.stopped = "interrupted"
+        try:
+            if self.done < self.draws or state is None:
+                store = self.chains.store(self.block)
+            if state is None:
+                block = start = Block(-self.chains.warmup, 0, self.chains.start(), store)
+                for block in self.chains.steps(start, self.chains.warmup):
+                    self._show(bar, block)
+                state = block.state
+            while not self._enough():
+                look()
+                block = start = Block(self.done, 0, state, store)
+                for block in self.chains.steps(start, min(self.draws, self._next()) - self.done):
+                    self._show(bar, block)
+                    if self._late():
+                        break
+                self._keep(block)
+                state = block.state
+            look()
+        except KeyboardInterrupt:
+            if block is not None and block.first == self.done and block.count:
+                self._keep(block)
+            if not self.done:
+                raise
+            self.stopped = "interrupted"
 
     def _resumed(self) -> Any:
         """Take up what the checkpoint holds; return the state of the chains, or None where there is none."""
@@ -173,7 +184,12 @@ class Collector:
         """Bring the progress bar up to date: draws, step size, divergences, and R-hat and ESS after every block."""
         if bar.disable:
             return
-        bar.update(self.chains.warmup + block.done - bar.n)
+        steps = self.chains.warmup + block.done
+        if not self._counted:  # compiling, and what a checkpoint held, are no part of the pace
+            self._counted = True
+            bar.unpause()
+            bar.initial = bar.n = steps
+        bar.update(steps - bar.n)
         shown = {"": "warm-up" if block.first < 0 else f"draw {block.done}"}
         if block.first >= 0 and "step_size" in block.store:
             now = {name: np.asarray(block.store[name]) for name in ("step_size", "diverging") if name in block.store}

@@ -10,10 +10,12 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import arviz as az
+import arviz_stats as az
 import numpy as np
 import xarray as xr
 from scipy.stats import chi2
+
+from stpbnn import _validation as check
 
 __all__ = ["convergence", "diagnose", "reaches", "rhat_limit", "warn_of_chains"]
 
@@ -21,6 +23,7 @@ SAMPLES = ("chain", "draw")
 OBSERVABLES = ("train_loss", "test_loss", "readout_norm", "kernel_scale", "kernel_overlap", "temperature", "Q", "r")
 MAX_RHAT, MIN_ESS, LEVEL, MIN_BFMI = 1.01, 400.0, 0.01, 0.3
 MANY, FEW = 0.1, 0.05  # of the draws of a chain: that many divergences, or that few moves, and it is warned of
+LARGE = 10.0  # root mean square of standardised inputs: one
 AT_ONCE = 2**18  # draws that are looked at together, for the sake of memory
 
 
@@ -175,7 +178,7 @@ def diagnose(posterior: xr.DataTree) -> xr.Dataset:
     >>> diagnose(posterior).attrs["verdict"]
     'converged: R-hat 1.00..., bulk ESS ... of 2 predictions'
     """
-    series = _series(posterior)
+    series = _series(check.tree("posterior", posterior))
     if not series:
         raise ValueError("posterior: got neither predictions nor losses, expected what stpbnn.sample returned")
     chains = next(iter(series.values())).sizes["chain"]
@@ -245,6 +248,8 @@ def _verdict(posterior: xr.DataTree, diagnosis: xr.Dataset, chosen: xr.Dataset) 
     what = "predictions" if chosen["quantity"].item(0).startswith("f") else "losses"
     numbers = f"R-hat {worst:.3f}, bulk ESS {smallest:.0f} of {rhat.size} {what}"
     remedies = _remedies(posterior, diagnosis)
+    if not (mixed and enough):
+        remedies[:0] = _of_inputs(posterior)
     if not (math.isfinite(worst) and math.isfinite(smallest)):
         remedies.insert(0, "R-hat needs at least 2 chains of 4 draws: raise chains and draws")
     elif not mixed:
@@ -283,6 +288,18 @@ def _remedies(posterior: xr.DataTree, diagnosis: xr.Dataset) -> list[str]:
             f"BFMI {float(diagnosis['bfmi'].min()):.2f}: energies are explored slowly, more draws{marginal}"
         )
     return remedies
+
+
+def _of_inputs(posterior: xr.DataTree) -> list[str]:
+    """Say of inputs that are far from standardised how large they are: no chain moves well with them."""
+    constant = _group(posterior, "constant_data")
+    if "X" not in constant:
+        return []
+    X = constant["X"].to_numpy().astype(np.float64)
+    if np.sqrt(np.mean(X**2)) < LARGE:
+        return []
+    wider = ", or JAX_ENABLE_X64=1" if posterior.attrs.get("precision") == "float32" else ""
+    return [f"X has entries up to {np.abs(X).max():.3g}: standardise the inputs{wider}"]
 
 
 def warn_of_chains(diagnosis: xr.Dataset, draws: int) -> None:

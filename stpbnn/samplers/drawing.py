@@ -18,6 +18,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from threadpoolctl import threadpool_limits
 
 from stpbnn import _validation as check
+from stpbnn._memory import refuse_beyond
 from stpbnn.network import FullyConnected
 from stpbnn.samplers.blocks import Chains
 from stpbnn.samplers.checkpoint import Checkpoint
@@ -28,7 +29,7 @@ from stpbnn.samplers.no_u_turn import SplitNUTS
 from stpbnn.samplers.observables import Data
 from stpbnn.samplers.tree import to_datatree
 
-__all__ = ["checked_data", "collect", "statistics_of"]
+__all__ = ["checked_counts", "checked_data", "collect", "room_for_chains", "statistics_of"]
 
 STATISTICS = {  # ArviZ's name: where NumPyro's Hamiltonian kernels keep it
     "energy": "energy",
@@ -39,6 +40,50 @@ STATISTICS = {  # ArviZ's name: where NumPyro's Hamiltonian kernels keep it
     "step_size": "adapt_state.step_size",
 }
 BLOCK, BLOCK_BYTES = 100, 2**26
+COPIES = 4  # of what a chain moves: position, momentum, gradient, proposal
+MOST = 2**31  # steps, which are counted in 32 bits
+
+
+def checked_counts(warmup: Any, chains: Any, seed: Any) -> dict[str, Any]:
+    """Check the numbers that every posterior has."""
+    return {
+        "warmup": check.integer("warmup", warmup, minimum=0, below=MOST),
+        "chains": check.integer("chains", chains),
+        "seed": check.integer("seed", seed, minimum=0, below=2**32),
+    }
+
+
+def room_for_chains(numbers: int, whose: str, remedy: str, chains: int) -> None:
+    """Refuse chains that need more memory than there is, each of them moving so many numbers.
+
+    Parameters
+    ----------
+    numbers : int
+        How many numbers the position of a chain, and what it is computed from, have.
+    whose : str
+        The argument that they follow from, and what they are: "net: got widths (5,), whose weights and features".
+    remedy : str
+        What to do where one chain is too much.
+    chains : int
+        Number of chains.
+    """
+    each = COPIES * numbers * jnp.zeros(0).dtype.itemsize
+    refuse_beyond(each, whose, remedy)
+    refuse_beyond(each * chains, f"chains: got {chains}, which", "take fewer chains")
+
+
+def _in_range(what: str, values: np.ndarray, rows: int) -> jax.Array:
+    """Return values in JAX's default precision; refuse those whose sums of fourth powers it cannot hold."""
+    given = jnp.zeros(0).dtype
+    with np.errstate(over="ignore"):
+        square = float(np.max(np.mean(values.reshape(len(values), -1) ** 2, axis=1)))
+    if not square * rows < float(np.finfo(given).max) ** 0.5 / 10:
+        wider = ", or use double precision: JAX_ENABLE_X64=1" if given == np.float32 else ""
+        raise ValueError(
+            f"{what}: got numbers up to {np.abs(values).max():.3g}, whose products are out of the range of {given}; "
+            f"standardise the {'targets' if what.startswith('y') else 'inputs'}{wider}"
+        )
+    return jnp.asarray(values)
 
 
 def checked_data(net: FullyConnected, X: Any, y: Any, X_test: Any, y_test: Any) -> Data:
@@ -46,14 +91,14 @@ def checked_data(net: FullyConnected, X: Any, y: Any, X_test: Any, y_test: Any) 
     check.instance("net", net, FullyConnected)
     X = check.inputs("X", X)
     y = check.targets("y", y, examples=len(X), outputs=net.outputs)
-    if X_test is None:
-        if y_test is not None:
-            raise ValueError("y_test: got targets without X_test; give the test inputs as well")
-        return Data(jnp.asarray(X), jnp.asarray(y))
-    X_test = check.inputs("X_test", X_test, features=X.shape[1])
+    if y_test is not None and X_test is None:
+        raise ValueError("y_test: got targets without X_test; give the test inputs as well")
+    given = {"X": X, "y": y}
+    if X_test is not None:
+        given["X_test"] = check.inputs("X_test", X_test, features=X.shape[1])
     if y_test is not None:
-        y_test = jnp.asarray(check.targets("y_test", y_test, examples=len(X_test), outputs=net.outputs))
-    return Data(jnp.asarray(X), jnp.asarray(y), jnp.asarray(X_test), y_test)
+        given["y_test"] = check.targets("y_test", y_test, examples=len(given["X_test"]), outputs=net.outputs)
+    return Data(**{name: _in_range(name, values, len(X)) for name, values in given.items()})
 
 
 def statistics_of(kernel: MCMCKernel) -> dict[str, str]:
@@ -94,8 +139,11 @@ def collect(
     temperature : float or numpyro.distributions.Distribution
         T, or its prior.
     """
-    block = block or _block(draws, engine)
     kernel = engine.build()
+    one = sum(shape.size * shape.dtype.itemsize for shape in _recorded(engine, kernel).values())
+    whose = f"draws: got {draws} of {engine.chains} chains, whose records"
+    refuse_beyond(one * engine.chains * draws, whose, "take fewer draws, chains or test points, or keep='observables'")
+    block = block or max(1, min(BLOCK, draws, BLOCK_BYTES // (one * engine.chains)))
     mark = fingerprint(net, original, kernel, temperature, {**settings, "devices": engine.devices})
     limits = threadpool_limits(1, user_api="blas") if jax.default_backend() == "cpu" else nullcontext()
     with limits, nullcontext() if checkpoint is None else Checkpoint(checkpoint, mark) as folder:
@@ -130,7 +178,15 @@ def collect(
     return posterior
 
 
-def _block(draws: int, chains: Chains) -> int:
-    """Return the size of a block that takes no more than some megabytes."""
-    size = sum(shape.size * shape.dtype.itemsize for shape in chains.record_shapes.values())
-    return max(1, min(BLOCK, draws, BLOCK_BYTES // size))
+def _recorded(engine: Chains, kernel: MCMCKernel) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes of what is recorded of a draw of one chain; ValueError where the kernel does not suit."""
+    try:
+        return engine.one[1]
+    except ValueError:
+        raise
+    except Exception as error:  # whatever a kernel of somebody else raises
+        said = f"{type(error).__name__}: {error}".strip(": ").splitlines()[0]
+        raise ValueError(
+            f"sampler: {type(kernel).__name__} cannot sample this model ({said}); take another kernel, such as "
+            "lambda model: numpyro.infer.NUTS(model)"
+        ) from error

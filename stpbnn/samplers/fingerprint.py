@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -19,11 +21,28 @@ from stpbnn.samplers.observables import Data
 
 __all__ = ["described", "fingerprint"]
 
+SETTINGS = (  # of JAX: what makes other random numbers of a seed, or rounds differently
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_random_seed_offset",
+    "jax_accurate_erf_inv",
+    "jax_high_dynamic_range_gumbel",
+    "jax_default_matmul_precision",
+    "jax_disable_jit",
+    "jax_disable_most_optimizations",
+    "jax_optimization_level",
+    "jax_use_direct_linearize",
+    "jax_use_hlo_logistic_lowering",
+)
+ROUNDING = re.compile(
+    "fast|precision|isa|deterministic|optimization"
+)  # of XLA: the others change time and memory alone
+
 
 def fingerprint(
     net: FullyConnected, data: Data, kernel: MCMCKernel, temperature: Any, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return network, data, temperature, sampler, settings, versions and device, as plain numbers and strings.
+    """Return network, data, temperature, sampler, settings, versions, device and what JAX is told, in plain values.
 
     Parameters
     ----------
@@ -38,7 +57,7 @@ def fingerprint(
     settings : mapping
         Further settings.
     """
-    device = jax.devices()[0]
+    device = min(data.X.devices(), key=lambda device: device.id)
     slope = net.sigma.function(jnp.array([-1.5, -0.5, 0.5, 1.5]))  # tells apart activations of the same name
     return {
         "network": json.dumps(net.to_dict()),
@@ -50,6 +69,10 @@ def fingerprint(
         "precision": str(data.X.dtype),
         "device": f"{device.platform}: {device.device_kind}",
         **{name: version(name) for name in ("stpbnn", "numpyro", "jax", "jaxlib")},
+        **{name: str(getattr(jax.config, name, None)) for name in SETTINGS},
+        "XLA_FLAGS": " ".join(
+            sorted(flag for flag in os.environ.get("XLA_FLAGS", "").split() if ROUNDING.search(flag))
+        ),
     }
 
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc_util import welford_covariance
 
-from stpbnn._validation import integer, number
+from stpbnn._validation import boolean, instance, integer, number
 from stpbnn.network import FullyConnected
 from stpbnn.samplers.gradient import ChainState, Gradient, GradientKernel, Move
 
@@ -42,6 +42,7 @@ def paper_scales(net: FullyConnected, temperature: float) -> dict[str, float]:
     >>> paper_scales(FullyConnected((10,), weight_precision=(1.0, 4.0)), 0.5)
     {'W1': 0.5, 'v': 2.0}
     """
+    instance("net", net, FullyConnected)
     temperature = number("temperature", temperature)
     weights = [f"W{layer + 1}" for layer in range(net.depth)] + ["v"]
     scales = {name: temperature * precision for name, precision in zip(weights, net.precisions, strict=True)}
@@ -176,7 +177,7 @@ class MALA(GradientKernel):
         super().__init__(
             model, potential_fn=potential_fn, step_size=step_size, target_accept_prob=target_accept_prob, **settings
         )
-        self._precondition = precondition
+        self._precondition = boolean("precondition", precondition)
         self._num_steps = integer("num_steps", num_steps)
 
     def transition(self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array) -> Move:

@@ -10,7 +10,7 @@ from numpyro.distributions import Normal
 
 from stpbnn.network import FullyConnected, Weights
 
-__all__ = ["Data", "kernel_scales", "observe", "squared_loss"]
+__all__ = ["Data", "kernel_scales", "new_targets", "observe", "squared_loss"]
 
 
 class Data(NamedTuple):
@@ -25,6 +25,21 @@ class Data(NamedTuple):
 def squared_loss(y: jax.Array, f: jax.Array) -> jax.Array:
     """Return |y − f|², summed over outputs and averaged over rows."""
     return jnp.sum((y - f) ** 2) / len(y)
+
+
+def new_targets(key: jax.Array, f: jax.Array, temperature: jax.Array | float) -> jax.Array:
+    """Return a draw of new targets y ~ N(f, T) where f is a draw of the function.
+
+    Parameters
+    ----------
+    key : jax.Array
+        The JAX random key of the draw, split in two for the rest of it.
+    f : jax.Array
+        Values of the function.
+    temperature : float
+        T, the variance of the likelihood.
+    """
+    return f + jnp.sqrt(temperature) * jax.random.normal(jax.random.fold_in(key, 2), f.shape, f.dtype)
 
 
 def kernel_scales(net: FullyConnected, X: jax.Array, features: list[jax.Array]) -> jax.Array:
@@ -44,13 +59,14 @@ def kernel_scales(net: FullyConnected, X: jax.Array, features: list[jax.Array]) 
 
 
 def observe(net: FullyConnected, weights: Weights, data: Data, temperature: jax.Array | float) -> dict[str, jax.Array]:
-    """Return the observables of one draw of (whitened) weights."""
+    """Return the observables of one draw of (whitened) weights, and `train_f`, the function at the training inputs."""
     features = net.features(weights, data.X)
     f = net.readout(weights, features[-1])
     log_likelihood = Normal(f, jnp.sqrt(temperature)).log_prob(data.y)
     observed = {
         "readout_norm": jnp.mean(weights["v"] ** 2, axis=0),
         "kernel_scale": kernel_scales(net, data.X, features),
+        "train_f": f,
         "train_loss": squared_loss(data.y, f),
         "log_likelihood": log_likelihood if f.ndim == 1 else jnp.sum(log_likelihood, axis=1),
     }

@@ -28,8 +28,8 @@ from stpbnn import programs
 from stpbnn._precision import in_float64
 from stpbnn.network import FullyConnected
 from stpbnn.samplers.blocks import Chains
-from stpbnn.samplers.drawing import checked_data, collect, statistics_of
-from stpbnn.samplers.observables import Data, squared_loss
+from stpbnn.samplers.drawing import MOST, checked_counts, checked_data, collect, room_for_chains, statistics_of
+from stpbnn.samplers.observables import Data, new_targets, squared_loss
 from stpbnn.samplers.overlap import References, references
 
 __all__ = ["PROCESSES", "sample_process"]
@@ -131,12 +131,11 @@ def sample_process(
     model = _program(net, process, df)
     data = checked_data(net, X, y, X_test, y_test)
     temperature = check.number("temperature", temperature)
-    settings: dict[str, Any] = {
-        "warmup": check.integer("warmup", warmup, minimum=0),
-        "chains": check.integer("chains", chains),
-        "seed": check.integer("seed", seed, minimum=0, below=2**32),
-        "process": process,
-    }
+    settings = checked_counts(warmup, chains, seed) | {"process": process}
+    points = len(data.X) + (0 if data.X_test is None else len(data.X_test))
+    room_for_chains(
+        points**2, f"X, X_test: got {points} points, whose kernels", "take fewer points", settings["chains"]
+    )
     engine = Chains(
         build=lambda: NUTS(model, dense_mass=True, init_strategy=init_to_sample),
         model=model,
@@ -154,7 +153,7 @@ def sample_process(
         data,
         engine,
         settings if df is None else settings | {"df": float(df)},
-        draws=check.integer("draws", draws),
+        draws=check.integer("draws", draws, below=MOST),
         sampler="nuts",
         temperature=temperature,
         checkpoint=checkpoint,
@@ -183,6 +182,8 @@ def _observe(key: jax.Array, model: Model, position: Any, inputs: Inputs, temper
     observed: dict[str, jax.Array] = dict(scales)
     observed["train_loss"] = squared_loss(data.y, f[:P])
     observed["log_likelihood"] = Normal(f[:P], temperature**0.5).log_prob(data.y)
+    if inputs.references is not None:
+        observed["posterior_predictive"] = new_targets(key, f[:P], temperature)
     if data.X_test is not None:
         observed |= {"f": f[P:], "f_mean": mean[P:], "f_variance": variance[P:]}
         if data.y_test is not None:

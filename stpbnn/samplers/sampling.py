@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import xarray as xr
 from numpy.typing import ArrayLike
 from numpyro.distributions import Distribution
+from numpyro.infer.ensemble import EnsembleSampler
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import constrain_fn
 
@@ -20,8 +22,8 @@ from stpbnn.network import FullyConnected
 from stpbnn.programs.sites import above
 from stpbnn.samplers import kernels
 from stpbnn.samplers.blocks import Chains
-from stpbnn.samplers.drawing import checked_data, collect, statistics_of
-from stpbnn.samplers.observables import Data, observe
+from stpbnn.samplers.drawing import MOST, checked_counts, checked_data, collect, room_for_chains, statistics_of
+from stpbnn.samplers.observables import Data, new_targets, observe
 from stpbnn.samplers.overlap import References, kernel_overlap, references
 from stpbnn.samplers.readout import draw_readout, observe_marginal, predict
 from stpbnn.samplers.rotation import Rotation, rotate
@@ -120,16 +122,17 @@ def sample(
         at the test points, and with the marginal readout f_mean and f_variance, its moments given the hidden weights;
         eigenmode, the coefficients of f (or its mean given the hidden weights) at the training inputs in the leading
         eigenmodes of the kernel of infinite width, which are in `constant_data` (up to P = 1000).
-        `log_likelihood`: y, one entry a training point. `sample_stats`, `observed_data`, `constant_data`,
-        `predictions_constant_data`. Settings, versions, device and wall time, why sampling `stopped` (draws,
-        precision, seconds, interrupted), and the `verdict` and `remedy` of `stpbnn.samplers.diagnose` are attributes
-        of the root.
+        `log_likelihood`: y, one entry a training point. `posterior_predictive`: y, a draw of new targets at the
+        training points (up to P = 1000). `sample_stats`, `observed_data`, `constant_data`, `predictions_constant_data`.
+        Settings, versions, device and wall time, why sampling `stopped` (draws, precision, seconds, interrupted), and
+        the `verdict` and `remedy` of `stpbnn.samplers.diagnose` are attributes of the root.
 
     Raises
     ------
     ValueError
-        For data that are not finite numbers of matching shapes, settings out of range, a folder that holds something
-        else or the checkpoint of another run or is in use, and chains that leave the finite numbers.
+        For data that are not finite numbers of matching shapes, or too large for the precision, settings out of range,
+        more than fits into memory, a folder that holds something else or the checkpoint of another run or is in use,
+        kernels that cannot sample the network, and chains that leave the finite numbers.
     KeyboardInterrupt
         If sampling was interrupted before the first draw was finished.
     OSError
@@ -149,14 +152,11 @@ def sample(
     {'chain': 2, 'draw': 10, 'test_point': 2}
     """
     original = checked_data(net, X, y, X_test, y_test)
-    settings: dict[str, Any] = {
-        "warmup": check.integer("warmup", warmup, minimum=0),
-        "chains": check.integer("chains", chains),
-        "seed": check.integer("seed", seed, minimum=0, below=2**32),
+    settings: dict[str, Any] = checked_counts(warmup, chains, seed) | {
         "readout": check.one_of("readout", readout, READOUTS),
         "keep": check.one_of("keep", keep, KEEP),
     }
-    draws = check.integer("draws", draws)
+    draws = check.integer("draws", draws, below=MOST)
     until = _until(until, settings["chains"])
     if isinstance(temperature, Distribution):
         temperature = above("temperature", temperature, 0, "and a variance is positive")
@@ -167,6 +167,13 @@ def sample(
     if block is not None and check.integer("block", block) > draws:
         raise ValueError(f"block: got {block}, expected at most the {draws} draws; take fewer, or leave it out")
     build = _built_by(sampler) if callable(sampler) else _named(sampler, net, temperature)
+    numbers = _numbers(net, original, settings["keep"])
+    room_for_chains(
+        numbers,
+        f"net: got widths {net.widths}, whose weights and features",
+        "take narrower layers or fewer points",
+        settings["chains"],
+    )
 
     rotation = rotate(original.X, original.X_test) if keep == "observables" else None
     engine = _chains(net, original, rotation, build, temperature, settings)
@@ -219,7 +226,9 @@ def _chains(
             observed = observe_marginal(of_readout, net, weights, inputs.data, T)
         else:
             observed = observe(net, weights, inputs.data, T)
+        train_f = observed.pop("train_f")
         if inputs.references is not None:
+            observed["posterior_predictive"] = new_targets(key, train_f, T)
             observed["kernel_overlap"] = kernel_overlap(features, inputs.references.kernels)
             if inputs.data.X_test is not None:
                 y = inputs.data.y
@@ -245,8 +254,24 @@ def _chains(
     )
 
 
+def _numbers(net: FullyConnected, data: Data, keep: str) -> int:
+    """Return how many numbers a chain moves: weights, features, and the smaller of two matrices of the readout."""
+    P, n_features = data.X.shape
+    points = P + (0 if data.X_test is None else len(data.X_test))
+    if keep == "observables":  # the directions that the inputs span
+        n_features = min(n_features, points)
+    weights = sum(math.prod(shape) for shape in net.shapes(n_features).values())
+    return weights + points * sum(net.widths) + min(P, net.widths[-1]) ** 2
+
+
 def _named(sampler: str, net: FullyConnected, temperature: Any) -> Sampler:
     """Return the sampler of a name; the unadjusted one in the units of the reference, where T is fixed."""
+    if isinstance(sampler, MCMCKernel):
+        kind = type(sampler).__name__
+        raise ValueError(
+            f"sampler: got a kernel that is made already, {kind}, expected what makes it from the model: "
+            f"lambda model: {kind}(model)"
+        )
     name = check.one_of("sampler", sampler, SAMPLERS)
     if name == "langevin" and isinstance(temperature, float):
         return lambda model: kernels.langevin(model, net, temperature)
@@ -262,6 +287,11 @@ def _built_by(sampler: Sampler) -> Sampler:
             raise ValueError(
                 f"sampler: the callable returned {kernel!r}, expected a NumPyro MCMCKernel, such as "
                 "lambda model: numpyro.infer.NUTS(model)"
+            )
+        if isinstance(kernel, EnsembleSampler):
+            raise ValueError(
+                f"sampler: {type(kernel).__name__} moves an ensemble of chains together, expected a kernel whose "
+                "chains are independent, such as lambda model: numpyro.infer.NUTS(model)"
             )
         return kernel
 

@@ -21,7 +21,7 @@ __all__ = ["provenance", "to_datatree"]
 
 DRAWS = ("chain", "draw")
 PREDICTIONS = ("f", "f_mean", "f_variance")
-RECORDED_AS = {"log_likelihood": ("log_likelihood", "y")} | {
+RECORDED_AS = {name: (name, "y") for name in ("log_likelihood", "posterior_predictive")} | {
     name: ("predictions", name) for name in (*PREDICTIONS, "eigenmode")
 }
 
@@ -51,6 +51,7 @@ def _dims(net: FullyConnected, name: str) -> tuple[str, ...]:
         "readout_norm": output,
         "kernel_overlap": ("reference",),
         "log_likelihood": ("train_point",),
+        "posterior_predictive": ("train_point", *output),
         "eigenmode": ("mode", *output),
         **dict.fromkeys(PREDICTIONS, ("test_point", *output)),
         "v": (f"unit_{net.depth}", *output),

@@ -23,16 +23,19 @@ from stpbnn.scale.factorised import (
     refuse_singular,
     well_conditioned_cholesky,
 )
+from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.pose import pose
-from stpbnn.scale.posterior import OrderParameterPosterior
+from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence
 from stpbnn.scale.width_curve import WidthCurve
 
 __all__ = [
+    "ACCURACY",
+    "LATTICE_ACCURACY",
     "LATTICE_DEPTH",
     "ZERO_TARGETS",
     "FactorisedKernel",
@@ -46,6 +49,7 @@ __all__ = [
     "WidthCurve",
     "dual_student_t",
     "gaussian_log_evidence",
+    "is_known",
     "pose",
     "refuse_singular",
     "well_conditioned_cholesky",

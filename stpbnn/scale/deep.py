@@ -16,7 +16,16 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve, cholesky
 
-from stpbnn.kernels import Closure, KernelMap, feature_map, input_tiles, lower_triangle, map_tiles, renormalised_map
+from stpbnn.kernels import (
+    Closure,
+    KernelMap,
+    cross_kernel,
+    feature_map,
+    input_tiles,
+    lower_triangle,
+    map_tiles,
+    renormalised_map,
+)
 from stpbnn.scale.chains import sampled_posterior
 from stpbnn.scale.elastic import elastic_minimum
 from stpbnn.scale.factorised import FactorisedKernel, conditioned_matrix, refuse_ill_conditioned
@@ -134,7 +143,8 @@ class Layered(NetworkProblem):
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""
         laws: list[Any] = [self._at_node(Q).law(X, joint=joint, noise=False) for Q in posterior.nodes]
         means, variances = (np.stack([getattr(law, name) for law in laws]) for name in ("mean", "variance"))
-        return Moments(means, variances, np.stack([law.covariance for law in laws]) if joint else None)
+        prior = np.stack([cross_kernel(self._kernel(Q), self.net.prior, X, X[:1]).left for Q in posterior.nodes])
+        return Moments(means, variances, np.stack([law.covariance for law in laws]) if joint else None, prior)
 
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
         """Return the gradient of the mixture's log evidence in the logarithms of precisions and temperature."""

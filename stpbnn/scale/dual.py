@@ -16,7 +16,7 @@ from stpbnn._precision import in_float64
 from stpbnn.network import FullyConnected
 
 if TYPE_CHECKING:
-    from numpyro.distributions import MultivariateStudentT
+    from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["dual_student_t"]
 
@@ -46,7 +46,7 @@ def dual_student_t(net: FullyConnected, X: ArrayLike) -> MultivariateStudentT:
     -------
     numpyro.distributions.MultivariateStudentT
         df ν, loc 0 and the Cholesky factor of the scale matrix (not of the covariance), computed in double precision
-        and handed over in JAX's default one.
+        and handed over in JAX's default one. Its density keeps its digits at any ν, in single precision also.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def dual_student_t(net: FullyConnected, X: ArrayLike) -> MultivariateStudentT:
     >>> law.df.item(), law.scale_tril.diagonal().round(4).tolist()
     (8.0, [1.5811, 1.5811])
     """
-    from numpyro.distributions import MultivariateStudentT
+    from stpbnn.programs.student import MultivariateStudentT
 
     check.instance("net", net, FullyConnected)
     X = check.inputs("X", X)
@@ -96,6 +96,10 @@ def _inverse_root(net: FullyConnected, X: Float[np.ndarray, "P N0"]) -> Float[np
     """Return a lower triangular L with L L^T = K_1^{-1}."""
     gram = kernels.input_gram(net.prior, jnp.asarray(X))
     K = np.asarray(kernels.features(net.sigma, gram, net.precisions[1]).entries)
+    if not np.isfinite(K).all():
+        raise ValueError(
+            f"X: got inputs of the size {np.abs(X).max():.0e}: out of the range of double precision; scale them down"
+        )
     try:  # K = R^T R with the order of the examples reversed, so that the inverse has a lower factor
         factor = cholesky(K[::-1, ::-1], lower=True)
         reciprocal, _ = lapack.dpocon(factor, np.abs(K).sum(axis=0).max(), uplo="L")

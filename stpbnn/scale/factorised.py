@@ -14,6 +14,7 @@ from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels import KernelMap
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
+from stpbnn.predictive.joint import relative_rounding
 
 __all__ = [
     "ZERO_TARGETS",
@@ -127,13 +128,14 @@ class FactorisedKernel:
         variance = np.array(np.broadcast_to(variance.reshape((-1,) + (1,) * (mean.ndim - 1)), mean.shape))
         if not joint:
             return Gaussian(mean, variance)
+        error = relative_rounding(np.asarray(cross.left), variance)
         covariance = np.array(kernels.cross_kernel(self.kernel, self.prior, X).entries)
         covariance -= explained.T @ explained
         covariance[np.diag_indices_from(covariance)] = variance if mean.ndim == 1 else variance[:, 0]
         covariance = (covariance + covariance.T) / 2
         if mean.ndim == 1:
-            return JointGaussian(mean, variance, covariance)
-        return IndependentOutputs.joint(mean, [covariance] * mean.shape[1])
+            return JointGaussian(mean, variance, covariance, error)
+        return IndependentOutputs.joint(mean, [covariance] * mean.shape[1], error=error)
 
 
 def _weighted(entries: Float[np.ndarray, "n P"], alpha: Float[np.ndarray, "P ..."]) -> Float[np.ndarray, "n ..."]:

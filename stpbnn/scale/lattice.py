@@ -29,6 +29,7 @@ Action = Callable[[Float[np.ndarray, " L"]], float]
 SPACING, SHRINK = 1.5, 0.8  # in standard deviations
 RISE = 36.0  # of the action above its minimum, at which the integrand, e^-18, is left out
 TOLERANCE = 3e-4  # of the difference of the two lattices: at most 1e-5, mostly 1e-7, is left in their union
+ACCURACY = float(TOLERANCE ** np.sqrt(2))  # what is left, of lattices that agree
 MAX_NODES = 16384
 
 
@@ -107,7 +108,7 @@ def lattice_posterior(action: Action, points: list[SaddlePoint], size: int) -> O
         if difference < TOLERANCE or nodes / SHRINK**L > MAX_NODES:
             break
         spacing *= SHRINK
-    if difference > TOLERANCE:
+    if not difference < TOLERANCE:
         warnings.warn(
             f"the quadrature over the order parameters did not converge: two lattices of {nodes} nodes together differ "
             f"by {difference:.1e}",

@@ -6,6 +6,7 @@ differentiation: :math:`\partial_L K^R = K^R - 1/\lambda_b` and :math:`\partial_
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from scipy.linalg import blas, lapack, solve_triangular
 from stpbnn._linalg import lower_cholesky
 from stpbnn.activations import Activation
 from stpbnn.kernels import Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
+from stpbnn.kernels.closures import UNROLLED
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.scale.newton import backtracked, newton_step
 from stpbnn.scale.priors import prior_action, prior_curvature, prior_slope
@@ -35,11 +37,18 @@ def _kernel(sigma: Activation, closure: Closure, prior: Prior, gram: Gram, last:
     return renormalised(sigma, prior, gram, jnp.exp(jnp.append(below, last)), closure).entries
 
 
+def _along_all(derivative: Callable[[jax.Array], jax.Array], size: int) -> jax.Array:
+    """Return the derivatives along all axes; in a loop where there are many, which is compiled once for all."""
+    if size < UNROLLED:
+        return jnp.stack([derivative(direction) for direction in jnp.eye(size)])
+    return jax.lax.map(derivative, jnp.eye(size))
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def _linearised(sigma, closure, prior, gram, log_q):  # type: ignore[no-untyped-def]
     """Return K^R, and ∂K^R/∂log Q_l stacked for all layers."""
     value, tangent = jax.linearize(partial(_kernel, sigma, closure, prior, gram, log_q[-1]), log_q[:-1])
-    tangents = jnp.stack([tangent(direction) for direction in jnp.eye(len(log_q) - 1)])
+    tangents = _along_all(tangent, len(log_q) - 1)
     return value, jnp.concatenate([tangents, value[None] - prior.bias_variance])
 
 
@@ -49,7 +58,7 @@ def _curvature(sigma, closure, prior, gram, log_q, weight):  # type: ignore[no-u
     below, last = log_q[:-1], log_q[-1]
     slope = jax.grad(lambda below: jnp.vdot(weight, _kernel(sigma, closure, prior, gram, last, below)))
     _, along = jax.linearize(slope, below)
-    return jnp.stack([along(direction) for direction in jnp.eye(len(below))])
+    return _along_all(along, len(below))
 
 
 class LayeredEvaluation(NamedTuple):

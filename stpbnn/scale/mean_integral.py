@@ -32,7 +32,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn._special import log_gamma_ratio
 from stpbnn.scale.minima import bracket_end, minima_of_values
-from stpbnn.scale.posterior import OrderParameterPosterior, weighted
+from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, weighted
 from stpbnn.scale.priors import Gamma
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.trapezoid import LOWEST, NO_MINIMUM, mean_difference, valleys
@@ -234,7 +234,7 @@ def mean_posterior(resolvent: Resolvent, width: int) -> OrderParameterPosterior:
         if errors.sum() < TOLERANCE or intervals.max() >= MAX_INTERVALS:
             break
         intervals = np.where(errors > TOLERANCE / 2, 2 * intervals, intervals)
-    if errors.sum() > TOLERANCE:
+    if not errors.sum() < ACCURACY:
         warnings.warn(
             f"the quadrature over the order parameters did not converge: relative error {errors.sum():.1e} with "
             f"{intervals[0]} by {intervals[1]} intervals",

@@ -220,16 +220,27 @@ class MeanKept(NetworkProblem):
         projected = k.entries @ self.resolvent.diagonalised.eigenvectors
         return mean_moments(self.resolvent, posterior, projected, k.left, feature_means(self.net, X), within)
 
-    def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
-        """Return the gradient of the mixture's log evidence, with α = A^{-1} (y − a m) and, for m, the slope a α·∂m."""
+    def _at_nodes(self, posterior: OrderParameterPosterior) -> tuple[Response, np.ndarray, np.ndarray]:
+        """Return the resolvent at the distinct Q, which of them each node has, and α = A^{-1} (y − a m) at each node."""
         assert posterior.amplitudes is not None
-        of, a, w = self.resolvent.diagonalised, posterior.amplitudes, posterior.weights
         Q, node = np.unique(posterior.nodes[:, 0], return_inverse=True)
-        at = of.at(np.log(Q))
-        alpha = at.alpha[node, :, 0] - a[:, None] * at.alpha[node, :, 1]
-        slopes = at.slopes(np.bincount(node, w), (alpha, w, Q[node]))
+        at = self.resolvent.diagonalised.at(np.log(Q))
+        return at, node, at.alpha[node, :, 0] - posterior.amplitudes[:, None] * at.alpha[node, :, 1]
+
+    def lost(self, posterior: OrderParameterPosterior) -> float:
+        """Return what the rounding of the kernel may have changed of the log evidence."""
+        at, node, alpha = self._at_nodes(posterior)
+        mass = np.bincount(node, posterior.weights)
+        squares = np.bincount(node, posterior.weights * np.sum(alpha**2, axis=1)) / np.where(mass > 0, mass, 1)
+        return at.lost(mass, squares)
+
+    def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
+        """Return the gradient of the mixture's log evidence; the mean adds the slope a α·∂m to that of the kernel."""
+        at, node, alpha = self._at_nodes(posterior)
+        of, w = self.resolvent.diagonalised, posterior.weights
+        slopes = at.slopes(np.bincount(node, w), (alpha, w, at.scales[node]))
         of_kernel = kernel_slopes(Landscape.of(self.net, self.X, FLUCTUATIONS), None, slopes.kernel)
-        m, pull = of.eigenvectors @ of.columns[:, 1], of.eigenvectors @ ((w * a) @ alpha)
+        m, pull = of.eigenvectors @ of.columns[:, 1], of.eigenvectors @ ((w * posterior.amplitudes) @ alpha)
         if (size := m @ m) > 0:  # <V, ∂(m m^T)> is pull·∂m where 2 V m = pull
             V = (np.outer(pull, m) + np.outer(m, pull) - np.outer(m, m) * (pull @ m) / size) / (2 * size)
             of_kernel = of_kernel + kernel_slopes(Landscape.of(self.net, self.X, OUTER_MEAN), None, V)
@@ -267,4 +278,4 @@ def mean_moments(
     of_targets, of_mean = found.means[node, :, 0], found.means[node, :, 1]
     covariances = None if found.covariances is None else found.covariances[node]
     means = of_targets + posterior.amplitudes[:, None] * (mean - of_mean)
-    return Moments(means, found.variances[node], covariances)
+    return Moments(means, found.variances[node], covariances, found.prior[node])

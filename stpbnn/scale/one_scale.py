@@ -134,6 +134,10 @@ class OneScale(NetworkProblem):
         at = self.resolvent.diagonalised.at(np.log(posterior.nodes[:, 0]))
         return at.slopes(posterior.weights, frame=frame)
 
+    def lost(self, posterior: OrderParameterPosterior) -> float:
+        """Return what the rounding of the kernel may have changed of the log evidence."""
+        return self.resolvent.at(np.log(posterior.nodes[:, 0])).lost(posterior.weights)
+
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
         """Return the gradient of the mixture's log evidence in the logarithms of precisions and temperature."""
         slopes = self._slopes(posterior)

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 
+from stpbnn.predictive.joint import relative_rounding
 from stpbnn.scale.response import ReducedKernel, Response
 from stpbnn.scale.tridiagonal import Diagonalisation, reduce
 
@@ -27,11 +28,20 @@ BEYOND = 300.0  # log of a scale beside which nothing else counts
 
 
 class Moments(NamedTuple):
-    """Means (n, q[, D]), variances (n, q) and, if asked for, covariances (n, q, q) of f at q query points."""
+    """Means (n, q[, D]), variances (n, q) and, if asked for, covariances (n, q, q) of f at q query points.
+
+    `prior` are the variances before conditioning, whose rounding the others have.
+    """
 
     means: Float[np.ndarray, "n q ..."]
     variances: Float[np.ndarray, "n q"]
     covariances: Float[np.ndarray, "n q q"] | None
+    prior: Float[np.ndarray, "n q"]
+
+    def error(self, noise: float = 0.0) -> float:
+        """Return the largest relative error of the covariances with noise of that variance."""
+        pairs = zip(self.prior, self.variances, strict=True)
+        return max(relative_rounding(before, after + noise) for before, after in pairs)
 
 
 def rounding(eigenvalues: Float[np.ndarray, " P"]) -> float:
@@ -174,15 +184,16 @@ class Resolvent(ReducedKernel):
         along = at.g @ projected.T
         reached = r * along + (p - 1)
         explained = r**2 * (s @ projected.T**2) + b * (2 * r * along + (p - 1) - reached**2 / p)
-        spread = np.maximum(r * variances + b - explained, 0)
+        prior = r * variances + b
+        spread = np.maximum(prior - explained, 0)
         if within is None:
-            return Moments(means, spread, None)
+            return Moments(means, spread, None, prior)
         covariances = np.empty((len(u), *within.shape))
         for i in range(len(u)):
             root = projected * np.sqrt(s[i])
             bias = along[i][:, None] * r[i] + along[i] * r[i] + (p[i] - 1) - np.outer(reached[i], reached[i]) / p[i]
             covariances[i] = r[i] * within + b - r[i] ** 2 * (root @ root.T) - b * bias
-        return Moments(means, spread, covariances)
+        return Moments(means, spread, covariances, prior)
 
 
 def _with_ones(V: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P m"]:

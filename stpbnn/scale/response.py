@@ -224,6 +224,26 @@ class Response:
         bent = np.trace(self.bend, axis1=1, axis2=2)
         return self.slope - self.of.columns.shape[1] * self.freedom_squared + 2 * bent
 
+    def lost(self, mass: Float[np.ndarray, " n"], squares: Float[np.ndarray, " n"] | None = None) -> float:
+        r"""Return by how much the rounding of K may have changed the log evidence, averaged over scales.
+
+        .. math:: \tfrac12\, E\, |\alpha^T r\,\delta K\, \alpha - \mathrm{tr}\, B^{-1} r\,\delta K|, \qquad
+                  |\delta K| \approx \epsilon |K|
+
+        It matters where T is below the scatter that K cannot fit: r then grows until r ε |K| is of the size of T.
+
+        Parameters
+        ----------
+        mass : array of shape (n,)
+            The probability of each scale.
+        squares : array of shape (n,), optional
+            |α|² of other vectors than B^{-1} V.
+        """
+        squares = np.sum(self.alpha**2, axis=(1, 2)) if squares is None else squares
+        traces = np.sqrt(np.sum(self.shifted**-2.0, axis=1))
+        size = np.finfo(np.float64).eps * np.sqrt(len(self.of.ones)) * self.of.eigenvalues[-1]
+        return float(size / 2 * ((mass * self.scales) @ (squares + traces)))
+
     def slopes(
         self,
         mass: Float[np.ndarray, " n"],

@@ -83,4 +83,5 @@ class DecoupledOutputs:
         means = np.einsum("dqd->qd", found.means)
         if found.covariances is None:
             return Gaussian(means @ self.rotation.T, (found.variances.T + added) @ self.rotation.T**2)
-        return IndependentOutputs.joint(means, list(found.covariances + added * np.eye(len(X))), self.rotation)
+        covariances = list(found.covariances + added * np.eye(len(X)))
+        return IndependentOutputs.joint(means, covariances, self.rotation, found.error(added))

@@ -10,6 +10,7 @@ averaged over the posterior of r), and the predictive laws.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -20,16 +21,18 @@ from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
 from stpbnn._special import log_gamma_ratio
 from stpbnn.predictive import JointMixture, JointStudentT, Mixture, StudentT
+from stpbnn.predictive.joint import relative_rounding
 from stpbnn.predictive.student_t import log_density
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import InverseGamma
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.trapezoid import scale_posterior
 
-__all__ = ["EvidenceSlopes", "NoiseBeside", "NoiseInside", "Query"]
+__all__ = ["EvidenceSlopes", "NoiseBeside", "NoiseInside", "Query", "Units"]
 
 
 INDEFINITE = 1e-8  # the size of a negative eigenvalue, relative to the largest, that is no rounding any more
+NEGATIVE = 1e-3  # the size of a negative variance, relative to that of the prior, that is no rounding any more
 
 
 class Query(NamedTuple):
@@ -48,9 +51,54 @@ class EvidenceSlopes(NamedTuple):
     df: float
 
 
+class Units(NamedTuple):
+    """Of which targets are what is modelled: y = offset + shift + size · normalised, each of shape () or (D,).
+
+    The offset may be so large that the shift would be lost in it.
+
+    Examples
+    --------
+    >>> units = Units.of(np.array([3.0, 5.0]))
+    >>> units.normalised(np.array([3.0, 5.0])), units.restored(np.array([-1.0, 1.0]))
+    (array([-1.,  1.]), array([3., 5.]))
+    """
+
+    offset: np.ndarray = np.zeros(())
+    shift: np.ndarray = np.zeros(())
+    size: np.ndarray = np.ones(())
+
+    @classmethod
+    def of(cls, y: np.ndarray) -> Units:
+        """Return mean and standard deviation, output by output; targets that are constant to rounding keep the size."""
+        offset = y.mean(axis=0)
+        centred = y - offset
+        spread, rounding = centred.std(axis=0), 2 * np.finfo(np.float64).eps * np.abs(y).max(axis=0)
+        return cls(offset, centred.mean(axis=0), np.where(spread > rounding, spread, 1.0))
+
+    def normalised(self, y: np.ndarray) -> np.ndarray:
+        """Return targets as they are modelled."""
+        return (y - self.offset - self.shift) / self.size
+
+    def restored(self, f: np.ndarray) -> np.ndarray:
+        """Return values of the model as targets."""
+        return self.offset + (self.shift + self.size * f)
+
+
 def _columns(vector: Float[np.ndarray, " q"], like: np.ndarray) -> np.ndarray:
     """Return one number a query point in the shape of its outputs."""
     return np.array(np.broadcast_to(vector.reshape((-1,) + (1,) * (like.ndim - 1)), like.shape))
+
+
+def _warn_of_negative(variances: Float[np.ndarray, " q"], prior: Float[np.ndarray, " q"]) -> None:
+    """Warn of variances that are negative by more than rounding, as those of an indefinite kernel are."""
+    negative = np.count_nonzero(variances < -NEGATIVE * prior.max(initial=0.0))
+    if negative:
+        warnings.warn(
+            f"{negative} of {len(variances)} predicted variances are negative and taken as zero: the kernel is not "
+            "positive definite between these query points and the training inputs; give one that is a covariance for "
+            "inputs of this dimension",
+            stacklevel=2,
+        )
 
 
 @dataclass(frozen=True)
@@ -97,6 +145,11 @@ class NoiseInside:
         return 0.0
 
     @property
+    def lost(self) -> float:
+        """What the rounding of K may have changed of the log evidence: little, or A would have been refused."""
+        return 0.0
+
+    @property
     def log_evidence(self) -> float:
         """Log p(y)."""
         nu, s, size = self.law.df, self.law.excess, self.alpha.size
@@ -120,19 +173,21 @@ class NoiseInside:
         """Return the posterior mean of f."""
         return cross @ self.alpha
 
-    def predictive(self, query: Query, noise: float, shift: np.ndarray, units: np.ndarray) -> StudentT:
-        """Return the law of shift + units · (f + noise of that variance, before it is scaled)."""
+    def predictive(self, query: Query, noise: float, units: Units) -> StudentT:
+        """Return the law of f + noise of that variance, before it is scaled, in the units of the targets."""
         df = self.law.df + self.alpha.size
         spread = (self.law.excess + self.quadratic) / df
-        mean = shift + units * self.mean(query.cross)
+        mean = units.restored(self.mean(query.cross))
         explained = solve_triangular(self.factor, query.cross.T, lower=True, check_finite=False)
-        variances = np.maximum(query.variances - np.einsum("ij,ij->j", explained, explained), 0) + noise
+        variances = query.variances - np.einsum("ij,ij->j", explained, explained)
+        _warn_of_negative(variances, query.variances)
+        variances = np.maximum(variances, 0) + noise
         if query.within is None:
-            return StudentT(mean, units * np.sqrt(spread * _columns(variances, mean)), df)
+            return StudentT(mean, units.size * np.sqrt(spread * _columns(variances, mean)), df)
         matrix = query.within - explained.T @ explained
         matrix = (matrix + matrix.T) / 2
         matrix[np.diag_indices_from(matrix)] = variances
-        return JointStudentT.of(mean, spread * matrix, df, units)
+        return JointStudentT.of(mean, spread * matrix, df, units.size, relative_rounding(query.variances, variances))
 
 
 @dataclass(frozen=True)
@@ -182,6 +237,11 @@ class NoiseBeside:
         return self.posterior.error
 
     @property
+    def lost(self) -> float:
+        """What the rounding of K may have changed of the log evidence."""
+        return self.resolvent.at(self._u).lost(self.posterior.weights)
+
+    @property
     def log_evidence(self) -> float:
         """Log p(y)."""
         return self.posterior.log_evidence
@@ -208,13 +268,20 @@ class NoiseBeside:
         """Return the posterior mean of f."""
         return cross @ self.alpha
 
-    def predictive(self, query: Query, noise: float, shift: np.ndarray, units: np.ndarray) -> Mixture:
-        """Return the law of shift + units · (f + noise of that variance)."""
-        projected = query.cross @ self.resolvent.diagonalised.eigenvectors
-        found = self.resolvent.moments(self._u, projected, query.variances, query.within)
-        means = shift + units * found.means.reshape((*found.means.shape[:2], *self.shape[1:]))
+    def predictive(self, query: Query, noise: float, units: Units) -> Mixture:
+        """Return the law of f + noise of that variance, in the units of the targets."""
+        of = self.resolvent.diagonalised
+        projected = query.cross @ of.eigenvectors
+        at = of.at(self._u.max(keepdims=True))
+        prior, explained = at.scales * query.variances, at.scales**2 * (projected**2 @ (1 / at.shifted[0]))
+        _warn_of_negative(prior - explained, prior)
+        found = of.moments(self._u, projected, query.variances, query.within)
+        means = units.shift + units.size * found.means.reshape((*found.means.shape[:2], *self.shape[1:]))
         if found.covariances is None:
             variances = found.variances.reshape(found.variances.shape + (1,) * (means.ndim - 2)) + noise
-            return Mixture(self.posterior.weights, means, np.array(np.broadcast_to(units**2 * variances, means.shape)))
+            variances = np.array(np.broadcast_to(units.size**2 * variances, means.shape))
+            return Mixture(self.posterior.weights, means, variances, offset=units.offset)
         covariances = found.covariances + noise * np.eye(len(projected))
-        return JointMixture.of(self.posterior.weights, means, covariances, units)
+        return JointMixture.of(
+            self.posterior.weights, means, covariances, units.size, found.error(noise), offset=units.offset
+        )

@@ -23,7 +23,7 @@ from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.scale.minima import bracket_end, minima
-from stpbnn.scale.posterior import OrderParameterPosterior, weighted
+from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, weighted
 from stpbnn.scale.priors import MixingLaw
 from stpbnn.scale.resolvent import Resolvent
 
@@ -182,7 +182,7 @@ def scale_posterior(resolvent: Resolvent, law: MixingLaw) -> OrderParameterPoste
         intervals *= 2
         finer = rule(intervals + 1)
         result = finer._replace(error=mean_difference(finer, result))
-    if result.error > TOLERANCE:
+    if not result.error < ACCURACY:
         warnings.warn(
             f"the quadrature over the order parameter did not converge: relative error {result.error:.1e} with "
             f"{intervals} intervals",

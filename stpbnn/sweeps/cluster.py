@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["PACKAGES", "client", "refuse_other_versions", "versions"]
+__all__ = ["PACKAGES", "client", "refuse_in_its_own_worker", "refuse_other_versions", "versions"]
 
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("stpbnn", "jax", "jaxlib", "numpyro")  # what decides on the draws
 TIMEOUT = 10.0  # seconds
+ATTEMPTS = 2  # to start processes on this machine
 NO_LEAKS = "ignore:resource_tracker:UserWarning"  # of semaphores, where workers were interrupted: they are cleaned up
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -73,6 +75,12 @@ def client(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
         yield remote
 
 
+def refuse_in_its_own_worker() -> None:
+    """End a process that is being started for a cluster and comes upon the call that starts it; that call says why."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)
+
+
 def versions() -> dict[str, str]:
     """Return the versions of what decides on the draws."""
     return {name: version(name) for name in PACKAGES}
@@ -90,7 +98,6 @@ def refuse_other_versions(expected: Mapping[str, str], found: Mapping[str, str |
 def _local(workers: int) -> Iterator[Any]:
     """Start processes of one thread each: JAX and BLAS would else take all cores for each of them."""
     import dask
-    from distributed import LocalCluster
 
     environment = ONE_THREAD | {
         "XLA_FLAGS": " ".join([os.environ.get("XLA_FLAGS", ""), ONE_THREAD["XLA_FLAGS"]]).strip(),
@@ -106,8 +113,23 @@ def _local(workers: int) -> Iterator[Any]:
     }
     with _quiet(), _restored(environment), dask.config.set(settings):
         os.environ["PYTHONWARNINGS"] = environment["PYTHONWARNINGS"]  # the process that counts semaphores comes first
-        with LocalCluster(**options) as cluster:
+        with _started(options) as cluster:
             yield cluster
+
+
+def _started(options: Mapping[str, Any]) -> Any:
+    """Return a cluster whose processes are running; they are started again where something ends them."""
+    from distributed import LocalCluster
+
+    for attempt in range(ATTEMPTS):
+        try:
+            return LocalCluster(**options)
+        except (RuntimeError, OSError) as error:
+            logger.debug("attempt %d to start the workers: %s", attempt + 1, error)
+    raise ValueError(
+        f"workers: the processes ended while they were started, {ATTEMPTS} times; in a script, call sweep() under "
+        'if __name__ == "__main__":, else see what ends them (memory?) and call again: it goes on from what is finished'
+    )
 
 
 @contextmanager

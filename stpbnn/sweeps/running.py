@@ -24,7 +24,7 @@ from stpbnn import report
 from stpbnn._validation import integer
 from stpbnn.cards import Card, points
 from stpbnn.cards.points import count, dimension, labels, selected
-from stpbnn.files import DamagedError, write_netcdf, write_text
+from stpbnn.files import DamagedError, refuse_long_names, remove_leftovers, write_netcdf, write_text
 from stpbnn.runs import fingerprint, load_run, run_card
 from stpbnn.sweeps import cluster
 from stpbnn.sweeps.results import joined, summary
@@ -121,6 +121,7 @@ def sweep(
     Traceback (most recent call last):
     ValueError: smoke-1hl-linear: got no [sweep], expected a list of values for some key; `stpbnn run` runs one point
     """
+    cluster.refuse_in_its_own_worker()
     folder = Path(folder).absolute()
     workers = integer("workers", workers)
     at = _places(card, folder, many)
@@ -145,6 +146,7 @@ def sweep(
     if failed:
         places = ", ".join(path.name for path in failed)
         warnings.warn(f"{len(failed)} of {len(cards)} points failed ({places}): {_first(failed)}", stacklevel=2)
+    remove_leftovers(folder)
     whole = joined(card, {place: results.get(point.folder) for place, point in at.items()})
     write_netcdf(folder / "sweep.nc", whole)
     write_text(folder / "sweep.html", report.render_sweep(whole))
@@ -162,6 +164,7 @@ def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], _Plac
             f"{card.name}: the sweep has {size} points, expected {MANY} at most; shorten its lists, or confirm with "
             "--many (many=True)"
         )
+    refuse_long_names("folder", folder)
     if folder.is_file():
         raise ValueError(f"{folder}: is a file; choose another folder with -o")
     load = lru_cache(4)(lambda data: data.load())
@@ -170,7 +173,7 @@ def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], _Plac
         told = _told(card, place)
         try:
             chosen(point)
-            data = load(point.data)
+            data = point.load(load(point.data), sampled=True)
             mark = fingerprint(point, data)
         except ValueError as error:
             raise ValueError(f"{card.name}, point {told}: {error}") from None
@@ -223,8 +226,7 @@ def _point(card: Card, folder: Path, versions: Mapping[str, str]) -> str:
                 _put_aside(error.path)
                 write_text(folder / "card.toml", card.to_toml())  # the folder's name says that it is this one
                 run_card(card, folder, data, progress=False)
-        for path in folder.glob(".*.part"):  # of a process that was killed while it wrote
-            path.unlink()
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # more draws are a point of their own
     except ValueError as error:
         return str(error)
     return ""
@@ -243,6 +245,8 @@ def _finished(folder: Path, card: Card) -> xr.Dataset | None:
         return summary(run) if same else None
     except DamagedError as error:
         logger.warning("%s: cannot be read and is computed anew", error.path)
+    except OSError as error:
+        logger.warning("%s", error)  # the point says it again, if it lasts
     except (KeyError, TypeError) as error:  # what can be read, but lacks something
         logger.warning("%s: has no %s and is computed anew", folder, error)
     except ValueError:  # not finished

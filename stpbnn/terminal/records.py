@@ -17,7 +17,7 @@ __all__ = ["as_json", "curve_records", "run_record", "sweep_records", "theory_re
 
 
 def as_json(value: Any) -> str:
-    """Return a JSON document; numbers that are not finite become null.
+    """Return a JSON document, in ASCII, which every redirection can hold; numbers that are not finite become null.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def as_json(value: Any) -> str:
       ]
     }
     """
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(_plain(value), indent=2, allow_nan=False)
 
 
 def theory_records(predictions: xr.Dataset) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ def cards_table(cards: Mapping[str, Any]) -> Table:
     table = Table("name", "title", box=SIMPLE)
     table.add_column("minutes", justify="right")
     for name, card in cards.items():
-        table.add_row(name, card.title, f"{card.minutes:g}")
+        table.add_row(name, card.title, f"{card.minutes:g}" if card.minutes else "–")
     return table
 
 

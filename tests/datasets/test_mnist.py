@@ -75,6 +75,8 @@ def labels(*values):
         ("train-images-idx3-ubyte.gz", labels(1, 2, 3, 4, 5, 6, 7, 8), "magic number 0x00000801, expected 0x00000803"),
         ("t10k-labels-idx1-ubyte.gz", images(20, 4, 4), "magic number 0x00000803, expected 0x00000801"),
         ("train-images-idx3-ubyte.gz", images(39, 4, 4), "holds 39 images and .*labels-idx1-ubyte.gz 40 labels"),
+        ("train-images-idx3-ubyte.gz", images(40, 0, 0), r"holds 40 images of \(0, 0\) pixels; expected some of both"),
+        ("train-images-idx3-ubyte.gz", images(0, 4, 4), r"holds 0 images of \(4, 4\) pixels; expected some of both"),
         ("train-images-idx3-ubyte.gz", images(40, 4, 5), r"images of \(4, 5\) pixels; expected square"),
         ("t10k-images-idx3-ubyte.gz", images(20, 5, 5), r"do not go together: images of \(4, 4\) and \(5, 5\)"),
         (

@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
-from stpbnn import FullyConnected
+from stpbnn import FullyConnected, NNGPKernel
 from stpbnn.programs import (
     condition,
     distance,
@@ -147,6 +147,10 @@ def test_draws_follow_their_seed():
     first, again, other = (predict(process(5.0), samples, *arguments, temperature=T, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
+    rng, same = (np.random.default_rng(0) for _ in range(2))
+    first, second, again = (predict(process(5.0), samples, *arguments, temperature=T, seed=s) for s in (rng, rng, same))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, second)
 
 
 def test_draws_at_training_points():
@@ -233,3 +237,70 @@ def test_leave_one_out_of_chains(df):
     error = np.sqrt(np.sum(np.var(np.asarray(tree["log_likelihood"]["y"]).reshape(-1, 12), axis=0)) / 300)
     assert loo.pareto_k.max() < 0.7
     assert abs(loo.elpd - exact) < 4 * error
+
+
+@pytest.mark.parametrize(("activation", "df"), [("relu", None), ("relu", 5.0), ("erf", None)])
+def test_a_function_that_is_certain(activation, df):
+    """Without biases f(0) = 0, at a standard deviation of zero; elsewhere the law is the ratio of joints."""
+    inputs, new = np.linspace(-1, 1, 5)[:, None], np.array([[-0.7], [0.0], [0.3]])
+    net = FullyConnected((5,), activation)
+    model = gaussian_process(net) if df is None else student_t_process(net, {"df": df})
+    K = np.asarray(NNGPKernel(net)(np.r_[inputs, new]))
+    y, A = np.sin(inputs[:, 0]), K[:5, :5] + T * np.eye(5)
+    factor = 1.0 if df is None else (df + y @ np.linalg.solve(A, y) - 2) / (df + 3)
+    mean = K[5:, :5] @ np.linalg.solve(A, y)
+    cov = factor * (K[5:, 5:] - K[5:, :5] @ np.linalg.solve(A, K[:5, 5:]))
+    for joint in (False, True):
+        law = condition(model, {}, inputs, y, new, temperature=T, joint=joint)
+        np.testing.assert_allclose(law.mean, mean, atol=2e-5)
+        np.testing.assert_allclose(law.variance, np.diag(cov), atol=2e-5)
+        assert float(law.mean[1]) == float(law.variance[1]) == 0.0
+        drawn = predict(model, {}, inputs, y, new, temperature=T, joint=joint)
+        assert np.isfinite(drawn).all()
+        assert drawn[1] == 0.0
+        noisy = condition(model, {}, inputs, y, new, temperature=T, joint=joint, noise=True)
+        assert np.isfinite(noisy.log_prob(y[:3])).all()
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("temperature", [1e-6, 1e-10])
+def test_single_precision_at_low_temperature(joint, temperature):
+    """Long length scales and nearly no noise: standard deviations are right to the rounding of the prior's."""
+    inputs, new = np.linspace(-1, 1, 20)[:, None], np.linspace(-1, 1, 9)[:, None]
+    y, model = np.sin(inputs[:, 0]), gaussian_process(kernel, {"lengthscale": 5.0})
+    law = condition(model, {}, inputs, y, new, temperature=temperature, joint=joint)
+    assert law.mean.dtype == np.float32
+    assert np.isfinite(law.log_prob(np.sin(new[:, 0]))).all()
+    assert np.all(np.sqrt(law.variance) < 5e-3)
+    np.testing.assert_allclose(law.mean, np.sin(new[:, 0]), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"temperature": -1.0}, "temperature: got -1.0"),
+        ({"temperature": float("nan")}, "temperature: got nan"),
+        ({"samples": {"lengthscale": np.full((3, 2), np.nan)}}, "draws of 'lengthscale' from nan on, expected finite"),
+        ({"samples": {"lengthscale": np.ones((1, 2)), "temperature": [-1.0]}}, "'temperature' from -1 on.* above 0"),
+        ({"samples": dist.StudentT(5.0)}, "samples: got <.*StudentT.*expected a mapping"),
+        ({"samples": None}, "samples: got None, expected a mapping"),
+        ({"y": Y[:-1]}, r"y: got shape \(7,\), expected \(8,\)"),
+    ],
+)
+def test_bad_values_of_parameters(changed, message):
+    given = {"samples": {"lengthscale": LENGTHSCALES}, "X": X, "y": Y, "temperature": T} | changed
+    if "'temperature'" in message:  # drawn
+        given["temperature"] = dist.Exponential(1.0)
+    with pytest.raises(ValueError, match=message):
+        log_likelihood(process(5.0), **given)
+    with pytest.raises(ValueError, match=message):
+        predict(process(None), **given, X_new=NEW)
+
+
+def test_a_kernel_that_is_singular_to_rounding():
+    """Single precision of an indefinite kernel: refused, not NaN."""
+    model = gaussian_process(lambda a, b: -jnp.exp(-(distance(a, b) ** 2)))
+    with pytest.raises(ValueError, match=r"temperature: K \+ T is singular in float32.*enable_x64"):
+        condition(model, {}, X, Y, NEW, temperature=1e-3)
+    with pytest.raises(ValueError, match=r"temperature: K \+ T is singular in float64"):
+        log_likelihood(model, {}, X, Y, temperature=1e-3)

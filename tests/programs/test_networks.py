@@ -77,3 +77,29 @@ def test_scale_mixture_refuses_what_it_cannot_do():
         programs.scale_mixture(FullyConnected((5,)), "nestd")
     with pytest.raises(ValueError, match="temperature: got"):
         Predictive(programs.scale_mixture(FullyConnected((5,))), num_samples=1)(jax.random.key(0), X, temperature=0.0)
+
+
+@pytest.mark.parametrize(
+    "program", [programs.network, programs.marginal_network, programs.scale_mixture, programs.student_t_network]
+)
+@pytest.mark.parametrize(
+    ("inputs", "y", "message"),
+    [
+        (X, np.zeros(5), r"y: got shape \(5,\), expected \(6,\): one number for each of the inputs"),
+        (X, np.zeros(1), r"y: got shape \(1,\), expected \(6,\)"),
+        (X, np.zeros((6, 1)), r"y: got shape \(6, 1\), expected \(6,\)"),
+        (X, 0.5, r"y: got shape \(\), expected \(6,\)"),
+        (X, np.full(6, np.nan), "y: 6 value"),
+        (X[0], np.zeros(6), "X: got 1 dimension"),
+        (X * np.inf, np.zeros(6), "X: 24 value"),
+    ],
+)
+def test_data_of_wrong_shape_are_refused(program, inputs, y, message):
+    with pytest.raises(ValueError, match=message):
+        program(NETS[0])(inputs, y, temperature=0.1)
+
+
+def test_targets_of_several_outputs_have_their_shape():
+    for program in (programs.network, programs.marginal_network):
+        with pytest.raises(ValueError, match=r"y: got shape \(6,\), expected \(6, 2\): 2 numbers, one for each output"):
+            program(NETS[1])(X, np.zeros(6), temperature=0.1)

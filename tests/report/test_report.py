@@ -3,14 +3,16 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 from report_data import made, rendered
 
-from stpbnn import NNGPRegressor, write_report
+from stpbnn import Activation, NNGPRegressor, ProportionalLimitRegressor, write_report
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.report import render
+from stpbnn.report.contents import contents
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -150,7 +152,48 @@ def test_shows_and_explains_a_difference():
     assert "The theory “proportional limit” differs from the posterior (" in words
     assert "vanishes like 1/N for wide networks at fixed number of training points P" in words
     assert "turn it towards the task" in words
+    assert re.search(r"largest \|z\| \d+\.\d among 10 predictions \(threshold 3\.3\)", words)
     assert re.search(r"the saddle point of the last layer is at Q̄ = \d", words)
+
+
+@pytest.mark.parametrize(
+    ("activation", "says", "says_not"),
+    [
+        (Activation("arctan", jnp.arctan, order=16), "turn it towards the task", "activation that is not odd"),
+        (Activation("bent", lambda h: h + h * h / 4, order=16), "not odd, such as bent", "exact at every width"),
+        (Activation("doubled", lambda h: 2 * h, order=16), "exact at every width", "First, the saddle point"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_activations_of_ones_own_are_asked_what_they_are(activation, says, says_not):
+    posterior, theories, Xt, yt = made(points=1, draws=50, activation=activation)
+    predictions = predict_theories(theories, Xt, yt)
+    comparison = compare_predictions(posterior, predictions)
+
+    def words(predictions):
+        return " ".join(contents(posterior, predictions, comparison)["explanation"])
+
+    assert says in words(predictions)
+    assert says_not not in words(predictions)
+    forgotten = words(predictions.drop_vars(["odd", "linear"]))  # of an earlier version, and not registered here
+    assert "not odd" not in forgotten
+    assert "exact at every width" not in forgotten
+
+
+def test_a_class_derived_from_a_theory_is_that_theory():
+    class Mine(ProportionalLimitRegressor):
+        """As it is."""
+
+    posterior, theories, Xt, yt = made(points=1, draws=50)
+    own = {"mine": Mine(**theories["proportional limit"].get_params()).fit(*fitted_on(posterior))}
+    predictions = predict_theories({**own, "infinite width": theories["infinite width"]}, Xt, yt)
+    assert predictions["regressor"].values.tolist() == ["ProportionalLimitRegressor", "NNGPRegressor"]
+    question = contents(posterior, predictions, compare_predictions(posterior, predictions))["question"]
+    assert "closed-form prediction of the proportional limit" in question
+
+
+def fitted_on(posterior):
+    return posterior["constant_data"]["X"].to_numpy(), posterior["observed_data"]["y"].to_numpy()
 
 
 def test_an_unconverged_posterior_gets_no_verdict():
@@ -182,6 +225,14 @@ def test_card_gives_title_and_commands():
     assert "stpbnn run card.toml" in page.words
     assert "sampling 1.5 s, theory 0.25 s" in page.words
     assert Page(rendered(card="not TOML at all = =")).headings[0][1].startswith("Theory and posterior")
+
+
+def test_setting_names_the_data_set_of_the_card():
+    card = 'title = "t"\n[data]\nname = "digits"\nclasses = [0, 1]\ntrain = 12\n'
+    assert "digits, classes 0, 1; P = 12 training points with N₀ = 4 inputs; 1 test point " in (
+        Page(rendered(points=1, draws=50, card=card)).words
+    )
+    assert "Data P = 12 training points" in Page(rendered(points=1, draws=50, card="data = 3")).words
 
 
 @pytest.mark.parametrize("settings", [{"points": 60}, {"points": 20}, {"points": 1}, {"outputs": 2}], ids=str)

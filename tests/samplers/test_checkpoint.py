@@ -11,6 +11,7 @@ import sys
 import time
 from itertools import pairwise
 
+import jax
 import numpy as np
 import pytest
 import small_run
@@ -148,8 +149,10 @@ def test_ctrl_c_in_the_middle_of_a_block_and_without_a_checkpoint(whole, monkeyp
 
 def test_ctrl_c_before_the_first_draw_is_an_interruption(tmp_path, monkeypatch):
     monkeypatch.setattr(Chains, "start", lambda self: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         small(tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
     assert names(tmp_path) == ["lock", "settings.json"]
 
 
@@ -292,6 +295,44 @@ def test_another_version_or_an_activation_of_the_same_name_is_refused(finished, 
     (folder / "settings.json").write_text(json.dumps(settings | {"numpyro": "0.1", "activation": "0 0 0 0"}))
     with pytest.raises(ValueError, match=r"activation is 0 0 0 0 there and .*; numpyro is 0.1 there and \d"):
         small(folder, DRAWS)
+
+
+@pytest.mark.usefixtures("no_chains")
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("jax_threefry_partitionable", False),
+        ("jax_default_prng_impl", "rbg"),
+        ("jax_random_seed_offset", 7),
+        ("jax_default_matmul_precision", "highest"),
+        ("jax_accurate_erf_inv", True),
+    ],
+)
+def test_settings_of_jax_that_change_the_draws_are_named(finished, monkeypatch, setting, value):
+    folder, before = finished[0], getattr(jax.config, setting)
+    jax.config.update(setting, value)
+    try:
+        with pytest.raises(ValueError, match=rf"another run \({setting} is {before} there and {value} here\)"):
+            small(folder, DRAWS)
+    finally:
+        jax.config.update(setting, before)
+
+
+@pytest.mark.usefixtures("no_chains")
+def test_flags_of_xla_that_change_rounding_are_named_and_no_others(finished, monkeypatch):
+    folder, posterior = finished
+    flags = os.environ.get("XLA_FLAGS", "")
+    monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_dump_to=/tmp/dumped")
+    assert same(small(folder, DRAWS), posterior)
+    monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_cpu_enable_fast_math=true")
+    with pytest.raises(ValueError, match="XLA_FLAGS is  there and --xla_cpu_enable_fast_math=true here"):
+        small(folder, DRAWS)
+
+
+def test_another_generator_of_random_numbers_goes_on_as_well(tmp_path):
+    with jax.default_prng_impl("rbg"):
+        small(tmp_path, 7, block=4)
+        assert same(small(tmp_path, 16, block=5), small(draws=16))
 
 
 def test_foreign_folders_are_refused_and_left_alone(tmp_path):

@@ -101,6 +101,16 @@ def test_a_chain_that_leaves_the_finite_numbers_is_named(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("draws-*.nc"))) == 1
 
 
+def test_compiling_is_no_part_of_the_estimated_time(tmp_path, capsys):
+    """Nor is what a checkpoint held: the first sight of the bar tells no time, and the pace counts from there."""
+    for draws, first in ((20, 1), (30, 26)):
+        small(tmp_path, draws, progress=True)
+        sights = capsys.readouterr().err.split("\r")
+        seen = [sight for sight in sights if f" {first}/" in sight]
+        assert seen
+        assert all("<?" in sight for sight in seen)
+
+
 def test_chains_that_hardly_move_are_named():
     def wild(model):
         return HMC(model, step_size=1e4, adapt_step_size=False, num_steps=1, trajectory_length=None)

@@ -18,6 +18,7 @@ GROUPS = {
     "posterior",
     "predictions",
     "log_likelihood",
+    "posterior_predictive",
     "sample_stats",
     "observed_data",
     "constant_data",

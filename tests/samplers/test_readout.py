@@ -60,5 +60,5 @@ def test_without_test_points():
     data = Data(jnp.ones((3, 2)), jnp.ones(3))
     weights = {"W1": jnp.ones((2, 4))}
     assert set(observe_marginal(jax.random.key(0), net, weights, data, 0.1)) == {
-        "readout_norm", "kernel_scale", "train_loss", "log_likelihood"
+        "readout_norm", "kernel_scale", "train_f", "train_loss", "log_likelihood"
     }  # fmt: skip

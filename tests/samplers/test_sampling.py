@@ -75,6 +75,16 @@ def test_linear_network_agrees_with_the_exact_finite_width_mixture(linear):
     assert abs(norm.mean() - q) < 4 * az.mcse(norm)
 
 
+def test_new_targets_have_the_law_of_the_exact_mixture(linear):
+    """Mean and variance at the training points, the noise included, within 4 Monte Carlo standard errors."""
+    X, y = small(P=20, N0=6)[:2]
+    mean, variance, _ = exact_mixture(X, y, X, 5, 0.2)
+    drawn = linear[0]["posterior_predictive"]["y"].transpose("chain", "draw", "train_point").to_numpy()
+    for i in range(len(X)):
+        for series, exact in ((drawn[..., i], mean[i]), ((drawn[..., i] - mean[i]) ** 2, variance[i] + 0.2)):
+            assert abs(series.mean() - exact) < 4 * az.mcse(series)
+
+
 def test_losses_are_those_of_the_functions(linear):
     posterior, _, yt = linear
     loss = ((posterior["predictions"]["f"] - xr.DataArray(yt, dims="test_point")) ** 2).mean("test_point")

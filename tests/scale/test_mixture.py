@@ -363,6 +363,21 @@ def test_dual_law_against_scipy():
     np.testing.assert_allclose(law.log_prob(jnp.asarray(s)), multivariate_t.logpdf(s, shape=shape, df=5), rtol=1e-5)
 
 
+@pytest.mark.parametrize("width", [1_000, 10**6, 10**8])
+def test_dual_law_of_wide_networks_keeps_its_digits(width):
+    """In single precision also, where the two gamma functions of NumPyro's density cancel."""
+    P = 30
+    law = dual_student_t(FullyConnected((width,), "linear"), np.sqrt(P) * np.eye(P))  # K_1 = 1
+    s = np.linspace(-1, 1, P)
+    with mpmath.workdps(40):
+        nu, scale = mpmath.mpf(width - P), mpmath.mpf(width) / (width - P)
+        expected = (
+            mpmath.loggamma((nu + P) / 2) - mpmath.loggamma(nu / 2) - P * mpmath.log(nu * mpmath.pi * scale) / 2
+            - (nu + P) / 2 * mpmath.log1p(mpmath.mpf(float(s @ s)) / scale / nu)
+        )  # fmt: skip
+    np.testing.assert_allclose(law.log_prob(jnp.asarray(s)), float(expected), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("net", "X", "message"),
     [

@@ -1,0 +1,127 @@
+"""What a card may ask of this machine: memory, time, and the range of its numbers, looked at before anything is done.
+
+Every estimate is a lower bound, so that nothing is refused that would have worked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from stpbnn._memory import refuse_beyond
+from stpbnn.cards.schema import toml_value
+
+if TYPE_CHECKING:
+    from stpbnn.cards.schema import Arrays, Card
+
+__all__ = ["refuse_data", "refuse_sampling"]
+
+KERNELS = 3  # matrices of P by P that a closed form holds at once, in double precision
+COPIES = 4  # arrays like the weights that a step of a chain holds at once: positions, momenta, slopes, a proposal
+STEP = 1e-4  # seconds, the least that a draw takes
+YEAR = 365 * 86400
+
+
+def refuse_data(card: Card, data: Arrays) -> None:
+    """Refuse data that do not go with the network, or whose closed forms do not fit into memory.
+
+    Parameters
+    ----------
+    card : Card
+        The card.
+    data : tuple of arrays
+        X, y, Xt, yt.
+
+    Raises
+    ------
+    ValueError
+        With the key that is to blame.
+    """
+    X, y = data[:2]
+    outputs, examples = 1 if y.ndim == 1 else y.shape[1], len(X)
+    if outputs != card.network.outputs:
+        raise ValueError(
+            f"network.outputs: got {card.network.outputs}, expected {outputs}: the targets of {card.data.name} "
+            f"have {outputs} column(s)"
+        )
+    if not len(data[2]):
+        raise ValueError("data.test: got no rows, expected one at least: the training set takes them all")
+    refuse_beyond(
+        KERNELS * 8 * examples**2, f"data.train: got {examples}, whose kernels", "take fewer training examples"
+    )
+    names, particles = card.theories.names, card.theories.particles
+    if card.process is None and len(card.network.widths) == 1 and (names is None or "adaptive" in names):
+        refuse_beyond(
+            2 * 4 * particles * examples, f"theories.particles: got {particles}, whose features", "take fewer particles"
+        )
+
+
+def refuse_sampling(card: Card, data: Arrays) -> None:
+    """Refuse a posterior whose chains do not fit into memory, take years, or leave the range of their numbers.
+
+    Parameters
+    ----------
+    card : Card
+        The card.
+    data : tuple of arrays
+        X, y, Xt, yt.
+
+    Raises
+    ------
+    ValueError
+        With the key that is to blame.
+    """
+    import jax
+
+    network, sampler = card.network, card.sampler
+    chains, size = sampler.chains, 8 if jax.config.jax_enable_x64 else 4
+    _refuse_out_of_range(card, f"float{8 * size}")
+    (examples, inputs), tests = data[0].shape, len(data[2])
+    if card.process is None:
+        layers = (min(examples, inputs), *network.widths, network.outputs)  # in the directions that the inputs span
+        weights = sum(below * above for below, above in pairwise(layers))
+        features = (examples + tests) * sum(network.widths)
+        keys = {"network.widths": max(network.widths), "sampler.chains": chains}
+        _refuse(card, keys, chains * size * (COPIES * weights + features), "whose weights and features")
+    keys = {"sampler.draws": sampler.draws, "sampler.chains": chains}
+    kept = tests * network.outputs + examples  # predictions, and a log likelihood for each example
+    _refuse(card, keys, chains * size * sampler.draws * kept, "whose predictions")
+    years = STEP * (sampler.warmup + sampler.draws) / YEAR
+    if years > 1:
+        key = _largest({"warmup": sampler.warmup, "draws": sampler.draws})
+        raise ValueError(
+            f"sampler.{key}: got {getattr(sampler, key)}, expected fewer: sampling takes {years:.0f} years at 0.1 ms a "
+            "draw, and it is rarely as fast"
+        )
+
+
+def _refuse(card: Card, keys: Mapping[str, int], needed: int, what: str) -> None:
+    """Refuse what needs too much memory, for the key of the largest number."""
+    key = _largest(keys)
+    table, leaf = key.split(".")
+    value = toml_value(getattr(getattr(card, table), leaf))
+    refuse_beyond(needed, f"{key}: got {value}, {what}", f"take fewer {'units' if leaf == 'widths' else leaf}")
+
+
+def _largest(keys: Mapping[str, int]) -> str:
+    return max(keys, key=lambda key: keys[key])
+
+
+def _refuse_out_of_range(card: Card, dtype: str) -> None:
+    import numpy as np
+
+    range_ = np.finfo(dtype)
+    precisions = card.network.weight_precision
+    numbers = {
+        "posterior.temperature": [card.posterior.temperature],
+        "network.weight_precision": precisions if isinstance(precisions, tuple) else [precisions],
+        "network.bias_precision": [] if card.network.bias_precision is None else [card.network.bias_precision],
+    }
+    for key, values in numbers.items():
+        for value in values:
+            if not float(range_.tiny) <= value <= float(range_.max):
+                raise ValueError(
+                    f"{key}: got {value:g}, expected a number from {range_.tiny:.1e} to {range_.max:.1e}, the range of "
+                    f"the chains' {dtype}; rescale the data"
+                )
