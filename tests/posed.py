@@ -14,10 +14,10 @@ class Conditioned(NamedTuple):
     posterior: OrderParameterPosterior
 
 
-def condition(net, X, y, temperature, closure="nested", keep_mean=False):
+def condition(net, X, y, temperature, closure="nested", keep_mean=False, seed=0):
     with jax.enable_x64(True):
         problem = pose(net, X, y, temperature, closure, keep_mean=keep_mean, mixture=True)
-        return Conditioned(problem, problem.posterior())
+        return Conditioned(problem, problem.posterior(seed))
 
 
 def predictive(fitted, x, *, noise=False, joint=False):

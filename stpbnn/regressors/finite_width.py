@@ -14,11 +14,9 @@ from stpbnn._random import seed_of
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 from stpbnn.regressors.proportional import MEANS, Mean, keeps_mean
-from stpbnn.scale import ACCURACY, LATTICE_ACCURACY, LATTICE_DEPTH, NetworkProblem, is_known, pose
+from stpbnn.scale import LATTICE_DEPTH, NetworkProblem, is_known, pose
 
 __all__ = ["FiniteWidthRegressor"]
-
-ACCURACY_OF_CHAINS = 0.1  # relative error of the mean of Q
 
 
 class FiniteWidthRegressor(HiddenKernelRegressor):
@@ -28,7 +26,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
               p(Q \mid y) \propto \prod_l \mathrm{Gamma}(Q_l; \tfrac{N_l}{2}, \tfrac{N_l}{2})\, N(y; 0, K^R(Q) + T\,1)
 
     Exact for linear networks of one output at every width and number of examples. The integral is a quadrature for up
-    to three hidden layers and NUTS on the order parameters beyond. One output. Features with a mean m have an amplitude
+    to three hidden layers and importance sampling about the saddle points beyond. One output. Features with a mean m have an amplitude
     of it beside the order parameter, one hidden layer:
 
     .. math:: f \mid a, Q \sim N(a\, m,\ Q (K_1 - m m^T)), \qquad a \sim N(0, 1), \quad Q = (a^2 + g)/N_1,
@@ -55,7 +53,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
     random_state : int, numpy Generator, RandomState or None
-        Seed of the restarts, and of the chains of networks with more than three hidden layers.
+        Seed of the restarts, and of the points at which networks of more than three hidden layers are integrated.
 
     Attributes
     ----------
@@ -64,7 +62,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     order_parameter_posterior_ : OrderParameterPosterior
         Nodes (n, L), weights (n,), log evidence and its error; where the mean is kept, an amplitude a of it (n,) also.
     log_marginal_likelihood_ : float
-        log p(y), exact under the scale mixture (for more than three layers, that of the saddle point).
+        log p(y), exact under the scale mixture.
     converged_ : bool
         Whether the integral has reached its accuracy, and the search for hyper-parameters, where there was one, its
         optimum.
@@ -121,7 +119,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         if net is not None and self.optimizer is not None and net.depth > LATTICE_DEPTH:
             raise ValueError(
                 f"optimizer: got {self.optimizer!r} for {net.depth} hidden layers, whose order parameters are "
-                "sampled: chains give no evidence; learn with ProportionalLimitRegressor, and give its network_ and "
+                "integrated over thousands of kernels; learn with ProportionalLimitRegressor, and give its network_ and "
                 "temperature_ with optimizer=None"
             )
 
@@ -133,18 +131,9 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         self._problem = self._pose(X, y)
         self.order_parameter_posterior_ = posterior = self._problem.posterior(seed_of(self.random_state))
         self._take_up_posterior()
-        depth, lost = self.network_.depth, self._problem.lost(posterior)
-        accuracy = ACCURACY if depth == 1 else LATTICE_ACCURACY if depth <= LATTICE_DEPTH else ACCURACY_OF_CHAINS
+        lost = self._problem.lost(posterior)
         known = is_known(lost, posterior.log_evidence)
-        self.converged_ = bool(posterior.error < accuracy and known)
-        if posterior.error >= accuracy and depth > LATTICE_DEPTH:
-            warnings.warn(
-                f"the posterior mean of the order parameters is known to a relative {posterior.error:.1e} only, more "
-                f"than {accuracy:g}; average over several values of random_state, raise the temperature, or use "
-                "ProportionalLimitRegressor",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        self.converged_ = bool(posterior.error < self._problem.accuracy and known)
         if not known:
             warnings.warn(
                 f"temperature: at {self.temperature_:.3g} the rounding of the kernel counts: the log evidence is known "

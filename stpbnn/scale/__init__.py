@@ -23,7 +23,6 @@ from stpbnn.scale.factorised import (
     refuse_singular,
     well_conditioned_cholesky,
 )
-from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.pose import pose
@@ -35,7 +34,6 @@ from stpbnn.scale.width_curve import WidthCurve
 
 __all__ = [
     "ACCURACY",
-    "LATTICE_ACCURACY",
     "LATTICE_DEPTH",
     "ZERO_TARGETS",
     "FactorisedKernel",

@@ -26,11 +26,10 @@ from stpbnn.kernels import (
     map_tiles,
     renormalised_map,
 )
-from stpbnn.scale.chains import sampled_posterior
+from stpbnn.scale import importance, lattice
 from stpbnn.scale.elastic import elastic_minimum
 from stpbnn.scale.factorised import FactorisedKernel, conditioned_matrix, refuse_ill_conditioned
 from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Ingredients, Landscape, gaussian_gradient
-from stpbnn.scale.lattice import lattice_posterior
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation, descend
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.posterior import OrderParameterPosterior
@@ -132,12 +131,17 @@ class Layered(NetworkProblem):
         prior = sum(Gamma(N).value(u) for N, u in zip(self.widths, log_q, strict=True))
         return float(prior + process.log_det + self.y @ process.alpha)
 
+    @property
+    def accuracy(self) -> float:
+        """The relative error of evidence and means of Q below which `posterior` has converged."""
+        return lattice.ACCURACY if self.net.depth <= LATTICE_DEPTH else importance.ACCURACY
+
     def posterior(self, seed: int = 0) -> OrderParameterPosterior:
-        """Return p(Q | y): on a lattice for up to three layers, by NUTS beyond."""
+        """Return p(Q | y): on a lattice for up to three layers, by importance sampling beyond."""
         points = self.saddle_points()
         if self.net.depth <= LATTICE_DEPTH:
-            return lattice_posterior(self.action, points, len(self.y))
-        return sampled_posterior(self.net, self.X, self.y, self.temperature, self.closure, points, seed)
+            return lattice.lattice_posterior(self.action, points, len(self.y))
+        return importance.importance_posterior(self.action, points, len(self.y), np.random.default_rng(seed))
 
     def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""

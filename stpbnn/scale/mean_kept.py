@@ -221,7 +221,7 @@ class MeanKept(NetworkProblem):
         return mean_moments(self.resolvent, posterior, projected, k.left, feature_means(self.net, X), within)
 
     def _at_nodes(self, posterior: OrderParameterPosterior) -> tuple[Response, np.ndarray, np.ndarray]:
-        """Return the resolvent at the distinct Q, which of them each node has, and α = A^{-1} (y − a m) at each node."""
+        """Return the resolvent at the distinct Q, which of them a node has, and α = A^{-1} (y − a m) at each node."""
         assert posterior.amplitudes is not None
         Q, node = np.unique(posterior.nodes[:, 0], return_inverse=True)
         at = self.resolvent.diagonalised.at(np.log(Q))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, JointMixture, Mixture
 from stpbnn.scale.fluctuation import Ingredients, Landscape, saddle_gradient
-from stpbnn.scale.posterior import OrderParameterPosterior
+from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior
 from stpbnn.scale.resolvent import Moments
 from stpbnn.scale.saddle_point import SaddlePoint
 
@@ -76,6 +76,11 @@ class NetworkProblem:
         """Return the gradient of the log evidence at a saddle point in the logarithms of precisions and temperature."""
         landscape, z = Landscape.of(self.net, self.X, self.ingredients), self.coordinates(point)
         return saddle_gradient(landscape, z, point.hessian, self.y, self.widths, self.temperature)
+
+    @property
+    def accuracy(self) -> float:
+        """The relative error of evidence and means of Q below which `posterior` has converged."""
+        return ACCURACY
 
     def posterior(self, seed: int = 0) -> OrderParameterPosterior:
         """Return the posterior of the order parameters, as nodes and weights."""
