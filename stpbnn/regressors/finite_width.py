@@ -26,8 +26,8 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
               p(Q \mid y) \propto \prod_l \mathrm{Gamma}(Q_l; \tfrac{N_l}{2}, \tfrac{N_l}{2})\, N(y; 0, K^R(Q) + T\,1)
 
     Exact for linear networks of one output at every width and number of examples. The integral is a quadrature for up
-    to three hidden layers and importance sampling about the saddle points beyond. One output. Features with a mean m have an amplitude
-    of it beside the order parameter, one hidden layer:
+    to three hidden layers and importance sampling about the saddle points beyond. One output. Features with a mean m
+    have an amplitude of it beside the order parameter, one hidden layer:
 
     .. math:: f \mid a, Q \sim N(a\, m,\ Q (K_1 - m m^T)), \qquad a \sim N(0, 1), \quad Q = (a^2 + g)/N_1,
               \quad g \sim \chi^2_{N_1 - 1}
@@ -119,8 +119,8 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         if net is not None and self.optimizer is not None and net.depth > LATTICE_DEPTH:
             raise ValueError(
                 f"optimizer: got {self.optimizer!r} for {net.depth} hidden layers, whose order parameters are "
-                "integrated over thousands of kernels; learn with ProportionalLimitRegressor, and give its network_ and "
-                "temperature_ with optimizer=None"
+                "integrated over thousands of kernels; learn with ProportionalLimitRegressor, and give its network_ "
+                "and temperature_ with optimizer=None"
             )
 
     def _pose(self, X: np.ndarray, y: np.ndarray) -> NetworkProblem:
