@@ -16,6 +16,8 @@ from stpbnn.scale.several_outputs import SeveralOutputs
 
 __all__ = ["pose"]
 
+DEEPEST_WISHART = 6  # hidden layers: seven take minutes to compile
+
 
 def pose(
     net: FullyConnected,
@@ -50,6 +52,8 @@ def pose(
     ------
     numpy.linalg.LinAlgError
         If T = 0 and the kernel is singular.
+    ValueError
+        If the network is too deep for the closure.
 
     Examples
     --------
@@ -62,6 +66,11 @@ def pose(
     >>> bool(np.isclose(point.order_parameters[0], ((1 - 0.5) + ((1 - 0.5) ** 2 + 4 * 0.5 * 5) ** 0.5) / 2))
     True
     """
+    if closure == "wishart" and net.depth > DEEPEST_WISHART:
+        raise ValueError(
+            f"closure: got 'wishart' for {net.depth} hidden layers, expected at most {DEEPEST_WISHART}: its derivatives "
+            "take twice the time for each further layer; use 'nested' or 'global'"
+        )
     one_layer = net.depth == 1
     if one_layer and net.outputs == 1 and temperature == 0 and not (net.prior.bias_variance or keep_mean or mixture):
         return Interpolation.of(net, X, y)
