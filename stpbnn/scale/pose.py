@@ -68,8 +68,8 @@ def pose(
     """
     if closure == "wishart" and net.depth > DEEPEST_WISHART:
         raise ValueError(
-            f"closure: got 'wishart' for {net.depth} hidden layers, expected at most {DEEPEST_WISHART}: its derivatives "
-            "take twice the time for each further layer; use 'nested' or 'global'"
+            f"closure: got 'wishart' for {net.depth} hidden layers, expected at most {DEEPEST_WISHART}: its "
+            "derivatives take twice the time for each further layer; use 'nested' or 'global'"
         )
     one_layer = net.depth == 1
     if one_layer and net.outputs == 1 and temperature == 0 and not (net.prior.bias_variance or keep_mean or mixture):
