@@ -16,6 +16,18 @@ from jaxtyping import install_import_hook
 from sklearn.datasets import load_digits
 
 # before the first import of stpbnn; its public doors speak for themselves
+INTERNAL = [
+    "activations.closed_forms",
+    "activations.quadrature",
+    "kernels.closures",
+    *(f"scale.{name}" for name in ("elastic", "layered", "matrix", "mean_kept", "minima", "newton", "one_scale")),
+    *(f"scale.{name}" for name in ("resolvent", "response", "saddle_point", "several_outputs", "width_curve")),
+    "samplers.observables",
+]
+install_import_hook
+from sklearn.datasets import load_digits
+
+# before the first import of stpbnn; its public doors speak for themselves
 INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closures", "scale", "samplers.observables"]
 install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
 

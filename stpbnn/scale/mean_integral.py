@@ -229,8 +229,8 @@ def mean_posterior(resolvent: Resolvent, width: int) -> OrderParameterPosterior:
 
     intervals = np.array([INTERVALS, INTERVALS])
     while True:
-        result = rule(*intervals)
-        errors = np.array([_difference(rule(*(intervals * finer)), result) for finer in ((2, 1), (1, 2))])
+        result = rule(*intervals.tolist())
+        errors = np.array([_difference(rule(*(intervals * finer).tolist()), result) for finer in ((2, 1), (1, 2))])
         if errors.sum() < TOLERANCE or intervals.max() >= MAX_INTERVALS:
             break
         intervals = np.where(errors > TOLERANCE / 2, 2 * intervals, intervals)
