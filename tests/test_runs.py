@@ -119,7 +119,7 @@ def test_a_finished_run_is_read_and_nothing_is_made_anew(card, folder, finished,
     (folder / f".card.toml.{os.uname().nodename}.{2**22 + 1}.part").write_text("torn")  # no process has this number
     before = snapshot(folder)
     del before[f".card.toml.{os.uname().nodename}.{2**22 + 1}.part"]
-    for name in ("theory", "compare_predictions", "_write_report"):
+    for name in ("_theories", "_compared", "_write_report"):
         monkeypatch.setattr(runs, name, lambda *_: pytest.fail("made anew"))
     with caplog.at_level("INFO"):
         again = runs.run_card(card, folder, progress=False)
@@ -416,7 +416,7 @@ def test_a_run_whose_theories_changed_is_not_finished_before_its_comparison_is_t
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "compare_predictions", interrupted)
+    monkeypatch.setattr(runs, "_compared", interrupted)
     other = card.model_copy(update={"theories": cards.Theories(names=("infinite",))})
     with pytest.raises(KeyboardInterrupt):
         runs.run_card(other, folder, progress=False)
