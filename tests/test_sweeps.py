@@ -82,8 +82,8 @@ def test_results_are_those_of_single_runs(finished, tmp_path):
 
 
 @pytest.mark.usefixtures("no_cluster")
-def test_what_is_finished_is_not_run_again_in_any_order_of_the_lists(finished):
-    folder, whole = finished
+def test_what_is_finished_is_not_run_again_in_any_order_of_the_lists(finished, tmp_path):
+    folder, whole = shutil.copytree(finished[0], tmp_path / "swept"), finished[1]
     again = sweep(CARD, folder, progress=False)
     xr.testing.assert_equal(again, whole)
     other = sweep(swept(data__train=[6, 6], network__widths=[[8]]), folder, progress=False)
