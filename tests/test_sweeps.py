@@ -308,6 +308,7 @@ def test_index_says_of_each_theory_whether_it_agrees_and_has_no_negative_zero(fi
     assert html.count("+0.0 %") == 6
 
 
+@pytest.mark.long
 def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path):
     """Its processes read the script, come upon the call and end; the error is that of the call itself."""
     script = tmp_path / "script.py"
