@@ -3,6 +3,9 @@
 A run folder has card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html. Each file appears whole,
 in this order, and what is there already is used again: theories one by one, and the posterior. While sampling goes on,
 its blocks are in the folder checkpoint; where the chains have not converged they stay, for more draws to join them.
+
+What solves, samples, compares and draws pictures takes seconds to import; it is imported where it is needed, so that a
+finished run is read at once.
 """
 
 from __future__ import annotations
@@ -26,7 +29,6 @@ import xarray as xr
 from stpbnn import __version__
 from stpbnn._interrupt import look
 from stpbnn.cards import Arrays, Card, load_card
-from stpbnn.comparison import compare_predictions
 from stpbnn.files import (
     DamagedError,
     is_leftover,
@@ -37,7 +39,6 @@ from stpbnn.files import (
     write_netcdf,
     write_text,
 )
-from stpbnn.theories import chosen, theory
 
 __all__ = ["Run", "fingerprint", "load_run", "rerender", "run_card"]
 
@@ -100,14 +101,14 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     _refuse_other(folder, card)
     times: dict[str, float] = {}
     with _timed(times, "data"):
-        data = card.load(data, sampled=True)
+        data = card.load(data)
     mark = fingerprint(card, data)
     if (finished := _finished(folder, card, mark)) is not None:
         logger.info("%s is finished already", folder)
         remove_leftovers(folder)
         return finished
+    data = card.load(data, sampled=True)  # what is finished need not fit
     posterior = _earlier(folder, card, data)
-    logger.info("solving the theories: %s", ", ".join(chosen(card)))
     with _timed(times, "theory"):
         predictions = _theories(folder, card, data)
     predictions.attrs["fingerprint"] = mark
@@ -129,7 +130,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     times["sampling"] = posterior.attrs["wall_time_s"]
     logger.debug("sampling: %.1f s", times["sampling"])
     with _timed(times, "comparison"):
-        comparison = compare_predictions(posterior, predictions)
+        comparison = _compared(posterior, predictions)
     write_netcdf(folder / "comparison.nc", comparison)
     run = Run(folder, card, predictions, posterior, comparison, _record(card, posterior, times))
     with _timed(times, "report"):
@@ -211,7 +212,7 @@ def rerender(folder: str | os.PathLike[str]) -> Run:
     """
     run = load_run(folder)
     remove_leftovers(folder)
-    run = replace(run, comparison=compare_predictions(run.posterior, run.theory))
+    run = replace(run, comparison=_compared(run.posterior, run.theory))
     write_netcdf(run.folder / "comparison.nc", run.comparison)
     _write_report(run)
     return run
@@ -318,6 +319,8 @@ def _leave_nothing(folder: Path, new: list[Path]) -> None:
 
 def _theories(folder: Path, card: Card, data: Arrays) -> xr.Dataset:
     """Return what the theories predict; those that are in the folder are not solved again."""
+    from stpbnn.theories import chosen, theory
+
     alone = {key: value for key, value in _settings(card).items() if not key.startswith("sampler.")}
     settings = alone | {"sampler.seed": card.sampler.seed, "theories.particles": card.theories.particles}
     mark = _digest(settings, data)
@@ -354,6 +357,12 @@ def _sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -
     posterior.attrs["fingerprint"] = mark
     write_netcdf(folder / "posterior.nc", posterior)
     return read_netcdf(folder / "posterior.nc", xr.open_datatree, AGAIN)
+
+
+def _compared(posterior: xr.DataTree, predictions: xr.Dataset) -> xr.Dataset:
+    from stpbnn import comparison
+
+    return comparison.compare_predictions(posterior, predictions)
 
 
 def _record(card: Card, posterior: xr.DataTree, times: Mapping[str, float]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def _started(options: Mapping[str, Any]) -> Any:
         except (RuntimeError, OSError) as error:
             logger.debug("attempt %d to start the workers: %s", attempt + 1, error)
     raise ValueError(
-        f"workers: the processes ended while they were started, {ATTEMPTS} times; in a script, call sweep() under "
+        "workers: the processes ended while they were started; in a script, call sweep() under "
         'if __name__ == "__main__":, else see what ends them (memory?) and call again: it goes on from what is finished'
     )
 

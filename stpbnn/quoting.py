@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import xarray as xr
-
 from stpbnn._validation import data_set, real
 
 if TYPE_CHECKING:
+    import xarray as xr
     from rich.table import Table
 
 __all__ = ["comparison_table", "quote"]
@@ -51,6 +50,7 @@ def comparison_table(comparison: xr.Dataset) -> Table:
     Examples
     --------
     >>> import numpy as np
+    >>> import xarray as xr
     >>> from stpbnn.comparison import compare_predictions
     >>> f = np.random.default_rng(0).normal(0, 1, (4, 500, 2))
     >>> posterior = xr.DataTree.from_dict({"predictions": xr.Dataset({"f": (("chain", "draw", "test_point"), f)})})
