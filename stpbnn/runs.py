@@ -110,7 +110,6 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
         remove_leftovers(folder)
         return finished
     posterior = _earlier(folder, card, data)
-    logger.info("solving the theories: %s", ", ".join(chosen(card)))
     with _timed(times, "theory"):
         predictions = _theories(folder, card, data)
     predictions.attrs["fingerprint"] = mark

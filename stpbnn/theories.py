@@ -69,7 +69,7 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
     """
     instance("card", card, Card)
     if known is not None:
-        data_set("known", known, "theory", "mean", "reason", source="this function")
+        data_set("known", known, "theory", source="this function")
     X, y, X_test, y_test = card.load(data)
     network, further, names = card.build(), settings(card), chosen(card)
     there = [] if known is None else [name for name in names if name in known["theory"]]
