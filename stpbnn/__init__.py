@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from stpbnn import _blas
-
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # that of typing, which takes as long to import as all the rest
@@ -79,15 +75,18 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used: importing stpbnn alone costs nothing."""
-    if name in _MODULES or name in _NAMES:
-        _blas.load()
+    if name not in _MODULES and name not in _NAMES:
+        raise AttributeError(f"module 'stpbnn' has no attribute {name!r}")
+    from importlib import import_module
+
+    from stpbnn import _blas
+
+    _blas.load()
     if name in _MODULES:
         return import_module(f"stpbnn.{name}")
-    if name in _NAMES:
-        value = getattr(import_module(f"stpbnn.{_NAMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'stpbnn' has no attribute {name!r}")
+    value = getattr(import_module(f"stpbnn.{_NAMES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -27,8 +27,10 @@ import numpy as np
 import xarray as xr
 
 from stpbnn import __version__
+from stpbnn import _validation as check
 from stpbnn._interrupt import look
 from stpbnn.cards import Arrays, Card, load_card
+from stpbnn.cards.schema import four
 from stpbnn.files import (
     DamagedError,
     is_leftover,
@@ -97,7 +99,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     KeyboardInterrupt
         If it was interrupted; finished blocks are in the folder.
     """
-    folder = Path(folder)
+    card, folder = check.instance("card", card, Card), Path(check.path("folder", folder))
+    progress = check.boolean("progress", progress)
     _refuse_other(folder, card)
     times: dict[str, float] = {}
     with _timed(times, "data"):
@@ -156,7 +159,7 @@ def fingerprint(card: Card, data: Arrays) -> str:
     >>> len(fingerprint(card, card.data.load()))
     64
     """
-    return _digest(_settings(card), data)
+    return _digest(_settings(check.instance("card", card, Card)), four(data))
 
 
 def load_run(folder: str | os.PathLike[str]) -> Run:
@@ -174,7 +177,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     OSError
         If a file cannot be read.
     """
-    folder = Path(folder)
+    folder = Path(check.path("folder", folder))
     card = _card(folder)
     if card is None:
         raise ValueError(f"{folder}: expected a run folder, as `stpbnn run` makes it; there is no card.toml in it")

@@ -1,6 +1,7 @@
 """Sweeps on a real cluster of two processes: their results, what is used again, and what a lost process leaves."""
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -435,6 +436,14 @@ def test_points_that_are_not_asked_for_are_not_run_but_shown_where_they_are_ther
     part = sweep(card, folder, where={"width": [8]}, progress=False)
     assert part["finished"].values.ravel().tolist() == [True, True, False]
     np.testing.assert_array_equal(part["error_posterior"][:2], finished[1]["error_posterior"])
+
+
+def test_workers_hear_no_ctrl_c_nor_does_this_process_miss_any(scheduler):
+    """A terminal sends it to them as well: in their imports it would be a traceback each."""
+    blocked = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, [])
+    with cluster.client(scheduler) as client:
+        assert all(signal.SIGINT in found for found in client.run(blocked).values())
+    assert signal.SIGINT not in blocked()
 
 
 def test_a_cluster_of_its_own_has_as_many_workers_as_asked_for():

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, Strict
 
+from stpbnn import _validation as check
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -93,6 +95,13 @@ class Data(_Table):
         except ValueError as error:  # begins with the argument, or tells of a file
             named = re.match(r"(\w+)[:=]", str(error))
             raise ValueError(f"data{'.' if named and named[1] in options else ': '}{error}") from None
+
+
+def four(data: Any) -> Arrays:
+    """Return data if they are four arrays, as the loaders of cards and data sets give them."""
+    if not isinstance(data, (tuple, list)) or len(data) != 4 or not all(hasattr(part, "shape") for part in data):
+        raise ValueError(f"data: got {check.shown(data)}, expected the four arrays X, y, Xt, yt")
+    return tuple(data)
 
 
 class Posterior(_Table):
@@ -205,7 +214,8 @@ class Card(_Table):
         """
         from stpbnn.cards import limits
 
-        data = data or self.data.load()
+        sampled = check.boolean("sampled", sampled)
+        data = self.data.load() if data is None else four(data)
         limits.refuse_data(self, data)
         if sampled:
             limits.refuse_sampling(self, data)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xarray as xr
 
-from stpbnn._validation import integer
+from stpbnn import _validation as check
 from stpbnn.cards import Card, points
 from stpbnn.cards.points import count, dimension, labels, selected
 from stpbnn.files import DamagedError, refuse_long_names, remove_leftovers, write_netcdf, write_text
@@ -121,8 +121,14 @@ def sweep(
     ValueError: smoke-1hl-linear: got no [sweep], expected a list of values for some key; `stpbnn run` runs one point
     """
     cluster.refuse_in_its_own_worker()
-    folder = Path(folder).absolute()
-    workers = integer("workers", workers)
+    card, folder = check.instance("card", card, Card), Path(check.path("folder", folder)).absolute()
+    workers, many, progress = (
+        check.integer("workers", workers),
+        check.boolean("many", many),
+        check.boolean("progress", progress),
+    )
+    if not isinstance(where, Mapping | None):
+        raise ValueError(f"where: got {check.shown(where)}, expected a mapping of dimensions to coordinates, or None")
     at = _places(card, folder, many)
     wanted = selected(card, where or {})
     cards_of = {point.folder: point.card for point in at.values()}
