@@ -97,7 +97,8 @@ def shipped_cards() -> dict[str, Card]:
 
 def _given(card: Any, overrides: Any) -> tuple[str, list[str]]:
     """Return the name or path of a card and its overrides as text."""
-    texts = list(overrides) if isinstance(overrides, Iterable) and not isinstance(overrides, str) else [None]
+    listed = isinstance(overrides, Iterable) and not isinstance(overrides, str)
+    texts: list[Any] = list(overrides) if listed else [None]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"overrides: got {check.shown(overrides)}, expected a list of text key=value")
     return check.path("card", card, "a TOML file or the name of a shipped card"), texts
