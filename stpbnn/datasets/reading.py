@@ -1,0 +1,149 @@
+"""Tables of one's own, from files of several formats: `read_table`."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import zlib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stpbnn._memory import refuse_beyond
+from stpbnn._validation import shown
+from stpbnn.datasets import delimited
+from stpbnn.files import read_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["EXTENSIONS", "digest", "read_table"]
+
+TEXT, ARRAYS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data"), (".npz", ".npy")
+EXTENSIONS = (*TEXT, ".parquet", *ARRAYS)
+EXPECTED = f"expected {', '.join(EXTENSIONS)}, the texts also with .gz"
+SHEETS = (".xls", ".xlsx", ".xlsm", ".xlsb", ".ods", ".numbers")
+EXPORT = "export the sheet as CSV and give that file"
+COPIES = 12  # bytes of memory that a byte of a text file takes
+FOREIGN = (  # what a file begins with that is none of these, whatever its name
+    (b"PK\x03\x04", f"is an Excel workbook or another zip archive; {EXPORT}"),
+    (b"\xd0\xcf\x11\xe0", f"is an Excel workbook of the old kind; {EXPORT}"),
+    (b"PAR1", "is Parquet; name it .parquet"),
+    (b"\x89HDF", "is HDF5; export it as CSV or as .npz"),
+    (b"%PDF", "is a PDF document; expected a text table"),
+    (b"\x93NUMPY", "is an array of NumPy; name it .npy"),
+    (b"BZh", "is packed with bzip2; unpack it"),
+    (b"\xfd7zXZ", "is packed with xz; unpack it"),
+    (b"{", "is JSON; export it as CSV"),
+    (b"[{", "is JSON; export it as CSV"),
+    (b"<", "is a web page or XML; download the file itself"),
+    (b"@relation", "is ARFF; give it as openml = NAME where it is from there, or export it as CSV"),
+    (b"version https://git-lfs", "is a pointer of Git LFS; fetch the file itself, with `git lfs pull`"),
+)
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+) -> pd.DataFrame:
+    r"""Return the table in a file, of text, Parquet or arrays of NumPy; columns of numbers are float, others text.
+
+    Parameters
+    ----------
+    path : path
+        CSV, TSV and other text, also packed (.gz); Parquet; .npz and .npy, of which arrays with one number a row are
+        columns of their name, and others give columns name0, name1, ...
+    separator, decimal, encoding : str, optional
+        Of a text file, where what it looks like is not enough.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Its index has the numbers of the lines of a text file, else those of the rows from 1.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read as a table; in one line that begins with the path and says what to do.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.csv")
+    ...     _ = path.write_text("area,kind\n120,house\n75,flat\n")
+    ...     read_table(path)
+        area   kind
+    2  120.0  house
+    3   75.0   flat
+    """
+    path = Path(path).expanduser()
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if suffix in SHEETS:
+        raise ValueError(f"{path}: is a workbook; {EXPORT}")
+    if suffix not in EXTENSIONS:
+        raise ValueError(f"{path}: got the ending {suffix or 'of no format'!r}, {EXPECTED}; rename or export it")
+    content = _content(path)
+    try:
+        if suffix == ".parquet":
+            return _parquet(content)
+        if suffix in ARRAYS:
+            from stpbnn.datasets import arrays
+
+            return arrays.table(content, path.name.removesuffix(".gz"))
+        for start, what in FOREIGN:
+            if content[:64].lstrip().lower().startswith(start.lower()):
+                raise ValueError(what)
+        if separator is None and suffix in (".tsv", ".tab"):
+            separator = "\t"
+        return delimited.parse(content, separator, decimal, encoding)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file, which tells whether it has changed."""
+    return hashlib.sha256(read_bytes(Path(path).expanduser())).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, unpacked."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, expected a file in it, such as one of {EXPECTED[9:]}")
+    try:
+        refuse_beyond(COPIES * path.stat().st_size, f"{path}: its rows", "give fewer rows or columns")
+        content = read_bytes(path)
+    except FileNotFoundError:
+        there = [each.name for each in path.parent.glob("*")] if path.parent.is_dir() else []
+        near = get_close_matches(path.name, there, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there is no such file in {path.parent}"
+        raise ValueError(f"{path}: expected a file{hint}") from None
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: cannot be unpacked ({error}); fetch it again") from None
+
+
+def _parquet(content: bytes) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(io.BytesIO(content))
+    except ImportError:
+        raise ValueError(
+            "is Parquet, which the package pyarrow reads: pip install 'stpbnn[parquet]'; or export it as CSV"
+        ) from None
+    except Exception as error:  # pyarrow's own, which are not at hand
+        raise ValueError(f"is no Parquet that can be read ({shown(str(error))}); write it again") from None
+    if any(name is not None for name in table.index.names):
+        table = table.reset_index()
+    return table.set_axis([str(name) for name in table.columns], axis=1).set_axis(np.arange(1, len(table) + 1))
