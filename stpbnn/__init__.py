@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stpbnn.kernels.nngp_kernel import NNGPKernel
     from stpbnn.mixtures import dual_student_t
     from stpbnn.network import FullyConnected
+    from stpbnn.own_data import run, sweep
     from stpbnn.regressors import (
         AdaptiveKernelRegressor,
         FiniteWidthRegressor,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         theory_grid,
     )
     from stpbnn.report import write_report
+    from stpbnn.runs import load_run
     from stpbnn.samplers import sample
 
 _MODULES = ("activations", "classification", "datasets", "figures", "programs", "samplers")
@@ -45,8 +47,11 @@ _NAMES = {
     "dual_student_t": "mixtures",
     "kernel_overlap": "regressors",
     "load": "regressors.persistence",
+    "load_run": "runs",
+    "run": "own_data",
     "sample": "samplers",
     "save": "regressors.persistence",
+    "sweep": "own_data",
     "theory_grid": "regressors",
     "write_report": "report",
 }
@@ -68,10 +73,13 @@ __all__ = [
     "figures",
     "kernel_overlap",
     "load",
+    "load_run",
     "programs",
+    "run",
     "sample",
     "samplers",
     "save",
+    "sweep",
     "theory_grid",
     "write_report",
 ]

@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +61,28 @@ class Run:
     def report(self) -> Path:
         """The HTML report."""
         return self.folder / "report.html"
+
+    def predict(self, X: Any, *, noise: bool = False, theories: Sequence[str] | None = None) -> xr.Dataset:
+        """Return what the posterior and the theories of this run predict at new inputs, in the units of the data.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0), or frame
+            Inputs: a frame with the columns of the training table, or an array as the card loads it.
+        noise : bool
+            Whether the laws are those of new targets, with their noise, in the place of the function.
+        theories : sequence of str, optional
+            Names of some of them, an empty list for the posterior alone; by default all. They are solved again, which
+            takes as long as in the run.
+
+        Returns
+        -------
+        xarray.Dataset
+            As `stpbnn.forecasts.predict` gives it.
+        """
+        from stpbnn import forecasts
+
+        return forecasts.predict(self, X, noise=noise, theories=theories)
 
 
 def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = None, *, progress: bool = True) -> Run:
@@ -222,7 +244,7 @@ def _settings(card: Card) -> dict[str, Any]:
     decisive = {"network", "data", "posterior", "sampler"} | ({"process"} if card.process else set())
     tables = card.model_dump(include=decisive, mode="json")
     flat = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
-    del flat["data.data_home"]
+    del flat["data.data_home"], flat["sampler.keep_draws"]
     return flat
 
 
@@ -345,13 +367,17 @@ def _sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -
         if card.process is None:
             posterior = samplers.sample(network, X, y, **settings)
         else:
-            del settings["sampler"], settings["readout"]  # of which a process leaves no choice
+            del settings["sampler"], settings["readout"], settings["keep_draws"]  # of which a process leaves no choice
             posterior = samplers.sample_process(
                 network, X, y, process=card.process.name, df=card.process.df, **settings
             )
     if posterior.attrs["stopped"] == "interrupted":
         raise KeyboardInterrupt
     posterior.attrs["fingerprint"] = mark
+    exact = {"constant_data": {"X": X}, "observed_data": {"y": y}}  # to the last digit, for predictions
+    for group, arrays in exact.items():
+        stored = posterior[group].to_dataset()
+        posterior[group].dataset = stored.assign({name: (stored[name].dims, a) for name, a in arrays.items()})
     write_netcdf(folder / "posterior.nc", posterior)
     return read_netcdf(folder / "posterior.nc", xr.open_datatree, AGAIN)
 

@@ -7,9 +7,20 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stpbnn.cards.schema import TABLES, Card
+from stpbnn.cards.schema import TABLES, Arrays, Card
 
-__all__ = ["DIMENSIONS", "TEMPERATURE", "WIDTHS", "changed", "count", "dimension", "labels", "points", "selected"]
+__all__ = [
+    "DIMENSIONS",
+    "TEMPERATURE",
+    "WIDTHS",
+    "changed",
+    "count",
+    "dimension",
+    "first_rows",
+    "labels",
+    "points",
+    "selected",
+]
 
 WIDTHS, TEMPERATURE = "network.widths", "posterior.temperature"
 DIMENSIONS = {WIDTHS: "width", TEMPERATURE: "temperature", "data.train": "train"}
@@ -88,6 +99,15 @@ def changed(card: Card, values: Mapping[str, Any]) -> Card:
         kept = {} if old is None else old.model_dump()
         card = card.model_copy(update={table: TABLES[table].model_validate({**kept, leaf: value})})
     return card
+
+
+def first_rows(card: Card, data: Arrays) -> Arrays:
+    """Return of the arrays that were given for a sweep as many training rows as this point of it has."""
+    X, y, X_test, y_test = data
+    rows = card.data.train
+    if rows is not None and rows > len(X):
+        raise ValueError(f"data.train: got {rows}, expected {len(X)} at most, the rows of the training set")
+    return X[:rows], y[:rows], X_test, y_test
 
 
 def dimension(key: str) -> str:

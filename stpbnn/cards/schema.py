@@ -18,6 +18,7 @@ type Arrays = tuple[NDArray, NDArray, NDArray, NDArray]  # X, y, Xt, yt
 TheoryName = Literal["infinite", "proportional", "zero-mean", "finite", "adaptive", "student-t"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 DEEPEST = 100  # layers
+ARRAYS = "arrays"  # the name of data that were given in Python
 Line = Annotated[str, Field(max_length=1000)]
 NonEmpty = Field(min_length=1)
 
@@ -112,6 +113,9 @@ class Sampler(_Table):
     draws: PositiveInt = Field(default=1000, description="a whole number from 1")
     chains: PositiveInt = Field(default=4, description="a whole number from 1")
     seed: Seed = Field(default=0, description="a whole number from 0 to 2**32 - 1")
+    keep_draws: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        default=200, description="a whole number from 0, the draws whose weights are kept for predictions"
+    )
 
 
 class Theories(_Table):
@@ -205,6 +209,11 @@ class Card(_Table):
         """
         from stpbnn.cards import limits
 
+        if data is None and self.data.name == ARRAYS:
+            raise ValueError(
+                'data.name: got "arrays", which were given in Python; give them again: stpbnn.run(card, data=(X, y, Xt, yt), '
+                "folder=...)"
+            )
         data = data or self.data.load()
         limits.refuse_data(self, data)
         if sampled:

@@ -42,7 +42,7 @@ __all__ = ["Checkpoint", "Progress", "kept_of", "restored"]
 logger = logging.getLogger(__name__)
 
 Arrays = Mapping[str, np.ndarray]
-KEPT = "kept"
+KEPT, SLOT = "kept", "slot"  # the draws that keep their weights, and their dimension
 
 
 class Progress(NamedTuple):
@@ -194,10 +194,10 @@ class Checkpoint:
             }
         )
         if kept:
-            data[KEPT] = (KEPT, list(kept))
+            data[KEPT] = (SLOT, list(kept))
             for name in next(iter(kept.values())):
                 values = np.stack([weights[name] for weights in kept.values()], axis=1)
-                data[f"{KEPT}_{name}"] = (("chain", KEPT, *(f"{KEPT}_{name}_{i}" for i in range(values.ndim - 2))), values)
+                data[f"{KEPT}_{name}"] = (("chain", SLOT, *(f"{name}_{i}" for i in range(values.ndim - 2))), values)
         stored: dict[str, Any] = {f"leaf_{i}": _plain(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
         stored |= {"draws": np.asarray(last), "seconds": np.asarray(seconds)}
         with self._writing(f"the block of draws {first} to {last - 1}"):

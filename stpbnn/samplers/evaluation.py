@@ -58,8 +58,8 @@ def functions(posterior: xr.DataTree, X: ArrayLike) -> xr.Dataset:
     --------
     >>> from stpbnn.samplers import sample
     >>> X, net = np.eye(4), FullyConnected((5,), "linear")
-    >>> posterior = sample(net, X, X[:, 0], temperature=0.1, warmup=50, draws=10, chains=2, keep_draws=4,
-    ...                    progress=False)
+    >>> posterior = sample(net, X, X[:, 0], temperature=0.1, X_test=X[:2], warmup=50, draws=10, chains=2,
+    ...                    keep_draws=4, progress=False)
     >>> functions(posterior, X[:3])["f_mean"].shape
     (2, 2, 3)
     """
