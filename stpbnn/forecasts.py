@@ -14,14 +14,16 @@ import xarray as xr
 from stpbnn import __version__
 from stpbnn import _validation as check
 from stpbnn._interrupt import look
+from stpbnn.datasets import Preparation
+from stpbnn.files import DamagedError, read_bytes
 from stpbnn.predictive import Gaussian, Mixture
 from stpbnn.regressors.family import regressor
+from stpbnn.runs import AGAIN, PREPARATION, Run
 from stpbnn.theories import chosen, settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from stpbnn.runs import Run
 
 __all__ = ["POSTERIOR", "PROBABILITIES", "predict", "table"]
 
@@ -82,7 +84,11 @@ def predict(run: Run, X: Any, *, noise: bool = False, theories: Sequence[str] | 
     if preparation is not None:
         mean, quantiles = preparation.in_units(mean), preparation.in_units(quantiles)
         std = preparation.spread_in_units(std)
-    coords: dict[str, Any] = {"theory": list(laws), "probability": list(PROBABILITIES), "test_point": _index(X, len(mean[0]))}
+    coords: dict[str, Any] = {
+        "theory": list(laws),
+        "probability": list(PROBABILITIES),
+        "test_point": _index(X, len(mean[0])),
+    }
     if preparation is not None and len(shape) == 2:
         coords["output"] = list(preparation.target_names)
     data = {
@@ -109,7 +115,7 @@ def table(predictions: xr.Dataset) -> pd.DataFrame:
     >>> one = xr.DataArray([[0.5]], {"theory": ["posterior"], "test_point": [0]}, ("theory", "test_point"))
     >>> table(xr.Dataset({"mean": one, "std": one, "quantiles": one.expand_dims(probability=[0.975], axis=1)}))
          posterior mean  posterior std  posterior 97.5 %
-    row                                                 
+    row
     0               0.5            0.5               0.5
     """
     import pandas as pd
@@ -140,21 +146,18 @@ def _names(run: Run, theories: Sequence[str] | None) -> dict[str, str]:
     return {name: kind for name, kind in there.items() if name in found}
 
 
-def _preparation(run: Run) -> Any:
+def _preparation(run: Run) -> Preparation | None:
     """Return what turned the table of the run into inputs, or None where it was given as arrays or by name."""
-    path = run.folder / "preparation.json"
-    if not path.exists():
-        return None
-    from stpbnn.datasets.preparation import Preparation
-    from stpbnn.files import DamagedError, read_bytes
-
+    path = run.folder / PREPARATION
     try:
         return Preparation.from_json(read_bytes(path).decode())
+    except FileNotFoundError:
+        return None
     except ValueError as error:
-        raise DamagedError(path, error, "remove it and run the card again") from None
+        raise DamagedError(path, error, AGAIN) from None
 
 
-def _inputs(run: Run, X: Any, preparation: Any) -> np.ndarray:
+def _inputs(run: Run, X: Any, preparation: Preparation | None) -> np.ndarray:
     """Return the inputs as the network takes them."""
     features = run.posterior["constant_data"]["X"].sizes["feature"]
     if preparation is not None:
@@ -201,6 +204,8 @@ def _theories(run: Run, names: dict[str, str], X: np.ndarray, noise: bool) -> di
         with warnings.catch_warnings(action="ignore"):  # they were told when the run was made
             model = regressor(kind, network, temperature, **further).fit(*train)
             law = model.predictive(X, noise=noise)
-        laws[name] = Gaussian(law.mean[:, 0], law.variance[:, 0]) if law.mean.ndim == 2 and network.outputs == 1 else law
+        laws[name] = (
+            Gaussian(law.mean[:, 0], law.variance[:, 0]) if law.mean.ndim == 2 and network.outputs == 1 else law
+        )
         logger.debug("%s: %.1f s", name, time.perf_counter() - start)
     return laws

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,12 +17,9 @@ from stpbnn.cards import Card, load_card
 from stpbnn.cards.mistakes import mistakes, sweep_mistakes
 from stpbnn.cards.points import TEMPERATURE, WIDTHS
 from stpbnn.cards.schema import ARRAYS, Sampler
-from stpbnn.files import write_text
+from stpbnn.datasets import Number, Preparation, Task
 from stpbnn.network import FullyConnected
 from stpbnn.runs import Run, run_card
-
-if TYPE_CHECKING:
-    from stpbnn.datasets.preparation import Preparation
 
 __all__ = ["run", "sweep"]
 
@@ -35,13 +32,6 @@ KEYS = {
     "title": "title",
 }
 TRAIN = "data.train"
-
-
-class Given(NamedTuple):
-    """Arrays X, y, Xt, yt that were given, and what their columns are called, where they were frames."""
-
-    arrays: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-    preparation: Preparation | None
 
 
 def run(
@@ -62,8 +52,9 @@ def run(
     card_or_network : FullyConnected, Card, str or path
         A network; or a card, its file, or the name of one that `stpbnn models` lists.
     data : sequence of four arrays or frames, optional
-        X, y, Xt, yt: training and test set as they are given to the network, standardised already. They take the place
-        of the data of a card; a network needs them. Frames of pandas or polars keep the names of their columns.
+        X, y, Xt, yt: training and test set as they are given to the network, standardised already, as
+        `stpbnn.datasets.load_table` does it. They take the place of the data of a card; a network needs them. Frames
+        of pandas or polars keep the names of their columns.
     folder : path, optional
         The run folder. By default runs/NAME with the name of the card.
     progress : bool
@@ -102,11 +93,7 @@ def run(
     given = None if data is None else _given(data)
     card = _card(card_or_network, given, settings, {}, folder, allow_code)
     place = Path("runs") / card.name if folder is None else Path(folder)
-    if given is None:
-        return run_card(card, place, progress=progress)
-    finished = run_card(card, place, given.arrays, progress=progress)
-    _keep_names(place, given)
-    return finished
+    return run_card(card, place, given, progress=progress)
 
 
 def sweep(
@@ -174,20 +161,19 @@ def sweep(
     if temperatures is not None and "temperature" not in settings:
         settings |= {"temperature": swept[TEMPERATURE][0]}
     card = _card(card_or_network, given, settings, swept, folder, allow_code)
-    arrays = None if given is None else given.arrays
     if not check.boolean("sample", sample):
         from stpbnn import curves
 
-        return curves.theory_curves(card, data=arrays, progress=progress)
+        return curves.theory_curves(card, data=given, progress=progress)
     from stpbnn import sweeps
 
     place = Path("runs") / f"{card.name}-sweep" if folder is None else folder
     options: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "many": many, "progress": progress}
-    return sweeps.sweep(card, place, data=arrays, **options)
+    return sweeps.sweep(card, place, data=given, **options)
 
 
 def _card(
-    source: Any, given: Given | None, settings: Mapping[str, Any], swept: dict[str, list[Any]], folder: Any, code: bool
+    source: Any, given: Task | None, settings: Mapping[str, Any], swept: dict[str, list[Any]], folder: Any, code: bool
 ) -> Card:
     """Return the checked card of a network, or a card with these settings."""
     if isinstance(source, FullyConnected):
@@ -205,7 +191,7 @@ def _card(
             table, _, leaf = KEYS[check.one_of("settings", setting, KEYS)].rpartition(".")
             (raw.setdefault(table, {}) if table else raw)[leaf] = list(value) if isinstance(value, tuple) else value
     if given is not None:
-        X, _, X_test, _ = given.arrays
+        X, _, X_test, _ = given
         raw["data"] = {"name": ARRAYS, "train": len(X), "test": len(X_test), "standardize": "none"}
     if WIDTHS in swept:
         depth = len(raw["network"]["widths"])
@@ -234,8 +220,10 @@ def _of_network(network: FullyConnected, settings: Mapping[str, Any], folder: An
     return {"name": called or "own-data", "title": f"Data of one's own: {shape}", "network": plain, "posterior": {}}
 
 
-def _given(data: Sequence[Any]) -> Given:
+def _given(data: Sequence[Any]) -> Task:
     """Return the four arrays that were given, checked, with the names of their columns."""
+    if isinstance(data, Task):
+        return data
     if not isinstance(data, (tuple, list)) or len(data) != 4:
         raise ValueError(f"data: got {check.shown(data)}, expected the four arrays X, y, Xt, yt")
     X, y, X_test, y_test = (_numbers(name, part) for name, part in zip(("X", "y", "Xt", "yt"), data, strict=True))
@@ -253,7 +241,7 @@ def _given(data: Sequence[Any]) -> Given:
         X_test,
         check.targets("yt", y_test, examples=len(X_test), outputs=outputs),
     )
-    return Given(arrays, _preparation(features, targets, outputs))
+    return Task(*arrays, preparation=_preparation(features, targets, outputs))
 
 
 def _names(part: Any) -> list[str] | None:
@@ -279,12 +267,9 @@ def _preparation(features: list[str] | None, targets: list[str] | None, outputs:
     """Return the names of the columns as a preparation that changes no number."""
     if features is None:
         return None
-    from stpbnn.datasets.preparation import Number, Preparation
-
-    targets = targets if targets and len(targets) == outputs else [f"y{i + 1}" if outputs > 1 else "y" for i in range(outputs)]
+    targets = (
+        targets
+        if targets and len(targets) == outputs
+        else [f"y{i + 1}" if outputs > 1 else "y" for i in range(outputs)]
+    )
     return Preparation(tuple(map(Number, features)), tuple(map(Number, targets)))
-
-
-def _keep_names(folder: Path, given: Given) -> None:
-    if given.preparation is not None:
-        write_text(folder / "preparation.json", given.preparation.to_json())

@@ -1,7 +1,8 @@
 """Runs: a folder that holds a card, its posterior, its theories, their comparison and a report.
 
-A run folder has card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html. Each file appears whole,
-in this order, and what is there already is used again: theories one by one, and the posterior. While sampling goes on,
+A run folder has card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html; of a table of one's own
+also preparation.json, after the card: how it became inputs, and how outputs have its units. Each file appears whole, in
+this order, and what is there already is used again: theories one by one, and the posterior. While sampling goes on,
 its blocks are in the folder checkpoint; where the chains have not converged they stay, for more draws to join them.
 """
 
@@ -16,7 +17,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ import xarray as xr
 from stpbnn import __version__
 from stpbnn._interrupt import look
 from stpbnn.cards import Arrays, Card, load_card
+from stpbnn.cards.data import OF_FILES, OF_TABLES
 from stpbnn.comparison import compare_predictions
+from stpbnn.datasets.preparation import Preparation
 from stpbnn.files import (
     DamagedError,
     is_leftover,
@@ -44,6 +47,8 @@ __all__ = ["Run", "fingerprint", "load_run", "rerender", "run_card"]
 logger = logging.getLogger(__name__)
 
 AGAIN = "remove it and run the card again"
+PREPARATION = "preparation.json"
+NEW = {f"data.{key}" for key in ("openml", *OF_FILES, *OF_TABLES)}  # that have no part in the hash of other data
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     times: dict[str, float] = {}
     with _timed(times, "data"):
         data = card.load(data, sampled=True)
+    preparation = getattr(data, "preparation", None)
     mark = fingerprint(card, data)
     if (finished := _finished(folder, card, mark)) is not None:
         logger.info("%s is finished already", folder)
@@ -139,6 +145,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     remove_leftovers(folder)
     (folder / "run.json").unlink(missing_ok=True)  # not finished any more
     write_text(folder / "card.toml", card.to_toml())
+    if preparation is not None:
+        write_text(folder / PREPARATION, preparation.to_json())
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
         try:
@@ -244,8 +252,8 @@ def _settings(card: Card) -> dict[str, Any]:
     decisive = {"network", "data", "posterior", "sampler"} | ({"process"} if card.process else set())
     tables = card.model_dump(include=decisive, mode="json")
     flat = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
-    del flat["data.data_home"], flat["sampler.keep_draws"]
-    return flat
+    places = ("data.data_home", "data.file", "data.test_file", "sampler.keep_draws")
+    return {key: value for key, value in flat.items() if key not in places and not (key in NEW and value is None)}
 
 
 def _digest(settings: Mapping[str, Any], data: Arrays) -> str:
@@ -253,6 +261,9 @@ def _digest(settings: Mapping[str, Any], data: Arrays) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for array in data:
         digest.update(repr(array.shape).encode() + np.ascontiguousarray(array, dtype="<f8").tobytes())
+    if (preparation := getattr(data, "preparation", None)) is not None:
+        told = [asdict(target) for target in preparation.targets], dict(preparation.sources or {})
+        digest.update(json.dumps(told, sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -319,7 +330,7 @@ def _earlier(folder: Path, card: Card, data: Arrays) -> xr.DataTree | None:
     draws = posterior.attrs.get("draws", card.sampler.draws)
     if posterior.attrs.get("fingerprint") != fingerprint(_with_draws(card, int(draws)), data):
         raise ValueError(
-            f"{path}: was sampled with other data than the card loads now; "
+            f"{path}: was sampled with other data than the card loads now{_changed(folder, data)}; "
             "choose another folder with -o, or remove this one"
         )
     if draws < card.sampler.draws:
@@ -327,6 +338,17 @@ def _earlier(folder: Path, card: Card, data: Arrays) -> xr.DataTree | None:
         return None
     logger.info("%s is there already and is used again", path)
     return posterior
+
+
+def _changed(folder: Path, data: Arrays) -> str:
+    """Say which files are others than those of an earlier run."""
+    now = getattr(getattr(data, "preparation", None), "sources", None) or {}
+    try:
+        then = Preparation.from_json(read_bytes(folder / PREPARATION).decode()).sources or {}
+    except (OSError, ValueError):
+        return ""
+    names = [name for name in now if now[name] != then.get(name)]
+    return f" ({', '.join(names)} has changed)" if names else ""
 
 
 def _leave_nothing(folder: Path, new: list[Path]) -> None:

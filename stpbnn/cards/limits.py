@@ -42,7 +42,7 @@ def refuse_data(card: Card, data: Arrays) -> None:
     outputs, examples = 1 if y.ndim == 1 else y.shape[1], len(X)
     if outputs != card.network.outputs:
         raise ValueError(
-            f"network.outputs: got {card.network.outputs}, expected {outputs}: the targets of {card.data.name} "
+            f"network.outputs: got {card.network.outputs}, expected {outputs}: the targets of {card.data.label} "
             f"have {outputs} column(s)"
         )
     if not len(data[2]):

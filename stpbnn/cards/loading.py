@@ -162,7 +162,18 @@ def _read(path: Path, changes: Sequence[_Change] = ()) -> Card:
         lines = [f"{sources.get(key, path)}: {message}" for key, message in wrong.items()]
         more = [f"{path}: {len(lines) - MOST} more mistakes"] if len(lines) > MOST else []
         raise ValueError("\n".join(lines[:MOST] + more))
+    given = {change.key for change in changes}
+    for key in ("file", "test_file"):
+        if key in raw["data"] and f"data.{key}" not in given:
+            raw["data"][key] = _beside(path, raw["data"][key])
+        if f"data.{key}" in raw.get("sweep", {}):
+            raw["sweep"][f"data.{key}"] = [_beside(path, each) for each in raw["sweep"][f"data.{key}"]]
     return Card.model_validate(raw)
+
+
+def _beside(card: Path, file: str) -> str:
+    """Return the absolute path of a file that a card names from its own folder."""
+    return os.path.abspath(card.parent / Path(file).expanduser())
 
 
 def _parse(path: Path) -> dict[str, Any]:

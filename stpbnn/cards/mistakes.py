@@ -14,6 +14,26 @@ from stpbnn.cards.schema import KEYS, SWEEPABLE, TABLES, Card, toml_value
 
 LARGEST = 2**63 - 1  # of TOML's whole numbers
 SHOWN = 60  # letters of a value
+SYNONYMS = {  # of keys, that people know from elsewhere
+    "data.path": "data.file",
+    "data.csv": "data.file",
+    "data.table": "data.file",
+    "data.url": "data.file",
+    "data.dataset": "data.name",
+    "data.label": "data.target",
+    "data.y": "data.target",
+    "data.columns": "data.features",
+    "data.inputs": "data.features",
+    "data.exclude": "data.drop",
+    "data.ignore": "data.drop",
+    "data.sep": "data.separator",
+    "data.delimiter": "data.separator",
+    "data.test_fraction": "data.test",
+    "data.test_size": "data.test",
+    "data.na": "data.missing",
+    "data.impute": "data.missing",
+    "data.scale": "data.standardize",
+}
 
 
 def mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
@@ -89,6 +109,8 @@ def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 def _near(key: str, known: Iterable[str]) -> str | None:
     """Return the key that is meant: the same in its own table or another, a similar one in its own, or else in any."""
     (table, _, leaf), known = key.rpartition("."), tuple(known)
+    if SYNONYMS.get(key.casefold()) in known:
+        return SYNONYMS[key.casefold()]
     everywhere = {other.rpartition(".")[2]: other for other in reversed(known)}
     own = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == table}
     for leaves in (own, everywhere):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stpbnn.cards.schema import TABLES, Arrays, Card
+from stpbnn.cards.schema import TABLES, Card
 
 __all__ = [
     "DIMENSIONS",
@@ -16,7 +16,6 @@ __all__ = [
     "changed",
     "count",
     "dimension",
-    "first_rows",
     "labels",
     "points",
     "selected",
@@ -99,15 +98,6 @@ def changed(card: Card, values: Mapping[str, Any]) -> Card:
         kept = {} if old is None else old.model_dump()
         card = card.model_copy(update={table: TABLES[table].model_validate({**kept, leaf: value})})
     return card
-
-
-def first_rows(card: Card, data: Arrays) -> Arrays:
-    """Return of the arrays that were given for a sweep as many training rows as this point of it has."""
-    X, y, X_test, y_test = data
-    rows = card.data.train
-    if rows is not None and rows > len(X):
-        raise ValueError(f"data.train: got {rows}, expected {len(X)} at most, the rows of the training set")
-    return X[:rows], y[:rows], X_test, y_test
 
 
 def dimension(key: str) -> str:

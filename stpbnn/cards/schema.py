@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import date, time
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, Strict
+from pydantic import Field, PositiveFloat, PositiveInt, Strict
+
+from stpbnn.cards.data import Arrays, Data
+from stpbnn.cards.section import NonEmpty, Section, Seed
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from stpbnn.network import FullyConnected
 
-type Arrays = tuple[NDArray, NDArray, NDArray, NDArray]  # X, y, Xt, yt
 TheoryName = Literal["infinite", "proportional", "zero-mean", "finite", "adaptive", "student-t"]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
 DEEPEST = 100  # layers
 ARRAYS = "arrays"  # the name of data that were given in Python
 Line = Annotated[str, Field(max_length=1000)]
-NonEmpty = Field(min_length=1)
 
 
-class _Table(BaseModel):
-    """A table of a card. The description of a field is what its error message calls 'expected'."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Network(_Table):
+class Network(Section):
     """[network]: the settings of FullyConnected."""
 
     widths: Annotated[tuple[PositiveInt, ...], Strict(False), NonEmpty] = Field(
@@ -54,7 +45,7 @@ class Network(_Table):
             raise ValueError(f"network.{error}") from None
 
 
-class Process(_Table):
+class Process(Section):
     """[process]: a process derived from the network, which is sampled in its place."""
 
     name: Literal["student-t", "finite-width"] = Field(description='"student-t" or "finite-width"')
@@ -63,46 +54,13 @@ class Process(_Table):
     )
 
 
-class Data(_Table):
-    """[data]: the arguments of stpbnn.datasets.load."""
-
-    name: str = Field(description='the name of a data set, such as "digits"')
-    classes: Annotated[tuple[int, ...], Strict(False), NonEmpty] | None = Field(
-        default=None, description="a list of classes, such as [0, 1]"
-    )
-    train: PositiveInt | None = Field(default=None, description="a whole number from 1")
-    test: PositiveInt | None = Field(default=None, description="a whole number from 1")
-    size: PositiveInt | None = Field(default=None, description="the number of inputs, from 1")
-    labels: Annotated[tuple[float, float], Strict(False)] | Literal["one-hot"] | None = Field(
-        default=None, description='two numbers, such as [-1, 1], or "one-hot"'
-    )
-    standardize: Literal["auto", "paper", "pixels", "features", "none"] = Field(
-        default="auto", description='one of "auto", "paper", "pixels", "features", "none"'
-    )
-    seed: Seed | None = Field(default=None, description="a whole number from 0; leave it out for the order of the file")
-    data_home: str | None = Field(default=None, description="the path of the folder of the data")
-    noise: Annotated[float, Field(ge=0)] | None = Field(default=None, description="a number from 0")
-    hidden_width: PositiveInt | None = Field(default=None, description="a whole number from 1")
-
-    def load(self) -> Arrays:
-        """Return X, y and the test set Xt, yt; ValueError, naming the key, if the data cannot be had so."""
-        from stpbnn import datasets
-
-        options = self.model_dump() | {"standardize": None if self.standardize == "none" else self.standardize}
-        try:
-            return datasets.load(**options)
-        except ValueError as error:  # begins with the argument, or tells of a file
-            named = re.match(r"(\w+)[:=]", str(error))
-            raise ValueError(f"data{'.' if named and named[1] in options else ': '}{error}") from None
-
-
-class Posterior(_Table):
+class Posterior(Section):
     """[posterior]: what is sampled."""
 
     temperature: PositiveFloat = Field(description="a positive number, the variance of the Gaussian likelihood")
 
 
-class Sampler(_Table):
+class Sampler(Section):
     """[sampler]: how it is sampled, the arguments of stpbnn.sample; a process has "nuts" and "marginal"."""
 
     sampler: Literal["hmc", "nuts", "mala", "langevin"] = Field(
@@ -118,7 +76,7 @@ class Sampler(_Table):
     )
 
 
-class Theories(_Table):
+class Theories(Section):
     """[theories]: what stands beside the posterior; it may change without sampling anew."""
 
     names: Annotated[tuple[TheoryName, ...], Strict(False), NonEmpty] | None = Field(
@@ -130,7 +88,7 @@ class Theories(_Table):
     )
 
 
-class Card(_Table):
+class Card(Section):
     """A model card: a network, a learning task, a temperature and a sampler, with a name and a title.
 
     Cards are read with `load_card`, which says clearly what is wrong in a file; the constructor takes the same keys.
@@ -166,6 +124,7 @@ class Card(_Table):
                 f"network.widths: got {depth} layers, expected at most {DEEPEST}: every layer adds seconds to a minute "
                 "of compilation"
             )
+        self.data.check()
         network, process, sampler = self.network.build(), self.process, self.sampler
         if process is None:
             return network
@@ -245,7 +204,7 @@ class Card(_Table):
         return "\n".join(lines) + "\n"
 
 
-TABLES: dict[str, type[_Table]] = {
+TABLES: dict[str, type[Section]] = {
     "network": Network,
     "process": Process,
     "data": Data,

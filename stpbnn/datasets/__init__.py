@@ -1,6 +1,20 @@
-"""Learning tasks by name: bundled sets, files of MNIST and CIFAR-10, and synthetic teachers."""
+"""Learning tasks by name, bundled, from image files or synthetic, and from tables of one's own."""
 
 from stpbnn.datasets.loading import load
+from stpbnn.datasets.own import Task, load_table
+from stpbnn.datasets.preparation import Category, Number, Preparation
+from stpbnn.datasets.reading import read_table
 from stpbnn.datasets.registry import Description, describe, names
 
-__all__ = ["Description", "describe", "load", "names"]
+__all__ = [
+    "Category",
+    "Description",
+    "Number",
+    "Preparation",
+    "Task",
+    "describe",
+    "load",
+    "load_table",
+    "names",
+    "read_table",
+]

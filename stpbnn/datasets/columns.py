@@ -66,7 +66,7 @@ def kind(name: str, column: pd.Series) -> Literal["number", "category"]:
     from pandas.api import types
 
     leave_out = f"leave it out with drop = [{as_text(name)}]"
-    if not column.notna().any():
+    if len(column) and not column.notna().any():
         raise ValueError(f"column {name!r}: got no value at all in {len(column)} rows; {leave_out}")
     if column.dtype.name == "category" or types.is_bool_dtype(column.dtype):
         return _few(name, column, leave_out)
@@ -81,7 +81,7 @@ def kind(name: str, column: pd.Series) -> Literal["number", "category"]:
     fits = np.array([cell is not None and is_number(cell) for cell in cells])
     filled = np.array([cell is not None and cell not in ABSENT_NUMBER for cell in cells])
     if not filled.any() or fits[filled].all():
-        return "number" if fits.any() else _few(name, column, leave_out)
+        return "number" if fits.any() or not len(cells) else _few(name, column, leave_out)
     row, cell = _first(column, known & filled & ~fits)
     if _most(DATE, cells, known):
         raise _date(name, row, cell, leave_out)

@@ -122,7 +122,8 @@ def _separator(text: str) -> str:
         fields = max(set(sample), key=sample.count)
         if sample.count(fields) > len(sample) / 2 and fields > most:
             best, most = separator, fields
-    if most == 1 and re.match(r"\S+[ \t]+\S+[ \t]+\S+", text.lstrip()) and '"' not in text[:1000]:
+    words = [len(line.split()) for line in islice(filter(str.strip, text.split("\n")), SAMPLE)]
+    if most == 1 and '"' not in text and len(set(words)) == 1 and words[0] > 1:
         return " "
     return best
 

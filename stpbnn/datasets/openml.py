@@ -1,16 +1,24 @@
 """Downloads through scikit-learn's OpenML client."""
 
+from __future__ import annotations
+
 import logging
+import os
 import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stpbnn.datasets import files
 from stpbnn.datasets.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WAIT = 15.0  # seconds without an answer before the network counts as absent
 
@@ -61,6 +69,44 @@ def fetch(name: str, rows: int, pixels: int, missing: str) -> Table:
             "these folders by hand."
         )
     return Table(inputs.astype(np.uint8), targets.astype(np.uint8))
+
+
+def fetch_table(
+    which: int | str, data_home: str | os.PathLike[str] | None = None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return a data set of OpenML and the names of its target columns; it is downloaded once.
+
+    Parameters
+    ----------
+    which : int or str
+        Its number, or its name, of which the active version is taken.
+    data_home : path, optional
+        Where downloads are kept, as in `load`.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be had.
+    """
+    from sklearn.datasets import fetch_openml
+
+    named = {"data_id": which} if isinstance(which, int) else {"name": which}
+    try:
+        with _patience(WAIT), warnings.catch_warnings():
+            warnings.filterwarnings("error", "Multiple active versions")
+            bunch = fetch_openml(
+                **named, data_home=files.home(data_home), as_frame=True, parser="liac-arff", n_retries=1, delay=0.1
+            )
+    except UserWarning:
+        raise ValueError(
+            f"openml: got {which!r}, of which there are several versions; give the number of one"
+        ) from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise ValueError(
+            f"openml: {which!r} cannot be had through scikit-learn ({' '.join(str(error).split())}); check the name "
+            "and the network, or save it as CSV and give that as file"
+        ) from None
+    return bunch.frame.set_axis(np.arange(1, len(bunch.frame) + 1)), tuple(bunch.target_names)
 
 
 @contextmanager

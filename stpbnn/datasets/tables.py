@@ -35,7 +35,12 @@ def choose_classes(name: str, table: Table, classes: Sequence[int] | None) -> tu
 
 
 def share_out(
-    name: str, tables: Sequence[Table], train: int | None, test: int | None, seed: int | None
+    name: str,
+    tables: Sequence[Table],
+    train: int | None,
+    test: int | None,
+    seed: int | None,
+    what: str = "rows of these classes",
 ) -> tuple[Table, Table]:
     """Take the training and test rows from one table, or from one table each.
 
@@ -50,6 +55,8 @@ def share_out(
         Rows to take. None takes all that are left; from a single table with both None, a fifth is the test set.
     seed : int or None
         None keeps the order of the rows; an integer permutes them, the training table first, with one generator.
+    what : str
+        What is shared out, for messages.
 
     Returns
     -------
@@ -73,15 +80,13 @@ def share_out(
             key = "test" if train < 1 or test > rows else "train"
             also = f" and test={test}" if test >= 0 else ""  # or what more training rows than there are would leave
             raise ValueError(
-                f"{key}: {name} has {rows} rows of these classes for training and test together; got train={train}"
+                f"{key}: {name} has {rows} {what} for training and test together; got train={train}"
                 f"{also}. Ask for fewer."
             )
         return tables[0].take(orders[0][:train]), tables[0].take(orders[0][train : train + test])
     for part, wanted, order in zip(("train", "test"), (train, test), orders, strict=True):
         if wanted is not None and wanted > len(order):
-            raise ValueError(
-                f"{part}: {name} has {len(order)} {part} rows of these classes; got {part}={wanted}. Ask for fewer."
-            )
+            raise ValueError(f"{part}: {name} has {len(order)} {part} {what}; got {part}={wanted}. Ask for fewer.")
     return tables[0].take(orders[0][:train]), tables[1].take(orders[1][:test])
 
 

@@ -8,4 +8,14 @@ from stpbnn.samplers.no_u_turn import SplitNUTS
 from stpbnn.samplers.processes import sample_process
 from stpbnn.samplers.sampling import sample
 
-__all__ = ["MALA", "Langevin", "SplitHMC", "SplitNUTS", "diagnose", "functions", "paper_scales", "sample", "sample_process"]
+__all__ = [
+    "MALA",
+    "Langevin",
+    "SplitHMC",
+    "SplitNUTS",
+    "diagnose",
+    "functions",
+    "paper_scales",
+    "sample",
+    "sample_process",
+]

@@ -135,7 +135,7 @@ class Collector:
         """Go on as the chains do, and stop at every draw whose weights are kept to take them."""
         stops = {number + 1 - block.first for number in self.keep}
         for stop in sorted({stop for stop in stops if 0 < stop < count} | {count}):
-            for block in self.chains.steps(block, stop):  # noqa: B020, PLR1704
+            for block in self.chains.steps(block, stop):  # noqa: B020
                 if block.count in stops:
                     self.kept[block.done - 1] = self.chains.weights_of(block.state, block.done - 1)
                 yield block

@@ -64,13 +64,19 @@ def functions(posterior: xr.DataTree, X: ArrayLike) -> xr.Dataset:
     (2, 2, 3)
     """
     check.tree("posterior", posterior)
-    train, y = (jnp.asarray(posterior[g][v].to_numpy(), float) for g, v in (("constant_data", "X"), ("observed_data", "y")))
+    train, y = (
+        jnp.asarray(posterior[g][v].to_numpy(), float) for g, v in (("constant_data", "X"), ("observed_data", "y"))
+    )
     X = check.inputs("X", X, features=train.shape[1])
     net = FullyConnected(**json.loads(posterior.attrs["network"]))
     if "process" in posterior.attrs:
         draws, at, rows = _of_process(posterior, net, train, y), ("f_mean", "f_variance"), NUMBERS // 16 // len(train)
     else:
-        draws, at, rows = _of_network(posterior, net, train, y), ("f", "f_mean", "f_variance"), NUMBERS // max(net.widths)
+        draws, at, rows = (
+            _of_network(posterior, net, train, y),
+            ("f", "f_mean", "f_variance"),
+            NUMBERS // max(net.widths),
+        )
     stored, evaluated = draws
     coords = {name: stored[name].to_numpy() for name in ("chain", "draw")}
     flat = {str(name): jnp.asarray(v.to_numpy().reshape(-1, *v.shape[2:]), float) for name, v in stored.items()}

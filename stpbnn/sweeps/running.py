@@ -22,8 +22,9 @@ import xarray as xr
 
 from stpbnn import report
 from stpbnn._validation import integer
-from stpbnn.cards import Arrays, Card, points
-from stpbnn.cards.points import count, dimension, first_rows, labels, selected
+from stpbnn.cards import Card, points
+from stpbnn.cards.points import count, dimension, labels, selected
+from stpbnn.datasets import Task
 from stpbnn.files import DamagedError, refuse_long_names, remove_leftovers, write_netcdf, write_text
 from stpbnn.runs import fingerprint, load_run, run_card
 from stpbnn.sweeps import cluster
@@ -55,7 +56,7 @@ def sweep(
     card: Card,
     folder: str | os.PathLike[str],
     *,
-    data: Arrays | None = None,
+    data: Task | None = None,
     scheduler: str | None = None,
     workers: int = 2,
     where: Mapping[str, Sequence[Any]] | None = None,
@@ -79,7 +80,7 @@ def sweep(
     folder : path
         The folder of the sweep. Where a scheduler is given, all its workers must see this folder, under the same path,
         and the data must be where the card or the variable STPBNN_DATA says, here and there.
-    data : tuple of arrays, optional
+    data : stpbnn.datasets.Task, optional
         X, y, Xt, yt in the place of those of the card; a sweep over data.train takes the first rows.
     scheduler : str, optional
         The address of a Dask scheduler, such as "tcp://10.0.0.1:8786"; by default a cluster on this machine.
@@ -156,7 +157,7 @@ def sweep(
     return whole
 
 
-def _places(card: Card, folder: Path, many: bool, given: Arrays | None) -> dict[tuple[int, ...], _Place]:
+def _places(card: Card, folder: Path, many: bool, given: Task | None) -> dict[tuple[int, ...], _Place]:
     """Return every point; nothing is run before each is known to make sense."""
     if not card.sweep:
         raise ValueError(
@@ -176,7 +177,7 @@ def _places(card: Card, folder: Path, many: bool, given: Arrays | None) -> dict[
         told = _told(card, place)
         try:
             chosen(point)
-            data = point.load(load(point.data) if given is None else first_rows(point, given), sampled=True)
+            data = point.load(load(point.data) if given is None else given.first(point.data.train), sampled=True)
             mark = fingerprint(point, data)
         except ValueError as error:
             raise ValueError(f"{card.name}, point {told}: {error}") from None
@@ -198,7 +199,7 @@ def _told(card: Card, place: tuple[int, ...]) -> str:
     return ", ".join(f"{dimension(key)} {labels(key, values)[i]}" for (key, values), i in axes)
 
 
-def _run(client: Client, missing: Mapping[Path, Card], data: Arrays | None) -> Iterator[tuple[Path, str]]:
+def _run(client: Client, missing: Mapping[Path, Card], data: Task | None) -> Iterator[tuple[Path, str]]:
     """Run the points and give each as it ends: its folder, and why it failed or nothing."""
     from distributed import as_completed
 
@@ -216,11 +217,11 @@ def _run(client: Client, missing: Mapping[Path, Card], data: Arrays | None) -> I
             yield futures[future], f"{type(error).__name__}: {error}" if error else "its scheduler was lost"
 
 
-def _point(card: Card, folder: Path, versions: Mapping[str, str], given: Arrays | None = None) -> str:
+def _point(card: Card, folder: Path, versions: Mapping[str, str], given: Task | None = None) -> str:
     """Run one point, in a worker; return why it cannot be run, or nothing. Other errors raise, for another try."""
     try:
         cluster.refuse_other_versions(versions, cluster.versions(), socket.gethostname())
-        data = card.data.load() if given is None else first_rows(card, given)
+        data = card.data.load() if given is None else given.first(card.data.train)
         if fingerprint(card, data)[:LENGTH] != folder.name:
             return f"the data that {socket.gethostname()} finds are not those of the client; see data.data_home"
         with warnings.catch_warnings(action="ignore"):  # chains and solvers that have not converged: in the results

@@ -37,7 +37,7 @@ from stpbnn import datasets
             {"hidden_width": 10**15},
             "hidden_width: got 1000000000000000, whose arrays .* fewer units",
         ),
-        ("random_labels", {"size": 10**30}, "size: got 1.*0, whose arrays take more than 1024 EiB, .* fewer inputs"),
+        ("random_labels", {"size": 10**18}, "size: got 1.*0, whose arrays take more than 1024 EiB, .* fewer inputs"),
         ("digits", {"labels": (-1, 1)}, r"labels=\(-1, 1\) are for two classes; got 10"),
         ("digits", {"classes": (0, 1), "train": 400}, "digits has 360 rows of these classes .* got train=400"),
     ],
