@@ -67,9 +67,8 @@ def theory_curves(card: Card, *, data: Task | None = None, progress: bool = Fals
     found = {}
     for index in _shown(points, progress and len(points) > 1, card.name):
         at = changed(card, {key: others[key][i] for key, i in zip(others, index, strict=True)})
-        found[index] = _grid(
-            at, widths if together else [at.network.widths], sweep, progress and len(points) == 1, data
-        )
+        over = widths if together else [at.network.widths]
+        found[index] = _grid(at, over, sweep, progress and len(points) == 1, data)
     axes = [xr.IndexVariable(dimension(key), labels(key, values)) for key, values in others.items()]
     names = dict.fromkeys(str(name) for grid in found.values() for name in grid["theory"].to_numpy())
     curves = _joined(found, axes).sel(theory=list(names))

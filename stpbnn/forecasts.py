@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ import xarray as xr
 from stpbnn import __version__
 from stpbnn import _validation as check
 from stpbnn._interrupt import look
-from stpbnn.datasets import Preparation
+from stpbnn.datasets import Preparation, read_table
 from stpbnn.files import DamagedError, read_bytes
-from stpbnn.predictive import Gaussian, Mixture
+from stpbnn.predictive import Mixture
 from stpbnn.regressors.family import regressor
 from stpbnn.runs import AGAIN, PREPARATION, Run
 from stpbnn.theories import chosen, settings
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-__all__ = ["POSTERIOR", "PROBABILITIES", "predict", "table"]
+__all__ = ["POSTERIOR", "PROBABILITIES", "predict", "predict_file", "table"]
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +85,8 @@ def predict(run: Run, X: Any, *, noise: bool = False, theories: Sequence[str] | 
     if preparation is not None:
         mean, quantiles = preparation.in_units(mean), preparation.in_units(quantiles)
         std = preparation.spread_in_units(std)
-    coords: dict[str, Any] = {
-        "theory": list(laws),
-        "probability": list(PROBABILITIES),
-        "test_point": _index(X, len(mean[0])),
-    }
+    coords: dict[str, Any] = {"theory": list(laws), "probability": list(PROBABILITIES)}
+    coords["test_point"] = _index(X, shape[0])
     if preparation is not None and len(shape) == 2:
         coords["output"] = list(preparation.target_names)
     data = {
@@ -102,6 +100,28 @@ def predict(run: Run, X: Any, *, noise: bool = False, theories: Sequence[str] | 
     return xr.Dataset(data, coords, about)
 
 
+def predict_file(
+    run: Run, file: str | os.PathLike[str], *, noise: bool = False, theories: Sequence[str] | None = None
+) -> xr.Dataset:
+    """Return what a finished run predicts for a table in a file; its rows are called by the lines of the file.
+
+    Parameters
+    ----------
+    run, noise, theories
+        As for `predict`.
+    file : path
+        A table that `stpbnn.datasets.read_table` reads, with the columns of the inputs; others are left aside.
+    """
+    data = run.card.data
+    table = read_table(file, separator=data.separator, decimal=data.decimal, encoding=data.encoding)
+    try:
+        return predict(run, table, noise=noise, theories=theories)
+    except ValueError as error:
+        if str(error).startswith(("column", "X")):
+            raise ValueError(f"{file}: {error}") from None
+        raise
+
+
 def table(predictions: xr.Dataset) -> pd.DataFrame:
     """Return predictions as a table: a row for each input; mean, std and quantiles of the posterior and each theory.
 
@@ -113,10 +133,9 @@ def table(predictions: xr.Dataset) -> pd.DataFrame:
     Examples
     --------
     >>> one = xr.DataArray([[0.5]], {"theory": ["posterior"], "test_point": [0]}, ("theory", "test_point"))
-    >>> table(xr.Dataset({"mean": one, "std": one, "quantiles": one.expand_dims(probability=[0.975], axis=1)}))
-         posterior mean  posterior std  posterior 97.5 %
-    row
-    0               0.5            0.5               0.5
+    >>> quantiles = one.expand_dims(probability=[0.975], axis=1)
+    >>> table(xr.Dataset({"mean": one, "std": one, "quantiles": quantiles})).columns.tolist()
+    ['posterior mean', 'posterior std', 'posterior 97.5 %']
     """
     import pandas as pd
 
@@ -203,9 +222,6 @@ def _theories(run: Run, names: dict[str, str], X: np.ndarray, noise: bool) -> di
         start = time.perf_counter()
         with warnings.catch_warnings(action="ignore"):  # they were told when the run was made
             model = regressor(kind, network, temperature, **further).fit(*train)
-            law = model.predictive(X, noise=noise)
-        laws[name] = (
-            Gaussian(law.mean[:, 0], law.variance[:, 0]) if law.mean.ndim == 2 and network.outputs == 1 else law
-        )
+        laws[name] = model.predictive(X, noise=noise)
         logger.debug("%s: %.1f s", name, time.perf_counter() - start)
     return laws

@@ -183,7 +183,7 @@ def _card(
     elif isinstance(source, Card):
         raw = source.model_dump(exclude_none=True)
     elif isinstance(source, (str, os.PathLike)):
-        raw = load_card(source).model_dump(exclude_none=True)
+        raw = load_card(source, allow_code=code).model_dump(exclude_none=True)
     else:
         raise ValueError(f"card_or_network: got {check.shown(source)}, expected a FullyConnected, a Card or its file")
     for setting, value in settings.items():
@@ -267,9 +267,6 @@ def _preparation(features: list[str] | None, targets: list[str] | None, outputs:
     """Return the names of the columns as a preparation that changes no number."""
     if features is None:
         return None
-    targets = (
-        targets
-        if targets and len(targets) == outputs
-        else [f"y{i + 1}" if outputs > 1 else "y" for i in range(outputs)]
-    )
+    if not targets or len(targets) != outputs:
+        targets = ["y"] if outputs == 1 else [f"y{i + 1}" for i in range(outputs)]
     return Preparation(tuple(map(Number, features)), tuple(map(Number, targets)))

@@ -26,7 +26,7 @@ import xarray as xr
 
 from stpbnn import __version__
 from stpbnn._interrupt import look
-from stpbnn.cards import Arrays, Card, load_card
+from stpbnn.cards import Arrays, Card, code, load_card
 from stpbnn.cards.data import OF_FILES, OF_TABLES
 from stpbnn.comparison import compare_predictions
 from stpbnn.datasets.preparation import Preparation
@@ -147,6 +147,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     write_text(folder / "card.toml", card.to_toml())
     if preparation is not None:
         write_text(folder / PREPARATION, preparation.to_json())
+    for name, text in code.beside(card).items():
+        write_text(folder / name, text)
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
         try:
@@ -188,13 +190,15 @@ def fingerprint(card: Card, data: Arrays) -> str:
     return _digest(_settings(card), data)
 
 
-def load_run(folder: str | os.PathLike[str]) -> Run:
+def load_run(folder: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
     """Read a finished run from its folder.
 
     Parameters
     ----------
     folder : path
         A run folder.
+    allow_code : bool
+        Whether to run the module that the activation of its card names, of which the folder has a copy.
 
     Raises
     ------
@@ -204,7 +208,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         If a file cannot be read.
     """
     folder = Path(folder)
-    card = _card(folder)
+    card = _card(folder, allow_code)
     if card is None:
         raise ValueError(f"{folder}: expected a run folder, as `stpbnn run` makes it; there is no card.toml in it")
     for name in ("theory.nc", "posterior.nc", "comparison.nc", "run.json"):
@@ -226,20 +230,22 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     )
 
 
-def rerender(folder: str | os.PathLike[str]) -> Run:
+def rerender(folder: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
     """Make the comparison and the report of a finished run anew, from its folder alone.
 
     Parameters
     ----------
     folder : path
         A run folder.
+    allow_code : bool
+        As for `load_run`.
 
     Raises
     ------
     ValueError
         If the folder holds no run, or one that is not finished.
     """
-    run = load_run(folder)
+    run = load_run(folder, allow_code=allow_code)
     remove_leftovers(folder)
     run = replace(run, comparison=compare_predictions(run.posterior, run.theory))
     write_netcdf(run.folder / "comparison.nc", run.comparison)
@@ -253,6 +259,7 @@ def _settings(card: Card) -> dict[str, Any]:
     tables = card.model_dump(include=decisive, mode="json")
     flat = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
     places = ("data.data_home", "data.file", "data.test_file", "sampler.keep_draws")
+    flat |= {f"code of {name}": digest for name, digest in code.digests([card.network.activation]).items()}
     return {key: value for key, value in flat.items() if key not in places and not (key in NEW and value is None)}
 
 
@@ -272,14 +279,16 @@ def _with_draws(card: Card, draws: int) -> Card:
     return card.model_copy(update={"sampler": card.sampler.model_copy(update={"draws": draws})})
 
 
-def _card(folder: Path) -> Card | None:
+def _card(folder: Path, allow_code: bool = False) -> Card | None:
     """Return the card of a run folder, or None where there is none."""
     try:
         read_bytes(folder / "card.toml")  # what keeps it from being read is no mistake in it
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        return load_card(folder / "card.toml")
+        return load_card(folder / "card.toml", allow_code=allow_code)
+    except code.CodeError:
+        raise
     except ValueError as error:
         remedy = "choose another folder with -o, or remove this one"
         raise DamagedError(folder / "card.toml", error, remedy) from None

@@ -26,7 +26,7 @@ class Network(Section):
     widths: Annotated[tuple[PositiveInt, ...], Strict(False), NonEmpty] = Field(
         description="a list of whole numbers from 1, such as [100] or [50, 50]"
     )
-    activation: str = Field(default="erf", description='the name of an activation, such as "erf"')
+    activation: str = Field(default="erf", description='the name of an activation, such as "erf", or "module:function"')
     outputs: PositiveInt = Field(default=1, description="a whole number from 1")
     weight_precision: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Strict(False)] = Field(
         default=1.0, description="a positive number, or a list of them, one for each layer of weights"
@@ -170,8 +170,8 @@ class Card(Section):
 
         if data is None and self.data.name == ARRAYS:
             raise ValueError(
-                'data.name: got "arrays", which were given in Python; give them again: stpbnn.run(card, data=(X, y, Xt, yt), '
-                "folder=...)"
+                'data.name: got "arrays", which were given in Python; give them again: '
+                "stpbnn.run(card, data=(X, y, Xt, yt), folder=...)"
             )
         data = data or self.data.load()
         limits.refuse_data(self, data)

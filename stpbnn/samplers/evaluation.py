@@ -64,28 +64,20 @@ def functions(posterior: xr.DataTree, X: ArrayLike) -> xr.Dataset:
     (2, 2, 3)
     """
     check.tree("posterior", posterior)
-    train, y = (
-        jnp.asarray(posterior[g][v].to_numpy(), float) for g, v in (("constant_data", "X"), ("observed_data", "y"))
-    )
+    train = jnp.asarray(posterior["constant_data"]["X"].to_numpy(), float)
+    y = jnp.asarray(posterior["observed_data"]["y"].to_numpy(), float)
     X = check.inputs("X", X, features=train.shape[1])
     net = FullyConnected(**json.loads(posterior.attrs["network"]))
-    if "process" in posterior.attrs:
-        draws, at, rows = _of_process(posterior, net, train, y), ("f_mean", "f_variance"), NUMBERS // 16 // len(train)
-    else:
-        draws, at, rows = (
-            _of_network(posterior, net, train, y),
-            ("f", "f_mean", "f_variance"),
-            NUMBERS // max(net.widths),
-        )
-    stored, evaluated = draws
+    process = "process" in posterior.attrs
+    stored, evaluated = (_of_process if process else _of_network)(posterior, net, train, y)
+    rows = max(1, NUMBERS // 16 // len(train) if process else NUMBERS // max(net.widths))
     coords = {name: stored[name].to_numpy() for name in ("chain", "draw")}
     flat = {str(name): jnp.asarray(v.to_numpy().reshape(-1, *v.shape[2:]), float) for name, v in stored.items()}
-    rows = max(1, rows)
     compiled = jax.jit(lambda drawn, X: jax.lax.map(lambda one: evaluated(one, X), drawn))
     parts = [compiled(flat, jnp.asarray(X[i : i + rows])) for i in range(0, len(X), rows)]
     dims = ("chain", "draw", "test_point", *(("output",) if net.outputs > 1 else ()))
     found = {}
-    for name in [name for name in at if name in parts[0]]:
+    for name in parts[0]:
         values = np.concatenate([np.asarray(part[name]) for part in parts], axis=1)
         found[name] = (dims, values.reshape(*map(len, coords.values()), *values.shape[1:]))
     return xr.Dataset(found, coords | {"test_point": np.arange(len(X))})
@@ -101,7 +93,7 @@ def _of_network(posterior: xr.DataTree, net: FullyConnected, train: Any, y: Any)
     stored = posterior[kept].to_dataset()
     if "W1" not in stored:
         raise ValueError(
-            "posterior: got no weights, expected those that sample(..., keep_draws=200) keeps, as a card does by default"
+            "posterior: got no weights, expected those that sample(..., keep_draws=200) keeps; a card does by default"
         )
     fixed = posterior.attrs["temperature"]
 

@@ -22,7 +22,7 @@ import xarray as xr
 
 from stpbnn import report
 from stpbnn._validation import integer
-from stpbnn.cards import Card, points
+from stpbnn.cards import Card, code, points
 from stpbnn.cards.points import count, dimension, labels, selected
 from stpbnn.datasets import Task
 from stpbnn.files import DamagedError, refuse_long_names, remove_leftovers, write_netcdf, write_text
@@ -206,7 +206,7 @@ def _run(client: Client, missing: Mapping[Path, Card], data: Task | None) -> Ite
     versions = cluster.versions()
     given = None if data is None else client.scatter(data, hash=False, broadcast=True)
     futures = {
-        client.submit(_point, point, path, versions, given, pure=False, retries=RETRIES): path
+        client.submit(_point, point, path, versions, given, code.folders(point), pure=False, retries=RETRIES): path
         for path, point in missing.items()
     }
     for future in as_completed(futures, loop=client.loop):
@@ -217,10 +217,18 @@ def _run(client: Client, missing: Mapping[Path, Card], data: Task | None) -> Ite
             yield futures[future], f"{type(error).__name__}: {error}" if error else "its scheduler was lost"
 
 
-def _point(card: Card, folder: Path, versions: Mapping[str, str], given: Task | None = None) -> str:
+def _point(
+    card: Card,
+    folder: Path,
+    versions: Mapping[str, str],
+    given: Task | None = None,
+    allowed: Mapping[str, Path] | None = None,
+) -> str:
     """Run one point, in a worker; return why it cannot be run, or nothing. Other errors raise, for another try."""
     try:
         cluster.refuse_other_versions(versions, cluster.versions(), socket.gethostname())
+        for name, place in (allowed or {}).items():
+            code.allow(name, place)
         data = card.data.load() if given is None else given.first(card.data.train)
         if fingerprint(card, data)[:LENGTH] != folder.name:
             return f"the data that {socket.gethostname()} finds are not those of the client; see data.data_home"

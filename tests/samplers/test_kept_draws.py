@@ -1,4 +1,4 @@
-"""Weights that a few draws keep: the functions that were recorded, at the test points and beyond, and no other draws."""
+"""Weights that a few draws keep: they give the functions that were recorded, and change no draw."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_what_is_kept_changes_no_draw(kept):
     assert "weights" not in plain.children
     for group in plain.children:
         xr.testing.assert_identical(plain[group].to_dataset(), kept[group].to_dataset())
-    with pytest.raises(ValueError, match="posterior: got no weights, expected .*keep_draws=200"):
+    with pytest.raises(ValueError, match=r"posterior: got no weights, expected .*keep_draws=200"):
         functions(plain, X_TEST)
 
 
