@@ -129,6 +129,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     with _timed(times, "data"):
         data = card.load(data, sampled=True)
     preparation = getattr(data, "preparation", None)
+    _refuse_changed(folder, preparation)
     mark = fingerprint(card, data)
     if (finished := _finished(folder, card, mark)) is not None:
         logger.info("%s is finished already", folder)
@@ -163,10 +164,10 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     with _timed(times, "comparison"):
         comparison = compare_predictions(posterior, predictions)
     write_netcdf(folder / "comparison.nc", comparison)
-    run = Run(folder, card, predictions, posterior, comparison, _record(card, posterior, times))
+    run = Run(folder, card, predictions, posterior, comparison, _record(card, posterior, times, preparation))
     with _timed(times, "report"):
         _write_report(run)
-    run = replace(run, record=_record(card, posterior, times))
+    run = replace(run, record=_record(card, posterior, times, preparation))
     write_text(folder / "run.json", json.dumps(run.record, indent=2) + "\n")  # the last file: the run is finished
     return run
 
@@ -339,7 +340,7 @@ def _earlier(folder: Path, card: Card, data: Arrays) -> xr.DataTree | None:
     draws = posterior.attrs.get("draws", card.sampler.draws)
     if posterior.attrs.get("fingerprint") != fingerprint(_with_draws(card, int(draws)), data):
         raise ValueError(
-            f"{path}: was sampled with other data than the card loads now{_changed(folder, data)}; "
+            f"{path}: was sampled with other data than the card loads now; "
             "choose another folder with -o, or remove this one"
         )
     if draws < card.sampler.draws:
@@ -349,15 +350,18 @@ def _earlier(folder: Path, card: Card, data: Arrays) -> xr.DataTree | None:
     return posterior
 
 
-def _changed(folder: Path, data: Arrays) -> str:
-    """Say which files are others than those of an earlier run."""
-    now = getattr(getattr(data, "preparation", None), "sources", None) or {}
+def _refuse_changed(folder: Path, preparation: Preparation | None) -> None:
+    """Refuse a folder whose run began with another content of the files."""
     try:
         then = Preparation.from_json(read_bytes(folder / PREPARATION).decode()).sources or {}
-    except (OSError, ValueError):
-        return ""
-    names = [name for name in now if now[name] != then.get(name)]
-    return f" ({', '.join(names)} has changed)" if names else ""
+    except (OSError, ValueError):  # of no file, or made anew
+        return
+    now = {} if preparation is None else preparation.sources or {}
+    if changed := [name for name in now if now[name] != then.get(name)]:
+        raise ValueError(
+            f"{folder}: the run began with another content of {' and '.join(changed)}; "
+            "choose another folder with -o, or remove this one"
+        )
 
 
 def _leave_nothing(folder: Path, new: list[Path]) -> None:
@@ -413,9 +417,12 @@ def _sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -
     return read_netcdf(folder / "posterior.nc", xr.open_datatree, AGAIN)
 
 
-def _record(card: Card, posterior: xr.DataTree, times: Mapping[str, float]) -> dict[str, Any]:
+def _record(
+    card: Card, posterior: xr.DataTree, times: Mapping[str, float], preparation: Preparation | None
+) -> dict[str, Any]:
     """Return what run.json says: how the numbers came about, and how long each stage took, in seconds."""
     attributes = {str(key): value for key, value in posterior.attrs.items()}
+    columns = {} if preparation is None else {"columns": preparation.summary()}
     return {
         "card": card.name,
         "seed": card.sampler.seed,
@@ -426,6 +433,7 @@ def _record(card: Card, posterior: xr.DataTree, times: Mapping[str, float]) -> d
         "versions": {
             key.removesuffix("_version"): value for key, value in attributes.items() if key.endswith("_version")
         },
+        **columns,
         "seconds": {stage: round(float(seconds), 3) for stage, seconds in times.items()},
     }
 

@@ -87,6 +87,8 @@ class Data(Section):
             raise ValueError('data.name: missing, expected the name of a data set; or file = "house.csv" for your own')
         if len(given) > 1:
             raise ValueError(f"data.{given[1]}: got it beside data.{given[0]}, expected one of them; leave one out")
+        if self.name is not None and looks_like_a_file(self.name):
+            raise ValueError(f"data.name: got {self.name!r}, which is a file; did you mean data.file?")
         foreign = (*OF_FILES, *OF_TABLES) if not self.is_table else OF_NAMES
         if self.openml is not None:
             foreign += OF_FILES
@@ -99,8 +101,6 @@ class Data(Section):
         if not self.is_table:
             if isinstance(self.test, float):
                 raise ValueError(f"data.test: got {self.test}, expected a whole number; fractions are for tables")
-            if looks_like_a_file(str(self.name)):
-                raise ValueError(f"data.name: got {self.name!r}, which is a file; did you mean data.file?")
         elif self.file is not None and self.target is None:
             raise ValueError("data.target: missing, expected the column to predict, or a list of them")
 

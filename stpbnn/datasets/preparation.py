@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Category", "Number", "Preparation"]
 
 FORMAT = 1
+MANY = 30  # columns that a report names
 REMEDY = 'fill it or remove the row; a card with missing = "mean" fills it with the mean of the training rows'
 
 
@@ -171,6 +172,22 @@ class Preparation:
         """Return a line for each column, inputs first, and the notes."""
         targets = [f"target {target}" for target in self.targets]
         return [*map(str, self.inputs), *targets, *self.notes]
+
+    def summary(self) -> list[str]:
+        """Return what a report says of the columns: numbers by their names, categories one by one, and the notes.
+
+        Examples
+        --------
+        >>> Preparation((Number("area", 90.0, 30.0), Category("kind", ("flat", "house"))), (Number("price"),)).summary()
+        ['target price, as it is', '1 number: area', 'kind: 2 categories, one-hot encoded: flat, house']
+        """
+        names = [column.name for column in self.inputs if isinstance(column, Number)]
+        shown = ", ".join(names[:MANY]) + (", …" if len(names) > MANY else "")
+        scaled = any((target.shift, target.scale) != (0.0, 1.0) for target in self.targets)
+        how = "centred and scaled" if scaled else "as it is"
+        lines = [f"target {', '.join(self.target_names[:MANY])}, {how}"]
+        lines += [f"{len(names)} number{'s' * (len(names) > 1)}: {shown}"] if names else []
+        return [*lines, *(str(column) for column in self.inputs if isinstance(column, Category)), *self.notes]
 
     def to_json(self) -> str:
         """Return the preparation as JSON text."""

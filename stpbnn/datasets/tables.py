@@ -80,7 +80,7 @@ def share_out(
             key = "test" if train < 1 or test > rows else "train"
             also = f" and test={test}" if test >= 0 else ""  # or what more training rows than there are would leave
             raise ValueError(
-                f"{key}: {name} has {rows} {what} for training and test together; got train={train}"
+                f"{key}: {name} has {rows} {what} for training and test together; got train={max(train, 0)}"
                 f"{also}. Ask for fewer."
             )
         return tables[0].take(orders[0][:train]), tables[0].take(orders[0][train : train + test])

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -177,9 +178,15 @@ def _card(text: str) -> dict[str, Any]:
 
 
 def _data_set(card: Mapping[str, Any]) -> str | None:
-    """Return which data a card takes: the name of the data set, and the classes."""
+    """Return which data a card takes: the name of the data set, and the classes; or the table."""
     table = card.get("data")
-    if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+    if not isinstance(table, dict):
+        return None
+    if isinstance(table.get("file"), str):
+        return Path(table["file"]).name
+    if "openml" in table:
+        return f"OpenML {table['openml']}"
+    if not isinstance(table.get("name"), str):
         return None
     classes = table.get("classes")
     chosen = f", classes {', '.join(map(str, classes))}" if isinstance(classes, list) and classes else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import arviz_stats as az
@@ -42,7 +42,7 @@ def contents(
         "question": f"Does the {subject} agree with the true posterior of this {'process' if process else 'network'}?",
         "answer": _answer(verdict),
         "kind": _kind(verdict),
-        "setting": _setting(posterior, network, sizes, data_set),
+        "setting": _setting(posterior, network, sizes, data_set, (run or {}).get("columns", ())),
         "rows": _rows(comparison),
         "has_error": "error" in comparison,
         "criteria": _criteria(comparison, process),
@@ -104,7 +104,11 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _setting(
-    posterior: xr.DataTree, network: Mapping[str, Any], sizes: Mapping[str, int], data_set: str | None
+    posterior: xr.DataTree,
+    network: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    data_set: str | None,
+    columns: Iterable[str],
 ) -> list[tuple[str, str]]:
     attrs, process = posterior.attrs, posterior.attrs.get("process")
     facts = [("Process", processes.described(attrs))] if process else []
@@ -121,6 +125,8 @@ def _setting(
     if "train" in sizes:
         data = f"P = {sizes['train']} training points with N₀ = {sizes['features']} inputs; {data}"
     facts.append(("Data", f"{data_set}; {data}" if data_set else data))
+    if told := "; ".join(map(str, columns)):
+        facts.append(("Columns", told))
     if "temperature" in attrs:
         value = attrs["temperature"]
         facts.append(("Temperature", f"T = {value:g}" if isinstance(value, int | float) else f"random, {value}"))
