@@ -215,7 +215,7 @@ def _theories(run: Run, names: dict[str, str], X: np.ndarray, noise: bool) -> di
     train = run.posterior["constant_data"]["X"].to_numpy(), run.posterior["observed_data"]["y"].to_numpy()
     seconds = float(run.record.get("seconds", {}).get("theory", 0.0))
     if names and seconds > SLOW:
-        logger.info("solving the theories again, which took %.0f s in the run; --theories leaves some out", seconds)
+        logger.info("solving the theories again, which took %.0f s in the run; --theory takes some of them", seconds)
     laws = {}
     for name, kind in names.items():
         look()

@@ -13,9 +13,9 @@ import inspect
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stpbnn._validation import one_of, shown
+from stpbnn._validation import one_of
 from stpbnn.files import read_bytes
 
 if TYPE_CHECKING:
@@ -23,8 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["CodeError", "allow", "beside", "digests", "folders", "is_code", "named"]
 
-_FILES: dict[str, Path] = {}  # the file that a registered activation is from
-_FOLDERS: dict[str, Path] = {}  # where its module was looked for
+
+class _Source(NamedTuple):
+    """Where the module of an activation was looked for, its path from there, and its bytes as they were run."""
+
+    folder: Path
+    file: str
+    content: bytes
+
+
+_SOURCES: dict[str, _Source] = {}
+
+
+LONGEST = 200  # letters of what a module says when it fails
 
 
 class CodeError(ValueError):
@@ -66,9 +77,10 @@ def allow(name: str, folder: Path) -> None:
     from stpbnn.activations import Activation, available, register
 
     module, _, function = name.partition(":")
-    path = folder / f"{module.replace('.', '/')}.py"
+    file = f"{module.replace('.', '/')}.py"
+    path = folder / file
     if name in available():
-        if path.is_file() and name in _FILES and _digest(path) != _digest(_FILES[name]):
+        if path.is_file() and name in _SOURCES and read_bytes(path) != _SOURCES[name].content:
             raise CodeError(f"network.activation: {path} is another than the one that has run; start Python anew")
         return
     try:
@@ -84,27 +96,23 @@ def allow(name: str, folder: Path) -> None:
         raise CodeError(said if said.startswith("network.activation") else f"network.activation: {said}") from None
     source = path if path.is_file() else Path(inspect.getsourcefile(loaded) or "")
     if source.is_file():
-        _FILES[name], _FOLDERS[name] = source, folder
+        _SOURCES[name] = _Source(folder, file, read_bytes(source))
 
 
 def folders(card: Card) -> dict[str, Path]:
     """Return the folders where the modules of a card's activations were found, for `allow` in another process."""
-    return {name: _FOLDERS[name] for name in named(card) if name in _FOLDERS}
+    return {name: _SOURCES[name].folder for name in named(card) if name in _SOURCES}
 
 
 def digests(names: Iterable[str]) -> dict[str, str]:
     """Return the SHA-256 of the files that activations are from, by their names; of those that are code alone."""
-    return {name: _digest(_FILES[name]) for name in names if name in _FILES}
+    return {name: hashlib.sha256(_SOURCES[name].content).hexdigest() for name in names if name in _SOURCES}
 
 
 def beside(card: Card) -> dict[str, str]:
     """Return the modules that the activations of a card are from, as texts by the names of their files."""
-    files = {name.partition(":")[0].replace(".", "/") + ".py": _FILES[name] for name in named(card) if name in _FILES}
-    return {file: path.read_text(encoding="utf-8") for file, path in files.items() if "/" not in file}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+    sources = [_SOURCES[name] for name in named(card) if name in _SOURCES]
+    return {source.file: source.content.decode() for source in sources if "/" not in source.file}
 
 
 def _load(module: str, path: Path) -> Any:
@@ -112,7 +120,9 @@ def _load(module: str, path: Path) -> Any:
     try:
         if not path.is_file():
             return importlib.import_module(module)
-        spec = importlib.util.spec_from_file_location(f"_stpbnn_card_{_digest(path)[:16]}", path)
+        spec = importlib.util.spec_from_file_location(
+            f"_stpbnn_card_{hashlib.sha256(read_bytes(path)).hexdigest()[:16]}", path
+        )
         if spec is None or spec.loader is None:
             raise ImportError(f"no module in {path}")
         loaded = importlib.util.module_from_spec(spec)
@@ -127,8 +137,8 @@ def _load(module: str, path: Path) -> Any:
             ) from None
         raise CodeError(f"network.activation: {module} needs {error.name}, which is not installed") from None
     except Exception as error:  # whatever somebody else's module raises
-        said = " ".join(str(error).split())
-        raise CodeError(f"network.activation: {module} cannot be run ({type(error).__name__}: {shown(said)})") from None
+        said = " ".join(str(error).split())[:LONGEST]
+        raise CodeError(f"network.activation: {module} cannot be run ({type(error).__name__}: {said})") from None
 
 
 def _functions(module: Any) -> list[str]:

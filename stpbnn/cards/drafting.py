@@ -23,9 +23,10 @@ __all__ = ["draft", "expected_minutes", "likely_temperature"]
 WIDTHS = (20, 50, 100, 200)
 TEMPERATURES = np.geomspace(1e-3, 1, 31)
 ROWS = 500  # that the temperature is learned from
-STARTUP, PACE = 0.4, 7e-9  # minutes, and minutes for each chain, step, example and weight
+STARTUP, PACE = 0.5, 1e-9  # minutes, and minutes for each chain, step, example and weight
 WARMUP, DRAWS, CHAINS = 300, 500, 4
 TEST = 0.2
+THEORIES = ("infinite", "proportional", "finite")  # that take seconds
 
 
 class Drafted(NamedTuple):
@@ -174,5 +175,8 @@ def _text(
         f"chains = {CHAINS}",
         "seed = 0",
         "keep_draws = 200  # whose weights are kept for `stpbnn predict`; 0 for none",
+        "",
+        "[theories]",
+        f'names = {toml_value(THEORIES[: 3 if outputs == 1 else 2])}  # "adaptive" is one more, which takes minutes to simulate',
     ]
     return "\n".join(lines) + "\n"
