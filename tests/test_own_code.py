@@ -89,9 +89,7 @@ def test_what_is_no_activation_is_refused_by_its_key(card, activation, module, m
 
 
 def test_a_module_that_fails_is_told_in_one_line(card):
-    with pytest.raises(
-        ValueError, match=r"network.activation: broken cannot be run \(ZeroDivisionError: division by zero"
-    ):
+    with pytest.raises(ValueError, match=r"network.activation: broken cannot be run \(ZeroDivisionError: div"):
         load_card(card("broken:bent", "broken", text="1 / 0\n"), allow_code=True)
 
 
@@ -101,7 +99,7 @@ def test_a_run_keeps_its_code_and_needs_leave_to_run_it_again(card, tmp_path):
     assert (tmp_path / "run" / "kept.py").read_text() == (tmp_path / "kept.py").read_text()
     assert "kept:bent" in finished.report.read_text()
     told = code.digests(["kept:bent"])
-    assert list(told) == ["kept:bent"] and len(told["kept:bent"]) == 64
+    assert [len(digest) for digest in told.values()] == [64]
     script = "import sys, stpbnn; print(stpbnn.load_run(sys.argv[1], allow_code=bool(int(sys.argv[2]))).card.name)"
     for allowed, expected in (("0", "which is code that the card would run"), ("1", "own")):
         command = [sys.executable, "-c", script, str(finished.folder), allowed]
@@ -113,7 +111,7 @@ def test_another_text_under_the_same_name_is_not_taken_for_the_first(card):
     path = card("twice:bent", "twice")
     load_card(path, allow_code=True)
     (path.parent / "twice.py").write_text("def bent(h):\n    return h\n")
-    with pytest.raises(ValueError, match="twice.py is another than the one that has run; start Python anew"):
+    with pytest.raises(ValueError, match=r"twice.py is another than the one that has run; start Python anew"):
         load_card(path, allow_code=True)
 
 

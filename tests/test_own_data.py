@@ -48,11 +48,11 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_written(data, messa
 
 
 def test_settings_are_those_of_cards():
-    with pytest.raises(ValueError, match="settings: got 'temprature', expected one of .*temperature"):
+    with pytest.raises(ValueError, match=r"settings: got 'temprature', expected one of .*temperature"):
         stpbnn.run(NET, data=(X, Y, X_TEST, Y_TEST), temprature=0.1)
     with pytest.raises(ValueError, match="temperature: missing, expected a positive number"):
         stpbnn.run(NET, data=(X, Y, X_TEST, Y_TEST))
-    with pytest.raises(ValueError, match="sampler.draws: got 0, expected a whole number from 1"):
+    with pytest.raises(ValueError, match=r"sampler.draws: got 0, expected a whole number from 1"):
         stpbnn.run(NET, data=(X, Y, X_TEST, Y_TEST), temperature=0.1, draws=0)
     with pytest.raises(ValueError, match="data: missing, expected the four arrays"):
         stpbnn.run(NET, temperature=0.1)
@@ -70,7 +70,7 @@ def test_a_sweep_of_theories_is_a_learning_curve():
         expected = model.fit(X[:P], Y[:P]).generalization_error(X_TEST, Y_TEST).total
         found = curve["error"].sel(theory="proportional limit", train=P, width=50, part="total").item()
         np.testing.assert_allclose(found, expected, rtol=1e-6)
-    with pytest.raises(ValueError, match="data.train: got 9, expected 8 at most"):
+    with pytest.raises(ValueError, match=r"data.train: got 9, expected 8 at most"):
         stpbnn.sweep(NET, data=(X, Y, X_TEST, Y_TEST), train=[9], **settings)
 
 
