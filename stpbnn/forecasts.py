@@ -21,6 +21,7 @@ from stpbnn.predictive import Mixture
 from stpbnn.regressors.family import regressor
 from stpbnn.runs import AGAIN, PREPARATION, Run
 from stpbnn.theories import chosen, settings
+from stpbnn.theory_names import long_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,8 +161,7 @@ def _names(run: Run, theories: Sequence[str] | None) -> dict[str, str]:
         return there
     if isinstance(theories, str):
         raise ValueError(f"theories: got {theories!r}, expected a list of names, such as [{theories!r}]")
-    named = {kind: name for name, kind in there.items()} | {name: name for name in there}
-    found = [named[check.one_of("theories", name, named)] for name in theories]
+    found = [check.one_of("theories", long_name(name), there) for name in theories]
     return {name: kind for name, kind in there.items() if name in found}
 
 

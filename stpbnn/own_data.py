@@ -256,8 +256,10 @@ def _numbers(what: str, part: Any) -> Any:
     """Return the numbers of an array or a frame; refuse a column of text by its name."""
     if getattr(part, "columns", None) is not None and hasattr(part, "to_numpy"):
         for name in part.columns:
-            with check.named(f"{what}, column {str(name)!r}"):
-                check.refuse_no_numbers("", part[name].to_numpy())
+            try:
+                check.refuse_no_numbers(f"{what}, column {str(name)!r}", part[name].to_numpy())
+            except ValueError as error:
+                raise ValueError(f"{error}; stpbnn.datasets.load_table encodes the categories of a table") from None
     else:
         check.refuse_no_numbers(what, part)
     return check.numeric(what, part.to_numpy() if hasattr(part, "to_numpy") else part)

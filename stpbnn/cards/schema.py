@@ -6,10 +6,11 @@ import json
 from datetime import date, time
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, Strict
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, Strict
 
 from stpbnn.cards.data import Arrays, Data
 from stpbnn.cards.section import NonEmpty, Section, Seed
+from stpbnn.theory_names import short_name
 
 if TYPE_CHECKING:
     from stpbnn.network import FullyConnected
@@ -76,12 +77,19 @@ class Sampler(Section):
     )
 
 
+def _short(name: Any) -> Any:
+    """Return the short name of a theory, where a card has the one that tables show."""
+    return short_name(name) if isinstance(name, str) else name
+
+
 class Theories(Section):
     """[theories]: what stands beside the posterior; it may change without sampling anew."""
 
-    names: Annotated[tuple[TheoryName, ...], Strict(False), NonEmpty] | None = Field(
-        default=None,
-        description=f"a list of some of {', '.join(get_args(TheoryName))}; leave it out for all that are known",
+    names: Annotated[tuple[Annotated[TheoryName, BeforeValidator(_short)], ...], Strict(False), NonEmpty] | None = (
+        Field(
+            default=None,
+            description=f"a list of some of {', '.join(get_args(TheoryName))}; leave it out for all that are known",
+        )
     )
     particles: Annotated[int, Field(ge=16)] = Field(
         default=4096, description="a whole number from 16, the hidden units that the adaptive kernel simulates"
