@@ -176,6 +176,8 @@ def _card(
     source: Any, given: Task | None, settings: Mapping[str, Any], swept: dict[str, list[Any]], folder: Any, code: bool
 ) -> Card:
     """Return the checked card of a network, or a card with these settings."""
+    for setting in settings:
+        check.one_of("settings", setting, KEYS)
     if isinstance(source, FullyConnected):
         if given is None:
             raise ValueError("data: missing, expected the four arrays X, y, Xt, yt: a network has no data of its own")
@@ -188,7 +190,7 @@ def _card(
         raise ValueError(f"card_or_network: got {check.shown(source)}, expected a FullyConnected, a Card or its file")
     for setting, value in settings.items():
         if value is not None:
-            table, _, leaf = KEYS[check.one_of("settings", setting, KEYS)].rpartition(".")
+            table, _, leaf = KEYS[setting].rpartition(".")
             (raw.setdefault(table, {}) if table else raw)[leaf] = list(value) if isinstance(value, tuple) else value
     if given is not None:
         X, _, X_test, _ = given

@@ -37,7 +37,8 @@ def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     dataset : xarray.Dataset
-        What `stpbnn.sweeps.sweep` returned, or, for the theories alone, what `stpbnn.curves.theory_curves` or `stpbnn.theory_grid` did.
+        What `stpbnn.sweeps.sweep` returned, or, for the theories alone, what `stpbnn.curves.theory_curves` or
+        `stpbnn.theory_grid` did.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
 

@@ -78,7 +78,8 @@ def theory_grid(
     train : sequence of int or None
         Training sizes: the first rows of the training set are taken. None means all of it.
     theories : sequence of {"infinite", "proportional", "zero-mean", "finite", "adaptive", "student-t"}
-        Which theories, by these names or by those of tables, such as "infinite width". "zero-mean" is the proportional limit with ``mean="drop"``; "student-t" the network of infinite
+        Which theories, by these names or by those of tables, such as "infinite width".
+        "zero-mean" is the proportional limit with ``mean="drop"``; "student-t" the network of infinite
         width whose readout has a random scale, with Gaussian noise beside it. The adaptive kernel is simulated, seconds
         to minutes for each point.
     particles : int
