@@ -75,9 +75,10 @@ def interrupted(house, monkeypatch):
     def stopped(*args, **kwargs):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr("stpbnn.samplers.sample", stopped)
-        run_card(load_card("data/card.toml"), "run", progress=False)
+        with pytest.raises(KeyboardInterrupt):
+            run_card(load_card("data/card.toml"), "run", progress=False)
     return folder.parent / "run"
 
 

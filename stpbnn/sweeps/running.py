@@ -231,7 +231,7 @@ def _point(
             code.allow(name, place)
         data = card.data.load() if given is None else given.first(card.data.train)
         if fingerprint(card, data)[:LENGTH] != folder.name:
-            return f"the data that {socket.gethostname()} finds are not those of the client; see data.data_home"
+            return f"the data that {socket.gethostname()} finds are not those of the client; see the paths in [data]"
         with warnings.catch_warnings(action="ignore"):  # chains and solvers that have not converged: in the results
             try:
                 run_card(card, folder, data, progress=False)
