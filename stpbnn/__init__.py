@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stpbnn.comparison import compare
     from stpbnn.kernels.nngp_kernel import NNGPKernel
     from stpbnn.network import FullyConnected
+    from stpbnn.own_data import run, sweep
     from stpbnn.regressors import (
         AdaptiveKernelRegressor,
         FiniteWidthRegressor,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         theory_grid,
     )
     from stpbnn.report import write_report
+    from stpbnn.runs import load_run
     from stpbnn.samplers import sample
     from stpbnn.scale import dual_student_t
 
@@ -41,8 +43,11 @@ _NAMES = {
     "dual_student_t": "scale",
     "kernel_overlap": "regressors",
     "load": "regressors.persistence",
+    "load_run": "runs",
+    "run": "own_data",
     "sample": "samplers",
     "save": "regressors.persistence",
+    "sweep": "own_data",
     "theory_grid": "regressors",
     "write_report": "report",
 }
@@ -64,10 +69,13 @@ __all__ = [
     "figures",
     "kernel_overlap",
     "load",
+    "load_run",
     "programs",
+    "run",
     "sample",
     "samplers",
     "save",
+    "sweep",
     "theory_grid",
     "write_report",
 ]

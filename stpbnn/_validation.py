@@ -46,6 +46,10 @@ NO_NUMBERS = {
     "m": "got time spans, expected numbers; divide them by a unit of your choice, such as one day",
     "U": "got text, expected numbers; convert it, with astype(float) for example",
 }
+CLASSES = (
+    "got text, expected numbers; convert it, with astype(float) for example, or where it names classes take "
+    "stpbnn.classification: one_hot(y) gives unit vectors, for a network of as many outputs"
+)
 KINDS = ((complex, "c"), (np.complexfloating, "c"), (np.datetime64, "M"), (np.timedelta64, "m"), ((str, bytes), "U"))
 
 
@@ -163,7 +167,8 @@ def refuse_no_numbers(what: str, value: Any) -> None:
     if kind == "O":
         kind = next((kind for item in values.flat for types, kind in KINDS if isinstance(item, types)), "O")
     if kind in NO_NUMBERS:
-        raise ValueError(f"{what}: {NO_NUMBERS[kind]}")
+        told = CLASSES if kind == "U" and what.startswith("y") else NO_NUMBERS[kind]
+        raise ValueError(f"{what}: {told}")
 
 
 def _finite(what: str, array: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""The command line: run, theory, sweep, report, models, datasets, doctor."""
+"""The command line: new, run, predict, theory, sweep, report, models, datasets, doctor."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from rich.console import Console
 
 from stpbnn import __version__, _interrupt
 from stpbnn.terminal.options import (
+    AllowCodeOption,
     CardArgument,
+    DropOption,
     JsonOption,
     QuietOption,
     SetOption,
     StrictOption,
+    TargetOption,
     VerboseOption,
     WhereOption,
     chosen_values,
@@ -167,9 +170,26 @@ def stpbnn(
     Running it leaves predictions, draws, and a report that says whether the two agree.
 
     A first run, in seconds: stpbnn run smoke-1hl-linear
+
+    Your own table: stpbnn new house.csv --target price
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+@app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn new house.csv --target price")
+def new(
+    file: Annotated[Path, typer.Argument(help="A table: CSV, TSV, .gz, Parquet, .npz, .npy.", show_default=False)],
+    target: TargetOption = None,
+    drop: DropOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The card to write.", show_default="NAME.toml, in this folder")
+    ] = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write a card for a table of your own, with settings that suit it and comments that say why."""
+    _draft(file, target, drop, out, err=False)
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn run digits-1hl-erf --set network.widths=[50] -o half")
@@ -179,6 +199,9 @@ def run(
         Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="runs/NAME")
     ] = None,
     changes: SetOption = None,
+    target: TargetOption = None,
+    drop: DropOption = None,
+    allow_code: AllowCodeOption = False,
     strict: StrictOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -188,10 +211,16 @@ def run(
 
     The run folder gets card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html.
     The same command again goes on from what is there.
-    """
-    from stpbnn.cards import attributed, load_card
 
-    checked = load_card(card, changes or ())
+    A table in the place of a card, with --target COLUMN, gets a card first, as `stpbnn new` writes it.
+    """
+    from stpbnn.cards import attributed, is_table, load_card
+
+    if is_table(card):
+        card = str(_drafted(Path(card), target, drop))
+    elif target or drop:
+        raise ValueError(f"{'target' if target else 'drop'}: is for a table, and {card} is a card; see its [data]")
+    checked = load_card(card, changes or (), allow_code=allow_code)
     if checked.sweep:
         warnings.warn(
             f"{checked.name} has a sweep over {', '.join(checked.sweep)}: only its base point is run; "
@@ -203,6 +232,48 @@ def run(
     with _exit_when_interrupted(), attributed(card, changes or ()):
         finished = run_card(checked, folder or Path("runs") / checked.name, progress=not quiet)
     _show_run(finished, as_json, strict)
+    if checked.data.is_table and not as_json:
+        typer.echo(f"Next: stpbnn predict {finished.folder} NEW.csv -o predictions.csv, for a file with new inputs")
+
+
+@app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn predict runs/house new.csv -o predictions.csv")
+def predict(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished run.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A table with the columns of the inputs.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")] = Path("predictions.csv"),
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Intervals of new targets, with their noise, not of the function.")
+    ] = False,
+    theories: Annotated[
+        list[str] | None, typer.Option("--theory", metavar="NAME", help="Only this theory, or none. Repeatable.")
+    ] = None,
+    allow_code: AllowCodeOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Predict at new inputs with a finished run: mean, std and intervals of the posterior and of every theory.
+
+    The units are those of the data. `row` is the line of the file, the header being 1.
+    """
+    from stpbnn import files, forecasts, runs
+    from stpbnn.terminal import records
+
+    files.destination("out", out)
+    if out.exists() and file.exists() and out.samefile(file):
+        raise ValueError(f"out: got {out}, the file with the inputs; give another name")
+    finished = runs.load_run(folder, allow_code=allow_code)
+    chosen = None if theories is None else [name for name in theories if name != "none"]
+    with _exit_when_interrupted():
+        predictions = forecasts.predict_file(finished, file, noise=noise, theories=chosen)
+    table = forecasts.table(predictions)
+    if as_json:
+        typer.echo(records.as_json(table.reset_index().to_dict("records")))
+        return
+    files.write_text(out, table.to_csv())
+    of = "new targets" if noise else "the function; --noise adds that of new targets"
+    names = ", ".join(predictions["theory"].to_numpy().tolist())
+    typer.echo(f"Predictions: {out} ({len(table)} rows by {names}; std and intervals are of {of})")
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn theory digits-1hl-erf --set network.widths=[10]")
@@ -210,6 +281,7 @@ def theory(
     card: CardArgument,
     changes: SetOption = None,
     file: Annotated[Path | None, typer.Option("--out", "-o", help="Write the predictions to this NetCDF file.")] = None,
+    allow_code: AllowCodeOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -217,7 +289,7 @@ def theory(
     """Solve the theories of a card, without sampling: at every point of its sweep, if it has one."""
     from stpbnn.cards import attributed, load_card
 
-    checked = load_card(card, changes or ())
+    checked = load_card(card, changes or (), allow_code=allow_code)
     from stpbnn import files
 
     if file is not None:
@@ -251,6 +323,7 @@ def sweep(
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes on this machine, of one thread each.")] = 2,
     where: WhereOption = None,
+    allow_code: AllowCodeOption = False,
     many: Annotated[bool, typer.Option("--many", help="Confirm a sweep of more than 1000 points.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -264,7 +337,7 @@ def sweep(
     """
     from stpbnn.cards import load_card
 
-    checked = load_card(card, changes or ())
+    checked = load_card(card, changes or (), allow_code=allow_code)
     from stpbnn import sweeps
     from stpbnn.terminal import records, tables
 
@@ -290,6 +363,7 @@ def sweep(
 def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     strict: StrictOption = False,
+    allow_code: AllowCodeOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -297,7 +371,7 @@ def report(
     """Make the comparison and report.html of a finished run anew, from its folder alone."""
     from stpbnn.runs import rerender
 
-    _show_run(rerender(folder), as_json, strict)
+    _show_run(rerender(folder, allow_code=allow_code), as_json, strict)
 
 
 @app.command(rich_help_panel=LOOK, epilog="Example: stpbnn models")
@@ -340,6 +414,46 @@ def doctor(as_json: JsonOption = False) -> None:
         typer.echo(records.as_json(findings))
     else:
         console.print(tables.doctor_table(findings))
+
+
+def _draft(file: Path, target: Sequence[str] | None, drop: Sequence[str] | None, out: Path | None, err: bool) -> Path:
+    """Write a card for a table, say where it is and what comes next."""
+    from stpbnn.cards import is_table
+
+    if not target:
+        raise ValueError(_no_target(file))
+    if not is_table(file) and file.suffix == ".toml":
+        raise ValueError(f"{file}: is a card already; run it with `stpbnn run {file}`")
+    from stpbnn.cards.drafting import draft
+
+    written = draft(file, target[0] if len(target) == 1 else target, drop=drop or (), out=out)
+    typer.echo(f"Card: {written.path} (about {written.card.minutes:g} minutes on two cores)", err=err)
+    typer.echo(f"Next: stpbnn run {written.path}", err=err)
+    return written.path
+
+
+def _drafted(file: Path, target: Sequence[str] | None, drop: Sequence[str] | None) -> Path:
+    """Return the card of a table: the one that an earlier call wrote, or a new one."""
+    from stpbnn.cards import load_card
+
+    card = Path(f"{file.name.split('.')[0]}.toml")
+    if not card.exists():
+        return _draft(file, target, drop, None, err=True)
+    data = load_card(card).data
+    targets = [data.target] if isinstance(data.target, str) else list(data.target or ())
+    asked = (list(target or targets), list(drop or data.drop or ()), file.resolve())
+    if (targets, list(data.drop or ()), Path(data.file or "").resolve()) != asked:
+        raise ValueError(f"{card}: is the card of other data or another target; remove it, or run it by its name")
+    typer.echo(f"Card: {card}, which is there already", err=True)
+    return card
+
+
+def _no_target(file: Path) -> str:
+    """Say that a table has no target, and which columns there are."""
+    from stpbnn.datasets import read_table
+
+    names = ", ".join(map(str, read_table(file).columns[:20]))
+    return f"target: missing, expected the column to predict, with --target COLUMN: one of {names}"
 
 
 def _show_run(finished: Run, as_json: bool, strict: bool) -> None:

@@ -12,13 +12,14 @@ from stpbnn import __version__
 from stpbnn._validation import boolean, instance
 from stpbnn.cards import Card
 from stpbnn.cards.points import TEMPERATURE, WIDTHS, changed, dimension, labels
+from stpbnn.datasets import Task
 from stpbnn.regressors import theory_grid
 from stpbnn.theories import chosen, settings
 
 __all__ = ["theory_curves"]
 
 
-def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
+def theory_curves(card: Card, *, data: Task | None = None, progress: bool = False) -> xr.Dataset:
     """Return the closed forms of a card at every point of its sweep.
 
     Widths and temperatures are solved together, which costs little more than one point at one hidden layer; but the
@@ -30,6 +31,8 @@ def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
     ----------
     card : Card
         A card with a sweep.
+    data : stpbnn.datasets.Task, optional
+        X, y, Xt, yt in the place of those of the card; a sweep over data.train takes the first rows.
     progress : bool
         Whether to show a progress bar.
 
@@ -64,16 +67,19 @@ def theory_curves(card: Card, *, progress: bool = False) -> xr.Dataset:
     found = {}
     for index in _shown(points, progress and len(points) > 1, card.name):
         at = changed(card, {key: others[key][i] for key, i in zip(others, index, strict=True)})
-        found[index] = _grid(at, widths if together else [at.network.widths], sweep, progress and len(points) == 1)
+        over = widths if together else [at.network.widths]
+        found[index] = _grid(at, over, sweep, progress and len(points) == 1, data)
     axes = [xr.IndexVariable(dimension(key), labels(key, values)) for key, values in others.items()]
     names = dict.fromkeys(str(name) for grid in found.values() for name in grid["theory"].to_numpy())
     curves = _joined(found, axes).sel(theory=list(names))
     return curves.assign_attrs(card=card.to_toml(), stpbnn_version=__version__)
 
 
-def _grid(card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progress: bool) -> xr.Dataset:
+def _grid(
+    card: Card, widths: list[Any], sweep: Mapping[str, list[Any]], progress: bool, data: Task | None
+) -> xr.Dataset:
     """Return the theories of one data set over widths and temperatures."""
-    X, y, X_test, y_test = card.load()
+    X, y, X_test, y_test = card.load(None if data is None else data.first(card.data.train))
     network = card.build()
     theories = chosen(card)
     grid = theory_grid(

@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ import xarray as xr
 from stpbnn import __version__
 from stpbnn import _validation as check
 from stpbnn._interrupt import look
-from stpbnn.cards import Arrays, Card, load_card
+from stpbnn.cards import Arrays, Card, code, load_card
 from stpbnn.cards.data import OF_FILES, OF_TABLES
 from stpbnn.cards.schema import four
 from stpbnn.datasets.preparation import Preparation
@@ -69,6 +69,28 @@ class Run:
     def report(self) -> Path:
         """The HTML report."""
         return self.folder / "report.html"
+
+    def predict(self, X: Any, *, noise: bool = False, theories: Sequence[str] | None = None) -> xr.Dataset:
+        """Return what the posterior and the theories of this run predict at new inputs, in the units of the data.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0), or frame
+            Inputs: a frame with the columns of the training table, or an array as the card loads it.
+        noise : bool
+            Whether the laws are those of new targets, with their noise, in the place of the function.
+        theories : sequence of str, optional
+            Names of some of them, an empty list for the posterior alone; by default all. They are solved again, which
+            takes as long as in the run.
+
+        Returns
+        -------
+        xarray.Dataset
+            As `stpbnn.forecasts.predict` gives it.
+        """
+        from stpbnn import forecasts
+
+        return forecasts.predict(self, X, noise=noise, theories=theories)
 
 
 def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = None, *, progress: bool = True) -> Run:
@@ -130,6 +152,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     write_text(folder / "card.toml", card.to_toml())
     if preparation is not None:
         write_text(folder / PREPARATION, preparation.to_json())
+    for name, text in code.beside(card).items():
+        write_text(folder / name, text)
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
         try:
@@ -171,13 +195,15 @@ def fingerprint(card: Card, data: Arrays) -> str:
     return _digest(_settings(check.instance("card", card, Card)), four(data))
 
 
-def load_run(folder: str | os.PathLike[str]) -> Run:
+def load_run(folder: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
     """Read a finished run from its folder.
 
     Parameters
     ----------
     folder : path
         A run folder.
+    allow_code : bool
+        Whether to run the module that the activation of its card names, of which the folder has a copy.
 
     Raises
     ------
@@ -187,7 +213,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         If a file cannot be read.
     """
     folder = Path(check.path("folder", folder))
-    card = _card(folder)
+    card = _card(folder, allow_code)
     if card is None:
         raise ValueError(f"{folder}: expected a run folder, as `stpbnn run` makes it; there is no card.toml in it")
     for name in ("theory.nc", "posterior.nc", "comparison.nc", "run.json"):
@@ -209,20 +235,22 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     )
 
 
-def rerender(folder: str | os.PathLike[str]) -> Run:
+def rerender(folder: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
     """Make the comparison and the report of a finished run anew, from its folder alone.
 
     Parameters
     ----------
     folder : path
         A run folder.
+    allow_code : bool
+        As for `load_run`.
 
     Raises
     ------
     ValueError
         If the folder holds no run, or one that is not finished.
     """
-    run = load_run(folder)
+    run = load_run(folder, allow_code=allow_code)
     remove_leftovers(folder)
     run = replace(run, comparison=_compared(run.posterior, run.theory))
     write_netcdf(run.folder / "comparison.nc", run.comparison)
@@ -235,7 +263,8 @@ def _settings(card: Card) -> dict[str, Any]:
     decisive = {"network", "data", "posterior", "sampler"} | ({"process"} if card.process else set())
     tables = card.model_dump(include=decisive, mode="json")
     flat = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
-    places = ("data.data_home", "data.file", "data.test_file")
+    places = ("data.data_home", "data.file", "data.test_file", "sampler.keep_draws")
+    flat |= {f"code of {name}": digest for name, digest in code.digests([card.network.activation]).items()}
     return {key: value for key, value in flat.items() if key not in places and not (key in NEW and value is None)}
 
 
@@ -255,14 +284,16 @@ def _with_draws(card: Card, draws: int) -> Card:
     return card.model_copy(update={"sampler": card.sampler.model_copy(update={"draws": draws})})
 
 
-def _card(folder: Path) -> Card | None:
+def _card(folder: Path, allow_code: bool = False) -> Card | None:
     """Return the card of a run folder, or None where there is none."""
     try:
         read_bytes(folder / "card.toml")  # what keeps it from being read is no mistake in it
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        return load_card(folder / "card.toml")
+        return load_card(folder / "card.toml", allow_code=allow_code)
+    except code.CodeError:
+        raise
     except ValueError as error:
         remedy = "choose another folder with -o, or remove this one"
         raise DamagedError(folder / "card.toml", error, remedy) from None
@@ -377,13 +408,17 @@ def _sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -
         if card.process is None:
             posterior = samplers.sample(network, X, y, **settings)
         else:
-            del settings["sampler"], settings["readout"]  # of which a process leaves no choice
+            del settings["sampler"], settings["readout"], settings["keep_draws"]  # of which a process leaves no choice
             posterior = samplers.sample_process(
                 network, X, y, process=card.process.name, df=card.process.df, **settings
             )
     if posterior.attrs["stopped"] == "interrupted":
         raise KeyboardInterrupt
     posterior.attrs["fingerprint"] = mark
+    exact = {"constant_data": {"X": X}, "observed_data": {"y": y}}  # to the last digit, for predictions
+    for group, arrays in exact.items():
+        stored = posterior[group].to_dataset()
+        posterior[group].dataset = stored.assign({name: (stored[name].dims, a) for name, a in arrays.items()})
     write_netcdf(folder / "posterior.nc", posterior)
     return read_netcdf(folder / "posterior.nc", xr.open_datatree, AGAIN)
 

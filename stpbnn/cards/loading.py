@@ -13,15 +13,17 @@ from typing import Any, NamedTuple
 
 from stpbnn import _validation as check
 from stpbnn._memory import in_words
+from stpbnn.cards import code
 from stpbnn.cards.mistakes import closest, hint, mistakes, nearest, shortened, sweep_mistakes
 from stpbnn.cards.schema import KEYS, TABLES, Card
 
 LARGEST = 2**16  # bytes of a file
+TABLE_FILES = (".csv", ".tsv", ".tab", ".dat", ".data", ".parquet", ".npz", ".npy")
 MOST = 10  # mistakes that are listed
 MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def load_card(card: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Card:
+def load_card(card: str | os.PathLike[str], overrides: Iterable[str] = (), *, allow_code: bool = False) -> Card:
     """Read a model card, from a file or by the name of one that is shipped with stpbnn.
 
     Parameters
@@ -30,6 +32,9 @@ def load_card(card: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Ca
         A TOML file, or a name that `shipped_cards` lists.
     overrides : iterable of str
         Changes, "key=value" with dotted keys: ``"network.widths=[50]"``. Values are TOML; text needs no quotes.
+    allow_code : bool
+        Whether to run the module that an activation "module:function" names, a Python file beside the card or one that
+        is installed. Allow it for cards whose code you trust.
 
     Returns
     -------
@@ -51,10 +56,26 @@ def load_card(card: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Ca
     ValueError: override 'network.width=[50]': unknown key network.width; did you mean network.widths?
     """
     card, overrides = _given(card, overrides)
-    checked = _read(_file(card), [_override(text) for text in overrides])
+    path = _file(card)
+    checked = _read(path, [_override(text) for text in overrides])
     with attributed(card, overrides):
+        for name in code.named(checked):
+            _run_code(name, path.parent, allow_code)
         checked.build()
     return checked
+
+
+def _run_code(name: str, folder: Path, allowed: bool) -> None:
+    """Run the code that an activation names, if it may, unless it has run already."""
+    from stpbnn.activations import available
+
+    if allowed or name in available():
+        code.allow(name, folder)
+        return
+    raise code.CodeError(
+        f"network.activation: got {shortened(name)!r}, which is code that the card would run; read it, and if you "
+        "trust it allow it: --allow-code, or allow_code=True in Python"
+    )
 
 
 @contextmanager
@@ -81,7 +102,8 @@ def attributed(card: str | os.PathLike[str], overrides: Iterable[str] = ()) -> I
         if key not in KEYS and key not in TABLES:
             raise
         source = _sources(map(_override, overrides)).get(key, _file(card))
-        raise ValueError(f"{source}: {error}") from error
+        kind = code.CodeError if isinstance(error, code.CodeError) else ValueError
+        raise kind(f"{source}: {error}") from error
 
 
 def shipped_cards() -> dict[str, Card]:
@@ -114,12 +136,32 @@ def _shipped_files() -> dict[str, Path]:
 def _file(card: str | os.PathLike[str]) -> Path:
     """Return the file that is meant: a path, or the name of a shipped card."""
     path, shipped = Path(card), _shipped_files()
+    if path.suffix == ".toml" or (
+        os.path.isfile(path) and not is_table(path)
+    ):  # which a name that is too long does not stop
+        return path
+    if is_table(path):
+        raise ValueError(
+            f"{card}: is a table, expected a card; `stpbnn new {card} --target COLUMN` writes one for it, and "
+            f"`stpbnn run {card} --target COLUMN` runs it as well"
+        )
     if path.suffix == ".toml" or os.path.isfile(path):  # which a name that is too long does not stop
         return path
     if str(card) not in shipped:
         near = hint(closest(str(card), shipped))
         raise ValueError(f"{card}: expected a TOML file or one of {', '.join(shipped)}{near}")
     return shipped[str(card)]
+
+
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Say whether the name of a file is that of a table, which a card may name but which is none.
+
+    Examples
+    --------
+    >>> is_table("house.csv.gz"), is_table("house.toml")
+    (True, False)
+    """
+    return Path(str(path).lower().removesuffix(".gz")).suffix in TABLE_FILES
 
 
 class _Change(NamedTuple):

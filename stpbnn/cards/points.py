@@ -10,7 +10,17 @@ from typing import Any
 from stpbnn import _validation as check
 from stpbnn.cards.schema import TABLES, Card
 
-__all__ = ["DIMENSIONS", "TEMPERATURE", "WIDTHS", "changed", "count", "dimension", "labels", "points", "selected"]
+__all__ = [
+    "DIMENSIONS",
+    "TEMPERATURE",
+    "WIDTHS",
+    "changed",
+    "count",
+    "dimension",
+    "labels",
+    "points",
+    "selected",
+]
 
 WIDTHS, TEMPERATURE = "network.widths", "posterior.temperature"
 DIMENSIONS = {WIDTHS: "width", TEMPERATURE: "temperature", "data.train": "train"}

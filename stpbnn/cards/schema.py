@@ -6,17 +6,19 @@ import json
 from datetime import date, time
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, Strict
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, Strict
 
 from stpbnn import _validation as check
 from stpbnn.cards.data import Arrays, Data
 from stpbnn.cards.section import NonEmpty, Section, Seed
+from stpbnn.theory_names import short_name
 
 if TYPE_CHECKING:
     from stpbnn.network import FullyConnected
 
 TheoryName = Literal["infinite", "proportional", "zero-mean", "finite", "adaptive", "student-t"]
 DEEPEST = 100  # layers
+ARRAYS = "arrays"  # the name of data that were given in Python
 Line = Annotated[str, Field(max_length=1000)]
 
 
@@ -26,7 +28,7 @@ class Network(Section):
     widths: Annotated[tuple[PositiveInt, ...], Strict(False), NonEmpty] = Field(
         description="a list of whole numbers from 1, such as [100] or [50, 50]"
     )
-    activation: str = Field(default="erf", description='the name of an activation, such as "erf"')
+    activation: str = Field(default="erf", description='the name of an activation, such as "erf", or "module:function"')
     outputs: PositiveInt = Field(default=1, description="a whole number from 1")
     weight_precision: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Strict(False)] = Field(
         default=1.0, description="a positive number, or a list of them, one for each layer of weights"
@@ -58,7 +60,7 @@ def four(data: Any) -> Arrays:
     """Return data if they are four arrays, as the loaders of cards and data sets give them."""
     if not isinstance(data, (tuple, list)) or len(data) != 4 or not all(hasattr(part, "shape") for part in data):
         raise ValueError(f"data: got {check.shown(data)}, expected the four arrays X, y, Xt, yt")
-    return data if isinstance(data, tuple) else tuple(data)  # a Task keeps its preparation
+    return data if isinstance(data, tuple) else tuple(data)  # a task of a table stays one
 
 
 class Posterior(Section):
@@ -78,14 +80,24 @@ class Sampler(Section):
     draws: PositiveInt = Field(default=1000, description="a whole number from 1")
     chains: PositiveInt = Field(default=4, description="a whole number from 1")
     seed: Seed = Field(default=0, description="a whole number from 0 to 2**32 - 1")
+    keep_draws: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        default=200, description="a whole number from 0, the draws whose weights are kept for predictions"
+    )
+
+
+def _short(name: Any) -> Any:
+    """Return the short name of a theory, where a card has the one that tables show."""
+    return short_name(name) if isinstance(name, str) else name
 
 
 class Theories(Section):
     """[theories]: what stands beside the posterior; it may change without sampling anew."""
 
-    names: Annotated[tuple[TheoryName, ...], Strict(False), NonEmpty] | None = Field(
-        default=None,
-        description=f"a list of some of {', '.join(get_args(TheoryName))}; leave it out for all that are known",
+    names: Annotated[tuple[Annotated[TheoryName, BeforeValidator(_short)], ...], Strict(False), NonEmpty] | None = (
+        Field(
+            default=None,
+            description=f"a list of some of {', '.join(get_args(TheoryName))}; leave it out for all that are known",
+        )
     )
     particles: Annotated[int, Field(ge=16)] = Field(
         default=4096, description="a whole number from 16, the hidden units that the adaptive kernel simulates"
@@ -172,6 +184,11 @@ class Card(Section):
         """
         from stpbnn.cards import limits
 
+        if data is None and self.data.name == ARRAYS:
+            raise ValueError(
+                'data.name: got "arrays", which were given in Python; give them again: '
+                "stpbnn.run(card, data=(X, y, Xt, yt), folder=...)"
+            )
         sampled = check.boolean("sampled", sampled)
         data = self.data.load() if data is None else four(data)
         limits.refuse_data(self, data)

@@ -55,6 +55,13 @@ class Task(_Arrays):
         self.preparation = preparation
         return self
 
+    def first(self, train: int | None) -> Task:
+        """Return the task with the first training rows alone, for a learning curve; None for all of them."""
+        X, y, X_test, y_test = self
+        if train is not None and train > len(X):
+            raise ValueError(f"data.train: got {train}, expected {len(X)} at most, the rows of the training set")
+        return Task(X[:train], y[:train], X_test, y_test, preparation=self.preparation)
+
 
 def load_table(
     file: Any,

@@ -13,6 +13,7 @@ from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
 from stpbnn import _validation as check
 from stpbnn.figures.style import COLOURS, MARKERS, POSTERIOR, new_axes
+from stpbnn.theory_names import long_name
 
 __all__ = ["plot_learning_curve"]
 
@@ -36,7 +37,8 @@ def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     dataset : xarray.Dataset
-        What `stpbnn.sweeps.sweep` returned, or, for the theories alone, what `stpbnn.curves.theory_curves` did.
+        What `stpbnn.sweeps.sweep` returned, or, for the theories alone, what `stpbnn.curves.theory_curves` or
+        `stpbnn.theory_grid` did.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
 
@@ -57,6 +59,8 @@ def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
     'training examples P'
     """
     check.data_set("dataset", dataset)
+    if "theory" in dataset.coords:
+        dataset = dataset.assign_coords(theory=[long_name(str(name)) for name in dataset["theory"].to_numpy()])
     if "error" not in dataset or "part" not in dataset["error"].dims:
         raise ValueError("dataset: got no variable 'error' with parts, expected what stpbnn.sweeps.sweep returned")
     errors = dataset["error"].sel(part="total")

@@ -12,6 +12,7 @@ from stpbnn.regressors.prediction import PredictiveRegressor
 from stpbnn.regressors.proportional import Mean, ProportionalLimitRegressor, keeps_mean
 from stpbnn.regressors.student_t import StudentTProcessRegressor
 from stpbnn.scale import LATTICE_DEPTH
+from stpbnn.theory_names import LONG
 
 __all__ = ["PARTICLES", "THEORIES", "applicable", "of_process", "regressor"]
 
@@ -31,15 +32,15 @@ def applicable(network: FullyConnected, *, on_request: bool = False) -> dict[str
 
     On request also the zero-mean form of the proportional limit, where that keeps the mean of the features.
     """
-    names = {"infinite width": "infinite"}
+    names = {LONG["infinite"]: "infinite"}
     if network.outputs == 1 or network.depth == 1:
-        names["proportional limit"] = "proportional"
+        names[LONG["proportional"]] = "proportional"
     if on_request and keeps_mean(network, "auto"):
-        names["mean dropped"] = "zero-mean"
+        names[LONG["zero-mean"]] = "zero-mean"
     if network.outputs == 1 and network.depth <= LATTICE_DEPTH:
-        names["finite width"] = "finite"
+        names[LONG["finite"]] = "finite"
     if network.depth == 1:
-        names["adaptive kernel"] = "adaptive"
+        names[LONG["adaptive"]] = "adaptive"
     return names
 
 
@@ -49,7 +50,7 @@ def of_process(process: str, network: FullyConnected) -> dict[str, str]:
     That is the Student's t-process, or the mixture of finite width, known for up to three hidden layers.
     """
     if process == "student-t":
-        return {"infinite width": "infinite", "Student's t-process": "student-t"}
+        return {LONG[kind]: kind for kind in ("infinite", "student-t")}
     return {name: theory for name, theory in applicable(network).items() if theory != "adaptive"}
 
 

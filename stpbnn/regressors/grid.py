@@ -19,6 +19,7 @@ from stpbnn.network import FullyConnected
 from stpbnn.regressors.family import PARTICLES, THEORIES, regressor
 from stpbnn.regressors.proportional import Mean, keeps_mean
 from stpbnn.scale import ZERO_TARGETS, WidthCurve, refuse_singular
+from stpbnn.theory_names import short_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,7 +70,8 @@ def theory_grid(
     train : sequence of int or None
         Training sizes: the first rows of the training set are taken. None means all of it.
     theories : sequence of {"infinite", "proportional", "zero-mean", "finite", "adaptive", "student-t"}
-        Which theories. "zero-mean" is the proportional limit with ``mean="drop"``; "student-t" the network of infinite
+        Which theories, by these names or by those of tables, such as "infinite width".
+        "zero-mean" is the proportional limit with ``mean="drop"``; "student-t" the network of infinite
         width whose readout has a random scale, with Gaussian noise beside it. The adaptive kernel is simulated, seconds
         to minutes for each point.
     particles : int
@@ -127,7 +129,7 @@ def theory_grid(
     ]
     sizes = [_size(i, P, len(X)) for i, P in enumerate([len(X)] if train is None else _listed("train", train))]
     for theory in _listed("theories", theories):
-        check.one_of("theories", theory, THEORIES)
+        check.one_of("theories", short_name(theory) if isinstance(theory, str) else theory, THEORIES)
     check.room_for_kernels("X", max(sizes))
     refuse_beyond(16 * len(X_test) * max(sizes), f"X_test: got {len(X_test)} rows, whose kernels", "take fewer rows")
     random_numbers(random_state)
@@ -149,7 +151,7 @@ def theory_grid(
         "converged": np.zeros(shape, dtype=bool),
     }
     failures = []
-    for place, theory in enumerate(theories):
+    for place, theory in enumerate(map(short_name, theories)):
         for at, P in enumerate(sizes):
             solve = _one_factorisation if fast and theory in ("infinite", "proportional") else _one_by_one
             rows = solve(theory, settings, nets, kelvins, X[:P], y[:P], X_test, y_test)

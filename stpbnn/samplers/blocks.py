@@ -87,6 +87,8 @@ class Chains:
         Observables of a draw by name, from a random key, the position of the chain and the data.
     statistics : mapping of str to str
         Fields of the state to record, by the name under which they are recorded.
+    weights : callable, optional
+        The weights of a draw by name, from what `observe` is given; for the few draws that keep them.
     """
 
     build: Callable[[], MCMCKernel]
@@ -99,6 +101,7 @@ class Chains:
     settings: Mapping[str, Any]
     observe: Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
     statistics: Mapping[str, str]
+    weights: Callable[[jax.Array, Any, Any], dict[str, jax.Array]] | None = None
 
     @cached_property
     def devices(self) -> int:
@@ -200,6 +203,23 @@ class Chains:
                 "raise the temperature"
             )
         return state
+
+    @cached_property
+    def _weigh(self) -> Callable[..., Any]:
+        """Return the compiled program for the weights of all chains; `observe` has the same key and position."""
+        weights, field = self.weights, self.build().sample_field
+        if weights is None:
+            raise ValueError("weights: the chains do not say what the weights of a draw are")
+
+        def weigh(state: Any, keys: tuple[jax.Array, jax.Array], data: Any, number: int) -> dict[str, jax.Array]:
+            return weights(jax.random.fold_in(keys[1], number), getattr(state, field), data)
+
+        return self._over_chains(weigh, 2, 2)
+
+    def weights_of(self, state: Any, number: int) -> Arrays:
+        """Return the weights of draw `number` by name, (chain, ...) in single precision, from the state after it."""
+        found = self._weigh(state, self._keys, self.data, number)
+        return {name: np.asarray(values, np.float32) for name, values in found.items()}
 
     def _energy(self, position: Any, data: Any) -> jax.Array:
         return potential_energy(self.model, self.arguments(data), dict(self.settings), position)

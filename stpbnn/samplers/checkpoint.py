@@ -37,11 +37,12 @@ try:
 except ImportError:  # a system without file locks
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Checkpoint", "Progress", "restored"]
+__all__ = ["Checkpoint", "Progress", "kept_of", "restored"]
 
 logger = logging.getLogger(__name__)
 
 Arrays = Mapping[str, np.ndarray]
+KEPT, SLOT = "kept", "slot"  # the draws that keep their weights, and their dimension
 
 
 class Progress(NamedTuple):
@@ -173,8 +174,12 @@ class Checkpoint:
         if done != draws:
             raise self._damaged(self.folder / f"draws-{done:08d}", "the block that starts there is missing")
 
-    def write(self, first: int, block: Arrays, state: Any, seconds: float) -> None:
+    def write(
+        self, first: int, block: Arrays, state: Any, seconds: float, kept: Mapping[int, Arrays] | None = None
+    ) -> None:
         """Write a block of draws (chain, draw, ...), then the state of the chains after it.
+
+        With the block go the weights (chain, ...) of those of its draws that keep them, by the number of the draw.
 
         Raises
         ------
@@ -188,6 +193,11 @@ class Checkpoint:
                 for name, values in block.items()
             }
         )
+        if kept:
+            data[KEPT] = (SLOT, list(kept))
+            for name in next(iter(kept.values())):
+                values = np.stack([weights[name] for weights in kept.values()], axis=1)
+                data[f"{KEPT}_{name}"] = (("chain", SLOT, *(f"{name}_{i}" for i in range(values.ndim - 2))), values)
         stored: dict[str, Any] = {f"leaf_{i}": _plain(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
         stored |= {"draws": np.asarray(last), "seconds": np.asarray(seconds)}
         with self._writing(f"the block of draws {first} to {last - 1}"):
@@ -209,6 +219,21 @@ class Checkpoint:
 
     def _damaged(self, path: Path, error: object) -> DamagedError:
         return DamagedError(self.folder, f"{path.name}: {error}", "remove it and sample again")
+
+
+def kept_of(block: Arrays) -> dict[int, dict[str, np.ndarray]]:
+    """Return the weights (chain, ...) that were stored with a block, by the number of the draw.
+
+    Parameters
+    ----------
+    block : mapping of str to array
+        What `Checkpoint.blocks` gives.
+    """
+    names = [name for name in block if name.startswith(f"{KEPT}_")]
+    return {
+        int(number): {name.removeprefix(f"{KEPT}_"): block[name][:, i] for name in names}
+        for i, number in enumerate(block.get(KEPT, ()))
+    }
 
 
 def _plain(leaf: Any) -> np.ndarray:

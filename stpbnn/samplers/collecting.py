@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from stpbnn._interrupt import Noted, look
 from stpbnn.samplers.blocks import Arrays, Block, Chains
-from stpbnn.samplers.checkpoint import Checkpoint, restored
+from stpbnn.samplers.checkpoint import Checkpoint, kept_of, restored
 from stpbnn.samplers.diagnostics import convergence, reaches
 
 __all__ = ["Collector"]
@@ -39,9 +39,13 @@ class Collector:
         An open checkpoint.
     progress : bool
         Whether to show a progress bar.
+    keep : collection of int
+        The numbers of the draws whose weights are kept.
 
     Attributes
     ----------
+    kept : dict of int to mapping of str to array
+        The weights (chain, ...) of the draws that keep them, by the number of the draw.
     done : int
         How many draws there are.
     stopped : str
@@ -54,6 +58,7 @@ class Collector:
     until: Mapping[str, float]
     checkpoint: Checkpoint | None
     progress: bool
+    keep: Collection[int] = ()
 
     def __post_init__(self) -> None:
         self._began = time.perf_counter()
@@ -63,6 +68,7 @@ class Collector:
             name: np.empty((shape.shape[0], self.draws, *shape.shape[1:]), shape.dtype)
             for name, shape in self.chains.record_shapes.items()
         }
+        self.kept: dict[int, Arrays] = {}
         self.done = 0
         self.stopped = ""
 
@@ -111,7 +117,7 @@ class Collector:
             while not self._enough():
                 look()
                 block = start = Block(self.done, 0, state, store)
-                for block in self.chains.steps(start, min(self.draws, self._next()) - self.done):
+                for block in self._steps(start, min(self.draws, self._next()) - self.done):
                     self._show(bar, block)
                     if self._late():
                         break
@@ -125,6 +131,15 @@ class Collector:
                 raise
             self.stopped = "interrupted"
 
+    def _steps(self, block: Block, count: int) -> Iterator[Block]:
+        """Go on as the chains do, and stop at every draw whose weights are kept to take them."""
+        stops = {number + 1 - block.first for number in self.keep}
+        for stop in sorted({stop for stop in stops if 0 < stop < count} | {count}):
+            for block in self.chains.steps(block, stop):  # noqa: B020
+                if block.count in stops:
+                    self.kept[block.done - 1] = self.chains.weights_of(block.state, block.done - 1)
+                yield block
+
     def _resumed(self) -> Any:
         """Take up what the checkpoint holds; return the state of the chains, or None where there is none."""
         found = None if self.checkpoint is None else self.checkpoint.progress()
@@ -134,6 +149,7 @@ class Collector:
             for name, values in self._arrays.items():
                 room = values[:, first : first + stored[name].shape[1]]
                 room[...] = stored[name][:, : room.shape[1]]
+            self.kept |= kept_of(stored)
         self.done, self._before = min(found.draws, self.draws), found.seconds
         return self.chains.placed(restored(found.state, self.chains.shapes))
 
@@ -177,7 +193,8 @@ class Collector:
         for name, values in new.items():
             self._arrays[name][:, block.first : block.done] = values
         if self.checkpoint is not None:
-            self.checkpoint.write(block.first, new, block.state, self.seconds)
+            kept = {number: values for number, values in self.kept.items() if number >= block.first}
+            self.checkpoint.write(block.first, new, block.state, self.seconds, kept)
         self.done = block.done
 
     def _show(self, bar: tqdm, block: Block) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -27,9 +28,12 @@ from stpbnn.samplers.diagnostics import diagnose, warn_of_chains
 from stpbnn.samplers.fingerprint import fingerprint
 from stpbnn.samplers.no_u_turn import SplitNUTS
 from stpbnn.samplers.observables import Data
+from stpbnn.samplers.thinning import KEPT_BYTES, chosen, count, spaced
 from stpbnn.samplers.tree import to_datatree
 
 __all__ = ["checked_counts", "checked_data", "collect", "room_for_chains", "statistics_of"]
+
+logger = logging.getLogger(__name__)
 
 STATISTICS = {  # ArviZ's name: where NumPyro's Hamiltonian kernels keep it
     "energy": "energy",
@@ -120,6 +124,7 @@ def collect(
     until: Mapping[str, float] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     block: int | None = None,
+    keep_draws: int = 0,
     progress: bool = True,
 ) -> xr.DataTree:
     """Draw, block after block, and return the draws as a tree with a verdict on its chains.
@@ -132,8 +137,8 @@ def collect(
         What draws.
     settings : mapping
         Settings that decide on the draws, to be checked by a checkpoint and recorded.
-    draws, until, checkpoint, block, progress
-        As for `sample`; draws, until and block are checked.
+    draws, until, checkpoint, block, keep_draws, progress
+        As for `sample`; draws, until, block and keep_draws are checked.
     sampler : str
         The name of the sampler; by default that of its kernel.
     temperature : float or numpyro.distributions.Distribution
@@ -150,7 +155,8 @@ def collect(
     mark = fingerprint(net, original, kernel, temperature, {**settings, "devices": engine.devices})
     limits = threadpool_limits(1, user_api="blas") if jax.default_backend() == "cpu" else nullcontext()
     with limits, nullcontext() if checkpoint is None else Checkpoint(checkpoint, mark) as folder:
-        collector = Collector(engine, draws, block, until or {}, folder, progress)
+        each = _kept(engine, keep_draws, draws)
+        collector = Collector(engine, draws, block, until or {}, folder, progress, spaced(draws, each))
         collector.run()
 
     attributes = {
@@ -172,13 +178,34 @@ def collect(
     statistics = {name: recorded.pop(name) for name in engine.statistics}
     if "potential" in statistics:
         statistics["lp"] = -statistics.pop("potential")
-    posterior = to_datatree(net, original, recorded, statistics, attributes, engine.data.references)
+    kept = {number: collector.kept[number] for number in chosen(collector.kept, spaced(collector.done, each))}
+    posterior = to_datatree(net, original, recorded, statistics, attributes, engine.data.references, kept)
     diagnosis = diagnose(posterior)
     posterior.attrs |= {name: diagnosis.attrs[name] for name in ("verdict", "remedy")}
     if collector.stopped == "interrupted":
         warnings.warn(f"interrupted: {collector.done} of {draws} draws are returned", stacklevel=3)
     warn_of_chains(diagnosis, collector.done)
     return posterior
+
+
+def _kept(engine: Chains, keep_draws: int, draws: int) -> int:
+    """Return how many draws of each chain keep their weights, as many as there is room for."""
+    if not keep_draws or engine.weights is None:
+        return 0
+    shapes = jax.eval_shape(engine.weights, jax.eval_shape(lambda: jax.random.key(0)), _position(engine), engine.data)
+    one = sum(shape.size for shape in shapes.values())
+    each = count(keep_draws, engine.chains, draws, one)
+    if each * engine.chains < min(keep_draws, draws * engine.chains) - engine.chains:
+        logger.info(
+            "keep_draws: got %d, of which %d fit into %d MB: a draw has %d weights",
+            *(keep_draws, each * engine.chains, KEPT_BYTES // 2**20, one),
+        )
+    return each
+
+
+def _position(engine: Chains) -> Any:
+    """Return the shapes of the position of one chain."""
+    return getattr(engine.one[0], engine.build().sample_field)
 
 
 def _recorded(engine: Chains, kernel: MCMCKernel) -> dict[str, jax.ShapeDtypeStruct]:

@@ -32,7 +32,7 @@ from stpbnn.samplers.drawing import MOST, checked_counts, checked_data, collect,
 from stpbnn.samplers.observables import Data, new_targets, squared_loss
 from stpbnn.samplers.overlap import References, references
 
-__all__ = ["PROCESSES", "sample_process"]
+__all__ = ["PROCESSES", "function_given", "program", "sample_process"]
 
 PROCESSES = ("student-t", "finite-width")
 
@@ -128,7 +128,7 @@ def sample_process(
     >>> dict(posterior["posterior"]["r"].sizes), dict(posterior["predictions"]["f_mean"].sizes)
     ({'chain': 2, 'draw': 10}, {'chain': 2, 'draw': 10, 'test_point': 2})
     """
-    model = _program(net, process, df)
+    model = program(net, process, df)
     data = checked_data(net, X, y, X_test, y_test)
     temperature = check.number("temperature", temperature)
     settings = checked_counts(warmup, chains, seed) | {"process": process}
@@ -161,7 +161,7 @@ def sample_process(
     )
 
 
-def _program(net: FullyConnected, process: str, df: float | None) -> Model:
+def program(net: FullyConnected, process: str, df: float | None) -> Model:
     """Return the NumPyro model of a process, which returns its kernel."""
     check.instance("net", net, FullyConnected)
     if check.one_of("process", process, PROCESSES) == "student-t":

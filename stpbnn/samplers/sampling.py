@@ -64,6 +64,7 @@ def sample(
     until: Mapping[str, float] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     block: int | None = None,
+    keep_draws: int = 0,
     progress: bool = True,
 ) -> xr.DataTree:
     r"""Sample the posterior of a Bayesian network.
@@ -109,6 +110,9 @@ def sample(
         interruption of any kind, with the same draws, bit for bit; with greater `draws` it adds to them.
     block : int, optional
         Draws of a block, at most `draws`; it changes no draw. By default 100, or fewer where they are large.
+    keep_draws : int
+        How many draws, evenly spaced over all chains, leave their weights in the group `weights`, for predictions at
+        inputs that come later (`stpbnn.samplers.functions`); fewer where they have more than 8 MB. It changes no draw.
     progress : bool
         Whether to show a progress bar.
 
@@ -122,6 +126,7 @@ def sample(
         at the test points, and with the marginal readout f_mean and f_variance, its moments given the hidden weights;
         eigenmode, the coefficients of f (or its mean given the hidden weights) at the training inputs in the leading
         eigenmodes of the kernel of infinite width, which are in `constant_data` (up to P = 1000).
+        `weights`: the whitened weights of the draws that `keep_draws` asks for, in single precision.
         `log_likelihood`: y, one entry a training point. `posterior_predictive`: y, a draw of new targets at the
         training points (up to P = 1000). `sample_stats`, `observed_data`, `constant_data`, `predictions_constant_data`.
         Settings, versions, device and wall time, why sampling `stopped` (draws, precision, seconds, interrupted), and
@@ -164,6 +169,7 @@ def sample(
         temperature = check.number("temperature", temperature)
     if block is not None and check.integer("block", block) > draws:
         raise ValueError(f"block: got {block}, expected at most the {draws} draws; take fewer, or leave it out")
+    keep_draws = check.integer("keep_draws", keep_draws, minimum=0, below=MOST)
     build = _built_by(sampler) if callable(sampler) else _named(sampler, net, temperature)
     numbers = _numbers(net, original, settings["keep"])
     room_for_chains(
@@ -186,6 +192,7 @@ def sample(
         until=until,
         checkpoint=checkpoint,
         block=block,
+        keep_draws=keep_draws,
         progress=progress,
     )
 
@@ -211,6 +218,21 @@ def _chains(
 
     def arguments(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
         return inputs.X, inputs.data.y
+
+    def weights_of(key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
+        """Return all weights of the draw that is observed, of the original inputs: of the same keys."""
+        of_inputs, of_readout = jax.random.split(key)
+        weights = constrain_fn(model, arguments(inputs), given, position)
+        T = weights.pop("temperature", temperature)
+        kept = {} if isinstance(temperature, float) else {"temperature": T}
+        if rotation is not None:
+            weights = rotation.complete(of_inputs, weights)
+        if marginal:
+            features = net.features(weights, inputs.data.X)[-1]
+            kept |= draw_readout(of_readout, net, features, inputs.data.y, T)
+        if rotation is not None:
+            weights = rotation.restore(jax.random.fold_in(key, 3), weights)
+        return weights | kept
 
     def record(key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
         of_inputs, of_readout = jax.random.split(key)
@@ -249,6 +271,7 @@ def _chains(
         settings=given,
         observe=record,
         statistics=statistics_of(build(model)),
+        weights=weights_of,
     )
 
 

@@ -81,6 +81,7 @@ def to_datatree(
     statistics: Mapping[str, Any],
     attributes: Mapping[str, Any],
     references: References | None = None,
+    kept: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> xr.DataTree:
     """Return draws (chain, draw, ...) with sampler statistics (chain, draw), data and attributes as one tree.
 
@@ -98,6 +99,8 @@ def to_datatree(
         Settings to record at the root beside versions, device and time.
     references : References, optional
         The eigenmodes of the kernel of infinite width.
+    kept : mapping of int to mapping of str to array, optional
+        The weights (chain, ...) of some draws, by the number of the draw, for the group `weights`.
     """
     groups: dict[str, dict[str, tuple[tuple[str, ...], Any]]] = {"posterior": {}}
     for name, values in draws.items():
@@ -114,6 +117,11 @@ def to_datatree(
         groups["predictions_constant_data"] = {"X_test": (("test_point", "feature"), data.X_test)}
         if data.y_test is not None:
             groups["predictions_constant_data"]["y_test"] = (("test_point", *output), data.y_test)
-    tree = xr.DataTree.from_dict({name: _dataset(variables) for name, variables in groups.items()})
+    sets = {name: _dataset(variables) for name, variables in groups.items()}
+    if kept:
+        stacked = {name: np.stack([each[name] for each in kept.values()], axis=1) for name in next(iter(kept.values()))}
+        sets["weights"] = _dataset({name: (DRAWS + _dims(net, name), values) for name, values in stacked.items()})
+        sets["weights"] = sets["weights"].assign_coords(draw=list(kept))
+    tree = xr.DataTree.from_dict(sets)
     tree.attrs.update(provenance() | {"network": json.dumps(net.to_dict())} | dict(attributes))
     return tree

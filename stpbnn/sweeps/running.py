@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import xarray as xr
 
 from stpbnn import _validation as check
-from stpbnn.cards import Card, points
+from stpbnn.cards import Card, code, points
 from stpbnn.cards.points import count, dimension, labels, selected
+from stpbnn.datasets import Task
 from stpbnn.files import DamagedError, refuse_long_names, remove_leftovers, write_netcdf, write_text
 from stpbnn.runs import fingerprint, load_run, run_card
 from stpbnn.sweeps import cluster
@@ -54,6 +55,7 @@ def sweep(
     card: Card,
     folder: str | os.PathLike[str],
     *,
+    data: Task | None = None,
     scheduler: str | None = None,
     workers: int = 2,
     where: Mapping[str, Sequence[Any]] | None = None,
@@ -77,6 +79,8 @@ def sweep(
     folder : path
         The folder of the sweep. Where a scheduler is given, all its workers must see this folder, under the same path,
         and the data must be where the card or the variable STPBNN_DATA says, here and there.
+    data : stpbnn.datasets.Task, optional
+        X, y, Xt, yt in the place of those of the card; a sweep over data.train takes the first rows.
     scheduler : str, optional
         The address of a Dask scheduler, such as "tcp://10.0.0.1:8786"; by default a cluster on this machine.
     workers : int
@@ -129,7 +133,7 @@ def sweep(
     )
     if not isinstance(where, Mapping | None):
         raise ValueError(f"where: got {check.shown(where)}, expected a mapping of dimensions to coordinates, or None")
-    at = _places(card, folder, many)
+    at = _places(card, folder, many, data)
     wanted = selected(card, where or {})
     cards_of = {point.folder: point.card for point in at.values()}
     results = {path: found for path, point in cards_of.items() if (found := _finished(path, point)) is not None}
@@ -139,7 +143,7 @@ def sweep(
     failed: dict[Path, str] = {}
     if missing:
         with cluster.client(scheduler, workers) as client, _bar(card, cards, missing, progress) as bar:
-            for path, reason in _run(client, missing):
+            for path, reason in _run(client, missing, data):
                 if not reason and (found := _finished(path, cards[path])) is not None:
                     results[path] = found
                 else:
@@ -160,7 +164,7 @@ def sweep(
     return whole
 
 
-def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], _Place]:
+def _places(card: Card, folder: Path, many: bool, given: Task | None) -> dict[tuple[int, ...], _Place]:
     """Return every point; nothing is run before each is known to make sense."""
     if not card.sweep:
         raise ValueError(
@@ -182,7 +186,7 @@ def _places(card: Card, folder: Path, many: bool) -> dict[tuple[int, ...], _Plac
         told = _told(card, place)
         try:
             chosen(point)
-            data = point.load(load(point.data), sampled=True)
+            data = point.load(load(point.data) if given is None else given.first(point.data.train), sampled=True)
             mark = fingerprint(point, data)
         except ValueError as error:
             raise ValueError(f"{card.name}, point {told}: {error}") from None
@@ -204,13 +208,14 @@ def _told(card: Card, place: tuple[int, ...]) -> str:
     return ", ".join(f"{dimension(key)} {labels(key, values)[i]}" for (key, values), i in axes)
 
 
-def _run(client: Client, missing: Mapping[Path, Card]) -> Iterator[tuple[Path, str]]:
+def _run(client: Client, missing: Mapping[Path, Card], data: Task | None) -> Iterator[tuple[Path, str]]:
     """Run the points and give each as it ends: its folder, and why it failed or nothing."""
     from distributed import as_completed
 
     versions = cluster.versions()
+    given = None if data is None else client.scatter(data, hash=False, broadcast=True)
     futures = {
-        client.submit(_point, point, path, versions, pure=False, retries=RETRIES): path
+        client.submit(_point, point, path, versions, given, code.folders(point), pure=False, retries=RETRIES): path
         for path, point in missing.items()
     }
     for future in as_completed(futures, loop=client.loop):
@@ -221,11 +226,19 @@ def _run(client: Client, missing: Mapping[Path, Card]) -> Iterator[tuple[Path, s
             yield futures[future], f"{type(error).__name__}: {error}" if error else "its scheduler was lost"
 
 
-def _point(card: Card, folder: Path, versions: Mapping[str, str]) -> str:
+def _point(
+    card: Card,
+    folder: Path,
+    versions: Mapping[str, str],
+    given: Task | None = None,
+    allowed: Mapping[str, Path] | None = None,
+) -> str:
     """Run one point, in a worker; return why it cannot be run, or nothing. Other errors raise, for another try."""
     try:
         cluster.refuse_other_versions(versions, cluster.versions(), socket.gethostname())
-        data = card.data.load()
+        for name, place in (allowed or {}).items():
+            code.allow(name, place)
+        data = card.data.load() if given is None else given.first(card.data.train)
         if fingerprint(card, data)[:LENGTH] != folder.name:
             return f"the data that {socket.gethostname()} finds are not those of the client; see the paths in [data]"
         with warnings.catch_warnings(action="ignore"):  # chains and solvers that have not converged: in the results

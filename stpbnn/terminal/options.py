@@ -9,11 +9,14 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "AllowCodeOption",
     "CardArgument",
+    "DropOption",
     "JsonOption",
     "QuietOption",
     "SetOption",
     "StrictOption",
+    "TargetOption",
     "VerboseOption",
     "WhereOption",
     "chosen_values",
@@ -54,6 +57,16 @@ WhereOption = Annotated[
     typer.Option(metavar="KEY=VALUE,...", help="Run only some points: --where train=50,100. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, for scripts.")]
+AllowCodeOption = Annotated[
+    bool,
+    typer.Option("--allow-code", help='Run the code that a card names, as activation = "module:function" does.'),
+]
+TargetOption = Annotated[
+    list[str] | None, typer.Option("--target", "-t", metavar="COLUMN", help="The column to predict. Repeatable.")
+]
+DropOption = Annotated[
+    list[str] | None, typer.Option("--drop", metavar="COLUMN", help="Leave this column out. Repeatable.")
+]
 QuietOption = Annotated[
     bool,
     typer.Option("--quiet", "-q", "--no-progress", callback=_set_quiet, help="Show no progress bar and no notes."),

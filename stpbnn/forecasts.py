@@ -1,0 +1,227 @@
+"""Predictions of a finished run at new inputs: the posterior and every theory, in the units of the data."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from stpbnn import __version__
+from stpbnn import _validation as check
+from stpbnn._interrupt import look
+from stpbnn.datasets import Preparation, read_table
+from stpbnn.files import DamagedError, read_bytes
+from stpbnn.predictive import Mixture
+from stpbnn.regressors.family import regressor
+from stpbnn.runs import AGAIN, PREPARATION, Run
+from stpbnn.theories import chosen, settings
+from stpbnn.theory_names import long_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+__all__ = ["POSTERIOR", "PROBABILITIES", "predict", "predict_file", "table"]
+
+logger = logging.getLogger(__name__)
+
+POSTERIOR = "posterior"
+PROBABILITIES = (0.025, 0.25, 0.5, 0.75, 0.975)  # the median, and the intervals of 50 and of 95 %
+SLOW = 20.0  # seconds
+
+
+def predict(run: Run, X: Any, *, noise: bool = False, theories: Sequence[str] | None = None) -> xr.Dataset:
+    r"""Return what the posterior and the theories of a finished run predict at new inputs, in the units of the data.
+
+    The posterior is the mixture of the laws of f given the hidden weights of the draws that kept their weights; where
+    the readout was sampled, it is their values. The theories are fitted again to the training set of the run.
+
+    Parameters
+    ----------
+    run : Run
+        What `stpbnn.load_run` read.
+    X : array of shape (n, N_0), or frame
+        Inputs: a frame with the columns of the training table, or an array as the card loads it.
+    noise : bool
+        Whether the laws are those of new targets, with their noise T, in the place of the function f.
+    theories : sequence of str, optional
+        Names of some of them, an empty list for the posterior alone; by default all that the run solved.
+
+    Returns
+    -------
+    xarray.Dataset
+        `mean` and `std` (theory, test_point[, output]), and `quantiles` (theory, probability, test_point[, output]) at
+        2.5, 25, 50, 75 and 97.5 %, where the first `theory` is "posterior"; it is left out where no weights were kept.
+        The attributes say how many `draws` there are, and whether `noise` is added.
+
+    Raises
+    ------
+    ValueError
+        If the inputs are not those of the run, or a theory is not one of it, or nothing is left to predict with.
+    """
+    noise = check.boolean("noise", noise)
+    names = _names(run, theories)
+    preparation = _preparation(run)
+    inputs = _inputs(run, X, preparation)
+    laws, draws = {}, 0
+    if "weights" in run.posterior.children or "process" in run.posterior.attrs:
+        laws[POSTERIOR] = _posterior(run, inputs, noise)
+        draws = len(laws[POSTERIOR].weights)
+    elif not names:
+        raise ValueError(f"{run.folder}: {_none_kept(run)}")
+    else:
+        warnings.warn(f"{run.folder}: {_none_kept(run)}; the theories alone predict", stacklevel=3)
+    laws |= _theories(run, names, inputs, noise)
+    shape = next(iter(laws.values())).mean.shape
+    dims = ("test_point", "output")[: len(shape)]
+    mean = np.stack([law.mean for law in laws.values()])
+    std = np.stack([law.std for law in laws.values()])
+    quantiles = np.stack([np.moveaxis(law.quantile(np.array(PROBABILITIES)), -1, 0) for law in laws.values()])
+    if preparation is not None:
+        mean, quantiles = preparation.in_units(mean), preparation.in_units(quantiles)
+        std = preparation.spread_in_units(std)
+    coords: dict[str, Any] = {"theory": list(laws), "probability": list(PROBABILITIES)}
+    coords["test_point"] = _index(X, shape[0])
+    if preparation is not None and len(shape) == 2:
+        coords["output"] = list(preparation.target_names)
+    data = {
+        "mean": (("theory", *dims), mean),
+        "std": (("theory", *dims), std),
+        "quantiles": (("theory", "probability", *dims), quantiles),
+    }
+    about = {"card": run.card.name, "draws": draws, "noise": int(noise), "stpbnn_version": __version__}
+    if preparation is not None:
+        about["targets"] = list(preparation.target_names)
+    return xr.Dataset(data, coords, about)
+
+
+def predict_file(
+    run: Run, file: str | os.PathLike[str], *, noise: bool = False, theories: Sequence[str] | None = None
+) -> xr.Dataset:
+    """Return what a finished run predicts for a table in a file; its rows are called by the lines of the file.
+
+    Parameters
+    ----------
+    run, noise, theories
+        As for `predict`.
+    file : path
+        A table that `stpbnn.datasets.read_table` reads, with the columns of the inputs; others are left aside.
+    """
+    data = run.card.data
+    table = read_table(file, separator=data.separator, decimal=data.decimal, encoding=data.encoding)
+    try:
+        return predict(run, table, noise=noise, theories=theories)
+    except ValueError as error:
+        if str(error).startswith(("column", "X")):
+            raise ValueError(f"{file}: {error}") from None
+        raise
+
+
+def table(predictions: xr.Dataset) -> pd.DataFrame:
+    """Return predictions as a table: a row for each input; mean, std and quantiles of the posterior and each theory.
+
+    Parameters
+    ----------
+    predictions : xarray.Dataset
+        What `predict` returned.
+
+    Examples
+    --------
+    >>> one = xr.DataArray([[0.5]], {"theory": ["posterior"], "test_point": [0]}, ("theory", "test_point"))
+    >>> quantiles = one.expand_dims(probability=[0.975], axis=1)
+    >>> table(xr.Dataset({"mean": one, "std": one, "quantiles": quantiles})).columns.tolist()
+    ['posterior mean', 'posterior std', 'posterior 97.5 %']
+    """
+    import pandas as pd
+
+    columns = {}
+    outputs = predictions["output"].to_numpy().tolist() if "output" in predictions.dims else [None]
+    for theory in predictions["theory"].to_numpy().tolist():
+        for output in outputs:
+            at = predictions.sel(theory=theory) if output is None else predictions.sel(theory=theory, output=output)
+            title = theory if output is None else f"{theory} {output}"
+            columns[f"{title} mean"], columns[f"{title} std"] = at["mean"].to_numpy(), at["std"].to_numpy()
+            for p in at["probability"].to_numpy().tolist():
+                columns[f"{title} {100 * p:g} %"] = at["quantiles"].sel(probability=p).to_numpy()
+    return pd.DataFrame(columns, index=pd.Index(predictions["test_point"].to_numpy(), name="row"))
+
+
+def _names(run: Run, theories: Sequence[str] | None) -> dict[str, str]:
+    """Return the theories that are asked for, of those that the run has solved, by their long and short names."""
+    solved = run.theory["mean"].notnull().any([dim for dim in run.theory["mean"].dims if dim != "theory"])
+    there = {name: kind for name, kind in chosen(run.card).items() if name in run.theory["theory"]}
+    there = {name: kind for name, kind in there.items() if bool(solved.sel(theory=name))}
+    if theories is None:
+        return there
+    if isinstance(theories, str):
+        raise ValueError(f"theories: got {theories!r}, expected a list of names, such as [{theories!r}]")
+    found = [long_name(check.one_of("theories", name, [*there, *there.values()])) for name in theories]
+    return {name: kind for name, kind in there.items() if name in found}
+
+
+def _preparation(run: Run) -> Preparation | None:
+    """Return what turned the table of the run into inputs, or None where it was given as arrays or by name."""
+    path = run.folder / PREPARATION
+    try:
+        return Preparation.from_json(read_bytes(path).decode())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DamagedError(path, error, AGAIN) from None
+
+
+def _inputs(run: Run, X: Any, preparation: Preparation | None) -> np.ndarray:
+    """Return the inputs as the network takes them."""
+    features = run.posterior["constant_data"]["X"].sizes["feature"]
+    if preparation is not None:
+        return check.inputs("X", preparation.transform(X), features=features)
+    return check.inputs("X", X.to_numpy() if hasattr(X, "to_numpy") else X, features=features)
+
+
+def _index(X: Any, rows: int) -> Any:
+    """Return what the rows of a frame are called, or their numbers."""
+    index = getattr(X, "index", None)
+    return np.arange(rows) if index is None or callable(index) else np.asarray(index)
+
+
+def _none_kept(run: Run) -> str:
+    asked = run.card.sampler.keep_draws
+    if not asked:
+        return "no weights of the posterior were kept, as sampler.keep_draws = 0 says"
+    weights = "they have more than 8 MB, or the run is older than sampler.keep_draws: remove the folder to sample anew"
+    return f"no weights of the posterior were kept ({weights})"
+
+
+def _posterior(run: Run, X: np.ndarray, noise: bool) -> Mixture:
+    """Return the law of f, or of new targets, under the draws of the posterior."""
+    from stpbnn.samplers import functions
+
+    found = functions(run.posterior, X).stack(sample=("chain", "draw"), create_index=False).transpose("sample", ...)
+    means = found["f_mean" if "f_mean" in found else "f"].to_numpy()
+    variances = found["f_variance"].to_numpy() if "f_variance" in found else np.zeros_like(means)
+    T = run.card.posterior.temperature if noise else 0.0
+    return Mixture(np.full(len(means), 1 / len(means)), means, variances + T)
+
+
+def _theories(run: Run, names: dict[str, str], X: np.ndarray, noise: bool) -> dict[str, Any]:
+    """Return the laws of the theories, fitted again to the training set of the run."""
+    network, temperature, further = run.card.build(), run.card.posterior.temperature, settings(run.card)
+    train = run.posterior["constant_data"]["X"].to_numpy(), run.posterior["observed_data"]["y"].to_numpy()
+    seconds = float(run.record.get("seconds", {}).get("theory", 0.0))
+    if names and seconds > SLOW:
+        logger.info("solving the theories again, which took %.0f s in the run; --theory takes some of them", seconds)
+    laws = {}
+    for name, kind in names.items():
+        look()
+        start = time.perf_counter()
+        with warnings.catch_warnings(action="ignore"):  # they were told when the run was made
+            model = regressor(kind, network, temperature, **further).fit(*train)
+        laws[name] = model.predictive(X, noise=noise)
+        logger.debug("%s: %.1f s", name, time.perf_counter() - start)
+    return laws
