@@ -87,6 +87,8 @@ def read_table(
     """
     path = Path(path).expanduser()
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, expected a file in it: {EXPECTED[9:]}")
     if suffix in SHEETS:
         raise ValueError(f"{path}: is a workbook; {EXPORT}")
     if suffix not in EXTENSIONS:
@@ -116,8 +118,6 @@ def digest(path: str | os.PathLike[str]) -> str:
 
 def _content(path: Path) -> bytes:
     """Return the bytes of a file, unpacked."""
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, expected a file in it, such as one of {EXPECTED[9:]}")
     try:
         refuse_beyond(COPIES * path.stat().st_size, f"{path}: its rows", FEWER)
         content = read_bytes(path)
