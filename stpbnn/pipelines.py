@@ -53,7 +53,9 @@ def predictive_of(model: Any, X: Any, noise: bool = False, *, joint: bool = Fals
     (True, (8, 2))
     """
     if isinstance(model, type) or not hasattr(model, "predict"):
-        raise ValueError(f"model: got {check.shown(model)}, expected a fitted regressor, or a Pipeline that ends in one")
+        raise ValueError(
+            f"model: got {check.shown(model)}, expected a fitted regressor, or a Pipeline that ends in one"
+        )
     try:
         check_is_fitted(model)
     except NotFittedError:

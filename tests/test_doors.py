@@ -514,6 +514,11 @@ def doors():
             | {"sampler": (choice, "hmc"), "readout": (choice, "marginal"), "keep": (choice, "observables")}
             | {"until": (goals, None), "block": (optional_integers, None)},
         ),
+        "predictive_of": (
+            stpbnn.predictive_of,
+            {"model": (fitted, model(stpbnn.NNGPRegressor)), "X": (queries, XT)}
+            | {"noise": (booleans, False), "joint": (booleans, False)},
+        ),
         "theory_grid": (
             stpbnn.theory_grid,
             net
@@ -661,6 +666,17 @@ def doors():
     for name in figures.__all__:
         table[f"figures.{name}"] = (getattr(figures, name), comparing)
     chains = {"posterior": (tree, posterior()[0]), "comparison": (optional_data_set, compared()), "ax": (axes, None)}
+    beside = {"y": (lambda v: {"text": "y", "number": 3, "array": np.ones(2)}, None)}
+    for name in ("plot_pit", "plot_coverage"):
+        table[f"figures.{name}"] = (getattr(figures, name), comparing | beside)
+    against_data = {"model": (fitted, model(stpbnn.NNGPRegressor)), "X": (queries, XT), "y": (targets, YT)}
+    level, drawn = {"p": (numbers, 0.9)}, {"noise": (booleans, True), "ax": (axes, None)}
+    table["figures.plot_residuals"] = (figures.plot_residuals, against_data | {"ax": (axes, None)})
+    table["figures.plot_observed"] = (figures.plot_observed, against_data | level | drawn)
+    table["figures.plot_band"] = (
+        figures.plot_band,
+        against_data | level | drawn | {"feature": (layer, 0), "output": (layer, 0)},
+    )
     table["figures.plot_energy"] = (figures.plot_energy, {"posterior": chains["posterior"], "ax": (axes, None)})
     table["figures.plot_ranks"] = (figures.plot_ranks, chains | {"worst": (layer, 0)})
     table["figures.plot_order_parameter"] = (figures.plot_order_parameter, chains | {"layer": (layer, 1)})

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from stpbnn.predictive import Mixture
-from stpbnn.samplers.diagnostics import SAMPLES
 
 __all__ = ["held_out", "left_out", "scored"]
 
@@ -42,8 +41,10 @@ def held_out(
     T = posterior.attrs.get("temperature")
     if not isinstance(T, int | float) or not T > 0:
         return {}
-    means = draws.transpose("chain", "draw", ...).to_numpy().reshape(-1, *y.shape)
-    spread = np.broadcast_to(given if isinstance(given, float) else given.transpose(*draws.dims).to_numpy(), draws.shape)
+    means = draws.to_numpy().reshape(-1, *y.shape)
+    spread = np.broadcast_to(
+        given if isinstance(given, float) else given.transpose(*draws.dims).to_numpy(), draws.shape
+    )
     spread = spread.reshape(means.shape)
     pit, score, rows = np.empty(y.shape), np.empty(y.shape), y.to_numpy()
     step = max(1, BLOCK * len(y) // max(means.size, 1))

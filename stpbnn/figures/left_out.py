@@ -93,5 +93,6 @@ def plot_pareto_k(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
         if k[i] > limit:
             ax.annotate(str(i), (i, k[i]), xytext=(4, 2), textcoords="offset points", fontsize="small")
     ax.set(xlabel="training point", ylabel="Pareto k")
+    ax.margins(y=0.1)
     ax.set_ylim(top=max(ax.get_ylim()[1], 1.1 * limit))
     return ax
