@@ -666,9 +666,14 @@ def doors():
     for name in figures.__all__:
         table[f"figures.{name}"] = (getattr(figures, name), comparing)
     chains = {"posterior": (tree, posterior()[0]), "comparison": (optional_data_set, compared()), "ax": (axes, None)}
-    beside = {"y": (lambda v: {"text": "y", "number": 3, "array": np.ones(2)}, None)}
+    of_targets = model(stpbnn.NNGPRegressor).predictive(XT, noise=True)
     for name in ("plot_pit", "plot_coverage"):
-        table[f"figures.{name}"] = (getattr(figures, name), comparing | beside)
+        given = {"comparison": (data_set, of_targets), "y": (targets, YT), "ax": (axes, None)}
+        table[f"figures.{name}"] = (getattr(figures, name), given)
+    point = {"elpd_loo": -Y, "pareto_k": 0 * Y, "loo_pit": 0 * Y + 0.5}
+    left_out = xr.Dataset({name: ("train_point", value) for name, value in point.items()} | {"good_k": 0.7})
+    for name in ("plot_loo_pit", "plot_pareto_k"):
+        table[f"figures.{name}"] = (getattr(figures, name), comparing | {"comparison": (data_set, left_out)})
     against_data = {"model": (fitted, model(stpbnn.NNGPRegressor)), "X": (queries, XT), "y": (targets, YT)}
     level, drawn = {"p": (numbers, 0.9)}, {"noise": (booleans, True), "ax": (axes, None)}
     table["figures.plot_residuals"] = (figures.plot_residuals, against_data | {"ax": (axes, None)})
