@@ -120,7 +120,7 @@ def plot_coverage(comparison: xr.Dataset | Law | Mapping[str, Law], y: Any = Non
 
 def transforms(laws: Law | Mapping[str, Law], y: Any) -> dict[str, np.ndarray]:
     """Return the probability integral transform of targets under each law, by its name; a law alone has none."""
-    named = laws if isinstance(laws, Mapping) else {"": laws}
+    named: Mapping[str, Any] = laws if isinstance(laws, Mapping) else {"": laws}
     if not named or not all(isinstance(law, Law) and hasattr(law, "cdf") for law in named.values()):
         raise ValueError(
             f"comparison: got {check.shown(laws)}, expected what stpbnn.compare returned, a law that predictive(X, "

@@ -82,6 +82,7 @@ def test_headings_are_in_order_and_name_the_sections(page):
         "Generalisation error",
         "Deviations in standard errors",
         "Calibration",
+        "Model against data",
         "Order parameters",
         "Kernel spectrum",
         "Convergence of the chains",
