@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from stpbnn import _blas
-
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # that of typing, which takes as long to import as all the rest
@@ -17,7 +13,6 @@ if TYPE_CHECKING:
     from stpbnn.activations import Activation
     from stpbnn.comparison import compare
     from stpbnn.kernels.nngp_kernel import NNGPKernel
-    from stpbnn.mixtures import dual_student_t
     from stpbnn.network import FullyConnected
     from stpbnn.own_data import run, sweep
     from stpbnn.pipelines import predictive_of
@@ -33,6 +28,7 @@ if TYPE_CHECKING:
     from stpbnn.report import write_report
     from stpbnn.runs import load_run
     from stpbnn.samplers import sample
+    from stpbnn.scale import dual_student_t
 
 _MODULES = ("activations", "classification", "datasets", "figures", "programs", "samplers")
 _NAMES = {
@@ -45,7 +41,7 @@ _NAMES = {
     "ProportionalLimitRegressor": "regressors",
     "StudentTProcessRegressor": "regressors",
     "compare": "comparison",
-    "dual_student_t": "mixtures",
+    "dual_student_t": "scale",
     "kernel_overlap": "regressors",
     "load": "regressors.persistence",
     "load_run": "runs",
@@ -90,15 +86,18 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used: importing stpbnn alone costs nothing."""
-    if name in _MODULES or name in _NAMES:
-        _blas.load()
+    if name not in _MODULES and name not in _NAMES:
+        raise AttributeError(f"module 'stpbnn' has no attribute {name!r}")
+    from importlib import import_module
+
+    from stpbnn import _blas
+
+    _blas.load()
     if name in _MODULES:
         return import_module(f"stpbnn.{name}")
-    if name in _NAMES:
-        value = getattr(import_module(f"stpbnn.{_NAMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'stpbnn' has no attribute {name!r}")
+    value = getattr(import_module(f"stpbnn.{_NAMES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

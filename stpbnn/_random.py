@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stpbnn._validation import named
+from stpbnn._validation import shown
 
 __all__ = ["random_numbers", "seed_of"]
 
@@ -34,8 +34,13 @@ def random_numbers(random_state: Any) -> np.random.RandomState:
 
     if isinstance(random_state, np.random.Generator):
         return np.random.RandomState(random_state.bit_generator)
-    with named("random_state"):
+    try:
         return check_random_state(random_state)
+    except ValueError:
+        raise ValueError(
+            f"random_state: got {shown(random_state)}, expected a whole number from 0 to 2**32 - 1, a NumPy Generator, "
+            "a RandomState or None"
+        ) from None
 
 
 def seed_of(random_state: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -28,6 +29,7 @@ __all__ = [
     "numeric",
     "one_of",
     "out_of_range",
+    "path",
     "real",
     "refuse_no_numbers",
     "room_for_kernels",
@@ -113,6 +115,13 @@ def text(what: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{what}: got {shown(value)}, expected text that is not empty")
     return value
+
+
+def path(what: str, value: Any, expected: str = "the path of a folder") -> str:
+    """Return the text of a path that is not empty."""
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise ValueError(f"{what}: got {shown(value)}, expected {expected}")
+    return os.fsdecode(value)
 
 
 def real(what: str, value: Any) -> float:

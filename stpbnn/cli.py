@@ -458,7 +458,7 @@ def _no_target(file: Path) -> str:
 
 def _show_run(finished: Run, as_json: bool, strict: bool) -> None:
     """Print what a run found; exit with 1 where agreement was asked for and is not there."""
-    from stpbnn.comparison import comparison_table
+    from stpbnn.quoting import comparison_table
     from stpbnn.terminal import records
 
     if as_json:

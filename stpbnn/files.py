@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
+from stpbnn import _validation as check
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -188,9 +190,8 @@ def destination(what: str, path: str | os.PathLike[str]) -> Path:
     Traceback (most recent call last):
     ValueError: path: got 'nowhere/model.npz', but there is no folder 'nowhere'; make it first, or give another path
     """
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise ValueError(f"{what}: got {path!r}, expected the path of a file")
-    found, text = Path(os.fsdecode(path)), os.fsdecode(path)
+    text = check.path(what, path, "the path of a file")
+    found = Path(text)
     refuse_long_names(what, found)
     if found.is_dir():
         raise ValueError(f"{what}: got {text!r}, which is a folder; give the name of a file in it")

@@ -161,7 +161,7 @@ def _names(run: Run, theories: Sequence[str] | None) -> dict[str, str]:
         return there
     if isinstance(theories, str):
         raise ValueError(f"theories: got {theories!r}, expected a list of names, such as [{theories!r}]")
-    found = [check.one_of("theories", long_name(name), there) for name in theories]
+    found = [long_name(check.one_of("theories", name, [*there, *there.values()])) for name in theories]
     return {name: kind for name, kind in there.items() if name in found}
 
 

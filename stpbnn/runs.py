@@ -4,6 +4,9 @@ A run folder has card.toml, theory.nc, posterior.nc, comparison.nc, run.json and
 also preparation.json, after the card: how it became inputs, and how outputs have its units. Each file appears whole, in
 this order, and what is there already is used again: theories one by one, and the posterior. While sampling goes on,
 its blocks are in the folder checkpoint; where the chains have not converged they stay, for more draws to join them.
+
+What solves, samples, compares and draws pictures takes seconds to import; it is imported where it is needed, so that a
+finished run is read at once.
 """
 
 from __future__ import annotations
@@ -25,10 +28,11 @@ import numpy as np
 import xarray as xr
 
 from stpbnn import __version__
+from stpbnn import _validation as check
 from stpbnn._interrupt import look
 from stpbnn.cards import Arrays, Card, code, load_card
 from stpbnn.cards.data import OF_FILES, OF_TABLES
-from stpbnn.comparison import compare_predictions
+from stpbnn.cards.schema import four
 from stpbnn.datasets.preparation import Preparation
 from stpbnn.files import (
     DamagedError,
@@ -40,7 +44,6 @@ from stpbnn.files import (
     write_netcdf,
     write_text,
 )
-from stpbnn.theories import chosen, theory
 
 __all__ = ["Run", "fingerprint", "load_run", "rerender", "run_card"]
 
@@ -123,11 +126,12 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     KeyboardInterrupt
         If it was interrupted; finished blocks are in the folder.
     """
-    folder = Path(folder)
+    card, folder = check.instance("card", card, Card), Path(check.path("folder", folder))
+    progress = check.boolean("progress", progress)
     _refuse_other(folder, card)
     times: dict[str, float] = {}
     with _timed(times, "data"):
-        data = card.load(data, sampled=True)
+        data = card.load(data)
     preparation = getattr(data, "preparation", None)
     _refuse_changed(folder, preparation)
     mark = fingerprint(card, data)
@@ -135,8 +139,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
         logger.info("%s is finished already", folder)
         remove_leftovers(folder)
         return finished
+    data = card.load(data, sampled=True)  # what is finished need not fit
     posterior = _earlier(folder, card, data)
-    logger.info("solving the theories: %s", ", ".join(chosen(card)))
     with _timed(times, "theory"):
         predictions = _theories(folder, card, data)
     predictions.attrs["fingerprint"] = mark
@@ -162,7 +166,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     times["sampling"] = posterior.attrs["wall_time_s"]
     logger.debug("sampling: %.1f s", times["sampling"])
     with _timed(times, "comparison"):
-        comparison = compare_predictions(posterior, predictions)
+        comparison = _compared(posterior, predictions)
     write_netcdf(folder / "comparison.nc", comparison)
     run = Run(folder, card, predictions, posterior, comparison, _record(card, posterior, times, preparation))
     with _timed(times, "report"):
@@ -188,7 +192,7 @@ def fingerprint(card: Card, data: Arrays) -> str:
     >>> len(fingerprint(card, card.data.load()))
     64
     """
-    return _digest(_settings(card), data)
+    return _digest(_settings(check.instance("card", card, Card)), four(data))
 
 
 def load_run(folder: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
@@ -208,7 +212,7 @@ def load_run(folder: str | os.PathLike[str], *, allow_code: bool = False) -> Run
     OSError
         If a file cannot be read.
     """
-    folder = Path(folder)
+    folder = Path(check.path("folder", folder))
     card = _card(folder, allow_code)
     if card is None:
         raise ValueError(f"{folder}: expected a run folder, as `stpbnn run` makes it; there is no card.toml in it")
@@ -248,7 +252,7 @@ def rerender(folder: str | os.PathLike[str], *, allow_code: bool = False) -> Run
     """
     run = load_run(folder, allow_code=allow_code)
     remove_leftovers(folder)
-    run = replace(run, comparison=compare_predictions(run.posterior, run.theory))
+    run = replace(run, comparison=_compared(run.posterior, run.theory))
     write_netcdf(run.folder / "comparison.nc", run.comparison)
     _write_report(run)
     return run
@@ -375,6 +379,8 @@ def _leave_nothing(folder: Path, new: list[Path]) -> None:
 
 def _theories(folder: Path, card: Card, data: Arrays) -> xr.Dataset:
     """Return what the theories predict; those that are in the folder are not solved again."""
+    from stpbnn.theories import chosen, theory
+
     alone = {key: value for key, value in _settings(card).items() if not key.startswith("sampler.")}
     settings = alone | {"sampler.seed": card.sampler.seed, "theories.particles": card.theories.particles}
     mark = _digest(settings, data)
@@ -415,6 +421,12 @@ def _sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -
         posterior[group].dataset = stored.assign({name: (stored[name].dims, a) for name, a in arrays.items()})
     write_netcdf(folder / "posterior.nc", posterior)
     return read_netcdf(folder / "posterior.nc", xr.open_datatree, AGAIN)
+
+
+def _compared(posterior: xr.DataTree, predictions: xr.Dataset) -> xr.Dataset:
+    from stpbnn import comparison
+
+    return comparison.compare_predictions(posterior, predictions)
 
 
 def _record(

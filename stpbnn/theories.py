@@ -9,7 +9,7 @@ import xarray as xr
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn._interrupt import look
-from stpbnn._validation import instance, shown
+from stpbnn._validation import data_set, instance
 from stpbnn.cards import Arrays, Card
 from stpbnn.comparison import predict_theories
 from stpbnn.regressors.family import applicable, of_process, regressor
@@ -62,15 +62,14 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
 
     Examples
     --------
-    >>> from stpbnn._validation import instance, shown
-    from stpbnn.cards import load_card
+    >>> from stpbnn.cards import load_card
     >>> card = load_card("smoke-1hl-linear", ["theories.names=['infinite']"])
     >>> theory(card)["order_parameters"].sel(theory="infinite width").item()
     1.0
     """
     instance("card", card, Card)
-    if data is not None and not (isinstance(data, tuple | list) and len(data) == 4):
-        raise ValueError(f"data: got {shown(data)}, expected the four arrays X, y, Xt, yt")
+    if known is not None:
+        data_set("known", known, "theory", source="this function")
     X, y, X_test, y_test = card.load(data)
     network, further, names = card.build(), settings(card), chosen(card)
     there = [] if known is None else [name for name in names if name in known["theory"]]

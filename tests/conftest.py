@@ -16,7 +16,9 @@ from jaxtyping import install_import_hook
 from sklearn.datasets import load_digits
 
 # before the first import of stpbnn; its public doors speak for themselves
-INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closures", "action", "samplers.observables"]
+ALGEBRA = "elastic layered matrix mean_kept minima newton one_scale resolvent response saddle_point width_curve"
+INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closures", "samplers.observables"]
+INTERNAL += [f"scale.{name}" for name in ALGEBRA.split()]
 install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}

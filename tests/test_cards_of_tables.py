@@ -75,9 +75,10 @@ def interrupted(house, monkeypatch):
     def stopped(*args, **kwargs):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr("stpbnn.samplers.sample", stopped)
-        run_card(load_card("data/card.toml"), "run", progress=False)
+        with pytest.raises(KeyboardInterrupt):
+            run_card(load_card("data/card.toml"), "run", progress=False)
     return folder.parent / "run"
 
 
@@ -187,7 +188,7 @@ def test_missing_values_by_the_training_rows(tmp_path):
         (FILE, "", "data.name: missing, expected the name of a data set; or file = "),
         (FILE, f'{FILE}\nname = "digits"', "data.file: got it beside data.name, expected one"),
         (FILE, 'file = "houses.csv"', "data.file: @/houses.csv: expected a file; did you mean ho"),
-        (FILE, 'file = "."', "data.file: @: got the ending 'of no format', expected .csv, "),
+        (FILE, 'file = "."', "data.file: @: is a folder, expected a file in it: .csv, "),
         (FILE, f'{FILE}\nsep = ";"', "unknown key data.sep; did you mean data.separator?"),
         (FILE, f'{FILE}\nclasses = [0, 1]', "data.classes: got it with data.file = 'house.csv"),
         (FILE, f'{FILE}\nseparator = "::"', "data.separator: got '::', expected one character"),
@@ -201,6 +202,7 @@ def test_missing_values_by_the_training_rows(tmp_path):
         ("0.25", "1.5", "data.test: got 1.5, expected a whole number from 1; of a table"),
         ("0.25", "300", "data.test: @/house.csv has 20 rows for training and test together; got train=0"),
         ("0.25", "20", "data.test: @/house.csv has 20 rows for "),
+        ("seed = 1", "train = 1", "data.train: got 1 training row, expected two at least"),
         ("seed = 1", "train = 18", "data.train: @/house.csv has 20 rows for "),
     ],
 )  # fmt: skip

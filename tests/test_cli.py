@@ -137,7 +137,10 @@ def test_run_folder_is_named_after_the_card_and_a_sweep_is_left_aside_aloud(tmp_
             "override 'data.train=9999': data.train: digits has 360 rows of these classes for training and test",
         ),
         (["theory", "digits-1hl-erf", "--set", "network.activation=erff"], "override 'network.activation=erff': "),
-        (["theory", "smoke-1hl-linear", "-o", "{file}/theory.nc"], "{file}/"),
+        (
+            ["theory", "smoke-1hl-linear", "-o", "{file}/theory.nc"],
+            "out: got '{file}/theory.nc', but there is no folder '{file}'",
+        ),
         (["run", "smoke-1hl-linear", "-o", "{file}"], "{file}: is a file; choose another folder with -o"),
         (["report", "{absent}"], "{absent}: expected a run folder, as `stpbnn run` makes it; there is no "),
     ],

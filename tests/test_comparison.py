@@ -170,7 +170,7 @@ def test_verdict_agrees():
     comparison = compare_predictions(tree(normal_draws(mean, 1.0)), theory(mean, y=y))
     assert comparison["agrees"].item()
     assert comparison["verdict"].item().startswith("agrees within Monte Carlo error (largest |z| ")
-    assert "of 5 predictions; error " in comparison["verdict"].item()
+    assert "among 5 predictions; error " in comparison["verdict"].item()
 
 
 def test_verdict_differs_in_the_error_only():
@@ -189,7 +189,7 @@ def test_verdict_differs_in_one_prediction():
     wrong = mean + 8 / np.sqrt(CHAINS * DRAWS) * (np.arange(10) == 3)
     comparison = compare_predictions(tree(normal_draws(mean, 1.0)), theory(wrong))
     assert comparison["verdict"].item().startswith("differs: largest |z| ")
-    assert comparison["verdict"].item().endswith("of 10 predictions (threshold 3.3)")
+    assert comparison["verdict"].item().endswith("among 10 predictions (threshold 3.3)")
     assert abs(comparison["z"]).argmax("test_point").item() == 3
 
 

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import pydoc
 import re
 import subprocess
 import sys
@@ -117,3 +118,9 @@ def exists(name):
         return hasattr(importlib.import_module(module), inner) or bool(importlib.import_module(name))
     except ImportError:
         return False
+
+
+def test_names_of_code_in_the_table_of_symbols_exist():
+    names = set(re.findall(r"`(stpbnn\.[\w.]+)`", PAGES["docs/symbols.md"].read_text("utf-8")))
+    assert len(names) > 25
+    assert not [name for name in names if pydoc.locate(name) is None]

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from posed import saddle_points
 from sklearn.datasets import load_diabetes, load_digits
 
 from stpbnn import FullyConnected, ProportionalLimitRegressor, kernels
-from stpbnn.action import saddle_points
 
 ACTIVATIONS = ["linear", "erf", "relu", "leaky_relu", "gelu", "sin", "square", "tanh", "silu"]
 RESIDUAL = 1e-10

@@ -11,8 +11,9 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Ex
 from student_t_data import NOISES, data
 
 from stpbnn import Activation, FullyConnected, NNGPRegressor, StudentTProcessRegressor
-from stpbnn.mixtures import scale
-from stpbnn.mixtures.laws import InverseGamma
+from stpbnn.scale import InverseGamma, trapezoid
+from stpbnn.scale.resolvent import Resolvent
+from stpbnn.scale.trapezoid import scale_posterior
 
 GRID = np.array([(a, b) for a in np.linspace(-2, 2, 5) for b in np.linspace(-2, 2, 5)])
 
@@ -148,10 +149,10 @@ def test_networks_say_that_their_search_did_not_converge():
 
 def test_a_quadrature_that_is_good_enough_does_not_warn(monkeypatch):
     K, y = RBF(0.5)(np.linspace(0, 1, 4)[:, None]), np.array([1.0, -1.0, 0.5, 0.2])
-    problem = scale.diagonalise(K, y, 0.1)
-    monkeypatch.setattr(scale, "TOLERANCE", 1e-17)
-    monkeypatch.setattr(scale, "MAX_NODES", 128)
-    assert 1e-17 < scale.posterior(problem, InverseGamma(5.0)).error < 1e-6
+    resolvent = Resolvent.spectral(K, y[:, None], 0.1)
+    monkeypatch.setattr(trapezoid, "TOLERANCE", 1e-17)
+    monkeypatch.setattr(trapezoid, "MAX_NODES", 128)
+    assert 1e-17 < scale_posterior(resolvent, InverseGamma(5.0)).error < 1e-6
 
 
 def test_timestamps_as_inputs_are_named():

@@ -53,22 +53,23 @@ def test_ctrl_c_where_python_forgets_exceptions_is_not_lost():
 
 WHILE_IMPORTED = """
 import builtins, os, sys
-from stpbnn.__main__ import main
 bring = builtins.__import__
 
 def interrupted(name, *more):
     if name == {module!r}:
+        builtins.__import__ = bring
         os.kill(os.getpid(), signal.SIGINT)
         sum(range(1000))
     return bring(name, *more)
 
 builtins.__import__ = interrupted
+from stpbnn.__main__ import main
 sys.argv = ["stpbnn", "run", "smoke-1hl-linear", "-o", sys.argv[1]]
 main()
 """
 
 
-@pytest.mark.parametrize("module", ["typer", "pydantic"])
+@pytest.mark.parametrize("module", ["signal", "typer", "pydantic"])
 def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, module):
     assert ends(WHILE_IMPORTED.format(module=module), str(tmp_path / "run")) == (130, "", LINE)
     assert not list(tmp_path.iterdir())

@@ -93,6 +93,7 @@ def test_a_module_that_fails_is_told_in_one_line(card):
         load_card(card("broken:bent", "broken", text="1 / 0\n"), allow_code=True)
 
 
+@pytest.mark.long
 def test_a_run_keeps_its_code_and_needs_leave_to_run_it_again(card, tmp_path):
     path = card("kept:bent", "kept")
     finished = runs.run_card(load_card(path, allow_code=True), tmp_path / "run", progress=False)

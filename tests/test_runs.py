@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -20,6 +22,22 @@ from stpbnn.terminal import records
 
 FILES = ["card.toml", "checkpoint", "comparison.nc", "posterior.nc", "report.html", "run.json", "theory.nc"]
 CLOSED = "theories.names=['infinite', 'proportional', 'finite']"
+HOLD = """
+import contextlib, sys, h5py
+with contextlib.ExitStack() as stack:
+    for path in sys.argv[1:]:
+        stack.enter_context(h5py.File(path, "r+"))
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+AGAIN = """
+import sys
+from stpbnn import cards, quoting, runs
+again = runs.run_card(cards.load_card(sys.argv[1]), sys.argv[2], progress=False)
+quoting.comparison_table(again.comparison)
+slow = ("arviz", "arviz_stats", "matplotlib", "numpyro", "scipy.stats", "sklearn")
+print([name for name in slow if name in sys.modules])
+"""
 TINY = [
     "sampler.warmup=10",
     "sampler.draws=20",
@@ -55,12 +73,22 @@ def no_sampling(monkeypatch):
     monkeypatch.setattr("stpbnn.samplers.sample", sample)
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """A report of one word, for tests that look at everything else."""
+    monkeypatch.setattr(runs, "_write_report", lambda run: files.write_text(run.report, "report"))
+
+
 def contents(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
 def snapshot(folder):
-    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir() if path.is_file()}
+    """Every file and folder below a folder, with what tells whether it was written again."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+        for path in folder.rglob("*")
+    }
 
 
 def test_folder_holds_the_whole_run(card, finished):
@@ -103,7 +131,7 @@ def test_files_read_back_as_what_run_card_returned(finished):
     assert again.posterior.identical(finished.posterior)
 
 
-@pytest.mark.usefixtures("no_sampling")
+@pytest.mark.usefixtures("no_sampling", "no_pictures")
 def test_second_run_uses_the_posterior_again(card, folder, finished):
     before = snapshot(folder)
     again = runs.run_card(card, folder, progress=False)
@@ -119,7 +147,7 @@ def test_a_finished_run_is_read_and_nothing_is_made_anew(card, folder, finished,
     (folder / f".card.toml.{os.uname().nodename}.{2**22 + 1}.part").write_text("torn")  # no process has this number
     before = snapshot(folder)
     del before[f".card.toml.{os.uname().nodename}.{2**22 + 1}.part"]
-    for name in ("theory", "compare_predictions", "_write_report"):
+    for name in ("_theories", "_compared", "_write_report"):
         monkeypatch.setattr(runs, name, lambda *_: pytest.fail("made anew"))
     with caplog.at_level("INFO"):
         again = runs.run_card(card, folder, progress=False)
@@ -129,7 +157,15 @@ def test_a_finished_run_is_read_and_nothing_is_made_anew(card, folder, finished,
     assert again.record == finished.record
 
 
-@pytest.mark.usefixtures("no_sampling")
+def test_a_finished_run_is_read_without_what_takes_seconds_to_import(finished):
+    before = snapshot(finished.folder)
+    command = [sys.executable, "-c", AGAIN, finished.folder / "card.toml", finished.folder]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+    assert snapshot(finished.folder) == before
+
+
+@pytest.mark.usefixtures("no_sampling", "no_pictures")
 def test_theories_that_are_there_are_not_solved_again(card, folder, finished, monkeypatch):
     """One by one, and joined with one that is new they are what solving all of them gives."""
     fewer = card.model_copy(update={"theories": cards.Theories(names=("infinite", "finite"))})
@@ -151,6 +187,7 @@ def test_theories_that_are_there_are_not_solved_again(card, folder, finished, mo
     assert solved[1:] == ["infinite", "proportional", "finite"] * 3
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_draws_grow_from_where_they_stopped(folder, finished, monkeypatch):
     """The same draws as of one run of as many, bit for bit; after an interruption, too, and never fewer."""
     start, steps = Chains.start, Chains.steps
@@ -196,16 +233,23 @@ def test_a_file_that_cannot_be_read_now_is_left_alone(card, folder, name):
 
 @pytest.mark.usefixtures("no_sampling")
 def test_a_run_whose_files_are_locked_by_another_process_is_read(card, folder, finished):
-    with contextlib.ExitStack() as stack:
-        for path in [*folder.glob("*.nc"), folder / "run.json", folder / "card.toml"]:
+    """The NetCDF files by a process that has them open for writing, as HDF5 locks them; the others by flock."""
+    command = [sys.executable, "-c", HOLD, *map(str, folder.glob("*.nc"))]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder,
+        contextlib.ExitStack() as stack,
+    ):
+        assert holder.stdout.readline() == b"open\n"
+        for path in [folder / "run.json", folder / "card.toml"]:
             fcntl.flock(stack.enter_context(path.open("rb+")), fcntl.LOCK_EX)
-        with pytest.raises(OSError, match="lock"):
-            xr.open_datatree(folder / "posterior.nc", engine="h5netcdf")
+        for path in folder.glob("*.nc"):
+            with pytest.raises(OSError, match="lock"):
+                xr.open_datatree(path, engine="h5netcdf")
         assert runs.load_run(folder).posterior.identical(finished.posterior)
         assert runs.run_card(card, folder, progress=False).record == finished.record
 
 
-@pytest.mark.usefixtures("no_sampling")
+@pytest.mark.usefixtures("no_sampling", "no_pictures")
 def test_what_can_be_made_again_is_made_again_where_it_is_damaged(card, folder, finished):
     for name in ("theory.nc", "comparison.nc", "run.json"):
         (folder / name).write_bytes(b"torn")
@@ -213,6 +257,7 @@ def test_what_can_be_made_again_is_made_again_where_it_is_damaged(card, folder, 
     xr.testing.assert_identical(again.comparison, finished.comparison)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_folder_whose_first_file_was_not_finished_is_used(card, finished, tmp_path, monkeypatch):
     (tmp_path / f".card.toml.{os.uname().nodename}.{2**22 + 1}.part").write_text("[netw")
     monkeypatch.setattr("stpbnn.samplers.sample", lambda *args, **kwargs: finished.posterior.copy())
@@ -302,7 +347,7 @@ def test_a_card_without_any_solution_is_refused_with_the_first_reason(monkeypatc
         theories.theory(cards.load_card("smoke-1hl-linear", [*TINY[:-1], "theories.names=['adaptive']"]))
 
 
-@pytest.mark.usefixtures("no_sampling")
+@pytest.mark.usefixtures("no_sampling", "no_pictures")
 def test_what_does_not_change_the_numbers_may_change(folder):
     card = cards.load_card("smoke-1hl-linear", [*TINY, "title=Another title", "data.data_home=elsewhere"])
     runs.run_card(card, folder, progress=False)
@@ -343,6 +388,7 @@ def test_bad_input_leaves_no_folder(mistake, tmp_path):
     assert contents(tmp_path) == []
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_interrupted_run_leaves_only_whole_files_and_goes_on(card, finished, tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
@@ -358,6 +404,7 @@ def test_interrupted_run_leaves_only_whole_files_and_goes_on(card, finished, tmp
     assert contents(tmp_path) == [name for name in FILES if name != "checkpoint"]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_sampling_that_was_interrupted_goes_on_where_it_stopped(card, finished, tmp_path, monkeypatch):
     steps = Chains.steps
 
@@ -367,11 +414,11 @@ def test_sampling_that_was_interrupted_goes_on_where_it_stopped(card, finished, 
             if part.done > 0:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Chains, "steps", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        runs.run_card(card, tmp_path, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Chains, "steps", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runs.run_card(card, tmp_path, progress=False)
     assert contents(tmp_path) == ["card.toml", "checkpoint", "theory.nc"]
-    monkeypatch.undo()
     started = []
     monkeypatch.setattr(Chains, "start", lambda self: started.append(self))
     again = runs.run_card(card, tmp_path, progress=False)
@@ -410,19 +457,20 @@ def test_rerender_needs_the_folder_alone(folder, finished, monkeypatch):
     assert again.report.read_bytes() == report
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_whose_theories_changed_is_not_finished_before_its_comparison_is_there(
     card, finished, folder, monkeypatch
 ):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "compare_predictions", interrupted)
     other = card.model_copy(update={"theories": cards.Theories(names=("infinite",))})
-    with pytest.raises(KeyboardInterrupt):
-        runs.run_card(other, folder, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_compared", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runs.run_card(other, folder, progress=False)
     with pytest.raises(ValueError, match=r"the run is not finished, there is no run\.json"):
         runs.load_run(folder)
-    monkeypatch.undo()
     again = runs.run_card(other, folder, progress=False)
     assert again.comparison["theory"].values.tolist() == ["infinite width"]
     assert again.posterior.attrs == finished.posterior.attrs

@@ -1,12 +1,15 @@
 """Sweeps on a real cluster of two processes: their results, what is used again, and what a lost process leaves."""
 
 import contextlib
+import functools
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -80,8 +83,8 @@ def test_results_are_those_of_single_runs(finished, tmp_path):
 
 
 @pytest.mark.usefixtures("no_cluster")
-def test_what_is_finished_is_not_run_again_in_any_order_of_the_lists(finished):
-    folder, whole = finished
+def test_what_is_finished_is_not_run_again_in_any_order_of_the_lists(finished, tmp_path):
+    folder, whole = shutil.copytree(finished[0], tmp_path / "swept"), finished[1]
     again = sweep(CARD, folder, progress=False)
     xr.testing.assert_equal(again, whole)
     other = sweep(swept(data__train=[6, 6], network__widths=[[8]]), folder, progress=False)
@@ -306,11 +309,13 @@ def test_index_says_of_each_theory_whether_it_agrees_and_has_no_negative_zero(fi
     assert html.count("+0.0 %") == 6
 
 
+@pytest.mark.long
 def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path):
     """Its processes read the script, come upon the call and end; the error is that of the call itself."""
     script = tmp_path / "script.py"
     script.write_text(
         "from stpbnn.sweeps import cluster\n"
+        "cluster.ATTEMPTS = 1\n"
         "cluster.refuse_in_its_own_worker()\n"
         "with cluster.client(workers=1):\n"
         "    pass\n"
@@ -318,9 +323,44 @@ def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     lines = done.stderr.strip().splitlines()
-    assert lines[-1].startswith("ValueError: workers: the processes ended while they were started, ")
+    assert lines[-1].startswith("ValueError: workers: the processes ended while they were started; ")
     assert 'if __name__ == "__main__"' in lines[-1]
     assert done.stderr.count("Traceback") == 1
+
+
+@contextlib.contextmanager
+def killing(most):
+    """Kill the processes that are started meanwhile, up to so many, as soon as they are there."""
+    known, killed, over = {child.pid for child in multiprocessing.active_children()}, [], threading.Event()
+
+    def hunt():
+        while not over.wait(0.02):
+            for pid in {child.pid for child in multiprocessing.active_children()} - known:
+                if len(killed) < most:
+                    known.add(pid)
+                    killed.append(pid)
+                    os.kill(pid, signal.SIGKILL)
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        hunter.join()
+
+
+def test_workers_that_are_killed_while_they_start_are_started_again():
+    with killing(1) as killed, cluster.client(workers=1) as one:
+        assert one.submit(os.getpid).result() not in killed
+    assert len(killed) == 1
+
+
+def test_workers_that_are_killed_whenever_they_start_end_in_one_line():
+    again = r"workers: the processes ended while they were started; .* call again: it goes on from what is finished"
+    with killing(100) as killed, pytest.raises(ValueError, match=again), cluster.client(workers=1):
+        pass
+    assert len(killed) == cluster.ATTEMPTS
 
 
 def test_learning_curve_shows_theories_as_lines_and_the_posterior_as_points(finished):
@@ -396,6 +436,14 @@ def test_points_that_are_not_asked_for_are_not_run_but_shown_where_they_are_ther
     part = sweep(card, folder, where={"width": [8]}, progress=False)
     assert part["finished"].values.ravel().tolist() == [True, True, False]
     np.testing.assert_array_equal(part["error_posterior"][:2], finished[1]["error_posterior"])
+
+
+def test_workers_hear_no_ctrl_c_nor_does_this_process_miss_any(scheduler):
+    """A terminal sends it to them as well: in their imports it would be a traceback each."""
+    blocked = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, [])
+    with cluster.client(scheduler) as client:
+        assert all(signal.SIGINT in found for found in client.run(blocked).values())
+    assert signal.SIGINT not in blocked()
 
 
 def test_a_cluster_of_its_own_has_as_many_workers_as_asked_for():

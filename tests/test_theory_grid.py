@@ -211,3 +211,12 @@ def test_kernels_that_do_not_fit_into_memory_are_refused():
         ValueError, match=r"particles: got 1000000000000, whose features take about .*; take fewer part"
     ):
         AdaptiveKernelRegressor(FullyConnected((5,)), particles=10**12).fit(few[:3], few[:3, 0])
+
+
+def test_theories_go_by_both_of_their_names():
+    X, y = np.eye(4), np.array([1.0, -1.0, 1.0, -1.0])
+    settings = {"widths": [5, 50], "temperatures": [0.1]}
+    short = theory_grid(FullyConnected((9,), "linear"), X, y, X, y, theories=["proportional"], **settings)
+    long = theory_grid(FullyConnected((9,), "linear"), X, y, X, y, theories=["proportional limit"], **settings)
+    assert long["theory"].values.tolist() == ["proportional limit"]
+    np.testing.assert_array_equal(short["error"], long["error"])

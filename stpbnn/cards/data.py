@@ -89,7 +89,7 @@ class Data(Section):
             raise ValueError(f"data.{given[1]}: got it beside data.{given[0]}, expected one of them; leave one out")
         if self.name is not None and looks_like_a_file(self.name):
             raise ValueError(f"data.name: got {self.name!r}, which is a file; did you mean data.file?")
-        foreign = (*OF_FILES, *OF_TABLES) if not self.is_table else OF_NAMES
+        foreign: tuple[str, ...] = (*OF_FILES, *OF_TABLES) if not self.is_table else OF_NAMES
         if self.openml is not None:
             foreign += OF_FILES
         for key in foreign:

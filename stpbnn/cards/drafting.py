@@ -24,7 +24,7 @@ WIDTHS = (20, 50, 100, 200)
 TEMPERATURES = np.geomspace(1e-3, 1, 31)
 ROWS = 500  # that the temperature is learned from
 STARTUP, PACE = 0.5, 1e-9  # minutes, and minutes for each chain, step, example and weight
-WARMUP, DRAWS, CHAINS = 300, 500, 4
+WARMUP, DRAWS, CHAINS = 200, 400, 4
 TEST = 0.2
 PARTICLES = 1024
 
@@ -72,9 +72,9 @@ def draft(
     targets = [target] if isinstance(target, str) else list(target)
     inputs = table.drop(columns=[each for each in (*targets, *drop) if each in table.columns])
     holes = {str(column): int(count) for column, count in inputs.isna().sum().items() if count}
-    options = {"missing": "mean"} if holes else {}
+    one_or_more = targets[0] if len(targets) == 1 else targets
     try:
-        task = load_table(file, targets[0] if len(targets) == 1 else targets, drop=drop, test=TEST, seed=0, **options)
+        task = load_table(file, one_or_more, drop=drop, test=TEST, seed=0, missing="mean" if holes else "refuse")
     except ValueError as error:
         also = "; here: --drop COLUMN" if "drop = [" in str(error) else ""
         raise ValueError(f"{str(error).removeprefix('file: ')}{also}") from None

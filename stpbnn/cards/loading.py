@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stpbnn import _validation as check
 from stpbnn._memory import in_words
 from stpbnn.cards import code
 from stpbnn.cards.mistakes import closest, hint, mistakes, nearest, shortened, sweep_mistakes
@@ -54,7 +55,7 @@ def load_card(card: str | os.PathLike[str], overrides: Iterable[str] = (), *, al
     Traceback (most recent call last):
     ValueError: override 'network.width=[50]': unknown key network.width; did you mean network.widths?
     """
-    overrides = list(overrides)
+    card, overrides = _given(card, overrides)
     path = _file(card)
     checked = _read(path, [_override(text) for text in overrides])
     with attributed(card, overrides):
@@ -93,6 +94,7 @@ def attributed(card: str | os.PathLike[str], overrides: Iterable[str] = ()) -> I
     Traceback (most recent call last):
     ValueError: override 'data.train=5000': data.train: got 5000, expected 1797 at most
     """
+    card, overrides = _given(card, overrides)
     try:
         yield
     except ValueError as error:
@@ -113,6 +115,15 @@ def shipped_cards() -> dict[str, Card]:
     True
     """
     return {name: _read(path) for name, path in _shipped_files().items()}
+
+
+def _given(card: Any, overrides: Any) -> tuple[str, list[str]]:
+    """Return the name or path of a card and its overrides as text."""
+    listed = isinstance(overrides, Iterable) and not isinstance(overrides, str)
+    texts: list[Any] = list(overrides) if listed else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"overrides: got {check.shown(overrides)}, expected a list of text key=value")
+    return check.path("card", card, "a TOML file or the name of a shipped card"), texts
 
 
 def _shipped_files() -> dict[str, Path]:

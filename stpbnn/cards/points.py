@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from stpbnn import _validation as check
 from stpbnn.cards.schema import TABLES, Card
 
 __all__ = [
@@ -45,6 +46,7 @@ def points(card: Card) -> dict[tuple[int, ...], Card]:
     >>> {place: at.network.widths for place, at in points(card).items()}
     {(0,): (5,), (1,): (50,)}
     """
+    check.instance("card", card, Card)
     base = card.model_copy(update={"sweep": {}})
     places = itertools.product(*(range(len(values)) for values in card.sweep.values()))
     return {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, Strict
 
+from stpbnn import _validation as check
 from stpbnn.cards.data import Arrays, Data
 from stpbnn.cards.section import NonEmpty, Section, Seed
 from stpbnn.theory_names import short_name
@@ -53,6 +54,13 @@ class Process(Section):
     df: Annotated[float, Field(gt=2)] | None = Field(
         default=None, description='a number greater than 2, the degrees of freedom of "student-t", and of it alone'
     )
+
+
+def four(data: Any) -> Arrays:
+    """Return data if they are four arrays, as the loaders of cards and data sets give them."""
+    if not isinstance(data, (tuple, list)) or len(data) != 4 or not all(hasattr(part, "shape") for part in data):
+        raise ValueError(f"data: got {check.shown(data)}, expected the four arrays X, y, Xt, yt")
+    return data if isinstance(data, tuple) else tuple(data)  # a task of a table stays one
 
 
 class Posterior(Section):
@@ -181,7 +189,8 @@ class Card(Section):
                 'data.name: got "arrays", which were given in Python; give them again: '
                 "stpbnn.run(card, data=(X, y, Xt, yt), folder=...)"
             )
-        data = data or self.data.load()
+        sampled = check.boolean("sampled", sampled)
+        data = self.data.load() if data is None else four(data)
         limits.refuse_data(self, data)
         if sampled:
             limits.refuse_sampling(self, data)

@@ -11,8 +11,8 @@ is standard normal where theory and posterior agree and the chains have converge
 from stpbnn.comparison.agreement import compare, compare_predictions
 from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.spectrum import kernel_spectrum
-from stpbnn.comparison.tables import comparison_table, quote
 from stpbnn.comparison.theories import predict_theories
+from stpbnn.quoting import comparison_table, quote
 
 __all__ = [
     "calibration",

@@ -18,8 +18,8 @@ from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
 from stpbnn.comparison.observed import held_out, left_out
 from stpbnn.comparison.spectrum import kernel_spectrum
-from stpbnn.comparison.tables import quote
 from stpbnn.comparison.theories import predict_theories, squeezed
+from stpbnn.quoting import quote
 from stpbnn.samplers.diagnostics import diagnose, rhat_limit
 
 __all__ = ["check_test_inputs", "compare", "compare_predictions"]

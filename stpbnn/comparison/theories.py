@@ -104,7 +104,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     if y_test is not None:
         y_test = targets("y_test", y_test, examples=len(X_test), outputs=1 if len(dims) == 2 else means[0].shape[1])
         data["y_test"] = (dims[1:], y_test)
-        errors = np.stack(error_parts(np.stack(means), np.stack(variances), y_test), axis=-1)
+        errors = np.array([error_parts(*each, y_test) for each in zip(means, variances, strict=True)])
         own = [[standard_error(part) for part in error_parts(*each, y_test)] for each in populations]
         data |= {"error": (("theory", "part"), errors), "theory_error_mcse": (("theory", "part"), np.array(own))}
         transforms, scores = zip(*(scored(theory, X_test, y_test) for theory in theories.values()), strict=True)

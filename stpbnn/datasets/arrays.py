@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stpbnn._validation import shown
+from stpbnn.files import DAMAGE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +77,7 @@ def _read(content: bytes) -> Any:
     try:
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
-    except (ValueError, EOFError, OSError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+    except (*DAMAGE, MemoryError, OverflowError) as error:
         text = str(error)
         if "pickle" in text:
             raise ValueError(

@@ -7,8 +7,10 @@ import numpy as np
 from stpbnn.datasets import files, openml
 from stpbnn.datasets.tables import Table
 
+PYTHON = "cifar-10-batches-py"
 RECORD = 1 + 3 * 32 * 32
 FULL = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+PICKLES = ["data_batch_1", "test_batch"]  # of the version for Python
 TWO_CLASSES = ["cifar10_airplane_automobile_train.bin", "cifar10_airplane_automobile_test.bin"]
 
 
@@ -24,7 +26,8 @@ def read(home: Path) -> tuple[Table, Table]:
     ----------
     home : Path
         The folder of the files, or one above their folder ``cifar10`` or ``cifar-10-batches-bin``. The full set goes
-        before the files with the classes 0 (airplane) and 1 (automobile) only. Absent files are downloaded.
+        before the files with the classes 0 (airplane) and 1 (automobile) only. Where there are none at all, they are
+        downloaded; files that are there are never replaced.
 
     Returns
     -------
@@ -68,6 +71,12 @@ def _download(home: Path) -> list[Path]:
     missing = (
         f"{files.lacking(_folders(home), FULL)} For the two classes 0 and 1, {' and '.join(TWO_CLASSES)} would do."
     )
+    files.refuse_some(missing + files.lacking(_folders(home), TWO_CLASSES))
+    if pickles := files.find([*_folders(home), home / PYTHON, home / "cifar10" / PYTHON], PICKLES):
+        raise ValueError(
+            f"{pickles[0]} is of CIFAR-10 for Python, whose pickles are not read: they can run any code. "
+            "Fetch cifar-10-binary.tar.gz from the same page, or convert it as docs/your-data.md does."
+        )
     pixels, labels = openml.fetch("CIFAR_10", 60_000, RECORD - 1, missing)
     if (np.bincount(labels[:50_000], minlength=10) != 5_000).any():
         raise ValueError(
@@ -76,6 +85,5 @@ def _download(home: Path) -> list[Path]:
         )
     records = np.column_stack([labels, pixels])
     paths = [home / "cifar10" / name for name in FULL]
-    for path, batch in zip(paths, np.split(records, 6), strict=True):
-        files.write(path, batch.tobytes())
+    files.write_new({path: batch.tobytes() for path, batch in zip(paths, np.split(records, 6), strict=True)})
     return paths

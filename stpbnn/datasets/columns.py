@@ -76,6 +76,10 @@ def kind(name: str, column: pd.Series) -> Literal["number", "category"]:
         if types.is_complex_dtype(column.dtype):
             raise ValueError(f"column {name!r}: got complex numbers, expected real ones; {leave_out}")
         return "number"
+    nested = np.array([isinstance(cell, (list, tuple, dict, set, np.ndarray)) for cell in column], dtype=bool)
+    if nested.any():
+        row, cell = _first(column, nested)
+        raise ValueError(f"column {name!r}, row {row}: got {shown(cell)}, expected a number or a text; {leave_out}")
     cells = texts(column)
     known = np.array([cell is not None for cell in cells])
     fits = np.array([cell is not None and is_number(cell) for cell in cells])
@@ -86,7 +90,9 @@ def kind(name: str, column: pd.Series) -> Literal["number", "category"]:
     if _most(DATE, cells, known):
         raise _date(name, row, cell, leave_out)
     if 2 * fits.sum() >= filled.sum() or _most(GROUPED, cells, known):
-        raise ValueError(f"column {name!r}, row {row}: got {shown(cell)}, expected a number{_why(cell)}; {leave_out}")
+        raise ValueError(
+            f"column {name!r}, row {row}: got {shown(cell)}, expected a number{_why(str(cell))}; {leave_out}"
+        )
     if len(set(cells) - {None}) > MANY and _most(UNIT, cells, known):
         raise ValueError(
             f"column {name!r}, row {row}: got {shown(cell)}, expected a number alone; remove the unit, or {leave_out}"
@@ -169,7 +175,7 @@ def _date(name: str, row: object, cell: object, leave_out: str) -> ValueError:
 
 
 def _most(form: re.Pattern[str], cells: Sequence[str | None], known: NDArray[np.bool_]) -> bool:
-    return 2 * sum(cell is not None and form.fullmatch(cell) is not None for cell in cells) > known.sum()
+    return 2 * sum(cell is not None and form.fullmatch(cell) is not None for cell in cells) > int(known.sum())
 
 
 def _why(cell: str) -> str:

@@ -20,8 +20,12 @@ __all__ = ["SEPARATORS", "parse"]
 
 SEPARATORS = (",", ";", "\t", "|")  # those that are looked for
 SAMPLE = 50  # lines that are looked at
-MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"))
-MARKS = (*MARKS, (codecs.BOM_UTF16_BE, "utf-16"))
+MARKS = {  # of byte order, the longer ones first
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
@@ -81,7 +85,7 @@ def parse(
 
 def _decode(content: bytes, encoding: str | None) -> str:
     """Return the text, with simple line ends."""
-    marked = next((name for mark, name in MARKS if content.startswith(mark)), None)
+    marked = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
     try:
         text = content.decode(marked or encoding or "utf-8")
     except LookupError:
@@ -182,7 +186,7 @@ def _header(first: _Line, rows: list[_Line], comments: Sequence[str], separator:
 
 def _named(names: list[str], rows: list[_Line]) -> tuple[list[str], list[_Line]]:
     """Refuse names that are missing or there twice; leave out a first column that numbers the rows."""
-    if not names[0] and _counts(rows):
+    if names[0] in ("", "Unnamed: 0") and _counts(rows):
         names, rows = names[1:], [_Line(line.number, line.fields[1:]) for line in rows]
     elif not names[0]:
         names = ["row", *names[1:]]

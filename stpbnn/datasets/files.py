@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stpbnn._validation import shown
@@ -18,7 +18,10 @@ def home(data_home: str | os.PathLike[str] | None = None) -> Path:
     return Path(data_home or os.environ.get("STPBNN_DATA") or "~/.cache/stpbnn").expanduser()
 
 
-def find(folders: Iterable[Path], names: Sequence[str]) -> list[Path] | None:
+type Name = str | Sequence[str]  # or the names that a file may have, the usual one first
+
+
+def find(folders: Iterable[Path], names: Sequence[Name]) -> list[Path] | None:
     """Return the files of these names, plain or .gz, from the first folder that has them all; None if none has."""
     for folder in folders:
         paths = [path for name in names if (path := _plain_or_gzip(folder, name))]
@@ -27,14 +30,35 @@ def find(folders: Iterable[Path], names: Sequence[str]) -> list[Path] | None:
     return None
 
 
-def lacking(folders: Sequence[Path], names: Sequence[str]) -> str:
+def lacking(folders: Sequence[Path], names: Sequence[Name]) -> str:
     """Say which files were looked for, where, and which of them is all that a folder lacks."""
-    text = f"Not together in one folder: {', '.join(names)} (plain or .gz); looked in {', '.join(map(str, folders))}."
+    usual = [name if isinstance(name, str) else name[0] for name in names]
+    text = f"Not together in one folder: {', '.join(usual)} (plain or .gz); looked in {', '.join(map(str, folders))}."
     for folder in folders:
-        absent = [name for name in names if not _plain_or_gzip(folder, name)]
+        absent = [one for name, one in zip(names, usual, strict=True) if not _plain_or_gzip(folder, name)]
         if len(absent) < len(names):
             text += f" {folder} lacks only {', '.join(absent)}."
     return text
+
+
+def refuse_some(missing: str) -> None:
+    """Refuse to download a set of which somebody has some files, as `lacking` told.
+
+    Parameters
+    ----------
+    missing : str
+        What `lacking` returned.
+
+    Raises
+    ------
+    ValueError
+        If a folder has some of the files.
+    """
+    if " lacks only " in missing:
+        raise ValueError(
+            f"{missing} Nothing is downloaded where some files are there: add what is missing, or correct its name, or "
+            "move the others away."
+        )
 
 
 def read(path: Path, published: tuple[int, str] | None = None) -> bytes:
@@ -67,15 +91,25 @@ def read(path: Path, published: tuple[int, str] | None = None) -> bytes:
         raise ValueError(f"{path} cannot be read: {error}. Expected a whole file; fetch it again.") from error
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file whole, and its folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary:
-        temporary.write_bytes(data)
+def write_new(contents: Mapping[Path, bytes]) -> None:
+    """Write files whole, and their folders if need be; ValueError if one of them is there already.
+
+    Parameters
+    ----------
+    contents : mapping of Path to bytes
+        The files.
+    """
+    if there := [path for path in contents if path.exists()]:
+        raise ValueError(f"{there[0]} is there already and is not replaced; move it away, or name another folder.")
+    for path, data in contents.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as temporary:
+            temporary.write_bytes(data)
 
 
-def _plain_or_gzip(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+def _plain_or_gzip(folder: Path, name: Name) -> Path | None:
+    names = [name] if isinstance(name, str) else name
+    return next((path for one in names for path in (folder / one, folder / f"{one}.gz") if path.is_file()), None)
 
 
 def _check_md5(path: Path, data: bytes, expected: str) -> None:

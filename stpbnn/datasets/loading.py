@@ -41,6 +41,8 @@ def load(
     diabetes          regression on ten features, with scikit-learn; one file  "features"
     mnist             28 x 28 images of 0 to 255, from files                   "paper"
     cifar10           32 x 32 images of 0 to 255, from files                   "paper"
+    fashion_mnist     28 x 28 images of 0 to 255, from files, as are           "paper"
+                      kmnist, emnist_balanced, emnist_letters, emnist_digits
     random_labels     x ~ N(0, 1), class 0 or 1 whatever x is                  None
     linear_teacher    x ~ N(0, 1), y = w·x/√N0 + noise ε                       None
     erf_teacher       x ~ N(0, 1), y = v·erf(W x/√N0)/√M + noise ε             None
@@ -74,8 +76,9 @@ def load(
         the same generator, the test file; one file is permuted once, and the test rows follow the training rows.
         For a drawn set the seed of the draw, None being 0.
     data_home : path, optional
-        Folder of the files, or the one above their folder, ``mnist`` or ``cifar10``. Default: the environment
-        variable ``STPBNN_DATA``, else ``~/.cache/stpbnn``. Files that are absent are downloaded into it once.
+        Folder of the files, or the one above their folder, such as ``mnist``, ``MNIST/raw`` or ``cifar10``. Default:
+        the environment variable ``STPBNN_DATA``, else ``~/.cache/stpbnn``. MNIST and CIFAR-10 are downloaded into it
+        once where none of their files is there.
     noise : float, optional
         Of a teacher: the standard deviation of the noise on its targets, training and test. Default: 0.
     hidden_width : int, optional

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stpbnn._validation import boolean, integer, number, one_of, shown
 from stpbnn.datasets import cleaning, reading
+from stpbnn.datasets.columns import as_text
 from stpbnn.datasets.learning import learn
 from stpbnn.datasets.preparation import Category, Preparation, frame
 from stpbnn.datasets.roles import roles
@@ -168,7 +169,8 @@ def load_table(
             fill=missing == "mean",
         )
     preparation = replace(preparation, sources=_sources(given), notes=tuple(notes))
-    _say(name, preparation, len(training), len(rest))
+    counted = [name for name in chosen.inputs if known[name] == "number" and _counts(clean[0][name])]
+    _say(name, preparation, len(training), len(rest), counted)
     arrays = [
         made(part) for part in (training, rest) for made in (preparation.transform, preparation.transform_targets)
     ]
@@ -179,6 +181,11 @@ def _refuse_few(clean: Sequence[pd.DataFrame]) -> None:
     rows = len(clean[-1])
     if rows < (2 if len(clean) == 1 else 1):
         raise ValueError(f"got {rows} row(s), expected two at least for training and one for the test; give more")
+
+
+def _counts(column: pd.Series) -> bool:
+    """Say whether a column numbers the rows."""
+    return len(column) > 2 and bool((column.diff()[1:] == 1).all())
 
 
 def _where(key: str, source: Any) -> str:
@@ -220,12 +227,14 @@ def _read(where: str, source: Any, options: dict[str, str | None]) -> pd.DataFra
         return frame(source, ())
 
 
-def _say(name: str, preparation: Preparation, train: int, test: int) -> None:
+def _say(name: str, preparation: Preparation, train: int, test: int, counted: Sequence[str]) -> None:
     """Log what was made of the table."""
     logger.info(
         "%s: %d training and %d test rows, %d inputs; target %s",
         name, train, test, len(preparation.feature_names), ", ".join(preparation.target_names),
     )  # fmt: skip
+    for column in counted:
+        logger.warning("%s: %s numbers the rows; leave it out with drop = [%s]", name, column, as_text(column))
     for line in [*(one for one in preparation.inputs if isinstance(one, Category)), *preparation.notes]:
         logger.info("%s: %s", name, line)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stpbnn._memory import refuse_beyond
+from stpbnn._memory import available, refuse_beyond
 from stpbnn._validation import shown
 from stpbnn.datasets import delimited
 from stpbnn.files import read_bytes
@@ -28,7 +28,8 @@ EXTENSIONS = (*TEXT, ".parquet", *ARRAYS)
 EXPECTED = f"expected {', '.join(EXTENSIONS)}, the texts also with .gz"
 SHEETS = (".xls", ".xlsx", ".xlsm", ".xlsb", ".ods", ".numbers")
 EXPORT = "export the sheet as CSV and give that file"
-COPIES = 12  # bytes of memory that a byte of a text file takes
+FEWER = "give fewer rows or columns"
+COPIES = 30  # bytes of memory that a byte of a text file takes
 FOREIGN = (  # what a file begins with that is none of these, whatever its name
     (b"PK\x03\x04", f"is an Excel workbook or another zip archive; {EXPORT}"),
     (b"\xd0\xcf\x11\xe0", f"is an Excel workbook of the old kind; {EXPORT}"),
@@ -86,6 +87,8 @@ def read_table(
     """
     path = Path(path).expanduser()
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, expected a file in it: {EXPECTED[9:]}")
     if suffix in SHEETS:
         raise ValueError(f"{path}: is a workbook; {EXPORT}")
     if suffix not in EXTENSIONS:
@@ -115,10 +118,8 @@ def digest(path: str | os.PathLike[str]) -> str:
 
 def _content(path: Path) -> bytes:
     """Return the bytes of a file, unpacked."""
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, expected a file in it, such as one of {EXPECTED[9:]}")
     try:
-        refuse_beyond(COPIES * path.stat().st_size, f"{path}: its rows", "give fewer rows or columns")
+        refuse_beyond(COPIES * path.stat().st_size, f"{path}: its rows", FEWER)
         content = read_bytes(path)
     except FileNotFoundError:
         there = [each.name for each in path.parent.glob("*")] if path.parent.is_dir() else []
@@ -127,10 +128,14 @@ def _content(path: Path) -> bytes:
         raise ValueError(f"{path}: expected a file{hint}") from None
     if not content.startswith(b"\x1f\x8b"):
         return content
+    most = available() // COPIES
     try:
-        return gzip.decompress(content)
+        with gzip.open(io.BytesIO(content)) as packed:
+            unpacked = packed.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: cannot be unpacked ({error}); fetch it again") from None
+    refuse_beyond(COPIES * len(unpacked), f"{path}: its rows", FEWER)
+    return unpacked
 
 
 def _parquet(content: bytes) -> pd.DataFrame:

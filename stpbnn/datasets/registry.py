@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stpbnn._validation import one_of
-from stpbnn.datasets import bundled, cifar10, files, mnist, synthetic
+from stpbnn.datasets import bundled, cifar10, files, idx_sets, mnist, synthetic
+from stpbnn.datasets.idx_sets import IdxSet
 from stpbnn.datasets.tables import Table
 
 
@@ -22,6 +23,14 @@ class DataSet:
     drawn: bool = False
     options: tuple[str, ...] = ()
     find: Callable[[Path], object] = lambda home: True
+    downloaded: bool = False
+
+
+PIXELS = ("paper", "pixels", "features", None)
+
+
+def _images(summary: str, files_: IdxSet) -> DataSet:
+    return DataSet(summary, files_.read, PIXELS, find=files_.find)
 
 
 SETS = {
@@ -34,15 +43,22 @@ SETS = {
     "mnist": DataSet(
         "70000 handwritten digits, 28 x 28 pixels, ten classes",
         mnist.read,
-        ("paper", "pixels", "features", None),
+        PIXELS,
         find=mnist.find,
+        downloaded=True,
     ),
     "cifar10": DataSet(
         "60000 photographs, 32 x 32 pixels turned grey, ten classes",
         cifar10.read,
-        ("paper", "pixels", "features", None),
+        PIXELS,
         find=cifar10.find,
+        downloaded=True,
     ),
+    "fashion_mnist": _images("70000 pieces of clothing, laid out as MNIST", idx_sets.FASHION),
+    "kmnist": _images("70000 Kuzushiji characters, laid out as MNIST", idx_sets.KUZUSHIJI),
+    "emnist_balanced": _images("131600 handwritten characters, classes 0 to 46", idx_sets.EMNIST_BALANCED),
+    "emnist_letters": _images("145600 handwritten letters, classes 1 to 26", idx_sets.EMNIST_LETTERS),
+    "emnist_digits": _images("280000 handwritten digits, ten classes", idx_sets.EMNIST_DIGITS),
     "random_labels": DataSet(
         "Gaussian inputs, two classes by a fair coin", synthetic.random_labels, (None, "pixels", "features"), drawn=True
     ),
@@ -85,7 +101,7 @@ def names() -> tuple[str, ...]:
     Examples
     --------
     >>> names()
-    ('digits', 'diabetes', 'mnist', 'cifar10', 'random_labels', 'linear_teacher', 'erf_teacher')
+    ('digits', 'diabetes', 'mnist', 'cifar10', 'fashion_mnist', ..., 'random_labels', 'linear_teacher', 'erf_teacher')
     """
     return tuple(SETS)
 

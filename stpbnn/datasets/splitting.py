@@ -54,6 +54,8 @@ def parts(
             *(name, target),
         )
     places = [Table(np.arange(len(table)), np.arange(len(table))) for table in tables]
+    if train == 1:
+        raise ValueError("train: got 1 training row, expected two at least, for means and scales")
     chosen = share_out(name, places, train, None if test is None else int(test), seed, "rows")
     return tables[0].iloc[chosen[0].inputs], tables[-1].iloc[chosen[1].inputs]
 

@@ -43,7 +43,7 @@ __all__ = [
 
 Closure = Literal["nested", "global", "wishart"]
 CLOSURES = get_args(Closure)
-UNROLLED = 8  # layers: beyond, the time of compilation would grow with them
+UNROLLED = 3  # layers: beyond, the time of compilation would grow with them
 Scalar = Float[Array, ""] | float
 
 

@@ -224,6 +224,7 @@ class NNGPKernel(NetworkHolder, Kernel):
         """
         X = check.inputs("X", X)
         Y = None if Y is None else check.inputs("Y", Y, features=X.shape[1])
+        eval_gradient = check.boolean("eval_gradient", eval_gradient)
         log_values = hyperparameters.log_values(self._net)
         entries = len(X) * (len(X) if Y is None else len(Y)) * (1 + len(log_values) * eval_gradient)
         refuse_beyond(8 * entries, f"X: got {len(X)} inputs, whose kernels", "take fewer at once")

@@ -100,7 +100,7 @@ class Mixture(Law):
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
         """Return the log density at y, entry by entry: infinite at point masses, which elsewhere have none."""
-        log_density = Gaussian(self.means, self.variances).logpdf(np.asarray(y, dtype=float) - self.offset)
+        log_density = Gaussian(self.means, self.variances).logpdf(values(y, self.mean) - self.offset)
         weights = self.weights.reshape((-1,) + (1,) * (log_density.ndim - 1))
         return np.asarray(logsumexp(log_density, axis=0, b=weights))
 
@@ -194,7 +194,7 @@ class JointMixture(Mixture):
             If a covariance is singular to rounding, as it is for query points that repeat, or that are many and close
             together under a smooth kernel.
         """
-        y = np.asarray(y, dtype=float) - self.offset
+        y = values(y, self.mean) - self.offset
         return np.asarray(logsumexp([self._component(i).logpdf(y) for i in range(len(self.weights))], b=self.weights))
 
     def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from stpbnn import _validation as check
+from stpbnn.programs.sites import value_above
 
-__all__ = ["points", "targets"]
+__all__ = ["lengths", "points", "targets"]
 
 
 def points(what: str, X: Any, features: int | None = None) -> jax.Array:
@@ -20,6 +21,18 @@ def points(what: str, X: Any, features: int | None = None) -> jax.Array:
     if X.ndim != 2 or features not in (None, X.shape[1]):
         raise ValueError(f"{what}: got shape {X.shape}, expected (examples, {features or 'features'})")
     return X
+
+
+def lengths(what: str, value: Any, features: int) -> Any:
+    """Return positive numbers, one or one for each feature; of traced ones nothing is known."""
+    if isinstance(value, jax.core.Tracer):
+        return value
+    if not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
+        return value_above(what, value, 0)
+    found = check.array(what, value)
+    if found.shape != (features,) or not (found > 0).all():
+        raise ValueError(f"{what}: got {check.shown(value)}, expected a positive number, or {features} of them")
+    return jnp.asarray(found)
 
 
 def targets(y: Any, examples: int, outputs: int = 1) -> jax.Array:

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from stpbnn.programs.data import lengths, points
+
 __all__ = ["distance"]
 
 
@@ -24,7 +26,12 @@ def distance(X1: jax.Array, X2: jax.Array, lengthscale: Any = 1.0) -> jax.Array:
     X1, X2 : arrays of shape (n, N_0) and (m, N_0)
         Inputs.
     lengthscale : number or array of shape (N_0,)
-        ℓ, in the units of the inputs.
+        ℓ > 0, in the units of the inputs.
+
+    Raises
+    ------
+    ValueError
+        For what is no such numbers; under a JAX transformation only the shape of the inputs is checked.
 
     Notes
     -----
@@ -42,6 +49,8 @@ def distance(X1: jax.Array, X2: jax.Array, lengthscale: Any = 1.0) -> jax.Array:
     >>> float(jax.grad(jax.grad(kernel, 0), 1)(1.0, 1.0))  # 1/ℓ²
     4.0
     """
+    X1 = points("X1", X1)
+    X2, lengthscale = points("X2", X2, X1.shape[1]), lengths("lengthscale", lengthscale, X1.shape[1])
     dtype = jnp.result_type(X1, X2, lengthscale, float)
     return _distance(*(jnp.asarray(part, dtype) for part in (X1, X2, lengthscale)))
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpyro.infer import MCMC
 
+from stpbnn import _validation as check
 from stpbnn.programs.conditionals import log_likelihood, predict
 from stpbnn.programs.processes import Process
 
@@ -41,7 +42,7 @@ def to_datatree(
     Raises
     ------
     ValueError
-        As `condition`.
+        As `condition`, and for chains that have not been run.
 
     References
     ----------
@@ -64,10 +65,15 @@ def to_datatree(
     """
     import arviz as az
 
+    process = check.instance("process", process, Process)
+    noise = check.boolean("noise", noise)
+    if check.instance("mcmc", mcmc, MCMC).last_state is None:
+        raise ValueError("mcmc: got chains that have not been run, expected those after mcmc.run(...)")
     # not by az.from_numpyro, which fails where ArviZ was imported before NumPyro
     samples, fields = mcmc.get_samples(group_by_chain=True), mcmc.get_extra_fields(group_by_chain=True)
     if "potential_energy" in fields:
         fields["lp"] = -fields.pop("potential_energy")
+    pointwise = log_likelihood(process, samples, X, y, temperature=temperature)
     groups = {"posterior": samples, "sample_stats": fields, "observed_data": {"y": np.array(y)}}
     parts = {name: {key: np.asarray(values) for key, values in group.items()} for name, group in groups.items()}
     tree = az.from_dict(parts, dims={"y": ["train_point"]})
@@ -78,7 +84,6 @@ def to_datatree(
         coords = by_draw | {dim: np.arange(values.shape[-1])}
         return xr.DataTree(xr.Dataset({name: (("chain", "draw", dim), values)}, coords))
 
-    pointwise = log_likelihood(process, samples, X, y, temperature=temperature)
     tree["log_likelihood"] = group("y", "train_point", pointwise)
     if X_new is not None:
         drawn = predict(process, samples, X, y, X_new, temperature=temperature, noise=noise)

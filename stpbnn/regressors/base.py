@@ -15,9 +15,9 @@ from stpbnn import kernels
 from stpbnn._precision import in_float64
 from stpbnn.activations import Activation
 from stpbnn.network import FullyConnected, Prior
-from stpbnn.regressors.conditioning import ZERO_TARGETS
 from stpbnn.regressors.hyperparameters import kernel_of, refuse_indefinite
 from stpbnn.regressors.prediction import PredictiveRegressor
+from stpbnn.scale import ZERO_TARGETS
 
 __all__ = ["NetworkRegressor"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from stpbnn.mixtures.network import LATTICE_DEPTH
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.adaptive import AdaptiveKernelRegressor
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
@@ -12,6 +11,7 @@ from stpbnn.regressors.infinite import NNGPRegressor
 from stpbnn.regressors.prediction import PredictiveRegressor
 from stpbnn.regressors.proportional import Mean, ProportionalLimitRegressor, keeps_mean
 from stpbnn.regressors.student_t import StudentTProcessRegressor
+from stpbnn.scale import LATTICE_DEPTH
 from stpbnn.theory_names import LONG
 
 __all__ = ["PARTICLES", "THEORIES", "applicable", "of_process", "regressor"]

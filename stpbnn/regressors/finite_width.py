@@ -9,18 +9,14 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
-from stpbnn import kernels, mixtures
+from stpbnn import kernels
 from stpbnn._random import seed_of
-from stpbnn.mixtures import evidence, layers, network, scale
-from stpbnn.mixtures.posterior import ACCURACY
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.conditioning import refuse_singular
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
 from stpbnn.regressors.proportional import MEANS, Mean, keeps_mean
+from stpbnn.scale import LATTICE_DEPTH, NetworkProblem, is_known, pose
 
 __all__ = ["FiniteWidthRegressor"]
-
-ACCURACY_OF_CHAINS = 0.1  # relative error of the mean of Q
 
 
 class FiniteWidthRegressor(HiddenKernelRegressor):
@@ -30,8 +26,8 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
               p(Q \mid y) \propto \prod_l \mathrm{Gamma}(Q_l; \tfrac{N_l}{2}, \tfrac{N_l}{2})\, N(y; 0, K^R(Q) + T\,1)
 
     Exact for linear networks of one output at every width and number of examples. The integral is a quadrature for up
-    to three hidden layers and NUTS on the order parameters beyond. One output. Features with a mean m have an amplitude
-    of it beside the order parameter, one hidden layer:
+    to three hidden layers and importance sampling about the saddle points beyond. One output. Features with a mean m
+    have an amplitude of it beside the order parameter, one hidden layer:
 
     .. math:: f \mid a, Q \sim N(a\, m,\ Q (K_1 - m m^T)), \qquad a \sim N(0, 1), \quad Q = (a^2 + g)/N_1,
               \quad g \sim \chi^2_{N_1 - 1}
@@ -57,7 +53,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
     random_state : int, numpy Generator, RandomState or None
-        Seed of the restarts, and of the chains of networks with more than three hidden layers.
+        Seed of the restarts, and of the points at which networks of more than three hidden layers are integrated.
 
     Attributes
     ----------
@@ -66,7 +62,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     order_parameter_posterior_ : OrderParameterPosterior
         Nodes (n, L), weights (n,), log evidence and its error; where the mean is kept, an amplitude a of it (n,) also.
     log_marginal_likelihood_ : float
-        log p(y), exact under the scale mixture (for more than three layers, that of the saddle point).
+        log p(y), exact under the scale mixture.
     converged_ : bool
         Whether the integral has reached its accuracy, and the search for hyper-parameters, where there was one, its
         optimum.
@@ -119,52 +115,43 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
                 f"network: got {self.network.outputs} outputs, expected 1: fit one regressor an output, or use "
                 "ProportionalLimitRegressor"
             )
-        if isinstance(self.network, FullyConnected) and self.optimizer is not None and self.network.depth > 3:
+        net = self.network
+        if net is not None and self.optimizer is not None and net.depth > LATTICE_DEPTH:
             raise ValueError(
-                f"optimizer: got {self.optimizer!r} for {self.network.depth} hidden layers, whose order parameters are "
-                "sampled: chains give no evidence; learn with ProportionalLimitRegressor, and give its network_ and "
-                "temperature_ with optimizer=None"
+                f"optimizer: got {self.optimizer!r} for {net.depth} hidden layers, whose order parameters are "
+                "integrated over thousands of kernels; learn with ProportionalLimitRegressor, and give its network_ "
+                "and temperature_ with optimizer=None"
             )
+
+    def _pose(self, X: np.ndarray, y: np.ndarray) -> NetworkProblem:
+        net = self.network_
+        return pose(net, X, y, self.temperature_, self.closure, keep_mean=keeps_mean(net, self.mean), mixture=True)
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
-        net, temperature = self.network_, self.temperature_
-        refuse_singular(net, X, temperature)
-        kept = keeps_mean(net, self.mean)
-        seed = seed_of(self.random_state)
-        self._conditioned = mixtures.condition(net, X, y, temperature, self.closure, seed, kept)
-        self.order_parameter_posterior_ = posterior = self._conditioned.posterior
-        self.order_parameters_ = posterior.mean
-        self.log_marginal_likelihood_ = posterior.log_evidence
-        lost = network.lost(self._conditioned)
-        accuracy = {1: ACCURACY, 2: layers.ACCURACY, 3: layers.ACCURACY}.get(net.depth, ACCURACY_OF_CHAINS)
-        known = scale.known(lost, posterior.log_evidence)
-        self.converged_ = bool(posterior.error < accuracy and known)
-        if posterior.error >= accuracy and net.depth > 3:
-            warnings.warn(
-                f"the posterior mean of the order parameters is known to a relative {posterior.error:.1e} only, more "
-                f"than {accuracy:g}; average over several values of random_state, raise the temperature, or use "
-                "ProportionalLimitRegressor",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        self._problem = self._pose(X, y)
+        self.order_parameter_posterior_ = posterior = self._problem.posterior(seed_of(self.random_state))
+        self._take_up_posterior()
+        lost = self._problem.lost(posterior)
+        known = is_known(lost, posterior.log_evidence)
+        self.converged_ = bool(posterior.error < self._problem.accuracy and known)
         if not known:
             warnings.warn(
-                f"temperature: at {temperature:.3g} the rounding of the kernel counts: the log evidence is known to "
-                f"{lost:.1g} only; give a larger temperature",
+                f"temperature: at {self.temperature_:.3g} the rounding of the kernel counts: the log evidence is known "
+                f"to {lost:.1g} only; give a larger temperature",
                 ConvergenceWarning,
                 stacklevel=4,
             )
 
-    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return evidence.evidence_gradient(self._conditioned)
-
-    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
-        return mixtures.predictive(self._conditioned, X, joint=joint, noise=noise)
+    def _take_up_posterior(self) -> None:
+        posterior = self.order_parameter_posterior_
+        self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
 
     def _recondition(self) -> None:
-        posterior, arguments = self.order_parameter_posterior_, (self.X_train_, self.y_train_, self.temperature_)
-        kept = keeps_mean(self.network_, self.mean)
-        self._conditioned = mixtures.condition(
-            self.network_, *arguments, self.closure, keep_mean=kept, posterior=posterior
-        )
-        self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
+        self._problem = self._pose(self.X_train_, self.y_train_)
+        self._take_up_posterior()
+
+    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return self._problem.posterior_gradient(self.order_parameter_posterior_)
+
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+        return self._problem.mixture(self.order_parameter_posterior_, X, joint=joint, noise=noise)

@@ -9,23 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import blas
-from scipy.optimize import elementwise
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
-from stpbnn import kernels
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers
-from stpbnn.action import gaussian_log_evidence, spectral
-from stpbnn.action.point import TOLERANCE
-from stpbnn.mixtures import scale
-from stpbnn.mixtures.laws import Gamma
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.conditioning import ZERO_TARGETS, refuse_singular
 from stpbnn.regressors.family import PARTICLES, THEORIES, regressor
 from stpbnn.regressors.proportional import Mean, keeps_mean
+from stpbnn.scale import ZERO_TARGETS, WidthCurve, refuse_singular
 from stpbnn.theory_names import short_name
 
 if TYPE_CHECKING:
@@ -33,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["theory_grid"]
 
-EXACT = {"xatol": 0.0, "xrtol": 4e-16, "fatol": 0.0, "frtol": 0.0}  # roots to rounding
 PARTS = ("total", "squared_bias", "variance")
 Row = tuple[np.ndarray, np.ndarray, np.ndarray, float, bool]  # error and its own, order parameters, evidence, converged
 Found = tuple[tuple[int, int], Row | str]  # the point, and its numbers or the reason why there are none
@@ -271,81 +263,17 @@ def _one_factorisation(
     y_test: np.ndarray,
 ) -> Iterator[Found]:
     """Solve all points in the eigenbasis of the kernel of one hidden layer."""
-    prior, net = nets[0].prior, nets[0]
-    features = kernels.feature_map(net)
-    problem = scale.diagonalise(kernels.symmetric_kernel(features, prior, X), y, min(temperatures), prior.bias_variance)
-    cross = kernels.cross_kernel(features, prior, X_test, X)
-    projected = blas.dgemm(1.0, cross.entries.T, problem.eigenvectors, trans_a=1)
-    squares = np.einsum("qk,qk->k", projected, projected) / len(projected)
+    curve = WidthCurve.of(nets[0], X, y, X_test, y_test, min(temperatures))
     widths = np.array([float(n.widths[0]) for n in nets])
     for j, T in enumerate(temperatures):
-        at = problem._replace(temperature=T)
+        at = curve.with_temperature(T)
         try:
-            Q, evidence, converged = (_infinite if theory == "infinite" else _lowest_minima)(at, widths)
+            Q, evidence, converged = at.infinite(widths) if theory == "infinite" else at.lowest_minima(widths)
         except (np.linalg.LinAlgError, OverflowError):  # each of its own, by factorisations or with the reason why not
             yield from (((i, j), row) for (i, _), row in _one_by_one(theory, settings, nets, [T], X, y, X_test, y_test))
             continue
         distinct, back = np.unique(Q, return_inverse=True)
-        parts = _error(at, distinct, projected, squares, cross.left.mean(), y_test)
+        parts = at.error(distinct)
         for i in range(len(nets)):
             error = np.array([parts[back[i]].sum(), *parts[back[i]]])
             yield (i, j), (error, np.zeros(3), Q[i : i + 1], float(evidence[i]), bool(converged[i]))
-
-
-def _error(
-    problem: scale.ScaleProblem,
-    scales: np.ndarray,
-    projected: np.ndarray,
-    squares: np.ndarray,
-    variance: float,
-    y_test: np.ndarray,
-) -> np.ndarray:
-    """Return squared bias and variance at every scale r, averaged over the test set.
-
-    The average of the variance needs the average `squares` of the squares of `projected` alone.
-    """
-    r, g, p, alpha = scale.inverse(problem, np.log(scales))
-    b, e = problem.bias_variance, problem.ones
-    means = r * blas.dgemm(1.0, projected, alpha.T).T
-    explained = r[:, 0] ** 2 * np.einsum("nk,k->n", g, squares)
-    if b:
-        means += b * (alpha @ e)[:, None]
-        along = r * blas.dgemm(1.0, projected, (g * e).T).T
-        explained += b * np.mean(2 * along + (p - 1) - (along + (p - 1)) ** 2 / p, axis=1)
-    spread = np.maximum(r[:, 0] * variance + b - explained, 0)
-    return np.stack([np.mean((means - y_test) ** 2, axis=1), spread], axis=1)
-
-
-Solution = tuple[np.ndarray, np.ndarray, np.ndarray]  # order parameter, log evidence, converged: for every width
-
-
-def _infinite(problem: scale.ScaleProblem, widths: np.ndarray) -> Solution:
-    """Return Q = 1 with its Gaussian evidence."""
-    data = scale.terms(problem, np.zeros(1))
-    evidence = gaussian_log_evidence(data.log_det[0], data.quadratic[0], len(problem.targets))
-    same = np.ones(len(widths))
-    return same, evidence * same, same > 0
-
-
-def _lowest_minima(problem: scale.ScaleProblem, widths: np.ndarray) -> Solution:
-    """Return the lowest minimum of the action for every width, all of them at once."""
-    brackets = [scale.bracket(problem, Gamma(N)) for N in (widths.min(), widths.max())]
-    lower, upper = np.min(brackets), np.max(brackets)
-    grid = np.arange(lower - spectral.GRID_STEP, upper + 2 * spectral.GRID_STEP, spectral.GRID_STEP)
-    data = scale.terms(problem, grid)
-    forces = widths[:, None] * np.expm1(grid) + (data.freedom - data.pull)
-    place, cell = np.nonzero((forces[:, :-1] < 0) & (forces[:, 1:] >= 0))
-    N = widths[place]
-    u = elementwise.find_root(
-        lambda u, N: scale.force(problem, Gamma(N), u), (grid[cell], grid[cell + 1]), args=(N,), tolerances=EXACT
-    ).x
-    data = scale.terms(problem, u)
-    Q = np.exp(u)
-    action = N * (Q - u) + data.log_det + data.quadratic
-    residual = np.abs(N * (Q - 1) + data.freedom - data.pull) / (N * (Q + 1))
-    hessian = N * Q + scale.curvature(problem, u)
-    evidence = -(action - N + len(problem.targets) * np.log(2 * np.pi)) / 2 + np.log(N / hessian) / 2
-    if len(np.unique(place)) < len(widths) or not np.isfinite(action).all():
-        raise OverflowError("the order parameters are out of the range of double precision")
-    best = [min(np.flatnonzero(place == i), key=lambda root: action[root]) for i in range(len(widths))]
-    return Q[best], evidence[best], (residual[best] < TOLERANCE) & (hessian[best] > 0)

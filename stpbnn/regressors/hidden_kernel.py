@@ -9,8 +9,6 @@ Gaussian ansatz. It is a diagnostic, not a predictor: put back into the predicti
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
@@ -20,10 +18,8 @@ from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.kernels import cross_kernel, feature_map
-from stpbnn.mixtures import Conditioned, scale
-from stpbnn.mixtures.mean import MeanProblem
-from stpbnn.regressors.conditioning import SharedKernel
 from stpbnn.regressors.learning import EvidenceRegressor
+from stpbnn.scale import FactorisedKernel, MeanKept, OneScale, OrderParameterPosterior
 
 __all__ = ["HiddenKernelRegressor", "kernel_overlap"]
 
@@ -74,6 +70,8 @@ def kernel_overlap(K1: ArrayLike, K2: ArrayLike) -> float:
 class HiddenKernelRegressor(EvidenceRegressor):
     """Regressors that know the posterior mean of the kernel of one hidden layer."""
 
+    order_parameter_posterior_: OrderParameterPosterior
+
     @in_float64
     def posterior_kernel(self, X: ArrayLike | None = None) -> np.ndarray:
         r"""Return the posterior mean of the kernel of the hidden features.
@@ -105,38 +103,20 @@ class HiddenKernelRegressor(EvidenceRegressor):
         """
         check_is_fitted(self, "X_train_")
         net = self.network_
-        process: Any = getattr(self, "_conditioned", None) or getattr(self, "_process", None)
-        if net.depth > 1 or net.outputs > 1 or _with_mean(self, process):
+        problem, process = getattr(self, "_problem", None), getattr(self, "_process", None)
+        if net.depth > 1 or net.outputs > 1 or isinstance(problem, MeanKept):
             raise ValueError(
                 f"network: got {net.depth} hidden layer(s), {net.outputs} output(s) and activation {net.sigma.name!r}, "
                 "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
             )
-        inputs = process.X if X is None else self._query_points(X)
+        inputs = self.X_train_ if X is None else self._query_points(X)
         refuse_beyond(3 * 8 * len(inputs) ** 2, f"X: got {len(inputs)} inputs, whose kernels", "take fewer at once")
         features = feature_map(net)
-        cross = cross_kernel(features, net.prior, inputs, process.X).entries
+        cross = cross_kernel(features, net.prior, inputs, self.X_train_).entries
         K = cross_kernel(features, net.prior, inputs).entries
-        if isinstance(process, SharedKernel):
-            Q = float(getattr(self, "order_parameters_", [1.0])[0])
+        if isinstance(process, FactorisedKernel):
             mean = cross @ process.alpha
             explained = solve_triangular(process.factor, cross.T, lower=True, check_finite=False)
-            return K + Q / net.widths[0] * (np.outer(mean, mean) - explained.T @ explained)
-        return K + _averaged(process, cross) / net.widths[0]
-
-
-def _with_mean(model: EvidenceRegressor, process: Any) -> bool:
-    """Return whether the mean of the features was kept."""
-    return hasattr(model, "conjugate_order_parameter_") or isinstance(getattr(process, "problem", None), MeanProblem)
-
-
-def _averaged(conditioned: Conditioned, cross: np.ndarray) -> np.ndarray:
-    """Return the posterior mean of Q k (αα^T − A^{-1}) k^T over the nodes of Q."""
-    posterior, problem = conditioned.posterior, conditioned.problem
-    assert isinstance(problem, scale.ScaleProblem)
-    projected, weights = cross @ problem.eigenvectors, posterior.weights * posterior.nodes[:, 0]
-    _, g, p, alpha = scale.inverse(problem, np.log(posterior.nodes[:, 0]))
-    means, along = projected @ alpha.T, projected @ (g * problem.ones).T
-    explained = (projected * (weights @ g)) @ projected.T - (
-        along * (weights * problem.bias_variance / p[:, 0])
-    ) @ along.T
-    return (means * weights) @ means.T - explained
+            return K + self.order_parameters_[0] / net.widths[0] * (np.outer(mean, mean) - explained.T @ explained)
+        assert isinstance(problem, OneScale)
+        return K + problem.hidden_shift(self.order_parameter_posterior_, cross) / net.widths[0]

@@ -21,8 +21,8 @@ from sklearn.gaussian_process.kernels import (
 
 from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels.nngp_kernel import NNGPKernel
-from stpbnn.mixtures.student_t import INDEFINITE
 from stpbnn.network import FullyConnected
+from stpbnn.scale.student_t import INDEFINITE
 
 __all__ = ["Hyperparameters", "kernel_of", "refuse_indefinite", "refuse_no_kernel", "refuse_not_finite"]
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import MultiOutputMixin
 
-from stpbnn.action import evidence, gaussian_log_evidence
 from stpbnn.kernels import nngp_map
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.conditioning import SharedKernel
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
+from stpbnn.scale import FactorisedKernel, gaussian_log_evidence
+from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, gaussian_gradient
 
 __all__ = ["NNGPRegressor"]
 
@@ -85,7 +85,7 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
 
     def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
         net = self.network_
-        self._process = SharedKernel.of(net.prior, X, y, nngp_map(net), self.temperature_)
+        self._process = FactorisedKernel.of(net.prior, X, y, nngp_map(net), self.temperature_)
         log_det, quadratic = self._process.log_det * net.outputs, float(np.vdot(y, self._process.alpha))
         self.order_parameters_ = np.ones(net.depth)
         self.action_ = float(sum(net.widths)) * net.outputs + log_det + quadratic
@@ -97,7 +97,8 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
 
     def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         net = self.network_
-        return evidence.gaussian_gradient(evidence.Landscape.of(net, X), np.zeros(net.depth), y, self.temperature_)
+        landscape = Landscape.of(net, X, CLOSURE_ACTIONS["nested"])
+        return gaussian_gradient(landscape, np.zeros(net.depth), y, self.temperature_)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.law(X, joint=joint, noise=noise)

@@ -16,9 +16,9 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters, nngp_map
 from stpbnn.regressors.base import NetworkRegressor
-from stpbnn.regressors.conditioning import SharedKernel
 from stpbnn.regressors.optimise import check_optimizer, minimise
 from stpbnn.regressors.prediction import NOTHING_EXPLAINED, explained
+from stpbnn.scale import FactorisedKernel
 
 __all__ = ["EvidenceRegressor"]
 
@@ -89,7 +89,7 @@ class EvidenceRegressor(NetworkRegressor):
         if self.temperature_ == 0:
             return theta
         try:
-            process = SharedKernel.of(net.prior, X, y, nngp_map(net), self.temperature_)
+            process = FactorisedKernel.of(net.prior, X, y, nngp_map(net), self.temperature_)
         except np.linalg.LinAlgError:
             return theta
         factor = float(np.vdot(y, process.alpha)) / y.size

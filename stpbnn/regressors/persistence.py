@@ -28,9 +28,9 @@ from stpbnn import activations, regressors
 from stpbnn._precision import in_float64
 from stpbnn.files import DAMAGE, destination, read_bytes, written_whole
 from stpbnn.kernels.nngp_kernel import NNGPKernel
-from stpbnn.mixtures import OrderParameterPosterior
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.prediction import PredictiveRegressor
+from stpbnn.scale import OrderParameterPosterior
 
 __all__ = ["load", "save"]
 
@@ -128,9 +128,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         If the file is none of a regressor, is damaged, or was written in a schema that this version does not know; if
         its numbers are not finite or its fields do not match.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise ValueError(f"path: got {path!r}, expected the path of a file that stpbnn.save wrote")
-    header, X, y = _read(path)
+    header, X, y = _read(check.path("path", path, "the path of a file that stpbnn.save wrote"))
     try:
         regressor = _classes()[header["class"]](**_decoded(header["parameters"]))
         learned = _decoded(header["learned"])

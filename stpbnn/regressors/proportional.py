@@ -6,25 +6,14 @@ import warnings
 from typing import Any, Literal
 
 import numpy as np
-from scipy.linalg import cho_solve
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn import kernels
-from stpbnn.action import SaddlePoint, evidence, matrix, matrix_evidence, nonodd, spectral
-from stpbnn.action.saddle import interpolating, layered_saddle_points, one_scale
-from stpbnn.kernels import feature_map, fluctuation_map, mean_map, renormalised_map, symmetric_kernel
-from stpbnn.mixtures import scale
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.conditioning import (
-    DecoupledOutputs,
-    SharedKernel,
-    refuse_ill_conditioned,
-    refuse_singular,
-    well_conditioned_cholesky,
-)
 from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
+from stpbnn.scale import pose
 
 __all__ = ["MEANS", "Mean", "ProportionalLimitRegressor", "keeps_mean"]
 
@@ -142,23 +131,10 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
                 f"network: got {net.outputs} outputs and {net.depth} hidden layers; the proportional limit of several "
                 "outputs is known for one hidden layer; fit one regressor an output, or use NNGPRegressor"
             )
-        self._process: SharedKernel | DecoupledOutputs
-        kept = keeps_mean(net, self.mean)
-        if net.outputs > 1:
-            refuse_singular(net, X, temperature)
-            points, self._process = _several_outputs(net, X, y, temperature)
-        elif kept:
-            refuse_singular(net, X, temperature)
-            points, self._process = _kept_mean(net, X, y, temperature)
-        elif net.depth > 1 and self.closure != "global":
-            refuse_singular(net, X, temperature)
-            points, self._process = _layered(net, X, y, temperature, self.closure)
-        elif net.depth == 1 and temperature == 0 and net.bias_precision is None:
-            points, self._process = _interpolating(net, X, y)
-        else:
-            refuse_singular(net, X, temperature)
-            points, self._process = _one_scale(net, X, y, temperature)
+        self._problem = pose(net, X, y, temperature, self.closure, keep_mean=keeps_mean(net, self.mean))
+        points = self._problem.saddle_points()
         best = points[0]
+        self._process = self._problem.conditioned(best)
         self.saddle_points_ = points
         self.order_parameters_ = best.order_parameters
         self.__dict__.pop("conjugate_order_parameter_", None)  # of an earlier fit
@@ -179,86 +155,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
         return self._process.mean(X)
 
     def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
-        net, best, temperature = self.network_, self.saddle_points_[0], self.temperature_
-        if isinstance(self._process, DecoupledOutputs):
-            k, U, _, ones, *_ = self._process.problems[0]
-            problem = matrix.Decoupled(k, U, U.T @ y, ones)
-            return matrix_evidence.saddle_gradient(
-                evidence.Landscape.of(net, X),
-                best.order_parameters,
-                problem,
-                net.widths[0],
-                temperature,
-                net.prior.bias_variance,
-            )
-        if best.conjugate is None:
-            landscape, z = evidence.Landscape.of(net, X, self.closure), np.log(best.order_parameters)
-        else:
-            landscape, z = evidence.Landscape.of(net, X, "kept"), np.append(best.conjugate, best.order_parameters)
-        return evidence.saddle_gradient(landscape, z, best.hessian, y, np.array(net.widths, dtype=float), temperature)
+        return self._problem.saddle_gradient(self.saddle_points_[0])
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.law(X, joint=joint, noise=noise)
-
-
-def _one_scale(
-    net: FullyConnected, X: np.ndarray, y: np.ndarray, temperature: float
-) -> tuple[list[SaddlePoint], SharedKernel]:
-    """Solve for the scale of one kernel, that of one hidden layer or of the global closure: one tridiagonalisation."""
-    spectrum = spectral.tridiagonalise(symmetric_kernel(feature_map(net), net.prior, X), y)
-    points = one_scale(spectrum, net, temperature)
-    Q = points[0].order_parameters
-    alpha = spectral.solution(spectrum, float(np.prod(Q)), temperature, net.prior.bias_variance)
-    return points, SharedKernel(net.prior, X, renormalised_map(net, Q, "global"), alpha, temperature)
-
-
-def _layered(
-    net: FullyConnected, X: np.ndarray, y: np.ndarray, temperature: float, closure: kernels.Closure
-) -> tuple[list[SaddlePoint], SharedKernel]:
-    """Descend in the order parameters of all layers, and take up the factorisation of the last step."""
-    (best, at), *others = layered_saddle_points(net, X, y, temperature, closure)
-    refuse_ill_conditioned(at.factor)
-    kernel = renormalised_map(net, best.order_parameters, closure)
-    process = SharedKernel.factorised(net.prior, X, kernel, at.alpha, temperature, at.factor)
-    return [best, *(point for point, _ in others)], process
-
-
-def _interpolating(net: FullyConnected, X: np.ndarray, y: np.ndarray) -> tuple[list[SaddlePoint], SharedKernel]:
-    """Take the closed form of one hidden layer at T = 0: one Cholesky factorisation."""
-    factor = well_conditioned_cholesky(symmetric_kernel(feature_map(net), net.prior, X))
-    alpha = cho_solve((factor, True), y, check_finite=False)
-    point = interpolating(float(y @ alpha), 2 * float(np.log(np.diag(factor)).sum()), net.widths[0], len(y))
-    Q = point.order_parameters
-    factor *= np.sqrt(Q)
-    return [point], SharedKernel.factorised(net.prior, X, renormalised_map(net, Q), alpha / Q, 0.0, factor)
-
-
-def _kept_mean(
-    net: FullyConnected, X: np.ndarray, y: np.ndarray, temperature: float
-) -> tuple[list[SaddlePoint], SharedKernel]:
-    """Solve for Q and q, and condition on the kernel Q (K_1 − m m^T) + m m^T/(1 + q)."""
-    m = kernels.feature_means(net, X)
-    K = symmetric_kernel(fluctuation_map(net), net.prior, X)
-    spectrum = spectral.tridiagonalise(K, y, m)
-    points = nonodd.stationary_points(spectrum, net.widths[0], temperature, net.prior.bias_variance)
-    if not points:
-        raise ValueError(
-            f"network: got width {net.widths[0]}, at which the action with the mean of the features kept has no "
-            "stationary point; use mean='drop', or FiniteWidthRegressor"
-        )
-    best = points[0]
-    kernel = mean_map(net, float(best.order_parameters[0]), 1 / (1 + float(best.conjugate or 0)))
-    return points, SharedKernel.of(net.prior, X, y, kernel, temperature)
-
-
-def _several_outputs(
-    net: FullyConnected, X: np.ndarray, y: np.ndarray, temperature: float
-) -> tuple[list[SaddlePoint], DecoupledOutputs]:
-    """Solve for the matrix Q = V diag(q) V^T, and condition each of the outputs y V on its own scale of the kernel."""
-    K, bias = symmetric_kernel(feature_map(net), net.prior, X), net.prior.bias_variance
-    decoupled = matrix.decouple(K, y)
-    points = matrix.saddle_points(decoupled, net.widths[0], temperature, bias)
-    q, V = np.linalg.eigh(points[0].order_parameters)
-    k, U, targets, ones = decoupled
-    problems = [scale.ScaleProblem(k, U, column, ones, temperature, bias) for column in (targets @ V).T]
-    return points, DecoupledOutputs(net, X, problems, q, V, temperature)

@@ -17,12 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.kernels.contraction import Inputs, value_and_pullback
-from stpbnn.mixtures import scale
-from stpbnn.mixtures.laws import InverseGamma
-from stpbnn.mixtures.posterior import ACCURACY, OrderParameterPosterior
-from stpbnn.mixtures.student_t import NoiseBeside, NoiseInside, Query, Units
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.conditioning import well_conditioned_cholesky
 from stpbnn.regressors.hyperparameters import (
     Hyperparameters,
     kernel_of,
@@ -32,6 +27,8 @@ from stpbnn.regressors.hyperparameters import (
 )
 from stpbnn.regressors.optimise import check_optimizer, minimise
 from stpbnn.regressors.prediction import NOTHING_EXPLAINED, PredictiveRegressor, explained
+from stpbnn.scale import ACCURACY, InverseGamma, OrderParameterPosterior, is_known, well_conditioned_cholesky
+from stpbnn.scale.student_t import NoiseBeside, NoiseInside, Query, Units
 
 __all__ = ["StudentTProcessRegressor"]
 
@@ -215,7 +212,7 @@ class StudentTProcessRegressor(MultiOutputMixin, PredictiveRegressor):
         if not (np.isfinite(self.log_marginal_likelihood_) and np.isfinite(self.alpha_).all()):
             raise check.out_of_range(self.temperature, X, y)
         refuse_indefinite(self.kernel_, self.kernel_(X))
-        known = scale.known(self._process.lost, self.log_marginal_likelihood_)
+        known = is_known(self._process.lost, self.log_marginal_likelihood_)
         if not known:
             warnings.warn(
                 f"temperature: at {self.temperature_:.3g} the scale r of the kernel grows until r times the "

@@ -154,7 +154,7 @@ class Chains:
                 state = kernel.sample(state, self.arguments(data), dict(self.settings))
                 number = first + i
                 observe = lambda: self._record(kernel, state, jax.random.fold_in(keys[1], number), data)  # noqa: E731
-                empty = lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(observe))  # noqa: E731
+                empty = lambda: jax.tree.map(jnp.zeros_like, self.one[1])  # noqa: E731
                 new = jax.lax.cond(number >= 0, observe, empty)
                 put = lambda old, x: jax.lax.dynamic_update_index_in_dim(old, x, slot + i, 0)  # noqa: E731
                 return state, jax.tree.map(put, store, new)

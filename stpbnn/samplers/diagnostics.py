@@ -176,7 +176,7 @@ def diagnose(posterior: xr.DataTree) -> xr.Dataset:
     >>> f = np.random.default_rng(0).normal(0, 1, (4, 500, 2))
     >>> posterior = xr.DataTree.from_dict({"predictions": xr.Dataset({"f": (("chain", "draw", "test_point"), f)})})
     >>> diagnose(posterior).attrs["verdict"]
-    'converged: R-hat 1.00..., bulk ESS ... of 2 predictions'
+    'converged: R-hat 1.00..., bulk ESS ... among 2 predictions'
     """
     series = _series(check.tree("posterior", posterior))
     if not series:
@@ -246,7 +246,7 @@ def _verdict(posterior: xr.DataTree, diagnosis: xr.Dataset, chosen: xr.Dataset) 
     worst, smallest = float(np.max(rhat)), float(np.min(ess))
     mixed, enough = bool(np.all(rhat <= chosen["rhat_limit"].to_numpy())), smallest > MIN_ESS
     what = "predictions" if chosen["quantity"].item(0).startswith("f") else "losses"
-    numbers = f"R-hat {worst:.3f}, bulk ESS {smallest:.0f} of {rhat.size} {what}"
+    numbers = f"R-hat {worst:.3f}, bulk ESS {smallest:.0f} among {rhat.size} {what}"
     remedies = _remedies(posterior, diagnosis)
     if not (mixed and enough):
         remedies[:0] = _of_inputs(posterior)

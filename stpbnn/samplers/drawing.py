@@ -138,12 +138,15 @@ def collect(
     settings : mapping
         Settings that decide on the draws, to be checked by a checkpoint and recorded.
     draws, until, checkpoint, block, keep_draws, progress
-        As for `sample`, checked.
+        As for `sample`; draws, until, block and keep_draws are checked.
     sampler : str
         The name of the sampler; by default that of its kernel.
     temperature : float or numpyro.distributions.Distribution
         T, or its prior.
     """
+    progress = check.boolean("progress", progress)
+    if checkpoint is not None:
+        check.path("checkpoint", checkpoint, "the path of a folder, or None")
     kernel = engine.build()
     one = sum(shape.size * shape.dtype.itemsize for shape in _recorded(engine, kernel).values())
     whose = f"draws: got {draws} of {engine.chains} chains, whose records"

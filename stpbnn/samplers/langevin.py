@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc_util import welford_covariance
 
-from stpbnn._validation import boolean, instance, integer, number
+from stpbnn._validation import boolean, instance, integer, number, shown
 from stpbnn.network import FullyConnected
 from stpbnn.samplers.gradient import ChainState, Gradient, GradientKernel, Move
 
@@ -101,6 +101,8 @@ class Langevin(GradientKernel):
         **settings: Any,
     ) -> None:
         super().__init__(model, potential_fn=potential_fn, step_size=step_size, target_accept_prob=None, **settings)
+        if not isinstance(scales, Mapping | None):
+            raise ValueError(f"scales: got {shown(scales)}, expected a mapping of sites to numbers, or None")
         self._scales = {name: number(f"scales[{name!r}]", scale) for name, scale in (scales or {}).items()}
         self._num_steps = integer("num_steps", num_steps)
 

@@ -167,8 +167,6 @@ def sample(
         temperature = above("temperature", temperature, 0, "and a variance is positive")
     else:
         temperature = check.number("temperature", temperature)
-    if checkpoint is not None and (not isinstance(checkpoint, (str, os.PathLike)) or not os.fspath(checkpoint)):
-        raise ValueError(f"checkpoint: got {checkpoint!r}, expected the path of a folder, or None")
     if block is not None and check.integer("block", block) > draws:
         raise ValueError(f"block: got {block}, expected at most the {draws} draws; take fewer, or leave it out")
     keep_draws = check.integer("keep_draws", keep_draws, minimum=0, below=MOST)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -121,15 +123,30 @@ def _started(options: Mapping[str, Any]) -> Any:
     """Return a cluster whose processes are running; they are started again where something ends them."""
     from distributed import LocalCluster
 
+    resource_tracker.ensure_running()  # which would let Ctrl-C through again
     for attempt in range(ATTEMPTS):
         try:
-            return LocalCluster(**options)
+            with _deaf_to_ctrl_c():
+                return LocalCluster(**options)
         except (RuntimeError, OSError) as error:
             logger.debug("attempt %d to start the workers: %s", attempt + 1, error)
     raise ValueError(
-        f"workers: the processes ended while they were started, {ATTEMPTS} times; in a script, call sweep() under "
+        "workers: the processes ended while they were started; in a script, call sweep() under "
         'if __name__ == "__main__":, else see what ends them (memory?) and call again: it goes on from what is finished'
     )
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Have threads and processes that are started meanwhile hear no Ctrl-C: this process does, and ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

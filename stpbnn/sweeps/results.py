@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import arviz_stats as az
 import numpy as np
 import xarray as xr
 
@@ -35,6 +34,8 @@ FILL: dict[str, Any] = {"b": False, "f": np.nan, "U": ""}
 
 def summary(run: Run) -> xr.Dataset:
     """Return the results of a run that tables and figures show."""
+    import arviz_stats as az
+
     stored = ((run.comparison, COMPARISON), (run.theory, THEORY))  # older runs lack some of them
     data: dict[str, Any] = {name: source[name] for source, names in stored for name in names if name in source}
     observed = run.posterior["posterior"].to_dataset()

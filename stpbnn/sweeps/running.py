@@ -2,6 +2,7 @@
 
 A sweep's folder has points/ID for each point, a run folder of its own, and sweep.nc and sweep.html of all of them. The
 ID is a hash of the settings and the data of a point, so that a point is computed once, whatever the sweep around it.
+Importing this is quick: each process of a cluster reads the script that starts it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xarray as xr
 
-from stpbnn import report
-from stpbnn._validation import integer
+from stpbnn import _validation as check
 from stpbnn.cards import Card, code, points
 from stpbnn.cards.points import count, dimension, labels, selected
 from stpbnn.datasets import Task
@@ -29,7 +29,6 @@ from stpbnn.files import DamagedError, refuse_long_names, remove_leftovers, writ
 from stpbnn.runs import fingerprint, load_run, run_card
 from stpbnn.sweeps import cluster
 from stpbnn.sweeps.results import joined, summary
-from stpbnn.theories import chosen
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -126,8 +125,14 @@ def sweep(
     ValueError: smoke-1hl-linear: got no [sweep], expected a list of values for some key; `stpbnn run` runs one point
     """
     cluster.refuse_in_its_own_worker()
-    folder = Path(folder).absolute()
-    workers = integer("workers", workers)
+    card, folder = check.instance("card", card, Card), Path(check.path("folder", folder)).absolute()
+    workers, many, progress = (
+        check.integer("workers", workers),
+        check.boolean("many", many),
+        check.boolean("progress", progress),
+    )
+    if not isinstance(where, Mapping | None):
+        raise ValueError(f"where: got {check.shown(where)}, expected a mapping of dimensions to coordinates, or None")
     at = _places(card, folder, many, data)
     wanted = selected(card, where or {})
     cards_of = {point.folder: point.card for point in at.values()}
@@ -152,6 +157,8 @@ def sweep(
         warnings.warn(f"{len(failed)} of {len(cards)} points failed ({places}): {_first(failed)}", stacklevel=2)
     remove_leftovers(folder)
     whole = joined(card, {place: results.get(point.folder) for place, point in at.items()})
+    from stpbnn import report
+
     write_netcdf(folder / "sweep.nc", whole)
     write_text(folder / "sweep.html", report.render_sweep(whole))
     return whole
@@ -171,6 +178,8 @@ def _places(card: Card, folder: Path, many: bool, given: Task | None) -> dict[tu
     refuse_long_names("folder", folder)
     if folder.is_file():
         raise ValueError(f"{folder}: is a file; choose another folder with -o")
+    from stpbnn.theories import chosen
+
     load = lru_cache(4)(lambda data: data.load())
     found = {}
     for place, point in points(card).items():
@@ -231,7 +240,7 @@ def _point(
             code.allow(name, place)
         data = card.data.load() if given is None else given.first(card.data.train)
         if fingerprint(card, data)[:LENGTH] != folder.name:
-            return f"the data that {socket.gethostname()} finds are not those of the client; see data.data_home"
+            return f"the data that {socket.gethostname()} finds are not those of the client; see the paths in [data]"
         with warnings.catch_warnings(action="ignore"):  # chains and solvers that have not converged: in the results
             try:
                 run_card(card, folder, data, progress=False)
@@ -252,6 +261,8 @@ def _finished(folder: Path, card: Card) -> xr.Dataset | None:
     """
     if not (folder / "run.json").is_file():
         return None
+    from stpbnn.theories import chosen
+
     try:
         run = load_run(folder)
         same = run.card.theories == card.theories and set(run.theory["theory"].to_numpy()) == set(chosen(card))

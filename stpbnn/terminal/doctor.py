@@ -94,9 +94,10 @@ def _libraries() -> list[dict[str, Any]]:
 def _data(missing: list[dict[str, str]]) -> dict[str, Any]:
     from stpbnn.datasets import describe
     from stpbnn.datasets.files import home
+    from stpbnn.datasets.registry import look_up
 
     folder, found = home(), {name: there for name, _, there in describe()}
-    for name in (name for name, there in found.items() if not there):
+    for name in (name for name, there in found.items() if not there and look_up(name).downloaded):
         by_hand = f"put its files into {folder / name}, or name the folder of the data with STPBNN_DATA"
         missing.append(
             {"what": f"data set {name}", "remedy": f"downloaded from OpenML when first loaded; or {by_hand}"}

@@ -11,6 +11,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from stpbnn.quoting import quote
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -22,8 +24,6 @@ def theory_table(predictions: xr.Dataset) -> Table:
 
     The error of a theory that is simulated is shown with its standard error.
     """
-    from stpbnn.comparison import quote
-
     reasons = predictions["reason"].to_series() if "reason" in predictions else {}
     caption = "\n".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=Text(caption) if caption else None, caption_justify="left")
@@ -78,8 +78,6 @@ def curves_table(curves: xr.Dataset) -> Table:
 
 def sweep_table(results: xr.Dataset) -> Table:
     """Return one row for each point of a sweep: the error of the posterior and of every theory, and the chains."""
-    from stpbnn.comparison import quote
-
     theories = [str(name) for name in results["theory"].to_numpy()]
     dims = [str(dim) for dim in results["point"].dims]
     starred = bool((results["finished"] & ~results["converged"].astype(bool)).any())
@@ -116,7 +114,8 @@ def cards_table(cards: Mapping[str, Any]) -> Table:
 
 def datasets_table(described: Iterable[tuple[str, str, bool]]) -> Table:
     """Return one row for each data set, and whether its files are there."""
-    table = Table("name", "what it is", "found", box=SIMPLE)
+    own = 'a table of your own: [data] file = "house.csv" and target = "price" in a card'
+    table = Table("name", "what it is", "found", box=SIMPLE, caption=Text(own), caption_justify="left")
     for name, summary, found in described:
         table.add_row(name, summary, "yes" if found else "no")
     return table

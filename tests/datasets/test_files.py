@@ -47,8 +47,11 @@ def test_read_refuses_a_corrupt_gzip(tmp_path, data):
         files.read(path)
 
 
-def test_write_makes_the_folder(tmp_path):
+def test_write_makes_the_folder_and_replaces_nothing(tmp_path):
     path = tmp_path / "new" / "file"
-    files.write(path, b"content")
+    files.write_new({path: b"content"})
+    assert path.read_bytes() == b"content"
+    with pytest.raises(ValueError, match=f"{path} is there already and is not replaced; move it away"):
+        files.write_new({path.with_name("other"): b"other", path: b"other"})
     assert path.read_bytes() == b"content"
     assert [p.name for p in path.parent.iterdir()] == ["file"]

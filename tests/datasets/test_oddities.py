@@ -258,7 +258,7 @@ def test_what_is_refused_in_one_line(tmp_path, oddity):
         ("house", "got the ending 'of no format', expected .csv, "),
         ("houses.csv", "expected a file; did you mean house.csv?"),
         ("none/house.csv", "expected a file; there is no such file in "),
-        ("folder.csv", "is a folder, expected a file in it, such as "),
+        ("folder.csv", "is a folder, expected a file in it: .csv, "),
     ],
 )
 def test_paths_that_name_no_table(tmp_path, name, expected):

@@ -73,6 +73,7 @@ def test_files_stay_small():
     assert count(200, 4, 1000, KEPT_BYTES) == 0
 
 
+@pytest.mark.long
 def test_a_process_is_evaluated_at_its_scales():
     settings = {name: value for name, value in SETTINGS.items() if name != "X_test"}
     posterior = sample_process(NET, X, Y, process="finite-width", draws=40, X_test=X_TEST, **settings)

@@ -1,0 +1,152 @@
+"""A Gaussian process conditioned on the training set by one Cholesky factorisation: the predictions (4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import blas, cho_solve, lapack, solve_triangular
+
+from stpbnn import kernels
+from stpbnn._linalg import lower_cholesky
+from stpbnn.kernels import KernelMap
+from stpbnn.network import FullyConnected, Prior
+from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
+from stpbnn.predictive.joint import relative_rounding
+
+__all__ = [
+    "ZERO_TARGETS",
+    "FactorisedKernel",
+    "conditioned_matrix",
+    "refuse_ill_conditioned",
+    "refuse_singular",
+    "well_conditioned_cholesky",
+]
+
+ZERO_TARGETS = (
+    "y: got targets that are all zero at temperature 0, where the action falls without bound as the order parameter "
+    "goes to zero; give a temperature above 0"
+)
+
+SUSPICIOUS = 1e-6  # ratio of pivots, far above rounding: only below it is the condition number worth estimating
+
+
+def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
+    """Return the lower Cholesky factor of A, whose lower triangle is read, and overwritten where in Fortran's order.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        Where A is singular to rounding.
+    """
+    factor, failure = lower_cholesky(A, clean=True)
+    if failure:
+        raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
+    refuse_ill_conditioned(factor)
+    return factor
+
+
+def refuse_ill_conditioned(factor: Float[np.ndarray, "P P"]) -> None:
+    """Raise LinAlgError where the matrix with this lower Cholesky factor is singular to rounding."""
+    pivots = np.diag(factor) ** 2
+    if pivots.min() < SUSPICIOUS * pivots.max():
+        reciprocal, _ = lapack.dpocon(factor, np.linalg.norm(factor @ factor.T, 1), uplo="L")
+        if reciprocal < np.finfo(np.float64).eps:
+            raise np.linalg.LinAlgError(f"condition number above {1 / max(reciprocal, 1e-300):.0e}")
+
+
+def refuse_singular(net: FullyConnected, X: Float[np.ndarray, "P N0"], temperature: float) -> None:
+    """Raise LinAlgError at T = 0 where the kernel is singular to rounding: no theory has a meaning there."""
+    if temperature == 0:
+        try:
+            well_conditioned_cholesky(kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))
+        except np.linalg.LinAlgError as error:
+            raise np.linalg.LinAlgError(f"the kernel is singular at T = 0: {error}") from None
+
+
+@dataclass(frozen=True)
+class FactorisedKernel:
+    """A = K^R + T and α = A^{-1} y: the same kernel for every output. A is factorised when variances are asked for."""
+
+    prior: Prior
+    X: Float[np.ndarray, "P N0"]
+    kernel: KernelMap
+    alpha: Float[np.ndarray, "P ..."]
+    temperature: float
+
+    @classmethod
+    def of(
+        cls,
+        prior: Prior,
+        X: Float[np.ndarray, "P N0"],
+        y: Float[np.ndarray, "P ..."],
+        kernel: KernelMap,
+        temperature: float,
+    ) -> FactorisedKernel:
+        """Factorise A and condition on targets y."""
+        factor = well_conditioned_cholesky(conditioned_matrix(prior, X, kernel, temperature))
+        return cls.factorised(prior, X, kernel, cho_solve((factor, True), y, check_finite=False), temperature, factor)
+
+    @classmethod
+    def factorised(
+        cls,
+        prior: Prior,
+        X: Float[np.ndarray, "P N0"],
+        kernel: KernelMap,
+        alpha: Float[np.ndarray, "P ..."],
+        temperature: float,
+        factor: Float[np.ndarray, "P P"],
+    ) -> FactorisedKernel:
+        """Take up a factorisation of A that is there already."""
+        process = cls(prior, X, kernel, alpha, temperature)
+        process.__dict__["factor"] = factor
+        return process
+
+    @cached_property
+    def factor(self) -> Float[np.ndarray, "P P"]:
+        """The lower Cholesky factor of A."""
+        return well_conditioned_cholesky(conditioned_matrix(self.prior, self.X, self.kernel, self.temperature))
+
+    def mean(self, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, "n ..."]:
+        """Return the mean of f at query points."""
+        return _weighted(kernels.cross_kernel(self.kernel, self.prior, X, self.X).entries, self.alpha)
+
+    @property
+    def log_det(self) -> float:
+        """The logarithm of the determinant of A."""
+        return float(2 * np.log(np.diag(self.factor)).sum())
+
+    def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
+        """Return the law of f, or of a new target, at query points."""
+        cross = kernels.cross_kernel(self.kernel, self.prior, X, self.X)
+        added = self.temperature if noise else 0.0
+        mean = _weighted(cross.entries, self.alpha)
+        explained = solve_triangular(self.factor, cross.entries.T, lower=True, check_finite=False)
+        variance = np.maximum(cross.left - np.einsum("pn,pn->n", explained, explained), 0) + added
+        variance = np.array(np.broadcast_to(variance.reshape((-1,) + (1,) * (mean.ndim - 1)), mean.shape))
+        if not joint:
+            return Gaussian(mean, variance)
+        error = relative_rounding(np.asarray(cross.left), variance)
+        covariance = np.array(kernels.cross_kernel(self.kernel, self.prior, X).entries)
+        covariance -= explained.T @ explained
+        covariance[np.diag_indices_from(covariance)] = variance if mean.ndim == 1 else variance[:, 0]
+        covariance = (covariance + covariance.T) / 2
+        if mean.ndim == 1:
+            return JointGaussian(mean, variance, covariance, error)
+        return IndependentOutputs.joint(mean, [covariance] * mean.shape[1], error=error)
+
+
+def _weighted(entries: Float[np.ndarray, "n P"], alpha: Float[np.ndarray, "P ..."]) -> Float[np.ndarray, "n ..."]:
+    """Return K α."""
+    return blas.dgemm(1.0, entries.T, alpha.reshape(len(alpha), -1), trans_a=1).reshape((-1, *alpha.shape[1:]))
+
+
+def conditioned_matrix(
+    prior: Prior, X: Float[np.ndarray, "P N0"], kernel: KernelMap, temperature: float
+) -> Float[np.ndarray, "P P"]:
+    """Return A = K^R + T on the training set."""
+    A = kernels.symmetric_kernel(kernel, prior, X)
+    A[np.diag_indices_from(A)] += temperature
+    return A

@@ -1,0 +1,70 @@
+"""One damped Newton step, and the way back along it to a point at which the function has fallen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+__all__ = ["Evaluation", "backtracked", "newton_step"]
+
+LONGEST_STEP = 2.0  # in log Q
+SMALLEST_SHRINK = 0.5**30
+SUFFICIENT = 1e-4  # the part of the fall that the slope promises that is asked for
+ROUNDING = 1e-12  # of the value of the action
+
+
+@runtime_checkable
+class Evaluation(Protocol):
+    """A function at one point: its value, and the size of its gradient there."""
+
+    @property
+    def value(self) -> float:
+        """S."""
+
+    @property
+    def residual(self) -> float:
+        """The size of the gradient."""
+
+
+def newton_step(
+    gradient: Float[np.ndarray, " k"], hessian: Float[np.ndarray, "k k"], smallest: float
+) -> Float[np.ndarray, " k"]:
+    """Return a step downhill: curvatures count by their size, at least `smallest`, and long steps are shortened."""
+    curvatures, directions = np.linalg.eigh(hessian)
+    step = -directions @ ((directions.T @ gradient) / np.maximum(np.abs(curvatures), smallest))
+    return step * min(1.0, LONGEST_STEP / float(np.abs(step).max() + 1e-300))
+
+
+def backtracked[At: Evaluation](at: At, trial: Callable[[float], At], promised: float, scale: float) -> At | None:
+    """Return the first point on the way back from a full step at which the function has fallen, or None.
+
+    Where it has fallen to its rounding, the residual has to halve.
+
+    Parameters
+    ----------
+    at : Evaluation
+        The point that is left.
+    trial : callable
+        Evaluation at a part of the step, between 0 and 1; LinAlgError where there is none.
+    promised : float
+        The fall that the slope promises for the whole step.
+    scale : float
+        The size of the terms of the value, which sets its rounding.
+    """
+    rounding, shrink = ROUNDING * (abs(at.value) + scale), 1.0
+    while shrink > SMALLEST_SHRINK:
+        try:
+            there = trial(shrink)
+        except np.linalg.LinAlgError:  # outside of the region where the function is defined
+            shrink /= 2
+            continue
+        level = there.value <= at.value + rounding
+        if there.value < at.value - SUFFICIENT * shrink * abs(promised) or (level and there.residual < at.residual / 2):
+            return there
+        if level and shrink < 1e-3:
+            return None
+        shrink /= 2
+    return None

@@ -1,0 +1,84 @@
+"""The choice of the problem that a network poses on a training set: by depth, outputs, closure and mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from stpbnn.kernels import Closure
+from stpbnn.network import FullyConnected
+from stpbnn.scale.deep import Layered
+from stpbnn.scale.factorised import refuse_singular
+from stpbnn.scale.mean_kept import MeanKept
+from stpbnn.scale.one_scale import Interpolation, OneScale
+from stpbnn.scale.problem import NetworkProblem
+from stpbnn.scale.several_outputs import SeveralOutputs
+
+__all__ = ["pose"]
+
+DEEPEST_WISHART = 6  # hidden layers: seven take minutes to compile
+
+
+def pose(
+    net: FullyConnected,
+    X: Float[np.ndarray, "P N0"],
+    y: Float[np.ndarray, "P ..."],
+    temperature: float,
+    closure: Closure = "nested",
+    *,
+    keep_mean: bool = False,
+    mixture: bool = False,
+) -> NetworkProblem:
+    """Return the problem of a network on a training set, with its kernel reduced.
+
+    Parameters
+    ----------
+    net : FullyConnected
+        The network.
+    X, y : float64 arrays of shape (P, N_0) and (P,) or (P, D)
+        Training set.
+    temperature : float
+        T, the variance of the noise. T = 0 needs a kernel that is well conditioned.
+    closure : {"nested", "global", "wishart"}
+        How the order parameters of deep networks enter the kernel.
+    keep_mean : bool
+        Whether the Gaussian mean of the features is kept, eq. (3.3), which is known for one hidden layer; otherwise
+        activations that are not odd are treated in the zero-mean form.
+    mixture : bool
+        Whether the posterior of the order parameters is wanted, for which the kernel is diagonalised, and not their
+        saddle points alone.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If T = 0 and the kernel is singular.
+    ValueError
+        If the network is too deep for the closure.
+
+    Examples
+    --------
+    One hidden layer of linear units at T = 0 has a closed form, eq. (4.3).
+
+    >>> import jax
+    >>> with jax.enable_x64(True):
+    ...     problem = pose(FullyConnected((4,), "linear"), np.eye(2), np.array([1.0, 2.0]), 0.0)
+    >>> point, *others = problem.saddle_points()
+    >>> bool(np.isclose(point.order_parameters[0], ((1 - 0.5) + ((1 - 0.5) ** 2 + 4 * 0.5 * 5) ** 0.5) / 2))
+    True
+    """
+    if closure == "wishart" and net.depth > DEEPEST_WISHART:
+        raise ValueError(
+            f"closure: got 'wishart' for {net.depth} hidden layers, expected at most {DEEPEST_WISHART}: its "
+            "derivatives take twice the time for each further layer; use 'nested' or 'global'"
+        )
+    one_layer = net.depth == 1
+    if one_layer and net.outputs == 1 and temperature == 0 and not (net.prior.bias_variance or keep_mean or mixture):
+        return Interpolation.of(net, X, y)
+    refuse_singular(net, X, temperature)
+    if net.outputs > 1:
+        return SeveralOutputs.of(net, X, y, temperature)
+    if keep_mean:
+        return MeanKept.of(net, X, y, temperature, spectral=mixture)
+    if one_layer or (closure == "global" and not mixture):
+        return OneScale.of(net, X, y, temperature, spectral=mixture)
+    return Layered(net, X, y, temperature, closure)

@@ -1,0 +1,204 @@
+r"""One kernel and its targets, ready for :math:`B(r)^{-1}` at any scale, :math:`B(r) = r K + b\, 11^T + T\,1`.
+
+After one tridiagonalisation, or one diagonalisation, of K every value and slope of the action costs O(P) a scale, and
+the means and variances of f at all scales and query points are a few matrix products.
+
+References
+----------
+Theory notes, sections 3 and 4: the action (4.1) of one scale, and the predictions (4.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import eigh
+
+from stpbnn.predictive.joint import relative_rounding
+from stpbnn.scale.response import ReducedKernel, Response
+from stpbnn.scale.tridiagonal import Diagonalisation, reduce
+
+__all__ = ["Moments", "Resolvent", "eigenbasis", "rounding"]
+
+BEYOND = 300.0  # log of a scale beside which nothing else counts
+
+
+class Moments(NamedTuple):
+    """Means (n, q[, D]), variances (n, q) and, if asked for, covariances (n, q, q) of f at q query points.
+
+    `prior` are the variances before conditioning, whose rounding the others have.
+    """
+
+    means: Float[np.ndarray, "n q ..."]
+    variances: Float[np.ndarray, "n q"]
+    covariances: Float[np.ndarray, "n q q"] | None
+    prior: Float[np.ndarray, "n q"]
+
+    def error(self, noise: float = 0.0) -> float:
+        """Return the largest relative error of the covariances with noise of that variance."""
+        pairs = zip(self.prior, self.variances, strict=True)
+        return max(relative_rounding(before, after + noise) for before, after in pairs)
+
+
+def rounding(eigenvalues: Float[np.ndarray, " P"]) -> float:
+    """Return the size below which an eigenvalue of a kernel is zero to rounding; eigenvalues rise."""
+    return float(len(eigenvalues) * np.finfo(np.float64).eps * eigenvalues[-1])
+
+
+def without_rounding(k: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
+    """Return eigenvalues with those that are zero to rounding set to zero."""
+    return np.where(k > rounding(k), k, 0.0)
+
+
+def eigenbasis(K: Float[np.ndarray, "P P"]) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"]]:
+    """Return eigenvalues and eigenvectors of a kernel; eigenvalues that are zero to rounding are zero."""
+    k, U = eigh(K, driver="evd", check_finite=False)
+    return without_rounding(k), U
+
+
+class Resolvent(ReducedKernel):
+    """A reduced kernel that is taken at scales: its responses, coefficients and moments."""
+
+    @classmethod
+    def spectral(cls, K: np.ndarray, V: np.ndarray, temperature: float, bias: float = 0.0) -> Resolvent:
+        """Return the resolvent in the eigenbasis of K: the form that gives variances and derivatives."""
+        k, U = eigenbasis(K)
+        return cls._diagonal(k, U, V, temperature, bias)
+
+    @classmethod
+    def tridiagonal(
+        cls, K: np.ndarray, V: np.ndarray, temperature: float, bias: float = 0.0, *, exact: bool = True
+    ) -> Resolvent:
+        """Return the resolvent in a basis in which K is tridiagonal: a quarter of the cost of a diagonalisation.
+
+        The lower triangle of K is read, and overwritten where K is in Fortran's order. A kernel that is singular to
+        rounding is diagonalised if `exact`: in its null space only the eigenbasis tells zero from rounding.
+        """
+        basis = reduce(K)
+        k = basis.eigenvalues
+        if exact and len(k) > 1 and not k[0] > rounding(k):
+            return cls._diagonal(without_rounding(k), basis.eigenvectors, V, temperature, bias)
+        columns, ones = _split(basis.rotate(_with_ones(V), transpose=True))
+        return cls(k, basis.diagonal, basis.off_diagonal, columns, ones, basis, temperature, bias, exact)
+
+    @classmethod
+    def _diagonal(cls, k: np.ndarray, U: np.ndarray, V: np.ndarray, temperature: float, bias: float) -> Resolvent:
+        columns, ones = _split(U.T @ _with_ones(V))
+        return cls(k, k, np.zeros(len(k) - 1), columns, ones, Diagonalisation(U), temperature, bias)
+
+    @cached_property
+    def diagonalised(self) -> Resolvent:
+        """The same resolvent in the eigenbasis of K; zero eigenvalues are told from rounding."""
+        if isinstance(self.basis, Diagonalisation):
+            return self
+        V = self.basis.rotate(self.columns)
+        k = without_rounding(self.eigenvalues)
+        return self._diagonal(k, self.basis.eigenvectors, V, self.temperature, self.bias)
+
+    def with_columns(self, columns: Float[np.ndarray, "P k"]) -> Resolvent:
+        """Return the resolvent with other vectors, given in its basis."""
+        return replace(self, columns=columns)
+
+    @property
+    def eigenvectors(self) -> Float[np.ndarray, "P P"]:
+        """Eigenvectors of K, as columns."""
+        return self.basis.eigenvectors
+
+    @property
+    def size(self) -> int:
+        """The number of targets, P times the number of columns."""
+        return self.columns.size
+
+    @property
+    def highest(self) -> float:
+        """The largest u = log r at which the rounding of K does not count beside T."""
+        if self.exact:
+            return np.inf
+        lost = max(rounding(self.eigenvalues), np.finfo(np.float64).tiny)
+        return float(np.log(self.temperature) - np.log(lost))
+
+    @cached_property
+    def unreachable(self) -> float:
+        """What y^T B^{-1} y exceeds at any scale: the targets in the null space of K, if that is known."""
+        return float(self.at(np.array([BEYOND])).misfit[0]) if self.exact else 0.0
+
+    def at(self, u: Float[np.ndarray, " n"]) -> Response:
+        """Return the resolvent at scales r = e^u.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If rK + T is not positive definite to working precision.
+        """
+        if u.max() > self.highest:
+            raise np.linalg.LinAlgError("the kernel is lost to rounding at this scale")
+        response = Response(self, np.exp(u))
+        if not response.shifted.min() > 0:
+            raise np.linalg.LinAlgError("the kernel plus temperature is singular")
+        return response
+
+    def coefficients(self, u: float) -> Float[np.ndarray, "P k"]:
+        """Return B^{-1} V at one scale, in the basis of the examples.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If B is singular to working precision.
+        """
+        response = Response(self, np.exp(np.array([u])))
+        lowest, highest = response.shifted.min(), response.shifted.max()
+        if not lowest > np.finfo(np.float64).eps * highest:
+            raise np.linalg.LinAlgError(f"condition number above {highest / max(lowest, 1e-300):.0e}")
+        return self.basis.rotate(response.alpha[0])
+
+    def moments(
+        self,
+        u: Float[np.ndarray, " n"],
+        projected: Float[np.ndarray, "q P"],
+        variances: Float[np.ndarray, " q"],
+        within: Float[np.ndarray, "q q"] | None = None,
+    ) -> Moments:
+        """Return mean (n, q, k) and variance (n, q) of f at every query point and scale; with `within`, covariances.
+
+        Parameters
+        ----------
+        u : array of shape (n,)
+            Logarithms of the scales.
+        projected : array of shape (q, P)
+            K between query points and training points, times the eigenvectors; scale and output bias are put in here.
+        variances : array of shape (q,)
+            K of each query point with itself.
+        within : array of shape (q, q), optional
+            K between the query points.
+        """
+        at, b = self.diagonalised.at(u), self.bias
+        r, p, s = at.scales[:, None], 1 + at.overlap[:, None], 1 / at.shifted
+        stacked = at.alpha.transpose(1, 0, 2)
+        means = (projected @ stacked.reshape(len(stacked), -1)).reshape(len(projected), *stacked.shape[1:])
+        means = r[:, :, None] * means.transpose(1, 0, 2) + b * (self.diagonalised.ones @ at.alpha)[:, None, :]
+        # k = r K_x + b 1:  k·B^{-1} k' = r² x·s x' + r b (x + x')·g + b² 1·g − b (k·g)(k'·g)/p, b 1·g = p − 1
+        along = at.g @ projected.T
+        reached = r * along + (p - 1)
+        explained = r**2 * (s @ projected.T**2) + b * (2 * r * along + (p - 1) - reached**2 / p)
+        prior = r * variances + b
+        spread = np.maximum(prior - explained, 0)
+        if within is None:
+            return Moments(means, spread, None, prior)
+        covariances = np.empty((len(u), *within.shape))
+        for i in range(len(u)):
+            root = projected * np.sqrt(s[i])
+            bias = along[i][:, None] * r[i] + along[i] * r[i] + (p[i] - 1) - np.outer(reached[i], reached[i]) / p[i]
+            covariances[i] = r[i] * within + b - r[i] ** 2 * (root @ root.T) - b * bias
+        return Moments(means, spread, covariances, prior)
+
+
+def _with_ones(V: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P m"]:
+    return np.column_stack([V, np.ones(len(V))])
+
+
+def _split(rotated: Float[np.ndarray, "P m"]) -> tuple[Float[np.ndarray, "P k"], Float[np.ndarray, " P"]]:
+    return rotated[:, :-1], rotated[:, -1]
