@@ -72,7 +72,9 @@ def left_out(posterior: xr.DataTree) -> dict[str, Any]:
         warnings.simplefilter("ignore")  # of large k, which are shown
         found = az.loo(xr.DataTree.from_dict(groups), pointwise=True, var_name="y")
         numbers = {"elpd_loo": found.elpd_i, "pareto_k": found.pareto_k}
-        data: dict[str, Any] = {name: ("train_point", np.asarray(values, dtype=float)) for name, values in numbers.items()}
+        data: dict[str, Any] = {
+            name: ("train_point", np.asarray(values, dtype=float)) for name, values in numbers.items()
+        }
         data["good_k"] = float(found.good_k)
         drawn, y = _variable(posterior, "posterior_predictive"), _variable(posterior, "observed_data")
         if drawn is not None and y is not None:
