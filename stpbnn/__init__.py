@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stpbnn.kernels.nngp_kernel import NNGPKernel
     from stpbnn.network import FullyConnected
     from stpbnn.own_data import run, sweep
+    from stpbnn.pipelines import predictive_of
     from stpbnn.regressors import (
         AdaptiveKernelRegressor,
         FiniteWidthRegressor,
@@ -44,6 +45,7 @@ _NAMES = {
     "kernel_overlap": "regressors",
     "load": "regressors.persistence",
     "load_run": "runs",
+    "predictive_of": "pipelines",
     "run": "own_data",
     "sample": "samplers",
     "save": "regressors.persistence",
@@ -70,6 +72,7 @@ __all__ = [
     "kernel_overlap",
     "load",
     "load_run",
+    "predictive_of",
     "programs",
     "run",
     "sample",

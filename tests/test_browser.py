@@ -130,7 +130,7 @@ def tables(widths=(20,), outputs=1, process=None):
         q = np.random.default_rng(0).gamma(100, 0.01, (4, 50, len(widths)))
         posterior["posterior"] = xr.Dataset({"Q": (("chain", "draw", "layer"), q)})
     text = contents(posterior, predictions, compare_predictions(posterior, predictions))
-    sections = ("predictions", "error", "z", "calibration", "order", "spectrum", "chains")
+    sections = ("predictions", "error", "z", "calibration", "data", "order", "spectrum", "chains")
     return _page(text, None, {section: [] for section in sections})
 
 
@@ -144,7 +144,7 @@ def test_no_table_is_cut_on_a_desktop(opened, tmp_path, settings):
     for width in (1024, 1280):
         page = opened(tmp_path / "tables.html", width)
         cut = "[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth).length"
-        assert page.locator("table").count() == 4
+        assert page.locator("table").count() == 5
         assert page.evaluate(cut) == 0
 
 

@@ -533,6 +533,11 @@ def doors():
             | {"sampler": (choice, "hmc"), "readout": (choice, "marginal"), "keep": (choice, "observables")}
             | {"until": (goals, None), "block": (optional_integers, None)},
         ),
+        "predictive_of": (
+            stpbnn.predictive_of,
+            {"model": (fitted, model(stpbnn.NNGPRegressor)), "X": (queries, XT)}
+            | {"noise": (booleans, False), "joint": (booleans, False)},
+        ),
         "theory_grid": (
             stpbnn.theory_grid,
             net
@@ -695,6 +700,22 @@ def doors():
     for name in figures.__all__:
         table[f"figures.{name}"] = (getattr(figures, name), comparing)
     chains = {"posterior": (tree, posterior()[0]), "comparison": (optional_data_set, compared()), "ax": (axes, None)}
+    of_targets = model(stpbnn.NNGPRegressor).predictive(XT, noise=True)
+    for name in ("plot_pit", "plot_coverage"):
+        given = {"comparison": (data_set, of_targets), "y": (targets, YT), "ax": (axes, None)}
+        table[f"figures.{name}"] = (getattr(figures, name), given)
+    point = {"elpd_loo": -Y, "pareto_k": 0 * Y, "loo_pit": 0 * Y + 0.5}
+    left_out = xr.Dataset({name: ("train_point", value) for name, value in point.items()} | {"good_k": 0.7})
+    for name in ("plot_loo_pit", "plot_pareto_k"):
+        table[f"figures.{name}"] = (getattr(figures, name), comparing | {"comparison": (data_set, left_out)})
+    against_data = {"model": (fitted, model(stpbnn.NNGPRegressor)), "X": (queries, XT), "y": (targets, YT)}
+    level, drawn = {"p": (numbers, 0.9)}, {"noise": (booleans, True), "ax": (axes, None)}
+    table["figures.plot_residuals"] = (figures.plot_residuals, against_data | {"ax": (axes, None)})
+    table["figures.plot_observed"] = (figures.plot_observed, against_data | level | drawn)
+    table["figures.plot_band"] = (
+        figures.plot_band,
+        against_data | level | drawn | {"feature": (layer, 0), "output": (layer, 0)},
+    )
     table["figures.plot_energy"] = (figures.plot_energy, {"posterior": chains["posterior"], "ax": (axes, None)})
     table["figures.plot_ranks"] = (figures.plot_ranks, chains | {"worst": (layer, 0)})
     table["figures.plot_order_parameter"] = (figures.plot_order_parameter, chains | {"layer": (layer, 1)})

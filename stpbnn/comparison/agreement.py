@@ -16,6 +16,7 @@ from stpbnn import __version__
 from stpbnn._validation import data_set, inputs, number, tree
 from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
+from stpbnn.comparison.observed import held_out, left_out
 from stpbnn.comparison.spectrum import kernel_spectrum
 from stpbnn.comparison.theories import predict_theories, squeezed
 from stpbnn.quoting import quote
@@ -164,7 +165,10 @@ def compare_predictions(
         central intervals of the theory, averaged over the test predictions; `eigenvalue` and `target` (mode), `learned`
         (theory, mode), `learned_posterior` and `learned_mcse` (mode), see `stpbnn.comparison.kernel_spectrum`, where
         the posterior was sampled with up to 1000 training points; `largest_z`, `agrees` and `verdict` (theory); with
-        targets also `y_test`; `error`, its own standard error `theory_error_mcse`, `relative_error` with the standard
+        targets also `y_test`; `target_pit` and `log_score` (theory, test_point[, output]), `target_pit_posterior` and
+        `log_score_posterior`: F(y) and log p(y) of the targets, noise included; where the log-likelihood was recorded
+        `elpd_loo` and `pareto_k` (train_point), its threshold `good_k`, and `loo_pit`, by Pareto-smoothed importance
+        sampling; `error`, its own standard error `theory_error_mcse`, `relative_error` with the standard
         error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior` and `error_mcse` (part); scalars
         `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`, `draws`, `divergences`. Thresholds are
         attributes.
@@ -216,14 +220,14 @@ def compare_predictions(
     )  # a constant that the theory has exactly
     data["theory_mean"], data["theory_mcse"] = mean, own
     data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
-    kept = ("order_parameters", "order_parameter_quantiles", "readout_second_moment")
+    kept = ("order_parameters", "order_parameter_quantiles", "readout_second_moment", "target_pit", "log_score")
     data |= {name: predictions[name] for name in kept if name in predictions}
-    data |= calibration(posterior, predictions) | kernel_spectrum(posterior, predictions)
+    data |= calibration(posterior, predictions) | kernel_spectrum(posterior, predictions) | left_out(posterior)
     data["theory_converged"] = predictions.get("converged", xr.ones_like(mean["theory"], dtype=bool))
     data["largest_z"] = abs(data["z"]).max([d for d in z.dims if d != "theory"], skipna=False)
     if y is not None:
         data["y_test"] = y
-        data |= posterior_error(draws, given, y, mcse)
+        data |= posterior_error(draws, given, y, mcse) | held_out(posterior, draws, given, y)
         if "error" in predictions:
             data["error"] = error = predictions["error"]
             data["theory_error_mcse"] = own = predictions.get("theory_error_mcse", xr.zeros_like(error))

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from stpbnn import __version__
 from stpbnn._validation import inputs, shown, targets, text
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
+from stpbnn.comparison.observed import scored
 from stpbnn.regressors.prediction import error_parts, standard_error
 
 __all__ = ["PARTS", "predict_theories", "squeezed"]
@@ -38,15 +39,17 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     -------
     xarray.Dataset
         `mean` and `variance` (theory, test_point[, output]) of the function f; with targets `error` (theory, part) and
-        `y_test`. A theory that is simulated has Monte Carlo standard errors of its own, `theory_mcse` of the mean and
-        `theory_error_mcse` of the error, from `theory_freedom` degrees of freedom; closed forms have zero, zero and
-        infinity. `quantiles` (theory, level, test_point[, output]) of f; `order_parameters` (theory, layer), NaN where
-        a theory has none, and tr Q/D of the (D, D) matrix `order_parameter_matrix` for D > 1; where some theory has a
-        law of them, its `order_parameter_quantiles` (theory, layer, probability). The adaptive kernel has
-        `readout_second_moment` (theory) instead, λ E v², the mean of the sampled `readout_norm`. `train_mean` (theory,
-        train_point[, output]), the mean of f at the training inputs, where all know them; `action`,
-        `log_marginal_likelihood`, `converged`, `temperature`, `regressor` (of a subclass the class of this library),
-        `network`, and whether its activation is `odd` or `linear`, NaN without a network (theory).
+        `y_test`, `target_pit` and `log_score` (theory, test_point[, output]): F(y) and log p(y) of the targets under
+        the law of y, noise included, NaN for regressors without such a law. A theory that is simulated has Monte Carlo
+        standard errors of its own, `theory_mcse` of the mean and `theory_error_mcse` of the error, from
+        `theory_freedom` degrees of freedom; closed forms have zero, zero and infinity. `quantiles` (theory, level,
+        test_point[, output]) of f; `order_parameters` (theory, layer), NaN where a theory has none, and tr Q/D of the
+        (D, D) matrix `order_parameter_matrix` for D > 1; where some theory has a law of them, its
+        `order_parameter_quantiles` (theory, layer, probability). The adaptive kernel has `readout_second_moment`
+        (theory) instead, λ E v², the mean of the sampled `readout_norm`. `train_mean` (theory, train_point[, output]),
+        the mean of f at the training inputs, where all know them; `action`, `log_marginal_likelihood`, `converged`,
+        `temperature`, `regressor` (of a subclass the class of this library), `network`, and whether its activation is
+        `odd` or `linear`, NaN without a network (theory).
 
     Raises
     ------
@@ -104,6 +107,8 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         errors = np.array([error_parts(*each, y_test) for each in zip(means, variances, strict=True)])
         own = [[standard_error(part) for part in error_parts(*each, y_test)] for each in populations]
         data |= {"error": (("theory", "part"), errors), "theory_error_mcse": (("theory", "part"), np.array(own))}
+        transforms, scores = zip(*(scored(theory, X_test, y_test) for theory in theories.values()), strict=True)
+        data |= {"target_pit": (dims, np.stack(transforms)), "log_score": (dims, np.stack(scores))}
         coords["part"] = list(PARTS)
     learned = _learned(fitted)
     layers = learned["order_parameters"][1].shape[1]

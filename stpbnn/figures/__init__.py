@@ -7,21 +7,28 @@ colour-blind readers can tell apart; markers, lines and hatching repeat what the
 
 from stpbnn.figures.calibration import plot_coverage, plot_pit
 from stpbnn.figures.chains import plot_convergence, plot_energy, plot_ranks
+from stpbnn.figures.fits import plot_band, plot_observed, plot_residuals
 from stpbnn.figures.learning import plot_learning_curve
+from stpbnn.figures.left_out import plot_loo_pit, plot_pareto_k
 from stpbnn.figures.orders import plot_order_parameter
 from stpbnn.figures.predictions import plot_error, plot_predictions, plot_z
 from stpbnn.figures.spectrum import plot_spectrum
 
 __all__ = [
+    "plot_band",
     "plot_convergence",
     "plot_coverage",
     "plot_energy",
     "plot_error",
     "plot_learning_curve",
+    "plot_loo_pit",
+    "plot_observed",
     "plot_order_parameter",
+    "plot_pareto_k",
     "plot_pit",
     "plot_predictions",
     "plot_ranks",
+    "plot_residuals",
     "plot_spectrum",
     "plot_z",
 ]

@@ -14,6 +14,7 @@ import xarray as xr
 from stpbnn.comparison import quote
 from stpbnn.report import processes
 from stpbnn.report.explanation import explanation
+from stpbnn.report.observed import against_data
 
 __all__ = ["contents"]
 
@@ -48,6 +49,7 @@ def contents(
         "criteria": _criteria(comparison, process),
         "explanation": explanation(posterior, predictions, comparison, name, saddle, network, sizes),
         "coverage": _coverage(comparison),
+        "data": against_data(comparison),
         "spectrum": _spectrum(comparison, sizes),
         "layers": _layers(posterior, predictions, network, sizes),
         "convergence": _convergence(posterior, comparison),

@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 
 from stpbnn import figures
 from stpbnn.comparison import quote
+from stpbnn.figures.calibration import draw_coverage, draw_pit
 from stpbnn.figures.style import FEW, unseen
+from stpbnn.report.observed import coverages, transforms
 
 __all__ = ["Picture", "pictures", "svg"]
 
@@ -40,6 +42,7 @@ def pictures(posterior: xr.DataTree, comparison: xr.Dataset) -> dict[str, list[P
         "error": [_error(comparison)] if "error" in comparison else [],
         "z": [_z(comparison, theories)],
         "calibration": _calibration(comparison, theories),
+        "data": _data(comparison),
         "order": _order(posterior, comparison),
         "spectrum": _spectrum(comparison, theories, "process" in posterior.attrs),
         "chains": _chains(posterior, comparison),
@@ -107,6 +110,38 @@ def _calibration(comparison: xr.Dataset, theories: str) -> list[Picture]:
         "Bars are two Monte Carlo standard errors. Above zero the intervals are too wide.",
     )
     return [pit, coverage]
+
+
+def _data(comparison: xr.Dataset) -> list[Picture]:
+    shown, held = [], transforms(comparison)
+    if held:
+        names, count = ", ".join(held), next(iter(held.values())).size
+        alt = f"Histograms of the probability integral transform of {count} held-out targets under the laws of {names}."
+        caption = (
+            "Held-out targets: where each lies in the law that was predicted for it, noise included. Flat where the "
+            "model suits the data; the grey band holds 95 % of the bars of a uniform law, one by one."
+        )
+        shown.append(Picture(svg(draw_pit(held)), alt, caption))
+        told = "; ".join(f"{name} {100 * coverages(u)[1]:.1f}" for name, u in held.items())
+        alt = f"Coverage of held-out targets less nominal probability. The 80 % intervals hold, in percent: {told}."
+        caption = (
+            "Central intervals for new targets: the part of the held-out targets that they hold, less the nominal "
+            "probability. Bars are two standard errors of a count of so many independent targets."
+        )
+        shown.append(Picture(svg(draw_coverage(held)), alt, caption))
+    if "loo_pit" in comparison:
+        alt = f"Histogram of leave-one-out probability integral transforms of {comparison['loo_pit'].size} targets."
+        caption = "Training targets: where each lies in the posterior predictive law given all others. Read as above."
+        shown.append(Picture(svg(figures.plot_loo_pit(comparison)), alt, caption))
+    if "pareto_k" in comparison:
+        k, limit = comparison["pareto_k"].to_numpy(), float(comparison["good_k"])
+        alt = f"Pareto k of {k.size} training points, of which {int((k > limit).sum())} are above {limit:.2f}."
+        caption = (
+            "Pareto k of the training points: above the dotted line a point moves the posterior so much that its "
+            "leave-one-out numbers are not reliable."
+        )
+        shown.append(Picture(svg(figures.plot_pareto_k(comparison)), alt, caption))
+    return shown
 
 
 def _order(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:

@@ -82,6 +82,7 @@ def test_headings_are_in_order_and_name_the_sections(page):
         "Generalisation error",
         "Deviations in standard errors",
         "Calibration",
+        "Model against data",
         "Order parameters",
         "Kernel spectrum",
         "Convergence of the chains",
@@ -91,7 +92,7 @@ def test_headings_are_in_order_and_name_the_sections(page):
 
 def test_figures_have_words_and_are_sound_svg(page):
     images = page.all("img")
-    assert len(images) == 11
+    assert len(images) == 13
     for image in images:
         assert len(image["alt"]) > 40
         svg = base64.b64decode(image["src"].removeprefix("data:image/svg+xml;base64,"))
@@ -102,7 +103,7 @@ def test_figures_have_words_and_are_sound_svg(page):
 
 
 def test_tables_have_captions_and_scopes(page):
-    assert len(page.all("table")) == len(page.all("caption")) == 4
+    assert len(page.all("table")) == len(page.all("caption")) == 5
     assert all(header.get("scope") in ("col", "row") for header in page.all("th"))
     labels = [a["aria-labelledby"] for _, a in page.tags if "aria-labelledby" in a]
     ids = [a["id"] for _, a in page.tags if "id" in a]
