@@ -123,7 +123,7 @@ def test_what_the_sampler_says():
 def test_without_test_points_losses_decide():
     loss = ar1(0.0, (4, 1000, 1))[..., 0]
     diagnosis = diagnose(tree(None, train_loss=loss, readout_norm=np.repeat(loss[:, :1], 1000, axis=1)))
-    assert diagnosis.attrs["verdict"].endswith("of 1 losses")
+    assert diagnosis.attrs["verdict"].endswith("among 1 losses")
     assert diagnosis.attrs["converged"] == 1
     assert diagnosis["rhat"].sel(quantity="readout_norm") > 1.5
     with pytest.raises(ValueError, match="neither predictions nor losses"):
