@@ -323,6 +323,18 @@ def test_exact_leave_one_out_of_a_conjugate_mean():
     assert found["pareto_k"][1].max() < found["good_k"]
 
 
+def test_leave_one_out_of_very_few_draws_is_left_out():
+    """Of four draws the largest fifth is none, and there is nothing to smooth; of five there is one."""
+    from stpbnn.comparison.observed import left_out
+
+    value = np.random.default_rng(0).normal(size=(1, 5, 6))
+    groups = {"log_likelihood": xr.Dataset({"y": (("chain", "draw", "train_point"), value)})}
+    five = xr.DataTree.from_dict(groups)
+    four = xr.DataTree.from_dict({"log_likelihood": groups["log_likelihood"].isel(draw=slice(4))})
+    assert left_out(four) == {}
+    assert left_out(five)["elpd_loo"][1].shape == (6,)
+
+
 def test_the_report_sets_model_against_data():
     posterior, predictions, comparison, *_ = with_likelihood()
     html = page(posterior, predictions, comparison)
