@@ -191,8 +191,9 @@ def _swept(widths: Any, temperatures: Any, train: Any, over: Any) -> dict[str, l
         swept[TEMPERATURE] = [check.number("temperatures", value) for value in _listed("temperatures", temperatures)]
     if train is not None:
         swept[TRAIN] = [check.integer("train", value) for value in _listed("train", train)]
-    further = {check.one_of("over", key, SWEEPABLE): _listed(f"over, {key}", over[key]) for key in over or {}}
-    return swept | further
+    for key, values in (over or {}).items():
+        swept[check.one_of("over", key, SWEEPABLE)] = _listed(f"over, {key}", values)
+    return swept
 
 
 def _width(width: Any) -> int | list[int]:

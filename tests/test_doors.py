@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from numpyro import handlers
@@ -505,6 +506,9 @@ def doors():
     of_own_data = {"card_or_network": (card_or_network, NET), "data": (four, (X, Y, XT, YT))}
     of_own_data |= {"progress": (booleans, False), "allow_code": (booleans, False)}
     of_own_data |= {"settings": (lambda v: {"unknown": 1.0}, None)}
+    of_text = {"separator": (optional_text, None), "decimal": (optional_choice, None)}
+    of_text |= {"encoding": (optional_text, None)}
+    prepared = datasets.load_table(house(), "price").preparation
     table = {
         "Activation": (
             stpbnn.Activation,
@@ -648,6 +652,26 @@ def doors():
             | {"standardize": (optional_choice, "auto"), "seed": (optional_integers, 0), "data_home": (home, None)}
             | {"noise": (optional_positive, None), "hidden_width": (optional_integers, None)},
         ),
+        "datasets.load_table": (
+            datasets.load_table,
+            {"file": (frames, house()), "target": (columns, "price"), "features": (optional_columns, None)}
+            | {"drop": (columns_or_none, ()), "train": (optional_integers, None), "test": (optional_positive, None)}
+            | {"test_file": (lambda v: without(frames, "none", v), None), "split": (a_column, None)}
+            | {"seed": (lambda v: {k: h for k, h in seed(v).items() if k != "beyond double"}, None)}
+            | {"missing": (choice, "refuse"), "standardize": (optional_choice, None)}
+            | {"normalize_target": (booleans, True)}
+            | of_text,
+        ),
+        "datasets.read_table": (
+            datasets.read_table,
+            {"path": (functools.partial(without, path, "absent"), "nowhere.csv")} | of_text,
+        ),
+        "datasets.Task.first": (datasets.Task(X, Y, XT, YT).first, {"train": (optional_integers, 3)}),
+        "datasets.Preparation.transform": (prepared.transform, {"table": (frames, house())}),
+        "datasets.Preparation.transform_targets": (prepared.transform_targets, {"table": (frames, house())}),
+        "datasets.Preparation.in_units": (prepared.in_units, {"f": (numbers_of_any_shape, Y)}),
+        "datasets.Preparation.spread_in_units": (prepared.spread_in_units, {"spread": (numbers_of_any_shape, Y)}),
+        "datasets.Preparation.from_json": (datasets.Preparation.from_json, {"text": (text, prepared.to_json())}),
         "programs.condition": (programs.condition, of_process | new),
         "programs.predict": (programs.predict, of_process | new | {"seed": (integers, 0)}),
         "programs.log_likelihood": (programs.log_likelihood, of_process),
@@ -855,6 +879,36 @@ def overs(value):
     return wrong | {"of none": {"network.outputs": None}, "of nothing": {"network.outputs": []}}
 
 
+def house():
+    return pd.DataFrame(
+        {"area": [60.0, 90.0, 120.0, 75.0], "rooms": [2.0, 3.0, 4.0, 2.0], "price": [2.0, 3.0, 5.0, 2.8]}
+    )
+
+
+def frames(value):
+    return {"none": None, "number": 3, "text": "house", "array": np.ones(2)}
+
+
+def optional_columns(value):
+    return {"number": 3, "unknown": "nonsense", "of none": [None], "array": np.ones(2), "empty": []}
+
+
+def columns_or_none(value):
+    return without(optional_columns, "empty", value) | {"none": None}
+
+
+def a_column(value):
+    return optional_columns(value) | {"several": ["area"]}
+
+
+def columns(value):
+    return optional_columns(value) | {"none": None}
+
+
+def numbers_of_any_shape(value):
+    return without(values, "too short", value)
+
+
 def names_of_theories(value):
     return {"text": "infinite", "number": 3, "unknown": ["nonsense"], "of none": [None], "array": np.ones(2)}
 
@@ -875,6 +929,7 @@ FREE = {
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors()},
     **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on_tiles"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
+    **dict.fromkeys(("datasets.Preparation", "datasets.Task"), MADE_BY_THE_LIBRARY),
     **{f"predictive.{name}": MADE_BY_THE_LIBRARY for name in predictive.__all__},
     **{
         f"predictive.{name}.{of}": MADE_BY_THE_LIBRARY
