@@ -159,9 +159,8 @@ def test_bad_input_ends_with_one_line_and_exit_code_2(arguments, line, tmp_path,
 
 def test_a_process_ends_so_too_and_lists_every_mistake(tmp_path):
     card = tmp_path / "card.toml"
-    card.write_text(
-        load_card("smoke-1hl-linear").to_toml().replace("0.1\n\n[sampler]", "0\n\n[sampler]").replace("draws", "darws")
-    )
+    text = load_card("smoke-1hl-linear").to_toml()
+    card.write_text(text.replace("0.1\n\n[sampler]", "0\n\n[sampler]").replace("\ndraws", "\ndarws"))
     done = process("run", card, "-o", tmp_path / "run")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
@@ -175,7 +174,7 @@ def test_a_process_ends_so_too_and_lists_every_mistake(tmp_path):
 BUSY = """
 import jax, stpbnn.cards, stpbnn.cli
 
-def busy(*arguments):
+def busy(*arguments, **options):
     global result  # computed in the background, for hours
     result = jax.jit(lambda x: jax.lax.while_loop(lambda x: x[0] < 1e9, lambda x: x + 1e-3, x))(jax.numpy.ones(1000))
     raise KeyboardInterrupt

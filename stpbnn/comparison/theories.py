@@ -86,12 +86,15 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         law = theory.predictive(X_test) if hasattr(theory, "predictive") else None
         found = theory.predict(X_test, return_std=True) if law is None else (law.mean, law.std)
         mean, std = (squeezed(a) for a in found)
+        variance = std**2 if law is None else squeezed(law.variance)
         shape = shape or mean.shape
         if mean.shape != shape or mean.shape[0] != len(X_test):
             raise ValueError(f"theories[{name!r}]: its predictions have shape {mean.shape}, expected {shape}")
         means.append(mean)
-        std = np.broadcast_to(std[:, None] if std.ndim < mean.ndim else std, shape)
-        variances.append(std**2)
+        std, variance = (
+            np.broadcast_to(each[:, None] if each.ndim < mean.ndim else each, shape) for each in (std, variance)
+        )
+        variances.append(variance)
         levels.append(quantiles(mean, std, law))
         populations.append(_populations(theory, X_test, shape))
     dims = ("theory", "test_point", "output")[: len(means[0].shape) + 1]

@@ -70,7 +70,9 @@ def test_fixed_parameters_stay_and_restarts_do_no_harm():
     last = -np.inf
     for restarts in (0, 2, 4):
         model = StudentTProcessRegressor(start, temperature=1e-3, n_restarts_optimizer=restarts, random_state=0)
-        evidence = model.fit(X, Y).log_marginal_likelihood_
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the start is a bad one: its optimum relates no inputs
+            evidence = model.fit(X, Y).log_marginal_likelihood_
         assert evidence > last - 1e-6
         last = evidence
 

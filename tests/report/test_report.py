@@ -186,7 +186,7 @@ def test_a_class_derived_from_a_theory_is_that_theory():
         """As it is."""
 
     posterior, theories, Xt, yt = made(points=1, draws=50)
-    own = {"mine": Mine(**theories["proportional limit"].get_params()).fit(*fitted_on(posterior))}
+    own = {"mine": Mine(**theories["proportional limit"].get_params(deep=False)).fit(*fitted_on(posterior))}
     predictions = predict_theories({**own, "infinite width": theories["infinite width"]}, Xt, yt)
     assert predictions["regressor"].values.tolist() == ["ProportionalLimitRegressor", "NNGPRegressor"]
     question = contents(posterior, predictions, compare_predictions(posterior, predictions))["question"]
@@ -267,8 +267,8 @@ def test_writes_the_file_whole(tmp_path):
 def test_bad_input_leaves_nothing_behind(tmp_path):
     posterior, theories, Xt, yt = made()
     for arguments, message in [
-        ((tmp_path / "no" / "report.html", posterior, theories, Xt, yt), "folder that exists"),
-        ((tmp_path, posterior, theories, Xt, yt), "folder that exists"),
+        ((tmp_path / "no" / "report.html", posterior, theories, Xt, yt), "there is no folder"),
+        ((tmp_path, posterior, theories, Xt, yt), "which is a folder"),
         ((tmp_path / "a.html", posterior, {}, Xt, yt), "theories"),
         ((tmp_path / "a.html", posterior, {"x": NNGPRegressor()}, Xt, yt), "not fitted"),
         ((tmp_path / "a.html", posterior, theories, Xt[:5], yt[:5]), "other test inputs"),
