@@ -57,6 +57,8 @@ def theory_curves(card: Card, *, data: Task | None = None, progress: bool = Fals
     """
     instance("card", card, Card)
     boolean("progress", progress)
+    if data is not None:
+        instance("data", data, Task)
     sweep = {key: list(values) for key, values in card.sweep.items() if not key.startswith("sampler.")}
     if not sweep:
         raise ValueError(f"{card.name}: got no [sweep] that the closed forms can follow, expected a list for some key")

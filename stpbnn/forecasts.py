@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -160,7 +160,9 @@ def _names(run: Run, theories: Sequence[str] | None) -> dict[str, str]:
     if theories is None:
         return there
     if isinstance(theories, str):
-        raise ValueError(f"theories: got {theories!r}, expected a list of names, such as [{theories!r}]")
+        raise ValueError(f"theories: got {check.shown(theories)}, expected a list of names, such as [{theories!r}]")
+    if not isinstance(theories, Iterable):
+        raise ValueError(f"theories: got {check.shown(theories)}, expected a list of names, or None for all of them")
     found = [long_name(check.one_of("theories", name, [*there, *there.values()])) for name in theories]
     return {name: kind for name, kind in there.items() if name in found}
 

@@ -16,7 +16,7 @@ from stpbnn import activations
 from stpbnn.cards import Card, load_card
 from stpbnn.cards.mistakes import mistakes, sweep_mistakes
 from stpbnn.cards.points import TEMPERATURE, WIDTHS
-from stpbnn.cards.schema import ARRAYS, Sampler
+from stpbnn.cards.schema import ARRAYS, SWEEPABLE, Sampler
 from stpbnn.datasets import Number, Preparation, Task
 from stpbnn.network import FullyConnected
 from stpbnn.runs import Run, run_card
@@ -91,6 +91,8 @@ def run(
     4
     """
     given = None if data is None else _given(data)
+    progress, allow_code = check.boolean("progress", progress), check.boolean("allow_code", allow_code)
+    folder = None if folder is None else check.path("folder", folder)
     card = _card(card_or_network, given, settings, {}, folder, allow_code)
     place = Path("runs") / card.name if folder is None else Path(folder)
     return run_card(card, place, given, progress=progress)
@@ -156,12 +158,18 @@ def sweep(
     {'train': 2, 'theory': 2, 'width': 2, 'temperature': 1, 'part': 3}
     """
     given = None if data is None else _given(data)
-    keys = {WIDTHS: widths, TEMPERATURE: temperatures, TRAIN: train} | dict(over or {})
-    swept = {key: list(values) for key, values in keys.items() if values is not None}
+    progress, allow_code = check.boolean("progress", progress), check.boolean("allow_code", allow_code)
+    sample, many, workers = (
+        check.boolean("sample", sample),
+        check.boolean("many", many),
+        check.integer("workers", workers),
+    )
+    folder = None if folder is None else check.path("folder", folder)
+    swept = _swept(widths, temperatures, train, over)
     if temperatures is not None and "temperature" not in settings:
         settings |= {"temperature": swept[TEMPERATURE][0]}
     card = _card(card_or_network, given, settings, swept, folder, allow_code)
-    if not check.boolean("sample", sample):
+    if not sample:
         from stpbnn import curves
 
         return curves.theory_curves(card, data=given, progress=progress)
@@ -170,6 +178,36 @@ def sweep(
     place = Path("runs") / f"{card.name}-sweep" if folder is None else folder
     options: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "many": many, "progress": progress}
     return sweeps.sweep(card, place, data=given, **options)
+
+
+def _swept(widths: Any, temperatures: Any, train: Any, over: Any) -> dict[str, list[Any]]:
+    """Return the values of the keys of a sweep, as plain numbers, checked by the names of the arguments."""
+    if not isinstance(over, Mapping | None):
+        raise ValueError(f"over: got {check.shown(over)}, expected a mapping of keys of a card to lists of values")
+    swept: dict[str, list[Any]] = {}
+    if widths is not None:
+        swept[WIDTHS] = [_width(width) for width in _listed("widths", widths)]
+    if temperatures is not None:
+        swept[TEMPERATURE] = [check.number("temperatures", value) for value in _listed("temperatures", temperatures)]
+    if train is not None:
+        swept[TRAIN] = [check.integer("train", value) for value in _listed("train", train)]
+    for key, values in (over or {}).items():
+        swept[check.one_of("over", key, SWEEPABLE)] = _listed(f"over, {key}", values)
+    return swept
+
+
+def _width(width: Any) -> int | list[int]:
+    """Return a width of all hidden layers, or those of each."""
+    if np.ndim(width) == 0:
+        return check.integer("widths", width)
+    return [check.integer("widths", layer) for layer in _listed("widths", width)]
+
+
+def _listed(what: str, values: Any) -> list[Any]:
+    """Return the values of a list, a tuple, a range or an array."""
+    if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, (str, bytes)) or not len(values):
+        raise ValueError(f"{what}: got {check.shown(values)}, expected a list of one value at least")
+    return list(values)
 
 
 def _card(
@@ -197,7 +235,7 @@ def _card(
         raw["data"] = {"name": ARRAYS, "train": len(X), "test": len(X_test), "standardize": "none"}
     if WIDTHS in swept:
         depth = len(raw["network"]["widths"])
-        swept[WIDTHS] = [[width] * depth if isinstance(width, int) else list(width) for width in swept[WIDTHS]]
+        swept[WIDTHS] = [[width] * depth if isinstance(width, int) else width for width in swept[WIDTHS]]
     raw["sweep"] = dict(raw.get("sweep", {})) | swept
     if wrong := mistakes(raw) or sweep_mistakes(raw):
         raise ValueError("\n".join(wrong.values()))

@@ -212,7 +212,7 @@ def load_run(folder: str | os.PathLike[str], *, allow_code: bool = False) -> Run
     OSError
         If a file cannot be read.
     """
-    folder = Path(check.path("folder", folder))
+    folder, allow_code = Path(check.path("folder", folder)), check.boolean("allow_code", allow_code)
     card = _card(folder, allow_code)
     if card is None:
         raise ValueError(f"{folder}: expected a run folder, as `stpbnn run` makes it; there is no card.toml in it")

@@ -323,6 +323,18 @@ def test_exact_leave_one_out_of_a_conjugate_mean():
     assert found["pareto_k"][1].max() < found["good_k"]
 
 
+def test_leave_one_out_of_very_few_draws_is_left_out():
+    """The law of the tail is fitted to a fifth of the draws, five at least: 25 draws have it, 24 do not."""
+    from stpbnn.comparison.observed import left_out
+
+    value = np.random.default_rng(0).normal(size=(1, 25, 6))
+    recorded = xr.Dataset({"y": (("chain", "draw", "train_point"), value)})
+    fewer = {draws: recorded.isel(draw=slice(draws)) for draws in (4, 5, 24)}
+    found = {n: left_out(xr.DataTree.from_dict({"log_likelihood": part})) for n, part in fewer.items()}
+    assert found == {4: {}, 5: {}, 24: {}}
+    assert left_out(xr.DataTree.from_dict({"log_likelihood": recorded}))["elpd_loo"][1].shape == (6,)
+
+
 def test_the_report_sets_model_against_data():
     posterior, predictions, comparison, *_ = with_likelihood()
     html = page(posterior, predictions, comparison)

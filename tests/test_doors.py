@@ -8,11 +8,13 @@ import functools
 import importlib
 import inspect
 import re
+import tempfile
 import warnings
 from typing import NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from numpyro import handlers
@@ -431,6 +433,21 @@ def run(build, **arguments):
 
 
 @functools.cache
+def with_weights():
+    """A posterior whose draws kept their weights."""
+    return stpbnn.sample(NET, X, Y, temperature=0.1, warmup=1, draws=4, chains=1, keep_draws=2, progress=False)
+
+
+@functools.cache
+def finished():
+    """A finished run, read back into memory from a folder that is gone."""
+    settings = {"temperature": 0.1, "warmup": 1, "draws": 4, "chains": 1, "theories": ["infinite"]}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return stpbnn.run(NET, (X, Y, XT, YT), folder, progress=False, **settings)
+
+
+@functools.cache
 def smoke():
     return cards.load_card("smoke-1hl-linear")
 
@@ -486,6 +503,12 @@ def doors():
     quoted = {"value": (anything_real, 1.0), "error": (anything_real, 0.1)}
     thresholds = {"max_rhat": (positive, 1.01), "min_ess": (positive, 400), "level": (positive, 0.01)}
     thresholds |= {"max_error_z": (positive, 3.0)}
+    of_own_data = {"card_or_network": (card_or_network, NET), "data": (four, (X, Y, XT, YT))}
+    of_own_data |= {"progress": (booleans, False), "allow_code": (booleans, False)}
+    of_own_data |= {"settings": (lambda v: {"unknown": 1.0}, None)}
+    of_text = {"separator": (optional_text, None), "decimal": (optional_choice, None)}
+    of_text |= {"encoding": (optional_text, None)}
+    prepared = datasets.load_table(house(), "price").preparation
     table = {
         "Activation": (
             stpbnn.Activation,
@@ -514,6 +537,18 @@ def doors():
             {"X": (inputs, X), "Y": (lambda v: {k: h for k, h in queries(v).items() if k != "none"}, XT)}
             | {"eval_gradient": (booleans, False)},
         ),
+        "run": (
+            functools.partial(stpbnn.run, temperature=0.1, warmup=1, draws=4, chains=1),
+            of_own_data | {"folder": (existing_or_new, "run")},
+        ),
+        "sweep": (
+            functools.partial(stpbnn.sweep, temperature=0.1, warmup=1, draws=4, chains=1),
+            of_own_data
+            | {"widths": (swept_widths, [5]), "temperatures": (swept_numbers, None), "train": (sizes, None)}
+            | {"over": (overs, None), "folder": (existing_or_new, "swept"), "sample": (booleans, True)}
+            | {"workers": (integers, 1), "scheduler": (optional_text, None), "many": (booleans, False)},
+        ),
+        "load_run": (stpbnn.load_run, {"folder": (existing, "nowhere"), "allow_code": (booleans, False)}),
         "NNGPKernel.diag": (stpbnn.NNGPKernel(NET).diag, {"X": (inputs, X)}),
         "compare": (stpbnn.compare, against | {"thresholds": (None, None)}),
         "dual_student_t": (stpbnn.dual_student_t, {"net": (network, Net((9,), "erf")), "X": (inputs, X)}),
@@ -531,7 +566,7 @@ def doors():
             | OPTIONAL_TEST
             | chain
             | {"sampler": (choice, "hmc"), "readout": (choice, "marginal"), "keep": (choice, "observables")}
-            | {"until": (goals, None), "block": (optional_integers, None)},
+            | {"until": (goals, None), "block": (optional_integers, None), "keep_draws": (integers, 0)},
         ),
         "predictive_of": (
             stpbnn.predictive_of,
@@ -594,12 +629,14 @@ def doors():
             curves.theory_curves,
             {
                 "card": (card, smoke().model_copy(update={"sweep": {"network.widths": ([5], [6])}})),
+                "data": (task, None),
                 "progress": (booleans, False),
             },
         ),
+        "cards.is_table": (cards.is_table, {"path": (functools.partial(without, path, "absent"), "house.csv")}),
         "cards.load_card": (
             cards.load_card,
-            {"card": (card_name, "smoke-1hl-linear"), "overrides": (overrides, ())},
+            {"card": (card_name, "smoke-1hl-linear"), "overrides": (overrides, ()), "allow_code": (booleans, False)},
         ),
         "cards.attributed": (
             lambda **given: cards.attributed(**given).__enter__(),  # which reads no card
@@ -615,6 +652,26 @@ def doors():
             | {"standardize": (optional_choice, "auto"), "seed": (optional_integers, 0), "data_home": (home, None)}
             | {"noise": (optional_positive, None), "hidden_width": (optional_integers, None)},
         ),
+        "datasets.load_table": (
+            datasets.load_table,
+            {"file": (frames, house()), "target": (columns, "price"), "features": (optional_columns, None)}
+            | {"drop": (columns_or_none, ()), "train": (optional_integers, None), "test": (optional_positive, None)}
+            | {"test_file": (lambda v: without(frames, "none", v), None), "split": (a_column, None)}
+            | {"seed": (lambda v: {k: h for k, h in seed(v).items() if k != "beyond double"}, None)}
+            | {"missing": (choice, "refuse"), "standardize": (optional_choice, None)}
+            | {"normalize_target": (booleans, True)}
+            | of_text,
+        ),
+        "datasets.read_table": (
+            datasets.read_table,
+            {"path": (functools.partial(without, path, "absent"), "nowhere.csv")} | of_text,
+        ),
+        "datasets.Task.first": (datasets.Task(X, Y, XT, YT).first, {"train": (optional_integers, 3)}),
+        "datasets.Preparation.transform": (prepared.transform, {"table": (frames, house())}),
+        "datasets.Preparation.transform_targets": (prepared.transform_targets, {"table": (frames, house())}),
+        "datasets.Preparation.in_units": (prepared.in_units, {"f": (numbers_of_any_shape, Y)}),
+        "datasets.Preparation.spread_in_units": (prepared.spread_in_units, {"spread": (numbers_of_any_shape, Y)}),
+        "datasets.Preparation.from_json": (datasets.Preparation.from_json, {"text": (text, prepared.to_json())}),
         "programs.condition": (programs.condition, of_process | new),
         "programs.predict": (programs.predict, of_process | new | {"seed": (integers, 0)}),
         "programs.log_likelihood": (programs.log_likelihood, of_process),
@@ -649,8 +706,11 @@ def doors():
             | {"X_new": OPTIONAL_TEST["X_test"], "noise": (booleans, False)},
         ),
         "runs.fingerprint": (runs.fingerprint, {"card": (card, smoke()), "data": (none_too(four), (X, Y, XT, YT))}),
-        "runs.load_run": (runs.load_run, {"folder": (existing, "nowhere")}),
-        "runs.rerender": (runs.rerender, {"folder": (existing, "nowhere")}),
+        "runs.Run.predict": (
+            lambda **given: finished().predict(**given),
+            {"X": (queries, XT), "noise": (booleans, False), "theories": (names_of_theories, None)},
+        ),
+        "runs.rerender": (runs.rerender, {"folder": (existing, "nowhere"), "allow_code": (booleans, False)}),
         "runs.run_card": (
             runs.run_card,
             {"card": (card, smoke()), "folder": (lambda v: {"none": None, "number": 3.5}, "run"), "data": (four, None)}
@@ -664,6 +724,7 @@ def doors():
         "samplers.SplitHMC": (samplers.SplitHMC, kernels | rate | {"trajectory_length": (positive, 1.0)}),
         "samplers.SplitNUTS": (samplers.SplitNUTS, kernels | rate | {"max_tree_depth": (integers, 5)}),
         "samplers.diagnose": (samplers.diagnose, {"posterior": (tree, posterior()[0])}),
+        "samplers.functions": (samplers.functions, {"posterior": (tree, with_weights()), "X": (queries, XT)}),
         "samplers.paper_scales": (samplers.paper_scales, net | T),
         "samplers.sample_process": (
             samplers.sample_process,
@@ -674,7 +735,8 @@ def doors():
             {
                 "card": (card, smoke().model_copy(update={"sweep": {"network.widths": ([5], [6])}})),
                 "folder": (lambda v: {"none": None, "number": 3.5}, "swept"),
-                "scheduler": (None, None),
+                "data": (task, None),
+                "scheduler": (optional_text, None),
             }
             | {
                 "workers": (integers, 1),
@@ -783,6 +845,74 @@ def four(value):
     return {"text": "text", "number": 3, "two": (X, Y)}
 
 
+def task(value):
+    return four(value) | {"no task": (X, Y, XT, YT)}
+
+
+def card_or_network(value):
+    return {"none": None, "number": 3, "class": Net, "array": np.ones(2)}
+
+
+def existing_or_new(value):
+    return {"number": 3.5, "empty": "", "array": np.ones(2)}
+
+
+def optional_text(value):
+    return {k: v for k, v in text(value).items() if k != "none"}
+
+
+def swept_numbers(value):
+    wrong = {"text": "text", "number": 3, "empty": [], "of text": ["a"], "of none": [None], "nan": [np.nan]}
+    return wrong | {"negative": [-1], "zero": [0], "true": [True], "beyond double": [HUGE]}
+
+
+def sizes(value):
+    return swept_numbers(value) | {"fraction": [1.5]}
+
+
+def swept_widths(value):
+    return sizes(value) | {"empty layers": [[]], "layers of text": [["a"]], "too deep": [[[5]]]}
+
+
+def overs(value):
+    wrong = {"text": "network.widths", "number": 3, "list": [1], "unknown": {"nonsense": [1]}, "name": {1: [1]}}
+    return wrong | {"of none": {"network.outputs": None}, "of nothing": {"network.outputs": []}}
+
+
+def house():
+    return pd.DataFrame(
+        {"area": [60.0, 90.0, 120.0, 75.0], "rooms": [2.0, 3.0, 4.0, 2.0], "price": [2.0, 3.0, 5.0, 2.8]}
+    )
+
+
+def frames(value):
+    return {"none": None, "number": 3, "text": "house", "array": np.ones(2)}
+
+
+def optional_columns(value):
+    return {"number": 3, "unknown": "nonsense", "of none": [None], "array": np.ones(2), "empty": []}
+
+
+def columns_or_none(value):
+    return without(optional_columns, "empty", value) | {"none": None}
+
+
+def a_column(value):
+    return optional_columns(value) | {"several": ["area"]}
+
+
+def columns(value):
+    return optional_columns(value) | {"none": None}
+
+
+def numbers_of_any_shape(value):
+    return without(values, "too short", value)
+
+
+def names_of_theories(value):
+    return {"text": "infinite", "number": 3, "unknown": ["nonsense"], "of none": [None], "array": np.ones(2)}
+
+
 def scales(value):
     return {"number": 3, "text": "text", "negative": {"v": -1.0}, "of text": {"v": "a"}}
 
@@ -799,6 +929,7 @@ FREE = {
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors()},
     **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on_tiles"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
+    **dict.fromkeys(("datasets.Preparation", "datasets.Task"), MADE_BY_THE_LIBRARY),
     **{f"predictive.{name}": MADE_BY_THE_LIBRARY for name in predictive.__all__},
     **{
         f"predictive.{name}.{of}": MADE_BY_THE_LIBRARY

@@ -55,6 +55,7 @@ def load_card(card: str | os.PathLike[str], overrides: Iterable[str] = (), *, al
     Traceback (most recent call last):
     ValueError: override 'network.width=[50]': unknown key network.width; did you mean network.widths?
     """
+    allow_code = check.boolean("allow_code", allow_code)
     card, overrides = _given(card, overrides)
     path = _file(card)
     checked = _read(path, [_override(text) for text in overrides])
@@ -161,7 +162,8 @@ def is_table(path: str | os.PathLike[str]) -> bool:
     >>> is_table("house.csv.gz"), is_table("house.toml")
     (True, False)
     """
-    return Path(str(path).lower().removesuffix(".gz")).suffix in TABLE_FILES
+    name = check.path("path", path, "the name of a file")
+    return Path(name.lower().removesuffix(".gz")).suffix in TABLE_FILES
 
 
 class _Change(NamedTuple):

@@ -14,6 +14,7 @@ from stpbnn.predictive import Mixture
 __all__ = ["held_out", "left_out", "scored"]
 
 BLOCK = 2**20  # components of mixtures that are held at a time
+FEWEST = 25  # draws: a fifth of them, the largest weights, are smoothed by a law fitted to five at least
 
 
 def scored(theory: Any, X_test: np.ndarray, y_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +65,8 @@ def left_out(posterior: xr.DataTree) -> dict[str, Any]:
     likelihood = _variable(posterior, "log_likelihood")
     if likelihood is None or likelihood.dims[2:] != ("train_point",) or likelihood[0].size == 0:
         return {}
-    if likelihood.sizes["draw"] < 4 or not np.isfinite(likelihood).all():
+    few = likelihood.sizes["draw"] < 4 or likelihood.sizes["chain"] * likelihood.sizes["draw"] < FEWEST
+    if few or not np.isfinite(likelihood).all():
         return {}
     told = {"y": likelihood.transpose("chain", "draw", "train_point").astype(float)}
     groups = {"log_likelihood": xr.Dataset(told), "posterior": xr.Dataset({"sum": told["y"].sum("train_point")})}

@@ -1,12 +1,11 @@
 """Learning tasks by name, bundled, from image files or synthetic, and from tables of one's own."""
 
 from stpbnn.datasets.loading import load
-from stpbnn.datasets.own import Task as Task
-from stpbnn.datasets.own import load_table as load_table
+from stpbnn.datasets.own import Task, load_table
 from stpbnn.datasets.preparation import Category as Category
 from stpbnn.datasets.preparation import Number as Number
-from stpbnn.datasets.preparation import Preparation as Preparation
-from stpbnn.datasets.reading import read_table as read_table
+from stpbnn.datasets.preparation import Preparation
+from stpbnn.datasets.reading import read_table
 from stpbnn.datasets.registry import Description, describe, names
 
-__all__ = ["Description", "describe", "load", "names"]
+__all__ = ["Description", "Preparation", "Task", "describe", "load", "load_table", "names", "read_table"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stpbnn._validation import boolean, integer, number, one_of, shown
+from stpbnn._validation import boolean, integer, number, one_of, shown, text
 from stpbnn.datasets import cleaning, reading
 from stpbnn.datasets.columns import as_text
 from stpbnn.datasets.learning import learn
@@ -58,7 +58,7 @@ class Task(_Arrays):
     def first(self, train: int | None) -> Task:
         """Return the task with the first training rows alone, for a learning curve; None for all of them."""
         X, y, X_test, y_test = self
-        if train is not None and train > len(X):
+        if train is not None and integer("train", train) > len(X):
             raise ValueError(f"data.train: got {train}, expected {len(X)} at most, the rows of the training set")
         return Task(X[:train], y[:train], X_test, y_test, preparation=self.preparation)
 
@@ -139,7 +139,7 @@ def load_table(
     """
     import pandas as pd
 
-    _check(train, test, test_file, split, missing, standardize, normalize_target, decimal, separator)
+    _check(train, test, test_file, split, missing, standardize, normalize_target, seed, separator, decimal, encoding)
     options = {"separator": separator, "decimal": decimal, "encoding": encoding}
     given = {"file": file} if test_file is None else {"file": file, "test_file": test_file}
     where = [_where(key, source) for key, source in given.items()]
@@ -200,22 +200,23 @@ def _sources(given: Mapping[str, Any]) -> dict[str, str]:
 
 def _check(
     train: object, test: Any, test_file: object, split: object, missing: object, standardize: object,
-    normalize_target: object, decimal: object, separator: object,
+    normalize_target: object, seed: object, separator: object, decimal: object, encoding: object,
 ) -> None:  # fmt: skip
     if train is not None:
         integer("train", train)
     if test is not None and number("test", test) >= 1:
         integer("test", test)
+    if split is not None:
+        text("split", split)
     if split is not None and test_file is not None:
         raise ValueError("split: got a column that splits the file and a test_file; leave one of them out")
     one_of("missing", missing, MISSING)
-    if standardize not in SCALES:
+    if seed is not None:
+        integer("seed", seed, minimum=0)
+    if standardize is not None:
         one_of("standardize", standardize, [scale for scale in SCALES if scale])
     boolean("normalize_target", normalize_target)
-    if decimal is not None:
-        one_of("decimal", decimal, (".", ","))
-    if separator is not None and not (isinstance(separator, str) and len(separator) == 1 and separator not in '\r\n"'):
-        raise ValueError(f'separator: got {shown(separator)}, expected one character, such as ";"')
+    reading.refuse_options(separator, decimal, encoding)
 
 
 def _read(where: str, source: Any, options: dict[str, str | None]) -> pd.DataFrame:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stpbnn._validation import one_of, shown
+from stpbnn._validation import numeric, one_of, shown
+from stpbnn._validation import text as check_text
 from stpbnn.datasets import columns
 
 if TYPE_CHECKING:
@@ -162,11 +163,11 @@ class Preparation:
     def in_units(self, f: ArrayLike) -> NDArray[np.float64]:
         """Return outputs, means or quantiles in the units of the targets: (...), or (..., D) for several of them."""
         shift, scale = self._affine
-        return np.asarray(f) * scale + shift
+        return numeric("f", f) * scale + shift
 
     def spread_in_units(self, spread: ArrayLike) -> NDArray[np.float64]:
         """Return standard deviations in the units of the targets; log densities become lower by log scale."""
-        return np.asarray(spread) * self._affine[1]
+        return numeric("spread", spread) * self._affine[1]
 
     def describe(self) -> list[str]:
         """Return a line for each column, inputs first, and the notes."""
@@ -205,8 +206,9 @@ class Preparation:
         ValueError
             If the text is not one.
         """
+        given = check_text("text", text)
         try:
-            content = json.loads(text)
+            content = json.loads(given)
             inputs = tuple(_read(column) for column in content["inputs"])
             targets = tuple(Number(**target) for target in content["targets"])
             return cls(inputs, targets, content["sources"], tuple(content["notes"]))

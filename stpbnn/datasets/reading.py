@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stpbnn._memory import available, refuse_beyond
-from stpbnn._validation import shown
+from stpbnn._validation import one_of, shown, text
+from stpbnn._validation import path as check_path
 from stpbnn.datasets import delimited
 from stpbnn.files import read_bytes
 
@@ -85,7 +86,8 @@ def read_table(
     2  120.0  house
     3   75.0   flat
     """
-    path = Path(path).expanduser()
+    path = Path(check_path("path", path, "the path of a table")).expanduser()
+    refuse_options(separator, decimal, encoding)
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, expected a file in it: {EXPECTED[9:]}")
@@ -109,6 +111,16 @@ def read_table(
         return delimited.parse(content, separator, decimal, encoding)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def refuse_options(separator: object, decimal: object, encoding: object) -> None:
+    """Refuse what cannot be the separator, the decimal sign or the encoding of a text file; None is each's default."""
+    if separator is not None and not (isinstance(separator, str) and len(separator) == 1 and separator not in '\r\n"'):
+        raise ValueError(f'separator: got {shown(separator)}, expected one character, such as ";"')
+    if decimal is not None:
+        one_of("decimal", decimal, (".", ","))
+    if encoding is not None:
+        text("encoding", encoding)
 
 
 def digest(path: str | os.PathLike[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stpbnn._validation import one_of, shown
@@ -44,6 +45,8 @@ def roles(table: pd.DataFrame, target: object, features: object, drop: object, s
 
 def _names(key: str, names: Any, there: list[str]) -> tuple[str, ...]:
     """Return names of columns, checked."""
+    if not isinstance(names, Iterable):
+        raise ValueError(f"{key}: got {shown(names)}, expected the name of a column or a list of them")
     given = (names,) if isinstance(names, str) else tuple(names)
     for name in given:
         one_of(key, name, there)

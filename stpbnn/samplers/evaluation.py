@@ -64,6 +64,9 @@ def functions(posterior: xr.DataTree, X: ArrayLike) -> xr.Dataset:
     (2, 2, 3)
     """
     check.tree("posterior", posterior)
+    for group in ("posterior", "constant_data", "observed_data"):
+        if group not in posterior.children:
+            raise ValueError(f"posterior: got no group {group!r}, expected what stpbnn.sample returned")
     train = jnp.asarray(posterior["constant_data"]["X"].to_numpy(), float)
     y = jnp.asarray(posterior["observed_data"]["y"].to_numpy(), float)
     X = check.inputs("X", X, features=train.shape[1])

@@ -131,6 +131,10 @@ def sweep(
         check.boolean("many", many),
         check.boolean("progress", progress),
     )
+    if data is not None:
+        check.instance("data", data, Task)
+    if scheduler is not None:
+        check.text("scheduler", scheduler)
     if not isinstance(where, Mapping | None):
         raise ValueError(f"where: got {check.shown(where)}, expected a mapping of dimensions to coordinates, or None")
     at = _places(card, folder, many, data)
