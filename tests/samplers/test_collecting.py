@@ -80,7 +80,9 @@ def test_goals_and_blocks_out_of_range_are_refused(settings, message):
 def test_a_start_without_a_density_is_refused():
     """Targets whose squares are beyond single precision: no start would have a finite density."""
     y = np.full(6, 1e25)
-    with pytest.raises(ValueError, match=r"^y: got numbers up to 1e\+25, whose products are out of the range of float32"):
+    with pytest.raises(
+        ValueError, match=r"^y: got numbers up to 1e\+25, whose products are out of the range of float32"
+    ):
         small(y=y, sampler="hmc", readout="explicit")
 
 
