@@ -78,14 +78,14 @@ def test_a_run_in_json_has_the_numbers_of_its_folder(tmp_path, monkeypatch, capl
     assert (failed.exit_code, json.loads(failed.stdout)) == (1, told)
     run = runs.load_run(folder)
     one_agrees = run.comparison.assign(agrees=("theory", np.arange(run.comparison.sizes["theory"]) == 1))
-    monkeypatch.setattr(runs, "rerender", lambda folder: dataclasses.replace(run, comparison=one_agrees))
+    monkeypatch.setattr(runs, "rerender", lambda folder, **options: dataclasses.replace(run, comparison=one_agrees))
     assert words("report", folder, "--strict").exit_code == 0
 
 
 def test_the_process_exits_with_1_where_strict_asks_for_more(monkeypatch, capsys):
     """Through main, which is where exit codes are made."""
     monkeypatch.setattr(cli, "_show_run", lambda *arguments: (_ for _ in ()).throw(cli.typer.Exit(1)))
-    monkeypatch.setattr(runs, "rerender", lambda folder: None)
+    monkeypatch.setattr(runs, "rerender", lambda folder, **options: None)
     with pytest.raises(SystemExit) as end:
         cli.main(["report", "somewhere", "--strict"])
     assert (end.value.code, capsys.readouterr().err) == (1, "")
