@@ -454,7 +454,7 @@ def test_a_cluster_of_its_own_has_as_many_workers_as_asked_for():
 def test_the_cheapest_points_come_first(monkeypatch, tmp_path):
     order = []
 
-    def run(client, missing):
+    def run(client, missing, *others):
         order.extend((point.data.train, point.network.widths) for point in missing.values())
         return iter(())
 
