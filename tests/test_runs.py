@@ -149,7 +149,7 @@ def test_a_finished_run_is_read_and_nothing_is_made_anew(card, folder, finished,
     del before[f".card.toml.{os.uname().nodename}.{2**22 + 1}.part"]
     for name in ("_theories", "_compared", "_write_report"):
         monkeypatch.setattr(runs, name, lambda *_: pytest.fail("made anew"))
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "stpbnn"):
         again = runs.run_card(card, folder, progress=False)
     assert snapshot(folder) == before
     assert f"{folder} is finished already" in caplog.text

@@ -27,12 +27,12 @@ def refused(message, call, *arguments, **settings):
             {"chains": 10**9},
             "^chains: got 1000000000, which take about .* GiB, and .* are free here; take fewer chains",
         ),
-        ({"chains": 10**18}, "^chains: got 10{18}, which take more than 1024 EiB"),
+        ({"chains": 10**18}, "^chains: got 10{18}, which take .* EiB"),
         ({"draws": 2**31 - 1}, "^draws: got 2147483647 of 2 chains, whose records take about .*; take fewer draws"),
         ({"draws": 10**13}, "^draws: got 10{13}, expected an integer of at least 1 and below 2147483648"),
         ({"warmup": 10**12}, "^warmup: got 10{12}, expected an integer of at least 0 and below 2147483648"),
         ({"net": FullyConnected((10**12,))}, r"^net: got widths \(10{12},\), whose weights and features take about"),
-        ({"net": FullyConnected((2**62, 2))}, r"^net: got widths \(46\d+, 2\), whose .* take more than 1024 EiB"),
+        ({"net": FullyConnected((2**62, 2))}, r"^net: got widths \(46\d+, 2\), whose .* take .* EiB"),
     ],
     ids=str,
 )
@@ -112,9 +112,7 @@ def test_inputs_that_are_not_standardised_are_the_first_remedy():
 
 @pytest.mark.parametrize("posterior", [None, "posterior.nc", 5, xr.Dataset()], ids=lambda value: type(value).__name__)
 def test_what_is_no_posterior(posterior):
-    message = (
-        f"^posterior: got {'None' if posterior is None else type(posterior).__name__}, expected the xarray.DataTree"
-    )
+    message = "^posterior: got .*, expected the xarray.DataTree"
     refused(message, stpbnn.compare, posterior, {}, X)
     refused(message, compare_predictions, posterior, xr.Dataset())
     refused(message, diagnose, posterior)
@@ -131,4 +129,4 @@ def test_a_posterior_without_test_inputs_and_theories_that_are_none():
     refused("^theories.'a'.: got None, expected a fitted regressor", stpbnn.compare, posterior, {"a": None}, X_TEST)
     f = xr.Dataset({"f": (("chain", "draw", "test_point"), np.ones((2, 9, 1)))})
     posterior = xr.DataTree.from_dict({"predictions": f})
-    refused("^predictions: got NoneType, expected what predict_theories", compare_predictions, posterior, None)
+    refused("^predictions: got None, expected an xarray.Dataset", compare_predictions, posterior, None)
