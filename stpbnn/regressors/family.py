@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.adaptive import AdaptiveKernelRegressor
+from stpbnn.regressors.adaptive_kernel import AdaptiveKernelRegressor
+from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.infinite import NNGPRegressor
-from stpbnn.regressors.prediction import PredictiveRegressor
 from stpbnn.regressors.proportional import Mean, ProportionalLimitRegressor, keeps_mean
-from stpbnn.regressors.student_t import StudentTProcessRegressor
+from stpbnn.regressors.student_t_process import StudentTProcessRegressor
 from stpbnn.scale import LATTICE_DEPTH
 from stpbnn.theory_names import LONG
 
 __all__ = ["PARTICLES", "THEORIES", "applicable", "of_process", "regressor"]
 
 PARTICLES = 4096
-THEORIES: dict[str, type[PredictiveRegressor]] = {
+THEORIES: dict[str, type[Estimator]] = {
     "infinite": NNGPRegressor,
     "proportional": ProportionalLimitRegressor,
     "zero-mean": ProportionalLimitRegressor,
@@ -63,7 +63,7 @@ def regressor(
     *,
     mean: Mean = "auto",
     df: float = 5.0,
-) -> PredictiveRegressor:
+) -> Estimator:
     """Return the regressor of a theory, not fitted, with those of the further settings that it has."""
     settings: dict[str, dict[str, Any]] = {
         "proportional": {"mean": mean},

@@ -29,7 +29,7 @@ from stpbnn._precision import in_float64
 from stpbnn.files import DAMAGE, destination, read_bytes, written_whole
 from stpbnn.kernels.nngp_kernel import NNGPKernel
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.prediction import PredictiveRegressor
+from stpbnn.regressors.estimator import Estimator
 from stpbnn.scale import OrderParameterPosterior
 
 __all__ = ["load", "save"]
@@ -55,7 +55,7 @@ KERNELS = {
 } | {"NNGPKernel": NNGPKernel}
 
 
-def save(regressor: PredictiveRegressor, path: str | os.PathLike[str]) -> None:
+def save(regressor: Estimator, path: str | os.PathLike[str]) -> None:
     """Write a fitted regressor to a file, which appears whole.
 
     Parameters
@@ -189,12 +189,10 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
         raise ValueError("order_parameter_posterior_: nodes and weights do not fit the network")
 
 
-def _classes() -> dict[str, type[PredictiveRegressor]]:
+def _classes() -> dict[str, type[Estimator]]:
     """Return the regressors by name."""
     public = {name: getattr(regressors, name) for name in regressors.__all__}
-    return {
-        name: kind for name, kind in public.items() if isinstance(kind, type) and issubclass(kind, PredictiveRegressor)
-    }
+    return {name: kind for name, kind in public.items() if isinstance(kind, type) and issubclass(kind, Estimator)}
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
+from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.scale import pose
 
 __all__ = ["MEANS", "Mean", "ProportionalLimitRegressor", "keeps_mean"]
@@ -33,7 +33,7 @@ def keeps_mean(net: FullyConnected, mean: str) -> bool:
     return mean != "drop" and possible and not net.sigma.odd
 
 
-class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
+class ProportionalLimitRegressor(MultiOutputMixin, LearnableNetwork):
     r"""Proportional limit of a Bayesian network: the renormalised kernel at the saddle point of the effective action.
 
     .. math:: \bar Q = \arg\min_Q \sum_l N_l (Q_l - \log Q_l) + \log\det A(Q) + y^T A(Q)^{-1} y,
@@ -124,14 +124,16 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
         check.one_of("closure", self.closure, kernels.CLOSURES)
         check.one_of("mean", self.mean, MEANS)
 
-    def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
-        net, temperature = self.network_, self.temperature_
+    def _condition(self) -> None:
+        net = self.network_
         if net.outputs > 1 and net.depth > 1:
             raise ValueError(
                 f"network: got {net.outputs} outputs and {net.depth} hidden layers; the proportional limit of several "
                 "outputs is known for one hidden layer; fit one regressor an output, or use NNGPRegressor"
             )
-        self._problem = pose(net, X, y, temperature, self.closure, keep_mean=keeps_mean(net, self.mean))
+        self._problem = pose(
+            net, self.X_train_, self.y_train_, self.temperature_, self.closure, keep_mean=keeps_mean(net, self.mean)
+        )
         points = self._problem.saddle_points()
         best = points[0]
         self._process = self._problem.conditioned(best)
@@ -154,7 +156,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
     def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)
 
-    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _evidence_gradient(self) -> np.ndarray:
         return self._problem.saddle_gradient(self.saddle_points_[0])
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:

@@ -19,8 +19,8 @@ from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers, seed_of
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
-from stpbnn.regressors.base import NetworkRegressor
-from stpbnn.regressors.prediction import GeneralizationError, error_parts, finite_error, standard_error
+from stpbnn.regressors.errors import GeneralizationError, error_parts, finite_error, standard_error
+from stpbnn.regressors.network_regressor import NetworkRegressor
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
 __all__ = ["AdaptiveKernelRegressor", "FixedPoint", "StandardError"]
@@ -165,17 +165,18 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
                 "layer; use ProportionalLimitRegressor"
             )
 
-    def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
+    def _condition(self) -> None:
+        X = self.X_train_
         check.room_for_kernels("X", len(X), matrices=50 * self.network_.outputs**2)
         features = 2 * 4 * int(self.particles) * len(X)  # of the particles and their twins, in single precision
         refuse_beyond(features, f"particles: got {self.particles}, whose features", "take fewer particles")
         self.seed_ = seed_of(self.random_state)
-        self._solve(X, y)
+        self._solve()
         if self.particles < 2 * len(X):
             warnings.warn(
                 f"particles: got {self.particles} for {len(X)} examples, expected at least {2 * len(X)}: fewer "
                 "particles than twice the dimension of the kernel that they average leave it noisy",
-                stacklevel=3,
+                stacklevel=4,
             )
         if not self.converged_:
             warnings.warn(
@@ -183,11 +184,11 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
                 f"{self.drift_:.1f} standard errors, the residual is {self.history_[-1]:.1e}; give more particles or "
                 "a larger max_iter; there may be no solution for so narrow a network or so low a temperature",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
-    def _solve(self, X: np.ndarray, y: np.ndarray) -> None:
-        net = self.network_
+    def _solve(self) -> None:
+        net, X, y = self.network_, self.X_train_, self.y_train_
         prior, features = net.prior, kernels.feature_map(net)
         space = adaptive.RowSpace.of(prior, X)
         problem = adaptive.Problem(
@@ -260,7 +261,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         return np.empty(0)  # a search that is lost says so by a warning
 
     def _recondition(self) -> None:
-        self._solve(self.X_train_, self.y_train_)
+        self._solve()
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         mean, covariances = self._process.predict(X, joint=joint)
