@@ -13,8 +13,7 @@ from stpbnn import kernels
 from stpbnn._random import seed_of
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.learnable_network import LearnableNetwork
-from stpbnn.regressors.proportional import MEANS, Mean, keeps_mean
-from stpbnn.scale import LATTICE_DEPTH, NetworkProblem, is_known, pose
+from stpbnn.scale import LATTICE_DEPTH, MEANS, Mean, NetworkProblem, is_known, keeps_mean, pose
 
 __all__ = ["FiniteWidthRegressor"]
 

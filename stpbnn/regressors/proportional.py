@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
@@ -13,24 +13,9 @@ from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.learnable_network import LearnableNetwork
-from stpbnn.scale import pose
+from stpbnn.scale import MEANS, Mean, keeps_mean, pose
 
-__all__ = ["MEANS", "Mean", "ProportionalLimitRegressor", "keeps_mean"]
-
-Mean = Literal["auto", "keep", "drop"]
-MEANS = ("auto", "keep", "drop")
-
-
-def keeps_mean(net: FullyConnected, mean: str) -> bool:
-    """Return whether the Gaussian mean of the features is kept: by default for one hidden layer and one output."""
-    check.one_of("mean", mean, MEANS)
-    possible = net.depth == 1 and net.outputs == 1
-    if mean == "keep" and not (possible or net.sigma.odd):
-        raise ValueError(
-            f"mean: got 'keep' for a network of {net.depth} hidden layer(s) and {net.outputs} output(s), whose "
-            "activation is not odd; the mean is known for one hidden layer and one output, use 'drop' or 'auto'"
-        )
-    return mean != "drop" and possible and not net.sigma.odd
+__all__ = ["ProportionalLimitRegressor"]
 
 
 class ProportionalLimitRegressor(MultiOutputMixin, LearnableNetwork):

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process.kernels import Kernel
 
 from stpbnn import _validation as check
 from stpbnn.kernels.contraction import Inputs, value_and_pullback
@@ -20,7 +19,7 @@ from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
 from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence, Learnable
 from stpbnn.scale import ACCURACY, InverseGamma, OrderParameterPosterior, is_known, well_conditioned_cholesky
-from stpbnn.scale.student_t import NoiseBeside, NoiseInside, Query, Units
+from stpbnn.scale.student_t import NoiseBeside, NoiseInside, Units
 
 __all__ = ["StudentTProcessRegressor"]
 
@@ -162,41 +161,25 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
             raise ValueError("temperature: got 0 with optimize_temperature=True, expected a number greater than 0")
         super()._check_settings()
 
-    _units: Units
-    _inputs: Inputs
-
     def _outputs(self, given: int) -> int:
         return self.kernel.outputs if isinstance(self.kernel, FullyConnected) else given
 
     def _prepare(self) -> None:
         self._take_in()
-        unit = 1.0 if self.optimizer is None else self._unit
-        self.kernel_ = kernel_of(self.kernel, unit)
+        self.kernel_ = kernel_of(self.kernel, 1.0 if self.optimizer is None else self._unit)
         self.temperature_, self.df_ = float(self.temperature), float(self.df)
         refuse_no_kernel(self.kernel_, np.asarray(self.kernel_(self.X_train_)), len(self.X_train_))
 
     def _take_in(self) -> None:
-        """Set the units of the targets, and what kernels need of the inputs."""
+        """Set the targets as they are normalised, their mean square, and what kernels need of the inputs."""
         self._units = Units.of(self.y_train_) if self.normalize_y else Units()
+        self._targets = self._units.normalised(self.y_train_)
+        self._unit = float(np.mean(self._targets**2)) or 1.0
         self._inputs = Inputs(self.X_train_)
 
-    @property
-    def _targets(self) -> np.ndarray:
-        """The targets as they are normalised."""
-        return self._units.normalised(self.y_train_)
-
-    @property
-    def _unit(self) -> float:
-        """The mean square of the targets, or one where they are zero."""
-        return float(np.mean(self._targets**2)) or 1.0
-
-    def _matrix(self, kernel: Kernel) -> Float[np.ndarray, "P P"]:
-        """Return the lower triangle of the kernel between the training inputs, in the order of Fortran.
-
-        The same to the last digit wherever it is asked for: where it is nearly singular, the search and what follows it
-        agree.
-        """
-        return value_and_pullback(kernel, self._inputs)[0]
+    def _matrix(self) -> Float[np.ndarray, "P P"]:
+        """Return the lower triangle of the kernel in Fortran's order, with the same digits as in the search."""
+        return value_and_pullback(self.kernel_, self._inputs)[0]
 
     @property
     def _hyperparameters(self) -> KernelHyperparameters:
@@ -222,7 +205,7 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
         if "temperature" not in given.free:
             return given
         try:
-            A = self._matrix(self.kernel_)
+            A = self._matrix()
             A[np.diag_indices_from(A)] += self.temperature_
             process = NoiseInside.of(well_conditioned_cholesky(A), self._targets, law, self.temperature_)
         except np.linalg.LinAlgError:
@@ -273,7 +256,7 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
         return super()._singular(error, X, y)
 
     def _condition(self) -> None:
-        self._process = self._process_of(self._matrix(self.kernel_), self.temperature_, self.df_)
+        self._process = self._process_of(self._matrix(), self.temperature_, self.df_)
         self.log_marginal_likelihood_ = self._process.log_evidence
         self._inputs = Inputs(self.X_train_)  # without what the search has kept
         self.converged_ = self._known and self._process.error < ACCURACY
@@ -303,18 +286,15 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
 
     def _nothing_explained(self) -> str:
         """Return what the kernel that was found fails to do, or nothing."""
-        if unrelated(self._matrix(self.kernel_)):
+        if unrelated(self._matrix()):
             return "relates no two of the training inputs, and predicts nothing between them"
         if explained(self._targets, self._process.mean(self.kernel_(self.X_train_, self.X_train_))) < NOTHING_EXPLAINED:
             return "explains nothing of the targets, and takes them as noise"
         return ""
 
-    def _query(self, X: np.ndarray, joint: bool) -> Query:
-        return query(self.kernel_, X, self.X_train_, joint)
-
     def _mean(self, X: np.ndarray) -> np.ndarray:
-        return self._units.restored(self._process.mean(self._query(X, joint=False).cross))
+        return self._units.restored(self._process.mean(query(self.kernel_, X, self.X_train_, joint=False).cross))
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         added = self.temperature_ if noise else 0.0
-        return self._process.predictive(self._query(X, joint), added, self._units)
+        return self._process.predictive(query(self.kernel_, X, self.X_train_, joint), added, self._units)

@@ -25,7 +25,7 @@ from stpbnn.scale.factorised import (
 )
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.one_scale import OneScale
-from stpbnn.scale.pose import pose
+from stpbnn.scale.pose import MEANS, Mean, keeps_mean, pose
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma
 from stpbnn.scale.problem import NetworkProblem
@@ -35,10 +35,12 @@ from stpbnn.scale.width_curve import WidthCurve
 __all__ = [
     "ACCURACY",
     "LATTICE_DEPTH",
+    "MEANS",
     "ZERO_TARGETS",
     "FactorisedKernel",
     "Gamma",
     "InverseGamma",
+    "Mean",
     "MeanKept",
     "NetworkProblem",
     "OneScale",
@@ -48,6 +50,7 @@ __all__ = [
     "dual_student_t",
     "gaussian_log_evidence",
     "is_known",
+    "keeps_mean",
     "pose",
     "refuse_singular",
     "well_conditioned_cholesky",
