@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-__all__ = ["Conditioned", "condition", "design", "log_evidence", "log_normal"]
+__all__ = ["Conditioned", "design", "factorised_design", "log_evidence", "log_normal"]
 
 
 def design(features: jax.Array, precision: float, bias_variance: float = 0.0) -> jax.Array:
@@ -78,8 +78,8 @@ class Conditioned(NamedTuple):
         return from_prior + self.coefficients(missed)[1]
 
 
-def condition(design: jax.Array, temperature: jax.Array | float) -> Conditioned:
-    """Factorise the smaller of A = ΨΨᵀ + T and B = ΨᵀΨ + T.
+def factorised_design(design: jax.Array, temperature: jax.Array | float) -> Conditioned:
+    """Return the law of a readout with the smaller of A = ΨΨᵀ + T and B = ΨᵀΨ + T factorised.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def log_normal(design: jax.Array, targets: jax.Array, temperature: jax.Array) ->
 
 
 def _log_normal_forward(design, targets, temperature):  # type: ignore[no-untyped-def]
-    law = condition(design, temperature)
+    law = factorised_design(design, temperature)
     alpha, mean = law.coefficients(targets)
     # yᵀA⁻¹y as the extremum of a quadratic form in α, or in w: rounding errors of either enter squared
     if law.wide:

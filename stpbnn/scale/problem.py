@@ -15,11 +15,11 @@ from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior
 from stpbnn.scale.resolvent import Moments
 from stpbnn.scale.saddle_point import SaddlePoint
 
-__all__ = ["NetworkProblem", "Process"]
+__all__ = ["ConditionedProcess", "NetworkProblem"]
 
 
 @runtime_checkable
-class Process(Protocol):
+class ConditionedProcess(Protocol):
     """A Gaussian process conditioned on the training set."""
 
     def mean(self, X: Float[np.ndarray, "n N0"]) -> np.ndarray:
@@ -68,7 +68,7 @@ class NetworkProblem:
         """Return the stationary points of the action, the lowest first."""
         raise NotImplementedError
 
-    def conditioned(self, point: SaddlePoint) -> Process:
+    def conditioned(self, point: SaddlePoint) -> ConditionedProcess:
         """Return the Gaussian process at a saddle point."""
         raise NotImplementedError
 
