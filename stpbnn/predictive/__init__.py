@@ -7,6 +7,7 @@ law has one entry a query point (and output); the joint law couples the query po
 from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.predictive.law import Law
 from stpbnn.predictive.mixture import JointMixture, Mixture
+from stpbnn.predictive.side_by_side import SideBySide
 from stpbnn.predictive.student_t import JointStudentT, StudentT
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "JointStudentT",
     "Law",
     "Mixture",
+    "SideBySide",
     "StudentT",
 ]

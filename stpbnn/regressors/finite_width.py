@@ -12,8 +12,10 @@ from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn._random import seed_of
 from stpbnn.network import FullyConnected
+from stpbnn.predictive import SideBySide
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.scale import LATTICE_DEPTH, MEANS, Mean, NetworkProblem, is_known, keeps_mean, pose
+from stpbnn.scale.left_out import left_out_mixture
 
 __all__ = ["FiniteWidthRegressor"]
 
@@ -149,6 +151,10 @@ class FiniteWidthRegressor(LearnableNetwork):
     def _recondition(self) -> None:
         self._problem = self._pose()
         self._take_up_posterior()
+
+    def _left_out(self) -> SideBySide:
+        posterior = self.order_parameter_posterior_
+        return left_out_mixture(posterior.weights, self._problem.resolved(posterior), self.y_train_)
 
     def _evidence_gradient(self) -> np.ndarray:
         return self._problem.posterior_gradient(self.order_parameter_posterior_)

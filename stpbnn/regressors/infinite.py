@@ -9,6 +9,7 @@ from sklearn.base import MultiOutputMixin
 
 from stpbnn.kernels import nngp_map
 from stpbnn.network import FullyConnected
+from stpbnn.predictive import Gaussian
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.scale import FactorisedKernel, gaussian_log_evidence
 from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, gaussian_gradient
@@ -94,6 +95,9 @@ class NNGPRegressor(MultiOutputMixin, LearnableNetwork):
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)
+
+    def _left_out(self) -> Gaussian:
+        return self._process.left_out(self.y_train_)
 
     def _evidence_gradient(self) -> np.ndarray:
         net = self.network_

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.regressors.estimator import Estimator
+from stpbnn.regressors.closed_form import ClosedForm
 from stpbnn.regressors.optimise import check_optimizer, minimise
 
 __all__ = ["TEMPERATURE_BOUNDS", "Evidence", "Hyperparameters", "Learnable"]
@@ -47,7 +47,7 @@ class Evidence(NamedTuple):
     converged: bool = True
 
 
-class Learnable[H: Hyperparameters](Estimator):
+class Learnable[H: Hyperparameters](ClosedForm):
     """Estimators with a log evidence.
 
     A model adds its hyper-parameters, their bounds, where a search starts, and the evidence.

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.network import FullyConnected
+from stpbnn.predictive import Gaussian
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.scale import MEANS, Mean, keeps_mean, pose
 
@@ -140,6 +141,9 @@ class ProportionalLimitRegressor(MultiOutputMixin, LearnableNetwork):
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)
+
+    def _left_out(self) -> Gaussian:
+        return self._process.left_out(self.y_train_)
 
     def _evidence_gradient(self) -> np.ndarray:
         return self._problem.saddle_gradient(self.saddle_points_[0])

@@ -14,12 +14,14 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn import _validation as check
 from stpbnn.kernels.contraction import Inputs, value_and_pullback
 from stpbnn.network import FullyConnected
+from stpbnn.predictive import SideBySide, StudentT
 from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
 from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence, Learnable
-from stpbnn.scale import ACCURACY, InverseGamma, OrderParameterPosterior, is_known, well_conditioned_cholesky
-from stpbnn.scale.student_t import NoiseBeside, NoiseInside, Units
+from stpbnn.scale import ACCURACY, InverseGamma, OrderParameterPosterior, is_known
+from stpbnn.scale.student_t import NoiseBeside, NoiseInside
+from stpbnn.scale.units import Units
 
 __all__ = ["StudentTProcessRegressor"]
 
@@ -205,9 +207,7 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
         if "temperature" not in given.free:
             return given
         try:
-            A = self._matrix()
-            A[np.diag_indices_from(A)] += self.temperature_
-            process = NoiseInside.of(well_conditioned_cholesky(A), self._targets, law, self.temperature_)
+            process = NoiseInside.of(self._matrix(), self._targets, law, self.temperature_)
         except np.linalg.LinAlgError:
             return given
         factor = law.df * process.quadratic / (law.excess * process.alpha.size)
@@ -218,11 +218,8 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
 
     def _process_of(self, K: Float[np.ndarray, "P P"], temperature: float, df: float) -> NoiseInside | NoiseBeside:
         """Return the process at a kernel matrix, of which the lower triangle is read; it is overwritten."""
-        y, law = self._targets, self._scale_law(df)
-        if self.noise == "gaussian" and temperature > 0:
-            return NoiseBeside.of(K, y, law, temperature)
-        K[np.diag_indices_from(K)] += temperature
-        return NoiseInside.of(well_conditioned_cholesky(K), y, law, temperature)
+        kind = NoiseBeside if self.noise == "gaussian" and temperature > 0 else NoiseInside
+        return kind.of(K, self._targets, self._scale_law(df), temperature)
 
     def _evidence(self, at: KernelHyperparameters | None, *, gradient: bool) -> Evidence:
         at = at or self._hyperparameters
@@ -298,3 +295,6 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         added = self.temperature_ if noise else 0.0
         return self._process.predictive(query(self.kernel_, X, self.X_train_, joint), added, self._units)
+
+    def _left_out(self) -> StudentT | SideBySide:
+        return self._process.left_out(self._targets, self._units)

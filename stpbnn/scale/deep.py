@@ -31,6 +31,7 @@ from stpbnn.scale.elastic import elastic_minimum
 from stpbnn.scale.factorised import FactorisedKernel, conditioned_matrix, refuse_ill_conditioned
 from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Ingredients, Landscape, gaussian_gradient
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation, descend
+from stpbnn.scale.left_out import Resolved, inverse_diagonal
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import Gamma
@@ -149,6 +150,12 @@ class Layered(NetworkProblem):
         means, variances = (np.stack([getattr(law, name) for law in laws]) for name in ("mean", "variance"))
         prior = np.stack([cross_kernel(self._kernel(Q), self.net.prior, X, X[:1]).left for Q in posterior.nodes])
         return Moments(means, variances, np.stack([law.covariance for law in laws]) if joint else None, prior)
+
+    def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
+        """Return A^{-1} y and the diagonal of A^{-1} at each node of the posterior."""
+        processes = map(self._at_node, posterior.nodes)
+        alpha, diagonals = zip(*((at.alpha, inverse_diagonal(at.factor)) for at in processes), strict=True)
+        return Resolved(np.stack(alpha), np.stack(diagonals))
 
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
         """Return the gradient of the mixture's log evidence in the logarithms of precisions and temperature."""
