@@ -170,9 +170,9 @@ class Layered(NetworkProblem):
 
     def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
         """Return A^{-1} y and the diagonal of A^{-1} at each node of the posterior."""
-        processes = map(self._at_node, posterior.nodes)
-        alpha, diagonals = zip(*((at.alpha, inverse_diagonal(at.factor)) for at in processes), strict=True)
-        return Resolved(np.stack(alpha), np.stack(diagonals))
+        found = [(at[1], inverse_diagonal(at[0])) for at in self._conditioned(posterior.nodes) if at is not None]
+        alpha, diagonals = map(np.stack, zip(*found, strict=True))
+        return Resolved(alpha, diagonals)
 
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
         """Return the gradient of the mixture's log evidence in the logarithms of precisions and temperature."""
