@@ -12,7 +12,8 @@ from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel
 from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels.nngp_kernel import NNGPKernel
 from stpbnn.network import FullyConnected
-from stpbnn.scale.student_t import INDEFINITE, Query
+from stpbnn.scale.design import Query
+from stpbnn.scale.student_t import INDEFINITE
 
 __all__ = ["kernel_of", "query", "refuse_indefinite", "refuse_no_kernel", "unrelated"]
 

@@ -136,7 +136,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, LearnableNetwork):
                 f"the saddle point of the effective action was not reached: relative gradient {best.residual:.1e}; "
                 "raise the temperature or try another closure",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _mean(self, X: np.ndarray) -> np.ndarray:

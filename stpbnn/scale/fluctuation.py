@@ -38,6 +38,7 @@ from scipy.linalg import cho_solve, cholesky, lapack
 
 from stpbnn.kernels import CLOSURES, Gram, features, hyperparameters, input_gram, mean_kept, renormalised
 from stpbnn.network import FullyConnected, Prior
+from stpbnn.scale.design import Design
 from stpbnn.scale.priors import prior_action
 
 __all__ = [
@@ -157,7 +158,11 @@ def directional_kernel(landscape: Landscape, direction: Float[np.ndarray, " n"])
 
 
 def gaussian_gradient(
-    landscape: Landscape, z: Float[np.ndarray, " k"], y: Float[np.ndarray, "P ..."], temperature: float
+    landscape: Landscape,
+    z: Float[np.ndarray, " k"],
+    y: Float[np.ndarray, "P ..."],
+    temperature: float,
+    design: Design | None = None,
 ) -> Float[np.ndarray, " m"]:
     r"""Return the gradient of log N(y; 0, A) at fixed order parameters z, in θ and, last, in log T.
 
@@ -173,10 +178,17 @@ def gaussian_gradient(
         Targets, independent of each other given A.
     temperature : float
         T, the variance of the noise.
+    design : Design, optional
+        A trend and variances of the noise in units of T, where there are such.
     """
-    B, alpha = _inverse(_covariance(landscape, z, temperature), y.reshape(len(y), -1))
+    A = _covariance(landscape, z, 0.0)
+    if design is not None:
+        A, y = design.reduced(A).contrasts, design.targets(y)[1]
+    A[np.diag_indices_from(A)] += temperature
+    B, alpha = _inverse(A, y.reshape(len(y), -1))
     weight = (alpha @ alpha.T - alpha.shape[1] * B) / 2
-    return np.append(kernel_slopes(landscape, z, weight), temperature * np.trace(weight))
+    of_kernel = weight if design is None else design.slopes(weight)
+    return np.append(kernel_slopes(landscape, z, of_kernel), temperature * np.trace(weight))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
