@@ -10,19 +10,21 @@ from sklearn.base import MultiOutputMixin
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.kernels import nngp_map
+from stpbnn.kernels.slopes import InputSlopes, network_slopes
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian
+from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.regressors.noise import check_noise, checked_weights, split
 from stpbnn.scale import FactorisedKernel, gaussian_log_evidence
-from stpbnn.scale.design import TRENDS, Design
+from stpbnn.scale.design import TRENDS, Design, Query
 from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, gaussian_gradient
 from stpbnn.scale.restricted import RestrictedKernel
 
 __all__ = ["NNGPRegressor"]
 
 
-class NNGPRegressor(MultiOutputMixin, LearnableNetwork):
+class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
     r"""Infinite-width limit of a Bayesian network: Gaussian-process regression on the NNGP kernel.
 
     .. math:: A = K_L + T\,1, \qquad \bar f(x) = k_x \cdot A^{-1} y, \qquad \sigma^2(x) = k_{xx} - k_x \cdot A^{-1} k_x
@@ -165,6 +167,13 @@ class NNGPRegressor(MultiOutputMixin, LearnableNetwork):
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)
+
+    def _input_slopes(self, X: np.ndarray) -> InputSlopes:
+        net = self.network_
+        return network_slopes(net, nngp_map(net), np.ones(net.depth), X, self.X_train_)
+
+    def _gradient_law(self, query: Query) -> Gaussian:
+        return self._process.gradient(query)
 
     def _left_out(self) -> Gaussian:
         return self._process.left_out(self.y_train_)

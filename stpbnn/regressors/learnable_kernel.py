@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.kernels.contraction import Inputs, value_and_pullback
+from stpbnn.kernels.slopes import InputSlopes, kernel_slopes
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
+from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
 from stpbnn.regressors.learnable import Learnable
@@ -20,7 +22,7 @@ from stpbnn.scale.units import Units
 __all__ = ["LearnableKernel"]
 
 
-class LearnableKernel(Learnable[KernelHyperparameters]):
+class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
     """Regressors on a kernel object; a model adds the evidence, and the process on the contrasts of the targets."""
 
     kernel: Any
@@ -84,4 +86,11 @@ class LearnableKernel(Learnable[KernelHyperparameters]):
 
     def _query(self, X: np.ndarray, *, joint: bool = False) -> Query:
         found = query(self.kernel_, X, self.X_train_, joint)
-        return self._design.query(found, X, self._blocks, self._shared, self.temperature_)
+        return self._design.query(found, self._design.basis(X), self._blocks, self._shared, self.temperature_)
+
+    def _input_slopes(self, X: np.ndarray) -> InputSlopes:
+        return kernel_slopes(self.kernel_, X, self.X_train_)
+
+    def _gradient_law(self, query: Query) -> Any:
+        query = self._design.query(query, self._design.basis_slopes, self._blocks, self._shared, self.temperature_)
+        return self._process.predictive(query, 0.0, Units(size=self._units.size))

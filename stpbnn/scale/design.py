@@ -127,6 +127,11 @@ class Design:
         columns = {"zero": 0, "constant": 1, "linear": 1 + X.shape[1]}[self.kind]
         return np.column_stack([np.ones(len(X)), (X - self.centre) / self.spread])[:, :columns]
 
+    @property
+    def basis_slopes(self) -> Float[np.ndarray, "N0 m"]:
+        """The derivatives of the basis functions in the inputs."""
+        return np.column_stack([np.zeros(len(self.spread)), np.diag(1 / self.spread)])[:, : len(self.tau)]
+
     def _weighted(self, V: np.ndarray) -> np.ndarray:
         return V if self.root is None else V * self.root.reshape((-1,) + (1,) * (V.ndim - 1))
 
@@ -165,14 +170,16 @@ class Design:
             return lower
         return self.expanded(self.expanded(np.tril(lower) + np.tril(lower, -1).T).T)
 
-    def query(self, query: Query, X: Float[np.ndarray, "q N0"], of: Reduced, trend: np.ndarray, T: float) -> Query:
-        """Return the kernel of a query for the contrasts; `trend` is the first part of the targets."""
+    def query(
+        self, query: Query, basis: Float[np.ndarray, "q m"], of: Reduced, trend: Float[np.ndarray, "m ..."], T: float
+    ) -> Query:
+        """Return the kernel of a query for the contrasts, given the basis there and the first part of the targets."""
         if self.plain:
             return query
         m, cross = len(self.tau), self._rotated(self._weighted(query.cross.T), "T").T
         if not m:
             return query._replace(cross=cross)
-        h = solve_triangular(np.triu(self.reflectors[:m]), self.basis(X).T, trans="T").T
+        h = solve_triangular(np.triu(self.reflectors[:m]), basis.T, trans="T").T
         shared = cross[:, :m] @ h.T
         variances = query.variances - 2 * np.diag(shared) + np.einsum("ij,jk,ik->i", h, of.trend, h)
         within = query.within

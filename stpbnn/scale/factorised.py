@@ -129,7 +129,14 @@ class FactorisedKernel:
 
     def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
         """Return the law of f, or of a new target, at query points."""
-        query, added = self._query(X, joint=joint), self.temperature if noise else 0.0
+        return self.law_of(self._query(X, joint=joint), self.temperature if noise else 0.0)
+
+    def gradient(self, query: Query) -> Gaussian:
+        """Return the law of the gradient of f at a point, given derivatives of the kernel as query points."""
+        return self.law_of(query, 0.0)
+
+    def law_of(self, query: Query, added: float) -> Gaussian:
+        """Return the law of f + noise of that variance, given the kernel at query points; joint if with `within`."""
         mean = _weighted(query.cross, self.alpha) + query.trend
         explained = solve_triangular(self.factor, query.cross.T, lower=True, check_finite=False)
         variance = np.maximum(query.variances - np.einsum("pn,pn->n", explained, explained), 0)

@@ -57,7 +57,14 @@ class RestrictedKernel(FactorisedKernel):
         return process
 
     def _query(self, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Query:
-        return self.design.query(super()._query(X, joint=joint), X, self.blocks, self.trend, self.temperature)
+        return self._reduced(super()._query(X, joint=joint), self.design.basis(X))
+
+    def _reduced(self, query: Query, basis: Float[np.ndarray, "q m"]) -> Query:
+        return self.design.query(query, basis, self.blocks, self.trend, self.temperature)
+
+    def gradient(self, query: Query) -> Gaussian:
+        """Return the law of the gradient of f at a point, given derivatives of the kernel as query points."""
+        return self.law_of(self._reduced(query, self.design.basis_slopes), 0.0)
 
     def left_out(self, y: Float[np.ndarray, "P ..."]) -> Gaussian:
         """Return the law of each target given the others."""
