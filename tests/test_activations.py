@@ -16,6 +16,7 @@ from scipy.special import erf, expit, ndtr
 from scipy.stats import norm
 
 from stpbnn import FullyConnected, activations, kernels
+from stpbnn.activation_names import BUILT_IN
 from stpbnn.activations import Activation
 
 FUNCTIONS = {
@@ -80,6 +81,7 @@ def slope_truth(name, a, b, c):
 
 def test_every_registered_activation_is_tested_here():
     assert set(FUNCTIONS) == set(activations.available())
+    assert set(BUILT_IN) <= set(activations.available())
 
 
 @every_activation
