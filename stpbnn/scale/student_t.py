@@ -20,9 +20,7 @@ from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
 from stpbnn._special import log_gamma_ratio
-from stpbnn.predictive import JointMixture, JointStudentT, Mixture, StudentT
-from stpbnn.predictive.joint import relative_rounding
-from stpbnn.predictive.student_t import log_density
+from stpbnn.predictive import JointMixture, JointStudentT, Mixture, StudentT, log_density, relative_rounding
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import InverseGamma
 from stpbnn.scale.resolvent import Resolvent
