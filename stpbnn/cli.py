@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from stpbnn import __version__, _interrupt
+from stpbnn import _interrupt
+from stpbnn._version import __version__
 from stpbnn.terminal.options import (
     AllowCodeOption,
     CardArgument,

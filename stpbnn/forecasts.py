@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from stpbnn import __version__
 from stpbnn import _validation as check
 from stpbnn._interrupt import look
+from stpbnn._version import __version__
 from stpbnn.catalogue import long_name
 from stpbnn.datasets import Preparation, read_table
 from stpbnn.files import DamagedError, read_bytes

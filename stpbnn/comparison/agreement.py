@@ -12,15 +12,15 @@ import numpy as np
 import xarray as xr
 from scipy.stats import norm
 
-from stpbnn import __version__
 from stpbnn._validation import data_set, inputs, number, tree
+from stpbnn._version import __version__
 from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
 from stpbnn.comparison.observed import held_out, left_out
 from stpbnn.comparison.spectrum import kernel_spectrum
 from stpbnn.comparison.theories import predict_theories, squeezed
 from stpbnn.quoting import quote
-from stpbnn.samplers.diagnostics import diagnose, rhat_limit
+from stpbnn.samplers import diagnose, rhat_limit
 
 __all__ = ["check_test_inputs", "compare", "compare_predictions"]
 

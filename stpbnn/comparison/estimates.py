@@ -11,7 +11,7 @@ import xarray as xr
 
 from stpbnn._validation import tree
 from stpbnn.comparison.theories import PARTS
-from stpbnn.samplers.diagnostics import SAMPLES, convergence
+from stpbnn.samplers import SAMPLES, convergence
 
 __all__ = ["posterior_draws", "posterior_error", "posterior_moments"]
 

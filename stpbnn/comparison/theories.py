@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
-from stpbnn import __version__
 from stpbnn._validation import inputs, shown, targets, text
+from stpbnn._version import __version__
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
 from stpbnn.comparison.observed import scored
 from stpbnn.regressors.errors import error_parts, standard_error

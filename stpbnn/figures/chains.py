@@ -11,7 +11,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from stpbnn import _validation as check
-from stpbnn.comparison.estimates import posterior_draws
+from stpbnn.comparison import posterior_draws
 from stpbnn.figures.style import COLOURS, POSTERIOR, flat, new_axes, onto
 
 __all__ = ["plot_convergence", "plot_energy", "plot_ranks"]

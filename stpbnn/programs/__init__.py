@@ -2,9 +2,13 @@
 
 from stpbnn.programs.conditionals import condition, log_likelihood, predict
 from stpbnn.programs.distances import distance
+from stpbnn.programs.linear_model import design as design
+from stpbnn.programs.linear_model import factorise as factorise
 from stpbnn.programs.marginal import marginal_network
 from stpbnn.programs.networks import network, scale_mixture, student_t_network
 from stpbnn.programs.processes import gaussian_process, student_t_process
+from stpbnn.programs.sites import above as above
+from stpbnn.programs.student import MultivariateStudentT as MultivariateStudentT
 from stpbnn.programs.tree import to_datatree
 
 __all__ = [

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from stpbnn.network import FullyConnected, Weights
-from stpbnn.programs.evidence import design, factorised_design
+from stpbnn.programs import design, factorise
 from stpbnn.samplers.observables import Data, observe
 
 __all__ = ["draw_readout", "observe_marginal", "predict"]
@@ -57,7 +57,7 @@ def predict(
     >>> mean.tolist(), variance.tolist()
     ([0.5, 0.5], [0.5, 0.5])
     """
-    law, other = factorised_design(_design(net, features), temperature), _design(net, features_test)
+    law, other = factorise(_design(net, features), temperature), _design(net, features_test)
     mean = other @ law.coefficients(_columns(y))[1]
     variance = jnp.broadcast_to(law.variance(other)[:, None], mean.shape)
     shape = (len(other), *y.shape[1:])
@@ -89,7 +89,7 @@ def draw_readout(
     >>> {name: array.shape for name, array in drawn.items()}
     {'v': (3,), 'b2': ()}
     """
-    u = factorised_design(_design(net, features), temperature).draw(key, _columns(y))
+    u = factorise(_design(net, features), temperature).draw(key, _columns(y))
     width, output_shape = net.widths[-1], y.shape[1:]
     drawn = {"v": u[:width].reshape(width, *output_shape)}
     if net.bias_precision is not None:

@@ -19,7 +19,7 @@ from numpyro.infer.util import constrain_fn
 from stpbnn import _validation as check
 from stpbnn import programs
 from stpbnn.network import FullyConnected
-from stpbnn.programs.sites import above
+from stpbnn.programs import above
 from stpbnn.samplers import kernels
 from stpbnn.samplers.blocks import Chains
 from stpbnn.samplers.drawing import MOST, checked_counts, checked_data, collect, room_for_chains, statistics_of

@@ -13,8 +13,7 @@ from stpbnn import kernels
 from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels import KernelMap
 from stpbnn.network import FullyConnected, Prior
-from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
-from stpbnn.predictive.joint import relative_rounding
+from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian, relative_rounding
 from stpbnn.scale.left_out import Resolved, inverse_diagonal, left_out_gaussian
 
 __all__ = [

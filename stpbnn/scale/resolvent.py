@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 
-from stpbnn.predictive.joint import relative_rounding
+from stpbnn.predictive import relative_rounding
 from stpbnn.scale.left_out import Resolved
 from stpbnn.scale.response import ReducedKernel, Response
 from stpbnn.scale.tridiagonal import Diagonalisation, reduce

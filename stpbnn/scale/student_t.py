@@ -20,9 +20,15 @@ from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
 from stpbnn._special import log_gamma_ratio
-from stpbnn.predictive import JointMixture, JointStudentT, Mixture, SideBySide, StudentT
-from stpbnn.predictive.joint import relative_rounding
-from stpbnn.predictive.student_t import log_density
+from stpbnn.predictive import (
+    JointMixture,
+    JointStudentT,
+    Mixture,
+    SideBySide,
+    StudentT,
+    log_density,
+    relative_rounding,
+)
 from stpbnn.scale.factorised import well_conditioned_cholesky
 from stpbnn.scale.left_out import Resolved, inverse_diagonal, left_out_mixture
 from stpbnn.scale.posterior import OrderParameterPosterior

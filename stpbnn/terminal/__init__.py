@@ -1,1 +1,8 @@
 """What the command line shows: tables for people, plain values for JSON, and what the doctor finds."""
+
+__all__ = [
+    "doctor",
+    "options",
+    "records",
+    "tables",
+]
