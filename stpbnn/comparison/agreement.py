@@ -149,7 +149,7 @@ def compare_predictions(
     max_rhat, min_ess : float
         The posterior counts as converged if, for every test prediction, the bulk effective sample size is above
         `min_ess` and the rank-normalised R-hat below `max_rhat`, or below what perfect chains reach by chance among so
-        many predictions, where that is more (`stpbnn.samplers.diagnostics.rhat_limit`).
+        many predictions, where that is more (`stpbnn.samplers.chains.mixing.rhat_limit`).
     level : float
         Family-wise level of the test on the largest |z| (two-sided, Bonferroni over the test predictions).
     max_error_z : float

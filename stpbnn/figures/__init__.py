@@ -8,7 +8,7 @@ colour-blind readers can tell apart; markers, lines and hatching repeat what the
 from stpbnn.figures.calibration import draw_coverage as draw_coverage
 from stpbnn.figures.calibration import draw_pit as draw_pit
 from stpbnn.figures.calibration import plot_coverage, plot_pit
-from stpbnn.figures.chains import plot_convergence, plot_energy, plot_ranks
+from stpbnn.figures.chain_checks import plot_convergence, plot_energy, plot_ranks
 from stpbnn.figures.fits import plot_band, plot_observed, plot_residuals
 from stpbnn.figures.learning import plot_learning_curve
 from stpbnn.figures.left_out import plot_loo_pit, plot_pareto_k
