@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stpbnn._validation import one_of
-from stpbnn.datasets import bundled, cifar10, files, idx_sets, mnist, synthetic
-from stpbnn.datasets.idx_sets import IdxSet
-from stpbnn.datasets.tables import Table
+from stpbnn.datasets import built_in, cifar10, idx_files
+from stpbnn.datasets.data_folder import home as folder_of
+from stpbnn.datasets.idx_files import IdxSet
+from stpbnn.datasets.task_arrays import Table
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,19 @@ def _images(summary: str, files_: IdxSet) -> DataSet:
 
 SETS = {
     "digits": DataSet(
-        "1797 handwritten digits, 8 x 8 pixels, ten classes", bundled.digits, ("pixels", "features", None)
+        "1797 handwritten digits, 8 x 8 pixels, ten classes", built_in.digits, ("pixels", "features", None)
     ),
     "diabetes": DataSet(
-        "442 patients, ten features, one real target", bundled.diabetes, ("features", "pixels", None), has_classes=False
+        "442 patients, ten features, one real target",
+        built_in.diabetes,
+        ("features", "pixels", None),
+        has_classes=False,
     ),
     "mnist": DataSet(
         "70000 handwritten digits, 28 x 28 pixels, ten classes",
-        mnist.read,
+        idx_files.read_mnist,
         PIXELS,
-        find=mnist.find,
+        find=idx_files.MNIST.find,
         downloaded=True,
     ),
     "cifar10": DataSet(
@@ -54,17 +58,17 @@ SETS = {
         find=cifar10.find,
         downloaded=True,
     ),
-    "fashion_mnist": _images("70000 pieces of clothing, laid out as MNIST", idx_sets.FASHION),
-    "kmnist": _images("70000 Kuzushiji characters, laid out as MNIST", idx_sets.KUZUSHIJI),
-    "emnist_balanced": _images("131600 handwritten characters, classes 0 to 46", idx_sets.EMNIST_BALANCED),
-    "emnist_letters": _images("145600 handwritten letters, classes 1 to 26", idx_sets.EMNIST_LETTERS),
-    "emnist_digits": _images("280000 handwritten digits, ten classes", idx_sets.EMNIST_DIGITS),
+    "fashion_mnist": _images("70000 pieces of clothing, laid out as MNIST", idx_files.FASHION),
+    "kmnist": _images("70000 Kuzushiji characters, laid out as MNIST", idx_files.KUZUSHIJI),
+    "emnist_balanced": _images("131600 handwritten characters, classes 0 to 46", idx_files.EMNIST_BALANCED),
+    "emnist_letters": _images("145600 handwritten letters, classes 1 to 26", idx_files.EMNIST_LETTERS),
+    "emnist_digits": _images("280000 handwritten digits, ten classes", idx_files.EMNIST_DIGITS),
     "random_labels": DataSet(
-        "Gaussian inputs, two classes by a fair coin", synthetic.random_labels, (None, "pixels", "features"), drawn=True
+        "Gaussian inputs, two classes by a fair coin", built_in.random_labels, (None, "pixels", "features"), drawn=True
     ),
     "linear_teacher": DataSet(
         "Gaussian inputs, a random linear function of them",
-        synthetic.linear_teacher,
+        built_in.linear_teacher,
         (None, "pixels", "features"),
         has_classes=False,
         drawn=True,
@@ -72,7 +76,7 @@ SETS = {
     ),
     "erf_teacher": DataSet(
         "Gaussian inputs, a random network with one hidden layer of erf units",
-        synthetic.erf_teacher,
+        built_in.erf_teacher,
         (None, "pixels", "features"),
         has_classes=False,
         drawn=True,
@@ -124,7 +128,7 @@ def describe(data_home: str | os.PathLike[str] | None = None) -> list[Descriptio
     >>> describe()[0]
     Description(name='digits', summary='1797 handwritten digits, 8 x 8 pixels, ten classes', found=True)
     """
-    home = files.home(data_home)
+    home = folder_of(data_home)
     return [Description(name, data_set.summary, bool(data_set.find(home))) for name, data_set in SETS.items()]
 
 

@@ -1,4 +1,6 @@
-"""The one door to all data sets: `load`."""
+"""The one door to all data sets by name: `load`."""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Sequence
@@ -9,9 +11,9 @@ from numpy.typing import NDArray
 
 from stpbnn._memory import refuse_beyond
 from stpbnn._validation import integer, number, shown
-from stpbnn.datasets import files, images, tables
-from stpbnn.datasets.registry import SETS, DataSet, look_up
-from stpbnn.datasets.scaling import standardise
+from stpbnn.datasets.catalogue import SETS, DataSet, look_up
+from stpbnn.datasets.data_folder import home
+from stpbnn.datasets.task_arrays import choose_classes, encode, rows, share_out, standardise
 
 DRAWN = {"train": 500, "test": 1000, "size": 100}  # what a drawn set has by default
 UNITS = {"train": "rows", "test": "rows", "size": "inputs", "hidden_width": "units"}
@@ -131,16 +133,21 @@ def load(
         parts = data_set.read(seed or 0, **given)
         seed = None
     else:
-        parts = data_set.read(files.home(data_home))
+        parts = data_set.read(home(data_home))
 
     if data_set.has_classes:
-        chosen = tables.choose_classes(name, parts[0], classes)
+        chosen = choose_classes(name, parts[0], classes)
         parts = [part.take(np.flatnonzero(np.isin(part.targets, chosen))) for part in parts]
-    training, testing = tables.share_out(name, parts, train, test, seed)
+    training, testing = share_out(name, parts, train, test, seed)
 
-    X, Xt = standardise(images.rows(training.inputs, size), images.rows(testing.inputs, size), how)
+    X, Xt = standardise(rows(training.inputs, size), rows(testing.inputs, size), how)
     if data_set.has_classes:
-        return X, tables.encode(training.targets, chosen, labels), Xt, tables.encode(testing.targets, chosen, labels)
+        return (
+            X,
+            encode(training.targets, chosen, labels),
+            Xt,
+            encode(testing.targets, chosen, labels),
+        )
     y, yt = standardise(training.targets, testing.targets, how)
     return X, y, Xt, yt
 

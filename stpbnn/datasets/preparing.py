@@ -1,4 +1,4 @@
-"""The preparation of a table, learned from its training rows: means, scales and categories."""
+"""Learning the preparation of a table from its training rows: means, scales and categories."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from stpbnn.datasets.cleaning import Kind
 from stpbnn.datasets.columns import as_text
 from stpbnn.datasets.preparation import Category, Number, Preparation
-from stpbnn.datasets.scaling import PAPER_MEAN, PAPER_STD
+from stpbnn.datasets.selection import Kind
+from stpbnn.datasets.task_arrays import PAPER_MEAN, PAPER_STD
 
 if TYPE_CHECKING:
     import pandas as pd

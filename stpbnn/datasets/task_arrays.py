@@ -1,5 +1,8 @@
-"""Rows of inputs and targets: choosing classes, sharing rows out, encoding labels."""
+"""From what files hold to the arrays of a task: grey pixels, classes, shares of the rows, labels, scales."""
 
+from __future__ import annotations
+
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -13,7 +16,7 @@ class Table(NamedTuple):
     inputs: NDArray
     targets: NDArray
 
-    def take(self, rows: NDArray[np.intp]) -> "Table":
+    def take(self, rows: NDArray[np.intp]) -> Table:
         """Return these rows, in this order."""
         return Table(self.inputs[rows], self.targets[rows])
 
@@ -133,3 +136,109 @@ def encode(
             f"labels={labels!r} are for two classes; got {len(classes)}. Use 'one-hot', or choose two classes."
         )
     return np.where(member[:, 1], *pair[::-1].astype(np.float64))
+
+
+def grey(images: NDArray) -> NDArray[np.float64]:
+    """Return 0.2989 R + 0.587 G + 0.114 B of images (P, 3, side, side)."""
+    red, green, blue = np.moveaxis(images, 1, 0)
+    return 0.2989 * red + 0.587 * green + 0.114 * blue
+
+
+def centre_crop(images: NDArray, side: int) -> NDArray:
+    """Return the central (P, side, side) of square images."""
+    start = (images.shape[-1] - side) // 2
+    return images[..., start : start + side, start : start + side]
+
+
+def area_weights(before: int, after: int) -> NDArray[np.float64]:
+    """Return the (after, before) matrix of averages over `after` equal stretches of `before` pixels.
+
+    A pixel that two stretches share counts in each with the part that lies there.
+
+    Examples
+    --------
+    >>> 3 * area_weights(3, 2)
+    array([[2., 1., 0.],
+           [0., 1., 2.]])
+    """
+    cell, pixel = np.arange(after)[:, None] * before, np.arange(before) * after  # left edges on a common grid
+    overlap = np.minimum(cell + before, pixel + after) - np.maximum(cell, pixel)
+    return np.maximum(overlap, 0) / before
+
+
+def coarse_grain(images: NDArray, side: int) -> NDArray[np.float64]:
+    """Return (P, side, side) area averages of square images."""
+    weights = area_weights(images.shape[-1], side)
+    return weights @ images @ weights.T
+
+
+def rows(inputs: NDArray, size: int | None) -> NDArray[np.float64]:
+    """Turn inputs into rows of numbers.
+
+    Parameters
+    ----------
+    inputs : (P, N0), (P, side, side) or (P, 3, side, side) array
+        Feature vectors, grey images or colour images.
+    size : int or None
+        Pixels wanted: a square number, at most side². None keeps all. 28 x 28 pixels of a 32 x 32 image are its
+        centre; any other smaller size averages areas of the whole image.
+
+    Returns
+    -------
+    (P, N0) array
+        One row for each image, N0 = size.
+
+    Raises
+    ------
+    ValueError
+        If the size is not a square number, or more than the image has.
+    """
+    if inputs.ndim == 2:
+        if size not in (None, inputs.shape[1]):
+            raise ValueError(f"size={size}: these inputs have {inputs.shape[1]} features, not pixels. Leave size out.")
+        return inputs.astype(np.float64)
+    side = inputs.shape[-1]
+    wanted = side if size is None else math.isqrt(size)
+    if size is not None and (wanted**2 != size or wanted > side):
+        raise ValueError(f"size={size}: expected a square number of pixels from 1 to {side}² = {side**2}.")
+    images = grey(inputs) if inputs.ndim == 4 else inputs
+    if (side, wanted) == (32, 28):
+        images = centre_crop(images, wanted)
+    elif wanted < side:
+        images = coarse_grain(images, wanted)
+    return images.reshape(len(images), wanted**2).astype(np.float64)
+
+
+PAPER_MEAN, PAPER_STD = 0.1307, 0.3081  # of the MNIST training pixels, in units of 255
+
+
+def standardise(train: NDArray, test: NDArray, how: str | None) -> tuple[NDArray, NDArray]:
+    """Shift and scale both sets alike.
+
+    Parameters
+    ----------
+    train, test : (P, N0) or (P,) array
+        The two sets.
+    how : {"paper", "pixels", "features"} or None
+        "paper": (x/255 - 0.1307)/0.3081. "pixels": by the scalar mean and standard deviation (population, ddof = 0)
+        of the whole training array. "features": by those of each training column; a constant column is shifted
+        only. None: unchanged.
+
+    Returns
+    -------
+    (array, array)
+        Training and test set.
+
+    Examples
+    --------
+    >>> standardise(np.array([1.0, 3.0]), np.array([5.0]), "pixels")
+    (array([-1.,  1.]), array([3.]))
+    """
+    if how is None:
+        return train, test
+    if how == "paper":
+        return (train / 255 - PAPER_MEAN) / PAPER_STD, (test / 255 - PAPER_MEAN) / PAPER_STD
+    axis = 0 if how == "features" else None
+    mean = train.mean(axis)
+    scale = np.where(np.ptp(train, axis) > 0, train.std(axis), 1.0)
+    return (train - mean) / scale, (test - mean) / scale

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stpbnn.datasets import idx
+from stpbnn.datasets import idx_files
 
 PATH = Path("some-file")
 LABELS = struct.pack(">II3B", 0x801, 3, 5, 0, 9)
@@ -12,13 +12,13 @@ IMAGES = struct.pack(">IIII8B", 0x803, 2, 2, 2, *range(8))
 
 
 def test_decode_reads_what_struct_packs():
-    np.testing.assert_array_equal(idx.decode(LABELS, 1, PATH), [5, 0, 9])
-    np.testing.assert_array_equal(idx.decode(IMAGES, 3, PATH), np.arange(8).reshape(2, 2, 2))
+    np.testing.assert_array_equal(idx_files.decode(LABELS, 1, PATH), [5, 0, 9])
+    np.testing.assert_array_equal(idx_files.decode(IMAGES, 3, PATH), np.arange(8).reshape(2, 2, 2))
 
 
 def test_encode_writes_what_struct_packs():
-    assert idx.encode(np.array([5, 0, 9], np.uint8)) == LABELS
-    assert idx.encode(np.arange(8, dtype=np.uint8).reshape(2, 2, 2)) == IMAGES
+    assert idx_files.encode(np.array([5, 0, 9], np.uint8)) == LABELS
+    assert idx_files.encode(np.arange(8, dtype=np.uint8).reshape(2, 2, 2)) == IMAGES
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_encode_writes_what_struct_packs():
 )
 def test_decode_refuses(data, dimensions, message):
     with pytest.raises(ValueError, match=message):
-        idx.decode(data, dimensions, PATH)
+        idx_files.decode(data, dimensions, PATH)
