@@ -21,9 +21,7 @@ UPWARD = {
 CIRCLES = {("stpbnn.cards.schema", "stpbnn.cards.limits")}
 LONG = {
     "cli",
-    "comparison.agreement",
     "own_data",
-    "programs.conditionals",
     "regressors.adaptive",
     "regressors.persistence",
     "regressors.student_t",
@@ -33,20 +31,12 @@ LONG = {
 }
 SAME_NAMES = {
     "adaptive",
-    "calibration",
-    "data",
     "hyperparameters",
     "learning",
-    "observed",
-    "prediction",
-    "processes",
-    "spectrum",
     "student_t",
-    "theories",
-    "tree",
 }
 PAST_A_FACE = {
-    ("stpbnn.comparison.theories", "stpbnn.regressors.prediction"),
+    ("stpbnn.comparison.theory_predictions", "stpbnn.regressors.prediction"),
     ("stpbnn.forecasts", "stpbnn.regressors.family"),
     ("stpbnn.regressors.hyperparameters", "stpbnn.kernels.nngp_kernel"),
     ("stpbnn.regressors.hyperparameters", "stpbnn.scale.student_t"),

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from stpbnn.network import FullyConnected, Weights
-from stpbnn.programs import design, factorise
+from stpbnn.programs import design, factorised_design
 from stpbnn.samplers.draws.observables import observe
 from stpbnn.samplers.draws.training_data import Data
 
@@ -58,7 +58,7 @@ def predict(
     >>> mean.tolist(), variance.tolist()
     ([0.5, 0.5], [0.5, 0.5])
     """
-    law, other = factorise(_design(net, features), temperature), _design(net, features_test)
+    law, other = factorised_design(_design(net, features), temperature), _design(net, features_test)
     mean = other @ law.coefficients(_columns(y))[1]
     variance = jnp.broadcast_to(law.variance(other)[:, None], mean.shape)
     shape = (len(other), *y.shape[1:])
@@ -90,7 +90,7 @@ def draw_readout(
     >>> {name: array.shape for name, array in drawn.items()}
     {'v': (3,), 'b2': ()}
     """
-    u = factorise(_design(net, features), temperature).draw(key, _columns(y))
+    u = factorised_design(_design(net, features), temperature).draw(key, _columns(y))
     width, output_shape = net.widths[-1], y.shape[1:]
     drawn = {"v": u[:width].reshape(width, *output_shape)}
     if net.bias_precision is not None:

@@ -10,7 +10,7 @@ from numpyro.infer import MCMC
 
 from stpbnn import _validation as check
 from stpbnn.programs.conditionals import log_likelihood, predict
-from stpbnn.programs.processes import Process
+from stpbnn.programs.kernel_processes import Process
 
 __all__ = ["to_datatree"]
 

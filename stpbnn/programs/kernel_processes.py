@@ -16,7 +16,7 @@ from numpyro import distributions as dist
 
 from stpbnn import kernels
 from stpbnn.network import FullyConnected, Prior
-from stpbnn.programs.data import points, targets
+from stpbnn.programs.doors import points, targets
 from stpbnn.programs.sites import above, degrees_of_freedom, parameter, temperature_site
 from stpbnn.programs.student import MultivariateStudentT
 
