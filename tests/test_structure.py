@@ -20,7 +20,6 @@ UPWARD = {
 }
 CIRCLES = {("stpbnn.cards.schema", "stpbnn.cards.limits")}
 LONG = {
-    "cli",
     "own_data",
     "regressors.adaptive",
     "regressors.persistence",

@@ -33,9 +33,7 @@ def normal_score(
     with np.errstate(all="ignore"):
         total = np.hypot(mcse, own)
         t = difference / total
-        inverse = xr.where(
-            own > 0, (own / total) ** 4 / freedom, 0.0
-        )  # of Welch and Satterthwaite's degrees of freedom
+        inverse = xr.where(own > 0, (own / total) ** 4 / freedom, 0.0)  # 1 / Welch and Satterthwaite's freedom
         square = t**2 * inverse
         shrunk = xr.where(square > 0, np.sqrt(np.log1p(square) / square), 1.0)
         return t * shrunk * (8 + inverse) / (8 + 3 * inverse)
