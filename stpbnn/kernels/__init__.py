@@ -24,7 +24,9 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
+from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
+    CrossKernel,
     Tile,
     cross_kernel,
     input_tiles,
@@ -40,11 +42,13 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOSURES",
     "Closure",
+    "CrossKernel",
     "Gram",
     "KernelMap",
     "NNGPKernel",
     "Tile",
     "cross_kernel",
+    "cross_kernels",
     "feature_map",
     "feature_mean",
     "feature_means",
@@ -62,6 +66,7 @@ __all__ = [
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",
+    "symmetric_kernels",
     "weight_tiles",
 ]
 
