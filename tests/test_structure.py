@@ -20,41 +20,22 @@ UPWARD = {
 }
 CIRCLES = {("stpbnn.cards.schema", "stpbnn.cards.limits")}
 LONG = {
-    "cli",
-    "comparison.agreement",
     "own_data",
-    "programs.conditionals",
     "regressors.adaptive",
     "regressors.persistence",
     "regressors.student_t",
     "report.contents",
     "runs",
-    "samplers.diagnostics",
-    "samplers.sampling",
     "sweeps.running",
 }
 SAME_NAMES = {
     "adaptive",
-    "calibration",
-    "data",
-    "files",
     "hyperparameters",
-    "kernels",
     "learning",
-    "loading",
-    "observed",
-    "prediction",
-    "processes",
-    "registry",
-    "spectrum",
     "student_t",
-    "tables",
-    "theories",
-    "tree",
 }
 PAST_A_FACE = {
-    ("stpbnn.cards.data", "stpbnn.datasets.openml"),
-    ("stpbnn.comparison.theories", "stpbnn.regressors.prediction"),
+    ("stpbnn.comparison.theory_predictions", "stpbnn.regressors.prediction"),
     ("stpbnn.forecasts", "stpbnn.regressors.family"),
     ("stpbnn.regressors.hyperparameters", "stpbnn.kernels.nngp_kernel"),
     ("stpbnn.regressors.hyperparameters", "stpbnn.scale.student_t"),

@@ -8,12 +8,12 @@ is standard normal where theory and posterior agree and the chains have converge
 :math:`\epsilon = (y - \bar f)^2 + \sigma^2`, averaged over the test set, is compared in the same way.
 """
 
-from stpbnn.comparison.agreement import check_test_inputs as check_test_inputs
 from stpbnn.comparison.agreement import compare, compare_predictions
 from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.estimates import posterior_draws as posterior_draws
+from stpbnn.comparison.same_posterior import check_test_inputs as check_test_inputs
 from stpbnn.comparison.spectrum import kernel_spectrum
-from stpbnn.comparison.theories import predict_theories
+from stpbnn.comparison.theory_predictions import predict_theories
 from stpbnn.quoting import comparison_table, quote
 
 __all__ = [

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-__all__ = ["LinearModel", "design", "factorise", "log_evidence", "log_normal"]
+__all__ = ["Conditioned", "design", "factorised_design", "log_evidence", "log_normal"]
 
 
 def design(features: jax.Array, precision: float, bias_variance: float = 0.0) -> jax.Array:
@@ -41,7 +41,7 @@ def design(features: jax.Array, precision: float, bias_variance: float = 0.0) ->
     return jnp.concatenate([scaled, jnp.full((len(features), 1), bias_variance**0.5, scaled.dtype)], axis=1)
 
 
-class LinearModel(NamedTuple):
+class Conditioned(NamedTuple):
     r"""The linear model :math:`Y = \Psi u + \sqrt T\,\eta` after one factorisation, u and η standard normal."""
 
     design: jax.Array  # Ψ (P, M)
@@ -78,7 +78,7 @@ class LinearModel(NamedTuple):
         return from_prior + self.coefficients(missed)[1]
 
 
-def factorise(design: jax.Array, temperature: jax.Array | float) -> LinearModel:
+def factorised_design(design: jax.Array, temperature: jax.Array | float) -> Conditioned:
     """Return the linear model with the smaller of A = ΨΨᵀ + T and B = ΨᵀΨ + T factorised.
 
     Parameters
@@ -91,7 +91,7 @@ def factorise(design: jax.Array, temperature: jax.Array | float) -> LinearModel:
     temperature = jnp.asarray(temperature, design.dtype)
     gram = design @ design.T if design.shape[0] <= design.shape[1] else design.T @ design
     cholesky = jnp.linalg.cholesky(gram + temperature * jnp.eye(len(gram), dtype=gram.dtype), symmetrize_input=False)
-    return LinearModel(design, temperature, cholesky)
+    return Conditioned(design, temperature, cholesky)
 
 
 @jax.custom_vjp
@@ -101,7 +101,7 @@ def log_normal(design: jax.Array, targets: jax.Array, temperature: jax.Array) ->
 
 
 def _log_normal_forward(design, targets, temperature):  # type: ignore[no-untyped-def]
-    law = factorise(design, temperature)
+    law = factorised_design(design, temperature)
     alpha, mean = law.coefficients(targets)
     # yᵀA⁻¹y as the extremum of a quadratic form in α, or in w: rounding errors of either enter squared
     if law.wide:

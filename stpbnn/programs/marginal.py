@@ -12,7 +12,7 @@ from numpyro.distributions import Distribution, Normal, constraints
 
 from stpbnn._validation import instance
 from stpbnn.network import FullyConnected
-from stpbnn.programs.data import points, targets
+from stpbnn.programs.doors import points, targets
 from stpbnn.programs.linear_model import design, log_normal
 from stpbnn.programs.sites import temperature_site
 

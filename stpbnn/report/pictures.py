@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from stpbnn import figures
 from stpbnn.comparison import quote
 from stpbnn.figures import FEW, draw_coverage, draw_pit, unseen
-from stpbnn.report.observed import coverages, transforms
+from stpbnn.report.against_data import coverages, transforms
 
 __all__ = ["Picture", "pictures", "svg"]
 

@@ -2,6 +2,9 @@
 
 __all__ = [
     "doctor",
+    "drafts",
+    "endings",
+    "looking",
     "options",
     "records",
     "tables",

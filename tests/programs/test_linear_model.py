@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stpbnn.programs.linear_model import design, factorise, log_evidence, log_normal
+from stpbnn.programs.linear_model import design, factorised_design, log_evidence, log_normal
 
 SHAPES = {"tall": (9, 4), "square": (6, 6), "wide": (5, 8)}
 
@@ -80,7 +80,7 @@ def test_conditional_law(shape):
     features, y = problem(shape, 2)
     with jax.enable_x64(True):
         Psi = np.asarray(design(jnp.asarray(features), 0.5, 0.3))
-        law = factorise(jnp.asarray(Psi), 0.2)
+        law = factorised_design(jnp.asarray(Psi), 0.2)
         other = np.random.default_rng(1).normal(size=(4, Psi.shape[1]))
         mean, variance = law.coefficients(jnp.asarray(y))[1], law.variance(jnp.asarray(other))
         keys = jax.random.split(jax.random.key(0), 20_000)
