@@ -16,8 +16,8 @@ from scipy.special import erf, expit, ndtr
 from scipy.stats import norm
 
 from stpbnn import FullyConnected, activations, kernels
-from stpbnn.activation_names import BUILT_IN
 from stpbnn.activations import Activation
+from stpbnn.cards.schema import BUILT_IN
 
 FUNCTIONS = {
     "linear": lambda h: h,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, Strict
 
 from stpbnn import _validation as check
-from stpbnn.activation_names import BUILT_IN
 from stpbnn.cards.data import Arrays, Data
 from stpbnn.cards.section import NonEmpty, Section, Seed
 from stpbnn.catalogue import PROCESSES, THEORIES, short_name
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 else:
     ProcessName, TheoryName = Literal[tuple(PROCESSES)], Literal[tuple(THEORIES)]
 DEEPEST = 100  # layers
+BUILT_IN = ("linear", "erf", "relu", "leaky_relu", "gelu", "sin", "square", "tanh", "silu")  # known without JAX
 ARRAYS = "arrays"  # the name of data that were given in Python
 Line = Annotated[str, Field(max_length=1000)]
 
