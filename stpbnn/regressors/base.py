@@ -12,6 +12,7 @@ from sklearn.utils import get_tags
 import stpbnn
 from stpbnn import _validation as check
 from stpbnn import kernels
+from stpbnn._blas import one_thread
 from stpbnn._precision import in_float64
 from stpbnn.activations import Activation
 from stpbnn.network import FullyConnected, Prior
@@ -65,7 +66,7 @@ class NetworkRegressor(PredictiveRegressor):
         check.room_for_kernels("X", len(X))
         self.temperature_ = float(self.temperature)
         try:
-            with np.errstate(all="ignore"):  # what overflows is refused
+            with np.errstate(all="ignore"), one_thread(y.size):  # what overflows is refused
                 if not np.isfinite(np.square(y).sum()):
                     raise OverflowError
                 settled = self._choose(X, y)
