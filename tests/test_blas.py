@@ -15,9 +15,9 @@ def threads():
 class Watched(NNGPRegressor):
     """Infinite width that notes how many threads it has."""
 
-    def _condition(self, X, y):
+    def _condition(self):
         self.fitting = threads()
-        super()._condition(X, y)
+        super()._condition()
 
     def _predictive(self, X, **how):
         self.predicting = threads()

@@ -1,5 +1,7 @@
 """Kernels: the input Gram matrix, the NNGP recursion and the renormalised closures of finite networks."""
 
+from typing import TYPE_CHECKING, Any
+
 from stpbnn.kernels.closures import (
     CLOSURES,
     Closure,
@@ -12,6 +14,7 @@ from stpbnn.kernels.closures import (
     nngp,
     renormalised,
 )
+from stpbnn.kernels.closures import UNROLLED as UNROLLED
 from stpbnn.kernels.maps import (
     KernelMap,
     feature_map,
@@ -21,7 +24,9 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
+from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
+    CrossKernel,
     Tile,
     cross_kernel,
     input_tiles,
@@ -31,13 +36,19 @@ from stpbnn.kernels.tiles import (
     weight_tiles,
 )
 
+if TYPE_CHECKING:
+    from stpbnn.kernels.nngp_kernel import NNGPKernel
+
 __all__ = [
     "CLOSURES",
     "Closure",
+    "CrossKernel",
     "Gram",
     "KernelMap",
+    "NNGPKernel",
     "Tile",
     "cross_kernel",
+    "cross_kernels",
     "feature_map",
     "feature_mean",
     "feature_means",
@@ -55,5 +66,15 @@ __all__ = [
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",
+    "symmetric_kernels",
     "weight_tiles",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the kernel of scikit-learn's interface when it is first used: no sampler needs scikit-learn."""
+    if name != "NNGPKernel":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from stpbnn.kernels.nngp_kernel import NNGPKernel
+
+    return NNGPKernel
