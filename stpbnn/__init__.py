@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from stpbnn._version import __version__ as __version__
 
 TYPE_CHECKING = False  # that of typing, which takes as long to import as all the rest
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stpbnn import activations, classification, datasets, figures, programs, samplers
     from stpbnn.activations import Activation
     from stpbnn.comparison import compare
-    from stpbnn.kernels.nngp_kernel import NNGPKernel
+    from stpbnn.kernels import NNGPKernel
     from stpbnn.network import FullyConnected
     from stpbnn.own_data import run, sweep
     from stpbnn.pipelines import predictive_of
@@ -36,7 +36,7 @@ _NAMES = {
     "AdaptiveKernelRegressor": "regressors",
     "FiniteWidthRegressor": "regressors",
     "FullyConnected": "network",
-    "NNGPKernel": "kernels.nngp_kernel",
+    "NNGPKernel": "kernels",
     "NNGPRegressor": "regressors",
     "ProportionalLimitRegressor": "regressors",
     "StudentTProcessRegressor": "regressors",

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from stpbnn import __version__
 from stpbnn import _validation as check
 from stpbnn._interrupt import look
+from stpbnn._version import __version__
 from stpbnn.catalogue import long_name
 from stpbnn.datasets import Preparation, read_table
 from stpbnn.files import DamagedError, read_bytes
 from stpbnn.predictive import Mixture
-from stpbnn.regressors.of_theory import regressor_of
+from stpbnn.regressors import regressor_of
 from stpbnn.runs import AGAIN, PREPARATION, Run
 from stpbnn.theories import chosen, settings
 

@@ -2,12 +2,16 @@
 
 import os
 import signal
+from pathlib import Path
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a foreground process, for the tests of Ctrl-C
 # two workers on two cores: one thread each, set before the libraries are loaded
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# compiling is most of the suite's time: what one worker, subprocess or run compiled, the others load; same numbers
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax
 import numpy as np
@@ -17,7 +21,7 @@ from sklearn.datasets import load_digits
 
 # before the first import of stpbnn; its public doors speak for themselves
 ALGEBRA = "elastic layered matrix mean_kept minima newton one_scale resolvent response saddle_point width_curve"
-INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closures", "samplers.observables"]
+INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closures", "samplers.draws.observables"]
 INTERNAL += [f"scale.{name}" for name in ALGEBRA.split()]
 install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
 

@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 from stpbnn import cards, files, runs, theories
-from stpbnn.samplers.blocks import Chains
+from stpbnn.samplers.chains.blocks import Chains
 from stpbnn.terminal import records
 
 FILES = ["card.toml", "checkpoint", "comparison.nc", "posterior.nc", "report.html", "run.json", "theory.nc"]
@@ -35,7 +35,7 @@ import sys
 from stpbnn import cards, quoting, runs
 again = runs.run_card(cards.load_card(sys.argv[1]), sys.argv[2], progress=False)
 quoting.comparison_table(again.comparison)
-slow = ("arviz", "arviz_stats", "matplotlib", "numpyro", "scipy.stats", "sklearn")
+slow = ("arviz", "arviz_stats", "jax", "matplotlib", "numpyro", "scipy.stats", "sklearn")
 print([name for name in slow if name in sys.modules])
 """
 TINY = [

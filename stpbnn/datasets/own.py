@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpbnn._validation import boolean, integer, number, one_of, shown, text
-from stpbnn.datasets import cleaning, reading
+from stpbnn.datasets import selection, table_files
 from stpbnn.datasets.columns import as_text
-from stpbnn.datasets.learning import learn
 from stpbnn.datasets.preparation import Category, Preparation, frame
-from stpbnn.datasets.roles import roles
-from stpbnn.datasets.splitting import is_test, parts
+from stpbnn.datasets.preparing import learn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 SCALES = ("features", "pixels", "paper", None)
 MISSING = ("refuse", "drop", "mean")
+MARKS = (-99, -999, -9999, -99999)  # that some programs write where a value is missing
+EMPTY = "leave the cell empty if the value is missing"
 
 
 class _Arrays(NamedTuple):
@@ -145,19 +145,19 @@ def load_table(
     where = [_where(key, source) for key, source in given.items()]
     name = where[0].removeprefix("file: ") if where[0] != "file" else "the table"
     tables = [_read(place, source, options) for place, source in zip(where, given.values(), strict=True)]
-    chosen = roles(tables[0], target, features, drop, split)
+    chosen = selection.roles(tables[0], target, features, drop, split)
     with _told(where[0]):
-        known = cleaning.kinds(tables[0], chosen.inputs, chosen.targets)
+        known = selection.kinds(tables[0], chosen.inputs, chosen.targets)
         if chosen.split is not None:
-            testing = is_test(chosen.split, tables[0][chosen.split])
+            testing = selection.is_test(chosen.split, tables[0][chosen.split])
             tables, where = [tables[0][~testing], tables[0][testing]], where * 2
     notes: list[str] = []
     clean = []
     for place, table in zip(where, tables, strict=True):
         with _told(place):
-            clean.append(cleaning.without_missing(cleaning.converted(table, known), chosen.targets, missing, notes))
+            clean.append(selection.without_missing(selection.converted(table, known), chosen.targets, missing, notes))
             _refuse_few(clean)
-    training, rest = parts(name, clean, chosen.targets[0], train, test, seed)
+    training, rest = selection.parts(name, clean, chosen.targets[0], train, test, seed)
     with _told(where[0]):
         preparation = learn(
             training,
@@ -171,6 +171,10 @@ def load_table(
     preparation = replace(preparation, sources=_sources(given), notes=tuple(notes))
     counted = [name for name in chosen.inputs if known[name] == "number" and _counts(clean[0][name])]
     _say(name, preparation, len(training), len(rest), counted)
+    for column in (each for each in (*chosen.inputs, *chosen.targets) if known[each] == "number"):
+        if (mark := _mark(clean[0][column])) is not None:
+            count = (clean[0][column] == mark).sum()
+            logger.warning("%s: %s has %g in %d row(s), far from all others; %s", name, column, mark, count, EMPTY)
     arrays = [
         made(part) for part in (training, rest) for made in (preparation.transform, preparation.transform_targets)
     ]
@@ -188,6 +192,12 @@ def _counts(column: pd.Series) -> bool:
     return len(column) > 2 and bool((column.diff()[1:] == 1).all())
 
 
+def _mark(column: pd.Series) -> float | None:
+    """Return the number, such as -999, that seems to stand for missing values, or None."""
+    least = column.min()
+    return least if least in MARKS and (column[column != least] > least / 2).all() else None
+
+
 def _where(key: str, source: Any) -> str:
     return f"{key}: {source}" if isinstance(source, (str, os.PathLike)) else key
 
@@ -195,7 +205,7 @@ def _where(key: str, source: Any) -> str:
 def _sources(given: Mapping[str, Any]) -> dict[str, str]:
     """Return the hashes of the files."""
     files = {key: Path(source) for key, source in given.items() if isinstance(source, (str, os.PathLike))}
-    return {f"{key} {path.name}": reading.digest(path) for key, path in files.items()}
+    return {f"{key} {path.name}": table_files.digest(path) for key, path in files.items()}
 
 
 def _check(
@@ -216,13 +226,13 @@ def _check(
     if standardize is not None:
         one_of("standardize", standardize, [scale for scale in SCALES if scale])
     boolean("normalize_target", normalize_target)
-    reading.refuse_options(separator, decimal, encoding)
+    table_files.refuse_options(separator, decimal, encoding)
 
 
 def _read(where: str, source: Any, options: dict[str, str | None]) -> pd.DataFrame:
     with _told(where):
         if isinstance(source, (str, os.PathLike)):
-            return reading.read_table(source, **options)
+            return table_files.read_table(source, **options)
         if not hasattr(source, "columns"):
             raise ValueError(f"got {shown(source)}, expected the path of a file, or a frame with named columns")
         return frame(source, ())

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn import adaptive, kernels
+from stpbnn._blas import one_thread
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers, seed_of
@@ -102,12 +103,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         one it tells of units that are stuck on one side of a barrier, which makes the search slow.
     converged_ : bool
         Whether the averages had stopped drifting.
-    network_ : FullyConnected
-        The network that was used.
-    temperature_ : float
-        The temperature that was used.
-    seed_ : int
-        The seed that was used.
+    network_, temperature_, seed_ : FullyConnected, float, int
+        What was used.
 
     References
     ----------
@@ -231,9 +228,10 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
     def _log_evidence(self, problem: adaptive.Problem, averages: list[adaptive.Averages]) -> float:
         whole = adaptive.Averages.of(averages)
         try:  # where a search was lost its kernels may be of no use
-            there = adaptive.fields(problem, whole.K, whole.covariance())
-            log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
-            return adaptive.log_evidence(problem, whole, log_z)
+            with one_thread(len(problem.y)):
+                there = adaptive.fields(problem, whole.K, whole.covariance())
+                log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
+                return adaptive.log_evidence(problem, whole, log_z)
         except np.linalg.LinAlgError:
             return float("nan")
 
@@ -275,7 +273,9 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         -------
         means, variances : arrays of shape (populations, n), or (populations, n, D)
         """
-        parts = [self._process.predict_apart(chunk) for chunk in self._chunks(X)]
+        chunks = self._chunks(X)
+        with one_thread(max(sum(map(len, chunks)), self.y_train_.size)):
+            parts = [self._process.predict_apart(chunk) for chunk in chunks]
         means = np.concatenate([[group.mean for group in groups] for groups in parts], axis=1)
         variances = np.concatenate([[group.covariance.T for group in groups] for groups in parts], axis=1)
         return (means[..., 0], variances[..., 0]) if self.network_.outputs == 1 else (means, variances)

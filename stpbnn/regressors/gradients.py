@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stpbnn._precision import in_float64
-from stpbnn.kernels.slopes import InputSlopes
+from stpbnn.kernels import InputSlopes
 from stpbnn.regressors import estimator
-from stpbnn.scale.design import Query
+from stpbnn.scale import Query
 
 __all__ = ["WithGradient"]
 

@@ -9,17 +9,14 @@ from sklearn.base import MultiOutputMixin
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.kernels import nngp_map
-from stpbnn.kernels.slopes import InputSlopes, network_slopes
+from stpbnn.kernels import InputSlopes, network_slopes, nngp_map
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.regressors.noise import check_noise, checked_weights, split
-from stpbnn.scale import FactorisedKernel, gaussian_log_evidence
-from stpbnn.scale.design import TRENDS, Design, Query
+from stpbnn.scale import TRENDS, Design, FactorisedKernel, Query, RestrictedKernel, gaussian_log_evidence
 from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, gaussian_gradient
-from stpbnn.scale.restricted import RestrictedKernel
 
 __all__ = ["NNGPRegressor"]
 
@@ -82,6 +79,8 @@ class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
     >>> NNGPRegressor(FullyConnected((10,), "linear"), temperature=1 / 3).fit(X, y).predict(X)
     array([ 0.5,  0. , -0.5])
     """
+
+    noise_variances_: np.ndarray | None
 
     _learned = (*LearnableNetwork._learned, "noise_variances_")
 

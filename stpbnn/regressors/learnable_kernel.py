@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.kernels.contraction import Inputs, value_and_pullback
-from stpbnn.kernels.slopes import InputSlopes, kernel_slopes
+from stpbnn.kernels import Inputs, InputSlopes, kernel_slopes, value_and_pullback
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
 from stpbnn.regressors.gradients import WithGradient
@@ -16,8 +15,7 @@ from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
 from stpbnn.regressors.learnable import Learnable
 from stpbnn.regressors.noise import check_noise, split
-from stpbnn.scale.design import Design, Query, Reduced
-from stpbnn.scale.units import Units
+from stpbnn.scale import Design, Query, Reduced, Units
 
 __all__ = ["LearnableKernel"]
 

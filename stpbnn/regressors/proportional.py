@@ -11,13 +11,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn import kernels
-from stpbnn.kernels.slopes import InputSlopes, network_slopes
+from stpbnn.kernels import InputSlopes, network_slopes
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork
-from stpbnn.scale import MEANS, Mean, keeps_mean, pose
-from stpbnn.scale.design import Query
+from stpbnn.scale import MEANS, FactorisedKernel, Mean, Query, keeps_mean, pose
 
 __all__ = ["ProportionalLimitRegressor"]
 
@@ -152,10 +151,12 @@ class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwor
                 f"network: got {net.outputs} outputs, {net.depth} hidden layers and the closure {self.closure!r}, "
                 "expected one output, and one hidden layer or the nested closure: other gradients are not known"
             )
+        assert isinstance(self._process, FactorisedKernel)
         share = None if conjugate is None else 1 / (1 + conjugate)
         return network_slopes(net, self._process.kernel, self.order_parameters_, X, self.X_train_, share)
 
     def _gradient_law(self, query: Query) -> Gaussian:
+        assert isinstance(self._process, FactorisedKernel)
         return self._process.gradient(query)
 
     def _left_out(self) -> Gaussian:

@@ -12,15 +12,21 @@ from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
-from stpbnn.kernels.contraction import Inputs, value_and_pullback
+from stpbnn.kernels import Inputs, value_and_pullback
 from stpbnn.predictive import SideBySide, StudentT
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence
 from stpbnn.regressors.learnable_kernel import LearnableKernel
 from stpbnn.regressors.noise import check_noise
-from stpbnn.scale import ACCURACY, InverseGamma, OrderParameterPosterior, is_known
-from stpbnn.scale.design import TRENDS
-from stpbnn.scale.student_t import NoiseBeside, NoiseInside
+from stpbnn.scale import (
+    ACCURACY,
+    TRENDS,
+    InverseGamma,
+    NoiseBeside,
+    NoiseInside,
+    OrderParameterPosterior,
+    is_known,
+)
 
 __all__ = ["StudentTProcessRegressor"]
 

@@ -14,8 +14,8 @@ import xarray as xr
 from stpbnn.catalogue import PROCESSES, THEORIES
 from stpbnn.comparison import quote
 from stpbnn.report import processes
+from stpbnn.report.against_data import against_data
 from stpbnn.report.explanation import explanation
-from stpbnn.report.observed import against_data
 
 __all__ = ["contents"]
 

@@ -16,6 +16,10 @@ Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023); theory notes, sections 3 to 5
 """
 
 from stpbnn.scale.deep import LATTICE_DEPTH
+from stpbnn.scale.design import TRENDS as TRENDS
+from stpbnn.scale.design import Design as Design
+from stpbnn.scale.design import Query as Query
+from stpbnn.scale.design import Reduced as Reduced
 from stpbnn.scale.dual import dual_student_t
 from stpbnn.scale.factorised import (
     ZERO_TARGETS,
@@ -23,13 +27,19 @@ from stpbnn.scale.factorised import (
     refuse_singular,
     well_conditioned_cholesky,
 )
+from stpbnn.scale.leave_one_out import left_out_mixture as left_out_mixture
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.pose import MEANS, Mean, keeps_mean, pose
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma
 from stpbnn.scale.problem import NetworkProblem
+from stpbnn.scale.restricted import RestrictedKernel as RestrictedKernel
 from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence
+from stpbnn.scale.student_t import INDEFINITE as INDEFINITE
+from stpbnn.scale.student_t import NoiseBeside as NoiseBeside
+from stpbnn.scale.student_t import NoiseInside as NoiseInside
+from stpbnn.scale.units import Units as Units
 from stpbnn.scale.width_curve import WidthCurve
 
 __all__ = [

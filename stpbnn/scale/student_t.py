@@ -20,12 +20,18 @@ from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
 from stpbnn._special import log_gamma_ratio
-from stpbnn.predictive import JointMixture, JointStudentT, Mixture, SideBySide, StudentT
-from stpbnn.predictive.joint import relative_rounding
-from stpbnn.predictive.student_t import log_density
+from stpbnn.predictive import (
+    JointMixture,
+    JointStudentT,
+    Mixture,
+    SideBySide,
+    StudentT,
+    log_density,
+    relative_rounding,
+)
 from stpbnn.scale.design import Design, Query
 from stpbnn.scale.factorised import well_conditioned_cholesky
-from stpbnn.scale.left_out import Resolved, left_out_mixture
+from stpbnn.scale.leave_one_out import Resolved, left_out_mixture
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import InverseGamma
 from stpbnn.scale.resolvent import Resolvent
