@@ -160,7 +160,11 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         with check.named("X"):
             return validate_data(self, X, dtype=np.float64, reset=False)
 
-    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+    def _checked_noise(self, noise: Any) -> Any:
+        """Return which noise is meant, refusing what is none."""
+        return check.boolean("noise", noise)
+
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
         """Return the predictive law at checked query points."""
         raise NotImplementedError
 
@@ -175,14 +179,14 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         return [X[start : start + rows] for start in range(0, len(X), rows)]
 
     @in_float64
-    def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Any:
-        joint, noise = check.boolean("joint", joint), check.boolean("noise", noise)
+    def _law(self, X: Any, *, joint: bool = False, noise: Any = False) -> Any:
+        joint, noise = check.boolean("joint", joint), self._checked_noise(noise)
         chunks = self._chunks(X)
         rows = sum(map(len, chunks))
         with one_thread(max(rows, self.y_train_.size)):
             return self._laws(chunks, rows, joint, noise)
 
-    def _laws(self, chunks: list[np.ndarray], rows: int, joint: bool, noise: bool) -> Any:
+    def _laws(self, chunks: list[np.ndarray], rows: int, joint: bool, noise: Any) -> Any:
         """Return the predictive law at chunks of checked query points, of so many rows."""
         if joint:
             refuse_beyond(3 * 8 * rows**2, f"X: got {rows} query points, whose covariances", "take fewer at once")
@@ -197,15 +201,16 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         with one_thread(max(sum(map(len, chunks)), self.y_train_.size)):
             return np.concatenate([self._mean(chunk) for chunk in chunks])
 
-    def predictive(self, X: ArrayLike, noise: bool = False, *, joint: bool = False) -> Any:
+    def predictive(self, X: ArrayLike, noise: Any = False, *, joint: bool = False) -> Any:
         """Return the predictive distribution at query points: of the function f, or of a new target.
 
         Parameters
         ----------
         X : array of shape (n, N_0)
             Query points.
-        noise : bool
-            Whether to add the noise of variance T, which gives the law of a new target.
+        noise : bool or "clean"
+            Whether to add the noise of variance T, which gives the law of a new target; "clean" leaves out the outliers
+            of a noise that has them.
         joint : bool
             Whether to couple the query points; otherwise the law is that of each of them alone.
 
@@ -220,7 +225,7 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
             If X does not fit the training inputs, or the noise of new targets is not known since `temperature` is an
             array.
         """
-        if check.boolean("noise", noise) and np.ndim(self.temperature):
+        if self._checked_noise(noise) and np.ndim(self.temperature):
             raise ValueError(
                 "noise: got True with an array as temperature, which is the noise of the training targets; take "
                 "predictive(X), and add the noise of the new ones to its variance"

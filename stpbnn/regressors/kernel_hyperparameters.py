@@ -1,4 +1,4 @@
-"""What a Student's t-process learns, as one vector of logarithms: its kernel, temperature and degrees of freedom."""
+"""What a Student's t-process learns, as one vector of logarithms: its kernel, noise and degrees of freedom."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["KernelHyperparameters"]
 
 @dataclass(frozen=True)
 class KernelHyperparameters:
-    """Kernel, temperature and degrees of freedom, and which of the last two are learned beside the kernel's.
+    """Kernel, temperature, degrees of freedom of process and noise, and which are learned beside the kernel's.
 
     Examples
     --------
@@ -30,6 +30,7 @@ class KernelHyperparameters:
     temperature: float
     df: float
     free: tuple[str, ...]
+    noise_df: float = 4.0
 
     @property
     def names(self) -> list[str]:

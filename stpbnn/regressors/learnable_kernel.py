@@ -56,12 +56,29 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
         return value_and_pullback(self.kernel_, self._inputs)[0]
 
     @property
+    def _free(self) -> tuple[str, ...]:
+        """What is learned beside the kernel."""
+        return ("temperature",) * bool(self.optimize_temperature) + ("df",) * bool(self.optimize_df)
+
+    @property
     def _hyperparameters(self) -> KernelHyperparameters:
-        free = ("temperature",) * bool(self.optimize_temperature) + ("df",) * bool(self.optimize_df)
-        return KernelHyperparameters(self.kernel_, self.temperature_, self.df_, free)
+        return KernelHyperparameters(self.kernel_, self.temperature_, self.df_, self._free)
 
     def _take_up(self, found: KernelHyperparameters) -> None:
         self.kernel_, self.temperature_, self.df_ = found.kernel, found.temperature, found.df
+
+    @property
+    def alpha_(self) -> Float[np.ndarray, "P ..."]:
+        """The coefficients of the mean."""
+        return self._design.expanded(self._process.alpha)
+
+    @property
+    def _jacobian(self) -> float:
+        return self._design.log_jacobian * self._targets.size / len(self._targets)
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        return np.append(self.alpha_, self.log_marginal_likelihood_)
 
     def _refuse_kernel(self) -> None:
         refuse_indefinite(self.kernel_, self.kernel_(self.X_train_))
@@ -74,17 +91,25 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
         self._take_in()
         self._condition()
 
+    @property
+    def _plausible(self) -> Float[np.ndarray, "P ..."]:
+        """The targets as they are modelled, by which sizes are judged."""
+        return self._targets
+
     def _nothing_explained(self) -> str:
         """Return what the kernel that was found fails to do, or nothing."""
         if unrelated(self._matrix()):
             return "relates no two of the training inputs, and predicts nothing between them"
-        if explained(self._targets, self._process.mean(self._query(self.X_train_))) < NOTHING_EXPLAINED:
+        if explained(self._plausible, self._process.mean(self._query(self.X_train_))) < NOTHING_EXPLAINED:
             return "explains nothing of the targets, and takes them as noise"
         return ""
 
     def _query(self, X: np.ndarray, *, joint: bool = False) -> Query:
         found = query(self.kernel_, X, self.X_train_, joint)
         return self._design.query(found, self._design.basis(X), self._blocks, self._shared, self.temperature_)
+
+    def _mean(self, X: np.ndarray) -> np.ndarray:
+        return self._units.restored(self._process.mean(self._query(X)))
 
     def _input_slopes(self, X: np.ndarray) -> InputSlopes:
         return kernel_slopes(self.kernel_, X, self.X_train_)

@@ -34,6 +34,7 @@ __all__ = ["load", "save"]
 
 FORMAT = "stpbnn regressor"
 SCHEMA = 1
+LATER = ("noise_variances_", "noise_df_")  # which older files lack
 DENSEST = 1032  # bytes that one byte of a compressed member can stand for
 
 
@@ -113,7 +114,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     header, X, y = _read(check.path("path", path, "the path of a file that stpbnn.save wrote"))
     try:
         regressor = _classes()[header["class"]](**decoded(header["parameters"]))
-        learned = {name: None for name in regressor._learned if name == "noise_variances_"}  # which older files lack
+        learned = {name: None for name in regressor._learned if name in LATER}
         learned |= decoded(header["learned"])
         if set(learned) != set(regressor._learned):
             raise KeyError(f"learned: got {', '.join(learned)}")
@@ -162,6 +163,10 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
         raise ValueError("got neither a network nor a kernel")
     if kernel is not None:
         check.number("df_", regressor.df_)
+        if (regressor.noise_df_ is None) == (regressor.noise == "student-t"):
+            raise ValueError(f"noise_df_: got {regressor.noise_df_!r} for noise={regressor.noise!r}")
+        if regressor.noise_df_ is not None:
+            check.number("noise_df_", regressor.noise_df_)
     law = getattr(regressor, "order_parameter_posterior_", None)
     if law is not None and not (
         isinstance(law, OrderParameterPosterior)

@@ -13,14 +13,15 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn.kernels import Inputs, value_and_pullback
-from stpbnn.predictive import SideBySide, StudentT
+from stpbnn.predictive import Gaussian, Mixture, SideBySide, StudentT
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence
-from stpbnn.regressors.learnable_kernel import LearnableKernel
 from stpbnn.regressors.noise import check_noise
+from stpbnn.regressors.outliers import NOISE_DF_BOUNDS, OUTLIER_NOISES, WithOutliers
 from stpbnn.scale import (
     ACCURACY,
     TRENDS,
+    Columns,
     InverseGamma,
     NoiseBeside,
     NoiseInside,
@@ -30,12 +31,12 @@ from stpbnn.scale import (
 
 __all__ = ["StudentTProcessRegressor"]
 
-NOISES = ("scale", "gaussian")
+NOISES = ("scale", "gaussian", *OUTLIER_NOISES)
 PARAMETRIZATIONS = ("covariance", "scale")
 DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
 
 
-class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
+class StudentTProcessRegressor(MultiOutputMixin, WithOutliers):
     r"""Student's t-process regression: a Gaussian process whose overall scale r is random, and learned from the data.
 
     .. math:: f \mid r \sim GP(0, r K), \qquad r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2), \qquad
@@ -47,6 +48,10 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
     to all points: an outlier widens the predictions everywhere, it is not ignored. With noise "scale" everything is in
     closed form (the multivariate t); with "gaussian" it is a one-dimensional quadrature over r, and what an infinite
     network of random readout precision has.
+
+    Outliers are ignored by noise "student-t", T the square of its scale, by Laplace's approximation, and by "robust",
+    the robust and conjugate Gaussian process. With both the function is a Gaussian process of covariance K and has no
+    random scale: `df` and `parametrization` are not used.
 
     There is no `partial_fit`, by design: the closed form needs the whole training set at once, and with new points the
     hyper-parameters move as well. Fit again.
@@ -63,8 +68,9 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
         T >= 0, the variance of the noise (relative to r for noise "scale"), which scikit-learn's Gaussian processes
         call `alpha`. It is seldom known: `optimize_temperature=True` learns it, from this value on. T = 0 interpolates,
         where the kernel is well conditioned. An array has the known variance of each training target.
-    noise : {"scale", "gaussian"}
-        Whether the noise shares the random scale of f, or is independent of it.
+    noise : {"scale", "gaussian", "student-t", "robust"}
+        Whether the noise shares the random scale of f, is Gaussian and independent of it, has the tails of Student's t,
+        or is Gaussian with examples that count the less the further they are from the median of the targets.
     optimizer : "fmin_l_bfgs_b", callable or None
         How the log evidence is maximised, in the convention of scikit-learn's Gaussian processes; None learns nothing.
         Where T is learned, the search begins with kernel and T times the factor that suits the size of the targets.
@@ -85,6 +91,14 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
     parametrization : {"covariance", "scale"}
         Whether K (+ T) is the covariance of the process, which exists for ν > 2 only, or its scale matrix, for any
         ν > 0: r ~ InvGamma(ν/2, ν/2). They differ by the constant factor ν/(ν − 2).
+    noise_df : float
+        The degrees of freedom of the noise "student-t"; where they are learned, the value to start from. A new target
+        has a variance only where there are more than two.
+    optimize_noise_df : bool
+        Whether to learn them.
+    contamination : float
+        The part of the targets that the noise "robust" takes for outliers: its threshold is the quantile of their
+        distances from the median at one less that.
     random_state : int, numpy Generator, RandomState or None
         Seed of the restarts.
 
@@ -92,10 +106,11 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
     ----------
     kernel_ : scikit-learn kernel
         The kernel with what was learned.
-    df_, temperature_ : float
-        ν and T, learned or as given.
+    df_, temperature_, noise_df_ : float
+        ν, T and the degrees of freedom of the noise, learned or as given; the last is None for other noises.
     log_marginal_likelihood_, log_marginal_likelihood_value_ : float
-        log p(y), all outputs together; the second name is scikit-learn's.
+        log p(y), all outputs together; the second name is scikit-learn's. With noise "student-t" it is that of
+        Laplace's approximation, with "robust", which has none, the weighted leave-one-out score.
     alpha_ : array of shape (P,) or (P, D)
         What the kernel with the training points is multiplied by to give the mean: the mean of r A(r)^{-1} y over the
         posterior of r, A(r) = r K + T or r (K + T), for targets as they are normalised.
@@ -118,10 +133,13 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
     (array([0.14]), 12.0)
     """
 
-    _learned = ("kernel_", "temperature_", "df_", "converged_")
+    _learned = ("kernel_", "temperature_", "df_", "noise_df_", "converged_")
     _kernels = 4
     _at_bounds = MappingProxyType(
-        {("df", "upper"): "the data do not tell the process from a Gaussian one: fix df, or take a Gaussian process"}
+        {
+            ("df", "upper"): "the data do not tell the process from a Gaussian one: fix df, or take a Gaussian process",
+            ("noise_df", "upper"): "the data have no outliers: take noise='gaussian'",
+        }
     )
 
     def __init__(
@@ -130,7 +148,7 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
         *,
         df: float = 5.0,
         temperature: float = 0.01,
-        noise: Literal["scale", "gaussian"] = "scale",
+        noise: Literal["scale", "gaussian", "student-t", "robust"] = "scale",
         optimizer: Any = "fmin_l_bfgs_b",
         optimize_df: bool = False,
         optimize_temperature: bool = False,
@@ -138,6 +156,9 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
         normalize_y: bool = False,
         trend: Literal["zero", "constant", "linear"] = "zero",
         parametrization: Literal["covariance", "scale"] = "covariance",
+        noise_df: float = 4.0,
+        optimize_noise_df: bool = False,
+        contamination: float = 0.1,
         random_state: Any = None,
     ) -> None:
         self.kernel = kernel
@@ -151,6 +172,9 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
         self.normalize_y = normalize_y
         self.trend = trend
         self.parametrization = parametrization
+        self.noise_df = noise_df
+        self.optimize_noise_df = optimize_noise_df
+        self.contamination = contamination
         self.random_state = random_state
 
     def _check_settings(self) -> None:
@@ -166,7 +190,7 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
         check.one_of("trend", self.trend, TRENDS)
         check_noise(self.temperature)
         check.boolean("normalize_y", self.normalize_y)
-        for name in ("optimize_df", "optimize_temperature"):
+        for name in ("optimize_df", "optimize_temperature", "optimize_noise_df"):
             check.boolean(name, getattr(self, name))
             if getattr(self, name) and self.optimizer is None:
                 raise ValueError(f"{name}: got {getattr(self, name)!r} with optimizer=None; give an optimizer")
@@ -181,7 +205,8 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
         """Return the bounds of theta, those of T in the unit that it has: beside r that of the kernel, else of y."""
         unit = start.variance(self.X_train_) if self.noise == "scale" else self._unit
         lowest, highest = TEMPERATURE_BOUNDS
-        return start.bounds({"temperature": (lowest * unit, highest * unit), "df": DF_BOUNDS[self.parametrization]})
+        own = {"temperature": (lowest * unit, highest * unit), "df": DF_BOUNDS[self.parametrization]}
+        return start.bounds(own | {"noise_df": NOISE_DF_BOUNDS})
 
     def _start(self) -> KernelHyperparameters:
         """Return the hyper-parameters as given, but for a common factor of kernel and temperature.
@@ -194,7 +219,7 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
             return given
         try:
             K = self._design.reduced(self._matrix()).contrasts
-            process = NoiseInside.of(K, self._contrasts, law, self.temperature_)
+            process = NoiseInside.of(K, self._design.targets(self._plausible)[1], law, self.temperature_)
         except np.linalg.LinAlgError:
             return given
         factor = law.df * process.quadratic / (law.excess * process.alpha.size)
@@ -203,44 +228,36 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
     def _scale_law(self, df: float) -> InverseGamma:
         return InverseGamma(df, self.parametrization == "covariance")
 
-    def _process_of(self, K: Float[np.ndarray, "P P"], temperature: float, df: float) -> NoiseInside | NoiseBeside:
+    def _process_of(
+        self, K: Float[np.ndarray, "P P"], at: KernelHyperparameters
+    ) -> NoiseInside | NoiseBeside | Columns:
         """Return the process at a kernel matrix, of which the lower triangle is read; it is overwritten."""
-        kind = NoiseBeside if self.noise == "gaussian" and temperature > 0 else NoiseInside
-        return kind.of(K, self._contrasts, self._scale_law(df), temperature)
+        if self._outliers:
+            return self._columns(K, at)
+        kind = NoiseBeside if self.noise == "gaussian" and at.temperature > 0 else NoiseInside
+        return kind.of(K, self._contrasts, self._scale_law(at.df), at.temperature)
 
     def _evidence(self, at: KernelHyperparameters | None, *, gradient: bool) -> Evidence:
         at = at or self._hyperparameters
         K, pullback = value_and_pullback(at.kernel, self._inputs)
-        process = self._process_of(self._design.reduced(K).contrasts, at.temperature, at.df)
+        process = self._process_of(self._design.reduced(K).contrasts, at)
         value = process.log_evidence + self._jacobian
         if not gradient:
             return Evidence(value, np.empty(0))
         slopes = process.slopes
         free = [getattr(at, name) * getattr(slopes, name) for name in at.free]
-        return Evidence(value, np.append(pullback(self._design.slopes(slopes.kernel)), free))
+        gradient_found = np.append(pullback(self._design.slopes(slopes.kernel)), free)
+        return Evidence(value, gradient_found, process.error < ACCURACY or not self._outliers)
 
     @property
     def scale_posterior_(self) -> OrderParameterPosterior | None:
         """The posterior of the scale, where it is a quadrature."""
         return self._process.posterior if isinstance(self._process, NoiseBeside) else None
 
-    @property
-    def alpha_(self) -> Float[np.ndarray, "P ..."]:
-        """The coefficients of the mean."""
-        return self._design.expanded(self._process.alpha)
-
-    @property
-    def _jacobian(self) -> float:
-        return self._design.log_jacobian * self._targets.size / len(self._targets)
-
-    @property
-    def _numbers(self) -> np.ndarray:
-        return np.append(self.alpha_, self.log_marginal_likelihood_)
-
     def _condition(self) -> None:
         blocks = self._design.reduced(self._matrix())
         self._blocks = blocks._replace(contrasts=np.empty((0, 0)))
-        self._process = self._process_of(blocks.contrasts, self.temperature_, self.df_)
+        self._process = self._process_of(blocks.contrasts, self._hyperparameters)
         self.log_marginal_likelihood_ = self._process.log_evidence + self._jacobian
         self._inputs = Inputs(self.X_train_)  # without what the search has kept
         self.converged_ = self._known and self._process.error < ACCURACY
@@ -258,18 +275,22 @@ class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
                 ConvergenceWarning,
                 stacklevel=5,
             )
+        if self._outliers and not self._process.error < ACCURACY:
+            warnings.warn(
+                "noise: the mode of the function was not found; give a larger temperature or more noise_df",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
         if self._searched and (found := self._nothing_explained()):
             advice = "standardise the inputs, or start from other length scales"
             if not self.optimize_temperature:
                 advice += f"; T = {self.temperature_:.3g} is fixed: optimize_temperature=True learns it"
             warnings.warn(f"kernel: {self.kernel_!r} {found}; {advice}", ConvergenceWarning, stacklevel=5)
 
-    def _mean(self, X: np.ndarray) -> np.ndarray:
-        return self._units.restored(self._process.mean(self._query(X)))
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
+        return self._process.predictive(self._query(X, joint=joint), self._noise_of_new(noise, joint), self._units)
 
-    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
-        added = self.temperature_ if noise else 0.0
-        return self._process.predictive(self._query(X, joint=joint), added, self._units)
-
-    def _left_out(self) -> StudentT | SideBySide:
+    def _left_out(self) -> StudentT | SideBySide | Gaussian | Mixture:
+        if self._outliers:
+            return self._process.left_out(self._noise_of_new(True, joint=False), self._units)
         return self._process.left_out(self._targets, self._units, self._design)

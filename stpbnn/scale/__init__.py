@@ -8,18 +8,20 @@ is, up to a constant, -2 log p(log Q, y). The proportional limit evaluates every
 integrates over :math:`p(Q \mid y)`. A theory is a *problem* that knows its resolvent: `pose` chooses one of `one_scale`
 (one hidden layer, and the global closure), `mean_kept` (activations with a mean), `deep` (a scale a layer) and
 `several_outputs` (a matrix), each with `saddle_points`, `conditioned`, `posterior`, `moments` and the gradients of its
-evidence. `student_t` has a random scale of any kernel.
+evidence. `student_t` has a random scale of any kernel; `outlier_mode` and `downweighted` have noise with outliers.
 
 References
 ----------
 Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023); theory notes, sections 3 to 5.
 """
 
+from stpbnn.scale.columns import Columns as Columns
 from stpbnn.scale.deep import LATTICE_DEPTH
 from stpbnn.scale.design import TRENDS as TRENDS
 from stpbnn.scale.design import Design as Design
 from stpbnn.scale.design import Query as Query
 from stpbnn.scale.design import Reduced as Reduced
+from stpbnn.scale.downweighted import Downweighted as Downweighted
 from stpbnn.scale.dual import dual_student_t
 from stpbnn.scale.factorised import (
     ZERO_TARGETS,
@@ -30,12 +32,14 @@ from stpbnn.scale.factorised import (
 from stpbnn.scale.leave_one_out import left_out_mixture as left_out_mixture
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.one_scale import OneScale
+from stpbnn.scale.outlier_mode import OutlierMode as OutlierMode
 from stpbnn.scale.pose import MEANS, Mean, keeps_mean, pose
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.restricted import RestrictedKernel as RestrictedKernel
 from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence
+from stpbnn.scale.student_noise import StudentNoise as StudentNoise
 from stpbnn.scale.student_t import INDEFINITE as INDEFINITE
 from stpbnn.scale.student_t import NoiseBeside as NoiseBeside
 from stpbnn.scale.student_t import NoiseInside as NoiseInside

@@ -1,0 +1,119 @@
+"""Regressors whose noise may have outliers: settings, starting values and laws of new targets, clean ones or any."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from stpbnn import _validation as check
+from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
+from stpbnn.regressors.learnable_kernel import LearnableKernel
+from stpbnn.scale import Columns, Downweighted, OutlierMode, StudentNoise
+
+__all__ = ["NOISE_DF_BOUNDS", "OUTLIER_NOISES", "WithOutliers"]
+
+OUTLIER_NOISES = ("student-t", "robust")
+NOISE_DF_BOUNDS = (1.0, 1e5)
+CORE = 3.0  # standard deviations about the median beyond which a target says nothing of the size of the others
+QUARTILE = 0.6744897501960817  # of the standard normal law
+
+
+class WithOutliers(LearnableKernel):
+    """Kernel regressors with noise "student-t" or "robust" among their settings."""
+
+    noise: str
+    noise_df: float
+    contamination: float
+    optimize_noise_df: bool
+    noise_df_: float | None
+
+    @property
+    def _outliers(self) -> bool:
+        """Whether the noise has outliers."""
+        return self.noise in OUTLIER_NOISES
+
+    def _check_settings(self) -> None:
+        check.number("noise_df", self.noise_df)
+        check.number("contamination", self.contamination)
+        if self.contamination >= 0.5:
+            raise ValueError(f"contamination: got {self.contamination!r}, expected a number between 0 and 0.5")
+        if self.optimize_noise_df and self.noise != "student-t":
+            raise ValueError(f"optimize_noise_df: got True with noise={self.noise!r}, expected noise='student-t'")
+        if self._outliers:
+            self._check_outlier_settings()
+        super()._check_settings()
+
+    def _check_outlier_settings(self) -> None:
+        """Refuse what the noises with outliers do not have."""
+        here = f"with noise={self.noise!r}"
+        if self.optimize_df:
+            raise ValueError(
+                f"optimize_df: got True {here}, whose function is a Gaussian process without df; say False"
+            )
+        if self.trend != "zero":
+            raise ValueError(
+                f"trend: got {self.trend!r} {here}, expected 'zero'; add a ConstantKernel or a DotProduct to the kernel"
+            )
+        if np.ndim(self.temperature) or self.temperature == 0:
+            given = "an array" if np.ndim(self.temperature) else 0
+            raise ValueError(f"temperature: got {given} {here}, expected a number greater than 0")
+
+    def _columns(self, K: Float[np.ndarray, "P P"], at: KernelHyperparameters) -> Columns:
+        """Return the process at a kernel matrix, of which the lower triangle is read."""
+        K, T = np.tril(K) + np.tril(K, -1).T, at.temperature
+        outputs = self._targets.reshape(len(K), -1).T
+        if self.noise == "student-t":
+            noise = StudentNoise(T, at.noise_df)
+            return Columns(tuple(OutlierMode.of(K, y, noise) for y in outputs), self._targets.shape)
+        return Columns(tuple(Downweighted.of(K, y, T, self.contamination) for y in outputs), self._targets.shape)
+
+    def _prepare(self) -> None:
+        self.noise_df_ = float(self.noise_df) if self.noise == "student-t" else None
+        super()._prepare()
+
+    @property
+    def _free(self) -> tuple[str, ...]:
+        return super()._free + ("noise_df",) * bool(self.optimize_noise_df)
+
+    @property
+    def _hyperparameters(self) -> KernelHyperparameters:
+        return replace(super()._hyperparameters, noise_df=self.noise_df_ or self.noise_df)
+
+    def _take_up(self, found: KernelHyperparameters) -> None:
+        super()._take_up(found)
+        self.noise_df_ = found.noise_df if self.noise == "student-t" else None
+
+    @property
+    def _plausible(self) -> Float[np.ndarray, "P ..."]:
+        """The targets, those far from the median moved nearer, where there may be outliers."""
+        if not self._outliers:
+            return self._targets
+        middle = np.median(self._targets, axis=0)
+        reach = CORE / QUARTILE * np.median(np.abs(self._targets - middle), axis=0)
+        reach = np.where(reach > 0, reach, np.inf)  # most targets are equal
+        return np.clip(self._targets, middle - reach, middle + reach)
+
+    def _checked_noise(self, noise: Any) -> Any:
+        if self._outliers and isinstance(noise, str):
+            return check.one_of("noise", noise, ("clean",))
+        return check.boolean("noise", noise)
+
+    def _noise_of_new(self, noise: Any, joint: bool) -> Any:
+        """Return what is added to f: a variance, or weights and variances of a mixture."""
+        if not noise:
+            return 0.0
+        if self.noise != "student-t":
+            return self.temperature_
+        assert self.noise_df_ is not None
+        law = StudentNoise(self.temperature_, self.noise_df_)
+        if noise == "clean":
+            return law.clean_variance
+        if joint:
+            raise ValueError(
+                "joint: got True with noise=True, of which the joint law has no closed form under noise='student-t'; "
+                "give noise='clean' or False, or joint=False"
+            )
+        return law.mixture

@@ -1,0 +1,122 @@
+r"""The robust and conjugate Gaussian process: examples far from the centre of the targets count less.
+
+The likelihood of Gaussian noise is replaced by a weighted score-matching loss, quadratic in f. With residuals r_i from
+the median of the targets and weights :math:`w_i^2 \propto (1 + r_i^2/c^2)^{-1}` the posterior is that of Gaussian noise
+of variances T J_i about other targets z:
+
+.. math:: \bar f(x) = k^T A^{-1} z, \qquad A = K + T\, \mathrm{diag}\, J, \qquad J_i = 1 + \frac{r_i^2}{c^2}, \qquad
+          z_i = y_i - T\, \partial_y \log w_i^2 = y_i + \frac{2 T r_i}{c^2 + r_i^2}
+
+No likelihood of y belongs to it, hence no evidence. Hyper-parameters are chosen by the log density of each target given
+the others, under noise of variance T, weighted in the same way, so that outliers do not choose them:
+
+.. math:: \sum_i \frac1{J_i} \log N\big(y_i;\; z_i - \alpha_i/d_i,\; 1/d_i - T J_i + T\big), \qquad
+          \alpha = A^{-1} z, \quad d = \mathrm{diag}\, A^{-1}
+
+References
+----------
+Altamirano, Briol, Knoblauch, ICML 2024, arXiv:2311.00463.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import cho_solve, lapack, solve_triangular
+
+from stpbnn.scale.columns import ColumnSlopes
+from stpbnn.scale.factorised import well_conditioned_cholesky
+
+__all__ = ["Downweighted"]
+
+Vector = Float[np.ndarray, " P"]
+Square = Float[np.ndarray, "P P"]
+
+
+@dataclass(frozen=True)
+class Downweighted:
+    """One output.
+
+    Parameters
+    ----------
+    factor : array of shape (P, P)
+        Lower Cholesky factor of A.
+    targets, spread, shifted, alpha : arrays of shape (P,)
+        y, J, z and A^{-1} z.
+    push : array of shape (P,)
+        (z − y)/T.
+    temperature : float
+        T.
+    """
+
+    factor: Square
+    targets: Vector
+    spread: Vector
+    shifted: Vector
+    alpha: Vector
+    push: Vector
+    temperature: float
+    converged: bool = True
+
+    @classmethod
+    def of(cls, K: Square, y: Vector, temperature: float, contamination: float) -> Downweighted:
+        """Condition on targets, of which about so large a part is contaminated: c is a quantile of the |r|.
+
+        Examples
+        --------
+        >>> y = np.array([1.0, 9.0, 1.1, 0.9])
+        >>> found = Downweighted.of(np.full((4, 4), 4.0), y, 0.01, contamination=0.25)
+        >>> (np.full(4, 4.0) @ found.alpha).round(1)
+        np.float64(1.0)
+        """
+        r = y - np.median(y)
+        c2 = float(np.quantile(np.abs(r), 1 - contamination)) ** 2
+        if c2 == 0:  # most targets are equal
+            c2 = float(np.square(r).max()) or 1.0
+        spread, push = 1 + r**2 / c2, 2 * r / (c2 + r**2)
+        A = np.array(K, order="F")
+        A[np.diag_indices_from(A)] += temperature * spread
+        factor = well_conditioned_cholesky(A)
+        shifted = y + temperature * push
+        alpha = cho_solve((factor, True), shifted, check_finite=False)
+        return cls(factor, y, spread, shifted, alpha, push, temperature)
+
+    @cached_property
+    def _inverse(self) -> Square:
+        inverse, _ = lapack.dpotri(self.factor, lower=1)
+        return np.tril(inverse) + np.tril(inverse, -1).T
+
+    def left_out(self) -> tuple[Vector, Vector]:
+        """Return mean and variance of f at each training point given the other targets."""
+        d = np.diag(self._inverse)
+        return self.shifted - self.alpha / d, 1 / d - self.temperature * self.spread
+
+    @property
+    def log_evidence(self) -> float:
+        """The weighted leave-one-out score."""
+        mean, variance = self.left_out()
+        variance = variance + self.temperature
+        density = np.log(2 * np.pi * variance) + (self.targets - mean) ** 2 / variance
+        return float(-np.sum(density / self.spread) / 2)
+
+    @property
+    def slopes(self) -> ColumnSlopes:
+        """Its derivatives."""
+        mean, variance = self.left_out()
+        d, variance, error = np.diag(self._inverse), variance + self.temperature, self.targets - mean
+        by_error = -error / variance / self.spread
+        by_variance = (error**2 / variance - 1) / variance / self.spread / 2
+        by_diagonal = -(by_error * self.alpha + by_variance) / d**2
+        b = self._inverse @ (by_error / d)
+        shared = np.outer(b, self.alpha)
+        kernel = -(shared + shared.T) / 2 - (self._inverse * by_diagonal) @ self._inverse
+        temperature = np.diag(kernel) @ self.spread + (b - by_error) @ self.push + by_variance @ (1 - self.spread)
+        return ColumnSlopes(kernel, float(temperature), 0.0)
+
+    def explained(self, cross: Float[np.ndarray, "q P"], *, joint: bool) -> Float[np.ndarray, ...]:
+        """Return what the targets take from the variances, or covariances, of the kernel at query points."""
+        parts = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
+        return parts.T @ parts if joint else np.einsum("ij,ij->j", parts, parts)
