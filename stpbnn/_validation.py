@@ -31,7 +31,9 @@ __all__ = [
     "out_of_range",
     "path",
     "real",
+    "refuse_mixed_labels",
     "refuse_no_numbers",
+    "refuse_unknown_labels",
     "room_for_kernels",
     "shown",
     "targets",
@@ -231,6 +233,29 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
         )
     _finite(what, y)
     return y
+
+
+def refuse_mixed_labels(what: str, labels: Any) -> None:
+    """Refuse class labels of mixed type, which NumPy would turn into text in silence."""
+    if not isinstance(labels, (list, tuple)) and getattr(labels, "dtype", None) != np.dtype(object):
+        return
+    kinds = {"text" if isinstance(label, (str, bytes)) else "numbers" for label in np.array(labels, dtype=object).flat}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{what}: got labels of mixed type, text and numbers, expected one of them; convert all of them to text, "
+            f"with [str(label) for label in {what}]"
+        )
+
+
+def refuse_unknown_labels(what: str, labels: Any, classes: np.ndarray) -> None:
+    """Refuse class labels that are none of the classes, by their names."""
+    given = np.asarray(labels)
+    unknown = sorted({label for label in given.ravel().tolist() if label not in classes.tolist()}, key=str)
+    if unknown:
+        raise ValueError(
+            f"{what}: got the class(es) {', '.join(map(shown, unknown[:8]))}, which the training set lacks; expected "
+            f"labels among {shown(classes.tolist())}: leave these examples out, or train with some of them"
+        )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from stpbnn.regressors.hyperparameters import kernel_of, refuse_indefinite
 from stpbnn.regressors.prediction import PredictiveRegressor
 from stpbnn.scale import ZERO_TARGETS
 
-__all__ = ["NetworkRegressor"]
+__all__ = ["NetworkRegressor", "refuse_indefinite_kernel", "refuse_infinite_kernel"]
 
 
 class NetworkRegressor(PredictiveRegressor):
@@ -69,8 +69,8 @@ class NetworkRegressor(PredictiveRegressor):
                 if not np.isfinite(np.square(y).sum()):
                     raise OverflowError
                 settled = self._choose(X, y)
-                _refuse_infinite_kernel(self.network_, X)
-                _refuse_indefinite_kernel(self.network_, X)
+                refuse_infinite_kernel(self.network_, X)
+                refuse_indefinite_kernel(self.network_, X)
                 self._condition(X, y)
                 self.converged_ = bool(self.converged_ and settled)
                 if not np.isfinite(self._numbers).all():
@@ -112,7 +112,7 @@ class NetworkRegressor(PredictiveRegressor):
 
     def _query_points(self, X: Any) -> np.ndarray:
         X = super()._query_points(X)
-        _refuse_infinite_kernel(self.network_, X)
+        refuse_infinite_kernel(self.network_, X)
         return X
 
 
@@ -123,7 +123,7 @@ def _variances(sigma: Activation, prior: Prior, values: jax.Array) -> jax.Array:
     return values
 
 
-def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+def refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
     """Refuse inputs that lead an activation to where it is NaN or infinite: the diagonal of its kernel shows it.
 
     A few of the variances, from the smallest to the largest, are looked at: as many for every set of inputs.
@@ -143,7 +143,7 @@ def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
         raise ValueError(f"X: got inputs of the size {size}: out of the range of double precision; scale them down")
 
 
-def _refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+def refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
     """Refuse activations whose kernel, where the user has given it, is no covariance."""
     if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{stpbnn.__name__}."):
         refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))

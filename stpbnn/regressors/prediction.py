@@ -19,6 +19,7 @@ __all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "explain
 
 LARGEST = np.sqrt(np.finfo(np.float64).max) / 2**20  # of numbers whose squares are summed
 NOTHING_EXPLAINED = 0.01  # of the targets' variance, at the training inputs
+OF_CLASSIFIERS = ("predict_proba", "predict_log_proba", "decision_function", "classes_")
 CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
 
 
@@ -72,6 +73,13 @@ class PredictiveRegressor(NetworkHolder, RegressorMixin, BaseEstimator):
     n_features_in_: int
     feature_names_in_: np.ndarray
     _learned: ClassVar[tuple[str, ...]]  # names of what, with the parameters and the training set, determines the rest
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse what is missing; asked for class probabilities, say who has them."""
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if name in OF_CLASSIFIERS:
+            message += ": it predicts numbers; take a classifier, such as stpbnn.NNGPClassifier"
+        raise AttributeError(message, name=name, obj=self)
 
     def _training_set(self, X: Any, y: Any, *, several: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of inputs and targets, checked: what the caller does to his own changes no prediction."""
