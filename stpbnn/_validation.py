@@ -31,7 +31,7 @@ __all__ = [
     "out_of_range",
     "path",
     "real",
-    "refuse_mixed_labels",
+    "refuse_no_labels",
     "refuse_no_numbers",
     "refuse_unknown_labels",
     "room_for_kernels",
@@ -235,16 +235,31 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
     return y
 
 
-def refuse_mixed_labels(what: str, labels: Any) -> None:
-    """Refuse class labels of mixed type, which NumPy would turn into text in silence."""
-    if not isinstance(labels, (list, tuple)) and getattr(labels, "dtype", None) != np.dtype(object):
+def refuse_no_labels(what: str, labels: Any) -> None:
+    """Refuse what holds no class labels, or labels of mixed type, which NumPy would turn into text in silence."""
+    parts = labels if isinstance(labels, (list, tuple)) else [labels]
+    if any(np.ma.is_masked(part) for part in parts):
+        raise ValueError(f"{what}: got masked values, expected a label for each example; remove or fill them")
+    dtype = getattr(labels, "dtype", None)
+    if labels is None or (isinstance(dtype, np.dtype) and dtype.kind in "biufUS"):
         return
-    kinds = {"text" if isinstance(label, (str, bytes)) else "numbers" for label in np.array(labels, dtype=object).flat}
-    if len(kinds) > 1:
+    with named(what):
+        items = np.array(labels, dtype=object)
+    kinds = {_kind_of_label(label) for label in items.flat}
+    if kinds == {"text", "numbers"}:
         raise ValueError(
             f"{what}: got labels of mixed type, text and numbers, expected one of them; convert all of them to text, "
             f"with [str(label) for label in {what}]"
         )
+    if others := kinds - {"text", "numbers"}:
+        raise ValueError(f"{what}: got {sorted(others)[0]} values as labels, expected finite numbers or text")
+
+
+def _kind_of_label(label: Any) -> str:
+    if isinstance(label, (str, bytes)):
+        return "text"
+    real = isinstance(label, (numbers.Real, np.bool_)) and not isinstance(label, np.timedelta64)
+    return "numbers" if real else type(label).__name__
 
 
 def refuse_unknown_labels(what: str, labels: Any, classes: np.ndarray) -> None:

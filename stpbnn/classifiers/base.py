@@ -102,12 +102,11 @@ class NetworkClassifier(ClassifierMixin, NetworkHolder, BaseEstimator):
 
     def _check_settings(self) -> None:
         """Refuse settings that are out of range."""
-        if self.temperature == 0 and not isinstance(self.temperature, (bool, np.bool_)):
+        if check.number("temperature", self.temperature, minimum=0, inclusive=True) == 0:
             raise ValueError(
                 "temperature: got 0, where the likelihood of classes knows no noise and probabilities are zero or one; "
                 "give a positive number: T = 1 is Bayes, a smaller one a cold posterior"
             )
-        check.number("temperature", self.temperature)
         if self.network is not None:
             check.instance("network", self.network, FullyConnected)
         check.integer("n_restarts_optimizer", self.n_restarts_optimizer, minimum=0)
@@ -116,7 +115,7 @@ class NetworkClassifier(ClassifierMixin, NetworkHolder, BaseEstimator):
 
     def _training_set(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         check.refuse_no_numbers("X", X)
-        check.refuse_mixed_labels("y", y)
+        check.refuse_no_labels("y", y)
         with check.named("X, y"):
             X, y = validate_data(self, X, y, dtype=np.float64, copy=True)
         with check.named("y"):
@@ -251,7 +250,7 @@ class NetworkClassifier(ClassifierMixin, NetworkHolder, BaseEstimator):
             If a class is not among those of the training set.
         """
         check_is_fitted(self, "X_train_")
-        check.refuse_mixed_labels("y", y)
+        check.refuse_no_labels("y", y)
         check.refuse_unknown_labels("y", y, self.classes_)
         with check.named("X, y"):
             return float(super().score(X, y, sample_weight))
