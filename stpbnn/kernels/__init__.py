@@ -21,7 +21,9 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
+from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
+    CrossKernel,
     Tile,
     cross_kernel,
     input_tiles,
@@ -34,10 +36,12 @@ from stpbnn.kernels.tiles import (
 __all__ = [
     "CLOSURES",
     "Closure",
+    "CrossKernel",
     "Gram",
     "KernelMap",
     "Tile",
     "cross_kernel",
+    "cross_kernels",
     "feature_map",
     "feature_mean",
     "feature_means",
@@ -55,5 +59,6 @@ __all__ = [
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",
+    "symmetric_kernels",
     "weight_tiles",
 ]

@@ -31,6 +31,7 @@ __all__ = [
     "CrossKernel",
     "Tile",
     "cross_kernel",
+    "input_cross_tile",
     "input_tiles",
     "lower_triangle",
     "map_tiles",
@@ -216,12 +217,28 @@ def _cross_tiles(
     products: Float[np.ndarray, "n m"],
 ) -> Iterator[Tile]:
     """Yield tiles of a kernel between two sets of inputs, row by row."""
-    sizes, scale = (_size(len(X1)), _size(len(X2))), 1 / (prior.precisions[0] * X1.shape[1])
+    scale = 1 / (prior.precisions[0] * X1.shape[1])
+    for rows, columns, part in _product_tiles(X1, X2, products):
+        yield Tile(rows, columns, _kernel(kernel, prior, scale, *part, own=False))
+
+
+def _product_tiles(
+    X1: Float[np.ndarray, "n N0"], X2: Float[np.ndarray, "m N0"], products: Float[np.ndarray, "n m"]
+) -> Iterator[Tile]:
+    """Yield tiles of the products of two sets of inputs with the squares of both, row by row."""
+    sizes = _size(len(X1)), _size(len(X2))
     lefts, rights = (list(zip(_parts(len(X)), _sides(X), strict=True)) for X in (X1, X2))
     for rows, left in lefts:
         for columns, right in rights:
-            part = _filled(products[rows, columns], *sizes)
-            yield Tile(rows, columns, _kernel(kernel, prior, scale, part, left, right, own=False))
+            yield Tile(rows, columns, (_filled(products[rows, columns], *sizes), left, right))
+
+
+def input_cross_tile(prior: Prior, X1: Float[np.ndarray, "n N0"], X2: Float[np.ndarray, "m N0"]) -> Gram | None:
+    """Return C between two sets of inputs in one tile that holds all of it, or None where it takes more tiles."""
+    if max(len(X1), len(X2)) > LARGEST:
+        return None
+    ((_, _, part),) = _product_tiles(X1, X2, blas.dgemm(1.0, X2.T, X1.T, trans_a=1).T)
+    return _gram(prior, 1 / (prior.precisions[0] * X1.shape[1]), *part, own=False)
 
 
 def weight_tiles(tiles: Iterable[Tile], lower: Float[np.ndarray, "P P"]) -> list[Float[np.ndarray, "b b"]]:

@@ -8,27 +8,30 @@ Theory notes, sections 3 (closures) and 4 (4.1).
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import zip_longest
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_solve, cholesky
+from scipy.linalg import blas, lapack
 
+from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels import (
     Closure,
-    KernelMap,
-    cross_kernel,
+    Tile,
+    cross_kernels,
     feature_map,
     input_tiles,
     lower_triangle,
     map_tiles,
     renormalised_map,
+    symmetric_kernels,
 )
 from stpbnn.scale import importance, lattice
 from stpbnn.scale.elastic import elastic_minimum
-from stpbnn.scale.factorised import FactorisedKernel, conditioned_matrix, refuse_ill_conditioned
+from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
 from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Ingredients, Landscape, gaussian_gradient
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation, descend
 from stpbnn.scale.one_scale import saddle_points_of_scale
@@ -62,14 +65,19 @@ class Layered(NetworkProblem):
         return CLOSURE_ACTIONS[self.closure]
 
     @cached_property
+    def _tiles(self) -> list[Tile]:
+        """C on the training set."""
+        return input_tiles(self.net.prior, self.X)
+
+    @cached_property
     def _minima(self) -> list[tuple[SaddlePoint, LayeredEvaluation]]:
         """The minima of the action with what was factorised there, the lowest first.
 
         The landscape of the global closure is one-dimensional: all of its minima are found, and are the starts.
         """
         net, prior = self.net, self.net.prior
-        action = LayeredAction(net, input_tiles(prior, self.X), self.y, self.temperature, self.closure)
-        K = lower_triangle(map_tiles(feature_map(net), action.tiles), len(self.X))
+        action = LayeredAction(net, self._tiles, self.y, self.temperature, self.closure)
+        K = lower_triangle(map_tiles(feature_map(net), self._tiles), len(self.X))
         resolvent = Resolvent.tridiagonal(K, self.y[:, None], self.temperature, prior.bias_variance)
         starts = [self._start(resolvent, point) for point in saddle_points_of_scale(resolvent, self.widths)]
         if self.closure == "wishart":  # which is known to be positive definite about Q = 1 alone
@@ -108,28 +116,26 @@ class Layered(NetworkProblem):
         """Return the Gaussian process at a saddle point, with the factorisation of the last step."""
         (at,) = (at for other, at in self._minima if other is point)
         refuse_ill_conditioned(at.factor)
-        kernel = self._kernel(point.order_parameters)
+        kernel = renormalised_map(self.net, point.order_parameters, self.closure)
         return FactorisedKernel.factorised(self.net.prior, self.X, kernel, at.alpha, self.temperature, at.factor)
 
-    def _kernel(self, Q: Float[np.ndarray, " L"]) -> KernelMap:
-        return renormalised_map(self.net, Q, self.closure)
+    def _conditioned(
+        self, Q: Float[np.ndarray, "n L"]
+    ) -> Iterator[tuple[Float[np.ndarray, "P P"], Float[np.ndarray, " P"]] | None]:
+        """Yield the lower Cholesky factor of A and α = A^{-1} y at each Q; None where A is not positive definite."""
+        for A in symmetric_kernels(self.net, Q, self.closure, self._tiles, len(self.X)):
+            A[np.diag_indices_from(A)] += self.temperature
+            factor, failure = lower_cholesky(A, clean=False)
+            yield None if failure else (factor, lapack.dpotrs(factor, self.y, lower=1)[0])
 
-    def _at_node(self, Q: Float[np.ndarray, " L"]) -> FactorisedKernel:
-        """Return the Gaussian process at any order parameters; LinAlgError where A is not positive definite."""
-        kernel, prior = self._kernel(Q), self.net.prior
-        A = conditioned_matrix(prior, self.X, kernel, self.temperature)
-        factor = cholesky(A, lower=True, overwrite_a=True, check_finite=False)
-        alpha = cho_solve((factor, True), self.y, check_finite=False)
-        return FactorisedKernel.factorised(prior, self.X, kernel, alpha, self.temperature, factor)
-
-    def action(self, log_q: Float[np.ndarray, " L"]) -> float:
-        """Return -2 log p(log Q, y) without the P log 2π; infinity where A(Q) is not positive definite."""
-        try:
-            process = self._at_node(np.exp(log_q))
-        except np.linalg.LinAlgError:
-            return np.inf
-        prior = sum(Gamma(N).value(u) for N, u in zip(self.widths, log_q, strict=True))
-        return float(prior + process.log_det + self.y @ process.alpha)
+    def actions(self, log_q: Float[np.ndarray, "n L"]) -> Float[np.ndarray, " n"]:
+        """Return -2 log p(log Q, y) without the P log 2π at each log Q; infinity where A is not positive definite."""
+        prior = sum(Gamma(N).value(u) for N, u in zip(self.widths, log_q.T, strict=True))
+        data = [
+            np.inf if at is None else 2 * np.log(np.diag(at[0])).sum() + self.y @ at[1]
+            for at in self._conditioned(np.exp(log_q))
+        ]
+        return prior + np.array(data)
 
     @property
     def accuracy(self) -> float:
@@ -140,15 +146,26 @@ class Layered(NetworkProblem):
         """Return p(Q | y): on a lattice for up to three layers, by importance sampling beyond."""
         points = self.saddle_points()
         if self.net.depth <= LATTICE_DEPTH:
-            return lattice.lattice_posterior(self.action, points, len(self.y))
-        return importance.importance_posterior(self.action, points, len(self.y), np.random.default_rng(seed))
+            return lattice.lattice_posterior(self.actions, points, len(self.y))
+        return importance.importance_posterior(self.actions, points, len(self.y), np.random.default_rng(seed))
 
     def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""
-        laws: list[Any] = [self._at_node(Q).law(X, joint=joint, noise=False) for Q in posterior.nodes]
-        means, variances = (np.stack([getattr(law, name) for law in laws]) for name in ("mean", "variance"))
-        prior = np.stack([cross_kernel(self._kernel(Q), self.net.prior, X, X[:1]).left for Q in posterior.nodes])
-        return Moments(means, variances, np.stack([law.covariance for law in laws]) if joint else None, prior)
+        Q, laws = posterior.nodes, []
+        cross = cross_kernels(self.net, Q, self.closure, X, self.X)
+        within = symmetric_kernels(self.net, Q, self.closure, input_tiles(self.net.prior, X), len(X)) if joint else ()
+        for at, between, own in zip_longest(self._conditioned(Q), cross, within):
+            if at is None:
+                raise np.linalg.LinAlgError("A is not positive definite at a node of the posterior")
+            explained = blas.dtrsm(1.0, at[0], between.entries.T, lower=1)
+            variance = np.maximum(between.left - np.einsum("pn,pn->n", explained, explained), 0)
+            covariance = own
+            if own is not None:
+                covariance = np.tril(own) + np.tril(own, -1).T - explained.T @ explained
+                covariance[np.diag_indices_from(covariance)] = variance
+            laws.append((between.entries @ at[1], variance, covariance, between.left))
+        means, variances, covariances, prior = zip(*laws, strict=True)
+        return Moments(np.stack(means), np.stack(variances), np.stack(covariances) if joint else None, np.stack(prior))
 
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
         """Return the gradient of the mixture's log evidence in the logarithms of precisions and temperature."""

@@ -36,18 +36,19 @@ FEWEST, MOST = 128, 4096  # points of a scramble
 PROPOSAL_DF = 10.0  # tails that are heavier than those of the posterior
 NEGLIGIBLE = 1e-6  # weight, relative to the largest one, of nodes that are dropped
 
-Action = Callable[[Float[np.ndarray, " L"]], float]
+Actions = Callable[[Float[np.ndarray, "n L"]], Float[np.ndarray, " n"]]
 
 
 def importance_posterior(
-    action: Action, points: list[SaddlePoint], size: int, random: np.random.Generator
+    actions: Actions, points: list[SaddlePoint], size: int, random: np.random.Generator
 ) -> OrderParameterPosterior:
     """Return p(Q | y) as weighted draws, with the evidence and the relative standard error of evidence and means.
 
     Parameters
     ----------
-    action : callable
-        -2 log p(log Q, y) without the P log 2π; infinity where A(Q) is not positive definite.
+    actions : callable
+        From log Q (n, L) to the n values of -2 log p(log Q, y) without the P log 2π; infinity where A(Q) is not
+        positive definite.
     points : list of SaddlePoint
         Minima of the action, the lowest first.
     size : int
@@ -69,7 +70,7 @@ def importance_posterior(
     while True:
         uniform = np.stack([engine.random(count) for engine in engines])
         drawn = _proposals(uniform, centres, roots)
-        values = np.apply_along_axis(action, 2, drawn)
+        values = actions(drawn.reshape(-1, L)).reshape(drawn.shape[:2])
         log_q = np.concatenate([log_q, drawn], axis=1)
         logs = np.concatenate([logs, -values / 2 - constant - _log_density(drawn, centres, roots)], axis=1)
         error = _standard_error(log_q, logs)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +24,7 @@ from stpbnn.scale.saddle_point import SaddlePoint
 
 __all__ = ["lattice_posterior"]
 
-Action = Callable[[Float[np.ndarray, " L"]], float]
+Actions = Callable[[Float[np.ndarray, "n L"]], Float[np.ndarray, " n"]]
 
 SPACING, SHRINK = 1.5, 0.8  # in standard deviations
 RISE = 36.0  # of the action above its minimum, at which the integrand, e^-18, is left out
@@ -34,22 +34,22 @@ MAX_NODES = 16384
 
 
 def _grow(
-    action: Action, points: list[SaddlePoint], basis: Float[np.ndarray, "L L"], shift: float
+    actions: Actions, points: list[SaddlePoint], basis: Float[np.ndarray, "L L"], shift: float
 ) -> tuple[Float[np.ndarray, "n L"], Float[np.ndarray, " n"]]:
     """Return log Q and action of the lattice points, shifted by a part of a cell, where the integrand matters."""
     origin = np.log(points[0].order_parameters)
     unit = np.eye(len(origin), dtype=int)
 
-    def place(index: tuple[int, ...]) -> Float[np.ndarray, " L"]:
-        return origin + basis @ (np.array(index) + shift)
+    def places(indices: Iterable[tuple[int, ...]]) -> Float[np.ndarray, "n L"]:
+        return origin + (np.array(list(indices)) + shift) @ basis.T
 
     def corners(point: SaddlePoint) -> Iterator[tuple[int, ...]]:
         cell = np.floor(np.linalg.solve(basis, np.log(point.order_parameters) - origin) - shift + 1e-9).astype(int)
         return (tuple((cell + corner).tolist()) for corner in itertools.product((0, 1), repeat=len(cell)))
 
-    values = {index: action(place(index)) for point in points for index in corners(point)}
-    waiting = list(values)
-    lowest = min(values.values())
+    values: dict[tuple[int, ...], float] = {}
+    waiting = {index for point in points for index in corners(point)}
+    lowest = np.inf
     while waiting:
         if len(values) > MAX_NODES:
             warnings.warn(
@@ -59,26 +59,24 @@ def _grow(
                 stacklevel=3,
             )
             break
-        index = waiting.pop()
-        if values[index] > lowest + RISE:
-            continue
-        for step in (*unit, *-unit):
-            neighbour = tuple((np.array(index) + step).tolist())
-            if neighbour not in values:
-                values[neighbour] = action(place(neighbour))
-                lowest = min(lowest, values[neighbour])
-                waiting.append(neighbour)
+        ring = sorted(waiting)
+        found = actions(places(ring))
+        values.update(zip(ring, found.tolist(), strict=True))
+        lowest = min(lowest, found.min())
+        inside = np.array(ring)[found <= lowest + RISE]
+        waiting = {tuple(index) for step in (*unit, *-unit) for index in (inside + step).tolist()} - values.keys()
     kept = {index: value for index, value in values.items() if value <= lowest + RISE}
-    return np.array([place(index) for index in kept]), np.array(list(kept.values()))
+    return places(kept), np.array(list(kept.values()))
 
 
-def lattice_posterior(action: Action, points: list[SaddlePoint], size: int) -> OrderParameterPosterior:
+def lattice_posterior(actions: Actions, points: list[SaddlePoint], size: int) -> OrderParameterPosterior:
     r"""Return p(Q | y) ∝ Π_l Gamma(Q_l; N_l/2, N_l/2) N(y; 0, A(Q)) as nodes and weights.
 
     Parameters
     ----------
-    action : callable
-        -2 log p(log Q, y) without the P log 2π; infinity where A(Q) is not positive definite.
+    actions : callable
+        From log Q (n, L) to the n values of -2 log p(log Q, y) without the P log 2π; infinity where A(Q) is not
+        positive definite.
     points : list of SaddlePoint
         Minima of the action, the lowest first; its Hessian sets the axes of the lattice.
     size : int
@@ -102,7 +100,7 @@ def lattice_posterior(action: Action, points: list[SaddlePoint], size: int) -> O
     while True:
         basis = spacing * whitening
         log_cell = np.linalg.slogdet(basis)[1] - constant
-        lattices = [_grow(action, points, basis, shift) for shift in (0.0, 0.5)]
+        lattices = [_grow(actions, points, basis, shift) for shift in (0.0, 0.5)]
         difference = _difference(*lattices)
         nodes = sum(len(values) for _, values in lattices)
         if difference < TOLERANCE or nodes / SHRINK**L > MAX_NODES:

@@ -43,7 +43,7 @@ RISE = 66.0  # of the action above its minimum, at which the integrand, e^-33, i
 NEGLIGIBLE = 1e-13  # weight, relative to the largest one, of nodes that are dropped
 TOLERANCE = 1e-10
 INTERVALS, MAX_INTERVALS = 16, 1024
-HALVINGS = 80
+HALVINGS = 48
 SMALLEST = 1000.0  # of -log Q: the logarithm of a number far below the smallest double
 
 
