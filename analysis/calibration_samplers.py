@@ -21,7 +21,7 @@ import numpy as np
 from stpbnn import FullyConnected
 from stpbnn.files import write_text, written_whole
 from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS
-from stpbnn.samplers.calibration import ranks, uniformity
+from stpbnn.samplers.rank_calibration import ranks, uniformity
 
 ROOT = Path(__file__).parent.parent
 RNG = np.random.default_rng(0)

@@ -75,7 +75,7 @@ def nngp_overlap(sweep: xr.Dataset) -> xr.DataArray:
     import jax.numpy as jnp
 
     from stpbnn.cards import points
-    from stpbnn.samplers.overlap import references
+    from stpbnn.samplers.draws.overlap import references
 
     found = xr.full_like(sweep["finished"], float("nan"), dtype=float)
     for place, point in points(card_of(sweep)).items():

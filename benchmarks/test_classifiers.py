@@ -1,4 +1,4 @@
-"""The classifier of infinite width beside scikit-learn's, on the same kernel: processor time, and what they agree to."""
+"""The classifier of infinite width beside scikit-learn's, on the same kernel: processor time and differences."""
 
 import time
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from stpbnn._version import __version__ as __version__
 
 TYPE_CHECKING = False  # that of typing, which takes as long to import as all the rest
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stpbnn.activations import Activation
     from stpbnn.classifiers import FiniteWidthClassifier, NNGPClassifier, ProportionalLimitClassifier
     from stpbnn.comparison import compare
-    from stpbnn.kernels.nngp_kernel import NNGPKernel
+    from stpbnn.kernels import NNGPKernel
     from stpbnn.network import FullyConnected
     from stpbnn.own_data import run, sweep
     from stpbnn.pipelines import predictive_of
@@ -39,7 +39,7 @@ _NAMES = {
     "FiniteWidthRegressor": "regressors",
     "FullyConnected": "network",
     "NNGPClassifier": "classifiers",
-    "NNGPKernel": "kernels.nngp_kernel",
+    "NNGPKernel": "kernels",
     "NNGPRegressor": "regressors",
     "ProportionalLimitClassifier": "classifiers",
     "ProportionalLimitRegressor": "regressors",

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import signal
-import socket
 import sys
-import threading
-import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from stpbnn import __version__, _interrupt
+from stpbnn import _interrupt
+from stpbnn._version import __version__
+from stpbnn.terminal.drafts import draft, drafted
+from stpbnn.terminal.endings import exit_when_interrupted, refusals_in_one_line
+from stpbnn.terminal.looking import console, datasets, doctor, models
 from stpbnn.terminal.options import (
     AllowCodeOption,
     CardArgument,
@@ -39,9 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
-console = Console()
-logger = logging.getLogger("stpbnn")
-GRACE = 2.0  # seconds
+INTERRUPTED = 130
 COMPUTE, LOOK = "Compute", "Look around"
 
 
@@ -55,100 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         The words after `stpbnn`; by default those of the process.
     """
-    _degrade()
-    warnings.showwarning = _warn
-    logging.basicConfig(format="stpbnn: %(message)s")
-    logger.setLevel(logging.INFO)
-    try:
+    with refusals_in_one_line():
         code = app(arguments, prog_name="stpbnn", standalone_mode=False)
-    except typer.TyperException as error:  # a word of the command line that is not understood
-        _fail(error.format_message())
-    except ValueError as error:  # what the doors of the library refuse
-        _fail(str(error))
-    except OSError as error:  # a file that cannot be written
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except (RuntimeError, AssertionError):
-        from stpbnn._devices import first_device
-
-        try:
-            first_device()
-        except RuntimeError as missing:
-            _fail(str(missing))
-        raise
-    except (KeyboardInterrupt, typer.Abort):
-        code = 130
-    if code == 130:
+    if code == INTERRUPTED:
         _interrupt.leave()
     sys.exit(code)
-
-
-def _degrade() -> None:
-    """Show a question mark for what the terminal, or the encoding of a redirection, does not have."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-
-
-@contextlib.contextmanager
-def _exit_when_interrupted(noted: bool = True) -> Iterator[None]:
-    """Leave soon after Ctrl-C, even where Python waits for a compiled loop and does not see it; at once after a second.
-
-    Where it is noted, Ctrl-C raises nothing: what is inside looks for it where it can stop.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-
-    def wait() -> None:
-        with reader:
-            while byte := reader.recv(1):  # nothing, once the writer is closed
-                if byte == bytes([signal.SIGINT]):
-                    break
-            else:
-                return
-            reader.settimeout(GRACE)  # in which it may tidy up by itself
-            with contextlib.suppress(TimeoutError):
-                while byte := reader.recv(1):
-                    if byte == bytes([signal.SIGINT]):
-                        break
-                else:
-                    return
-            _interrupt.leave()
-
-    threading.Thread(target=wait, daemon=True).start()
-    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    try:
-        with _interrupt.Noted() if noted else _raised():
-            yield
-    finally:
-        signal.set_wakeup_fd(before)
-        writer.close()
-
-
-@contextlib.contextmanager
-def _raised() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt, unless it is ignored."""
-    before = signal.getsignal(signal.SIGINT)
-    if callable(before):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _fail(message: str) -> None:
-    if logger.isEnabledFor(logging.DEBUG):
-        traceback.print_exc()
-    typer.echo(f"stpbnn: error: {message}", err=True)
-    sys.exit(2)
-
-
-def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
-    """Show a warning in one line, without the line of code that gave it."""
-    typer.echo(f"stpbnn: warning: {message}", err=True)
 
 
 def _version(wanted: bool) -> None:
@@ -189,7 +94,7 @@ def new(
     verbose: VerboseOption = False,
 ) -> None:
     """Write a card for a table of your own, with settings that suit it and comments that say why."""
-    _draft(file, target, drop, out, err=False)
+    draft(file, target, drop, out, err=False)
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn run digits-1hl-erf --set network.widths=[50] -o half")
@@ -217,7 +122,7 @@ def run(
     from stpbnn.cards import attributed, is_table, load_card
 
     if is_table(card):
-        card = str(_drafted(Path(card), target, drop))
+        card = str(drafted(Path(card), target, drop))
     elif target or drop:
         raise ValueError(f"{'target' if target else 'drop'}: is for a table, and {card} is a card; see its [data]")
     checked = load_card(card, changes or (), allow_code=allow_code)
@@ -229,7 +134,7 @@ def run(
         )
     from stpbnn.runs import run_card
 
-    with _exit_when_interrupted(), attributed(card, changes or ()):
+    with exit_when_interrupted(), attributed(card, changes or ()):
         finished = run_card(checked, folder or Path("runs") / checked.name, progress=not quiet)
     _show_run(finished, as_json, strict)
     if checked.data.is_table and not as_json:
@@ -264,7 +169,7 @@ def predict(
         raise ValueError(f"out: got {out}, the file with the inputs; give another name")
     finished = runs.load_run(folder, allow_code=allow_code)
     chosen = None if theories is None else [name for name in theories if name != "none"]
-    with _exit_when_interrupted():
+    with exit_when_interrupted():
         predictions = forecasts.predict_file(finished, file, noise=noise, theories=chosen)
     table = forecasts.table(predictions)
     if as_json:
@@ -298,7 +203,7 @@ def theory(
     from stpbnn.terminal import records, tables
 
     swept = any(not key.startswith("sampler.") for key in checked.sweep)
-    with attributed(card, changes or ()), _exit_when_interrupted():
+    with attributed(card, changes or ()), exit_when_interrupted():
         predictions = curves.theory_curves(checked, progress=not quiet) if swept else theories.theory(checked)
     if file is not None:
         files.write_netcdf(file, predictions)
@@ -342,7 +247,7 @@ def sweep(
     from stpbnn.terminal import records, tables
 
     folder = folder or Path("runs") / f"{checked.name}-sweep"
-    with _exit_when_interrupted(noted=False):  # the cluster is closed on the way out
+    with exit_when_interrupted(noted=False):  # the cluster is closed on the way out
         results = sweeps.sweep(
             checked,
             folder,
@@ -374,86 +279,9 @@ def report(
     _show_run(rerender(folder, allow_code=allow_code), as_json, strict)
 
 
-@app.command(rich_help_panel=LOOK, epilog="Example: stpbnn models")
-def models(as_json: JsonOption = False) -> None:
-    """List the model cards that come with stpbnn, each with its title and the minutes that it takes on two cores."""
-    from stpbnn.cards import shipped_cards
-    from stpbnn.terminal import records, tables
-
-    cards = shipped_cards()
-    if as_json:
-        typer.echo(records.as_json([card.model_dump(mode="json") for card in cards.values()]))
-    else:
-        console.print(tables.cards_table(cards))
-
-
-@app.command(rich_help_panel=LOOK, epilog="Example: STPBNN_DATA=~/data stpbnn datasets")
-def datasets(as_json: JsonOption = False) -> None:
-    """List the data sets, and whether their files are found.
-
-    Files are looked for in the folder that the variable STPBNN_DATA names, else in ~/.cache/stpbnn.
-    A card can name another one as data.data_home.
-    """
-    from stpbnn.datasets import describe
-    from stpbnn.terminal import records, tables
-
-    described = describe()
-    if as_json:
-        typer.echo(records.as_json([one._asdict() for one in described]))
-    else:
-        console.print(tables.datasets_table(described))
-
-
-@app.command(rich_help_panel=LOOK, epilog="Example: stpbnn doctor --json > machine.json")
-def doctor(as_json: JsonOption = False) -> None:
-    """Say what is on this machine: versions, devices, precision, BLAS, data, and what is missing and how to get it."""
-    from stpbnn.terminal import doctor, records, tables
-
-    findings = doctor.examine()
-    if as_json:
-        typer.echo(records.as_json(findings))
-    else:
-        console.print(tables.doctor_table(findings))
-
-
-def _draft(file: Path, target: Sequence[str] | None, drop: Sequence[str] | None, out: Path | None, err: bool) -> Path:
-    """Write a card for a table, say where it is and what comes next."""
-    from stpbnn.cards import is_table
-
-    if not target:
-        raise ValueError(_no_target(file))
-    if not is_table(file) and file.suffix == ".toml":
-        raise ValueError(f"{file}: is a card already; run it with `stpbnn run {file}`")
-    from stpbnn.cards.drafting import draft
-
-    written = draft(file, target[0] if len(target) == 1 else target, drop=drop or (), out=out)
-    typer.echo(f"Card: {written.path} (about {written.card.minutes:g} minutes on two cores)", err=err)
-    typer.echo(f"Next: stpbnn run {written.path}", err=err)
-    return written.path
-
-
-def _drafted(file: Path, target: Sequence[str] | None, drop: Sequence[str] | None) -> Path:
-    """Return the card of a table: the one that an earlier call wrote, or a new one."""
-    from stpbnn.cards import load_card
-
-    card = Path(f"{file.name.split('.')[0]}.toml")
-    if not card.exists():
-        return _draft(file, target, drop, None, err=True)
-    data = load_card(card).data
-    targets = [data.target] if isinstance(data.target, str) else list(data.target or ())
-    asked = (list(target or targets), list(drop or data.drop or ()), file.resolve())
-    if (targets, list(data.drop or ()), Path(data.file or "").resolve()) != asked:
-        raise ValueError(f"{card}: is the card of other data or another target; remove it, or run it by its name")
-    typer.echo(f"Card: {card}, which is there already", err=True)
-    return card
-
-
-def _no_target(file: Path) -> str:
-    """Say that a table has no target, and which columns there are."""
-    from stpbnn.datasets import read_table
-
-    names = ", ".join(map(str, read_table(file).columns[:20]))
-    return f"target: missing, expected the column to predict, with --target COLUMN: one of {names}"
+app.command(rich_help_panel=LOOK, epilog="Example: stpbnn models")(models)
+app.command(rich_help_panel=LOOK, epilog="Example: STPBNN_DATA=~/data stpbnn datasets")(datasets)
+app.command(rich_help_panel=LOOK, epilog="Example: stpbnn doctor --json > machine.json")(doctor)
 
 
 def _show_run(finished: Run, as_json: bool, strict: bool) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 
 import xarray as xr
 
-from stpbnn import __version__
 from stpbnn._validation import boolean, instance
-from stpbnn.cards import Card
-from stpbnn.cards.points import TEMPERATURE, WIDTHS, changed, dimension, labels
+from stpbnn._version import __version__
+from stpbnn.cards import TEMPERATURE, WIDTHS, Card, changed, dimension, labels
 from stpbnn.datasets import Task
 from stpbnn.regressors import theory_grid
 from stpbnn.theories import chosen, settings

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from stpbnn import __version__
 from stpbnn import _validation as check
 from stpbnn._interrupt import look
+from stpbnn._version import __version__
+from stpbnn.catalogue import long_name
 from stpbnn.datasets import Preparation, read_table
 from stpbnn.files import DamagedError, read_bytes
 from stpbnn.predictive import Mixture
-from stpbnn.regressors.family import regressor
+from stpbnn.regressors.of_theory import regressor_of
 from stpbnn.runs import AGAIN, PREPARATION, Run
 from stpbnn.theories import chosen, settings
-from stpbnn.theory_names import long_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,7 +223,7 @@ def _theories(run: Run, names: dict[str, str], X: np.ndarray, noise: bool) -> di
         look()
         start = time.perf_counter()
         with warnings.catch_warnings(action="ignore"):  # they were told when the run was made
-            model = regressor(kind, network, temperature, **further).fit(*train)
+            model = regressor_of(kind, network, temperature, **further).fit(*train)
         laws[name] = model.predictive(X, noise=noise)
         logger.debug("%s: %.1f s", name, time.perf_counter() - start)
     return laws

@@ -13,10 +13,7 @@ import xarray as xr
 
 from stpbnn import _validation as check
 from stpbnn import activations
-from stpbnn.cards import Card, load_card
-from stpbnn.cards.mistakes import mistakes, sweep_mistakes
-from stpbnn.cards.points import TEMPERATURE, WIDTHS
-from stpbnn.cards.schema import ARRAYS, SWEEPABLE, Sampler
+from stpbnn.cards import ARRAYS, SWEEPABLE, TEMPERATURE, WIDTHS, Card, Sampler, load_card, mistakes, sweep_mistakes
 from stpbnn.datasets import Number, Preparation, Task
 from stpbnn.network import FullyConnected
 from stpbnn.runs import Run, run_card

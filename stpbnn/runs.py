@@ -27,13 +27,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stpbnn import __version__
 from stpbnn import _validation as check
 from stpbnn._interrupt import look
-from stpbnn.cards import Arrays, Card, code, load_card
-from stpbnn.cards.data import OF_FILES, OF_TABLES
-from stpbnn.cards.schema import four
-from stpbnn.datasets.preparation import Preparation
+from stpbnn._version import __version__
+from stpbnn.cards import OF_FILES, OF_TABLES, Arrays, Card, code, four, load_card
+from stpbnn.datasets import Preparation
 from stpbnn.files import (
     DamagedError,
     is_leftover,

@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 # before the first import of stpbnn; its public doors speak for themselves
 ALGEBRA = "elastic layered matrix mean_kept minima newton one_scale resolvent response saddle_point width_curve"
-INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closures", "samplers.observables"]
+INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closures", "samplers.draws.observables"]
 INTERNAL += [f"scale.{name}" for name in ALGEBRA.split()]
 install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
 

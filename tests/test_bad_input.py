@@ -22,7 +22,7 @@ from stpbnn import (
     save,
 )
 from stpbnn.comparison import predict_theories
-from stpbnn.samplers.drawing import checked_data
+from stpbnn.samplers.draws import checked_data
 
 REGRESSORS = [NNGPRegressor, ProportionalLimitRegressor, FiniteWidthRegressor]
 ACTIVATIONS = ["linear", "erf", "relu", "leaky_relu", "gelu", "sin", "square", "tanh", "silu"]

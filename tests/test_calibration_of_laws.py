@@ -10,7 +10,7 @@ import stpbnn
 from stpbnn.comparison import calibration, kernel_spectrum, predict_theories
 from stpbnn.comparison.laws import LEVELS, quantiles
 from stpbnn.predictive import Mixture
-from stpbnn.samplers.overlap import MODES, references
+from stpbnn.samplers.draws.overlap import MODES, references
 
 RNG = np.random.default_rng(0)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-from rich.console import Console
 from typer.testing import CliRunner
 
 import stpbnn
@@ -23,7 +22,7 @@ CARDS = sorted(path.stem for path in (Path(__file__).parents[1] / "models").glob
 @pytest.fixture(autouse=True)
 def wide(monkeypatch):
     """Tables are printed without breaks, whatever the terminal that the tests run in."""
-    monkeypatch.setattr(cli, "console", Console(width=200))
+    monkeypatch.setattr(cli.console, "_width", 200)
 
 
 def words(*arguments):
@@ -224,9 +223,9 @@ CALLER = """
 import os, signal, time, stpbnn.cli
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-stpbnn.cli.GRACE = 0.1
+stpbnn.terminal.endings.GRACE = 0.1
 try:
-    with stpbnn.cli._exit_when_interrupted():
+    with stpbnn.cli.exit_when_interrupted():
         os.kill(os.getpid(), signal.SIGINT)
 except KeyboardInterrupt:
     pass

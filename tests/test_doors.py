@@ -438,7 +438,7 @@ def compared():
 
 @functools.cache
 def swept():
-    parts = {"train": [3, 6], "theory": ["infinite width"], "part": list(comparison.theories.PARTS)}
+    parts = {"train": [3, 6], "theory": ["infinite width"], "part": list(comparison.theory_predictions.PARTS)}
     return xr.Dataset({"error": xr.DataArray(np.ones((2, 1, 3)), parts, tuple(parts))})
 
 

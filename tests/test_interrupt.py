@@ -37,7 +37,7 @@ class Noisy:
         sum(range(1000))
 
 def busy(*arguments, **options):
-    with cli._exit_when_interrupted():
+    with cli.exit_when_interrupted():
         Noisy()
         _interrupt.look()
         print("went on", flush=True)
@@ -80,7 +80,7 @@ import hashlib
 from stpbnn import cli
 
 def deaf(*arguments, **options):
-    with cli._exit_when_interrupted():
+    with cli.exit_when_interrupted():
         print("begun", flush=True)
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # for minutes, in which Python handles no signal
 

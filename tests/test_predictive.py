@@ -10,7 +10,7 @@ from scipy.integrate import quad
 
 from stpbnn import FiniteWidthRegressor, FullyConnected
 from stpbnn.predictive import Gaussian, JointGaussian, JointMixture, JointStudentT, Mixture, StudentT
-from stpbnn.predictive.student_t import log_density
+from stpbnn.predictive.student_t_laws import log_density
 
 MEAN, VARIANCE = np.array([0.5, -1.0, 2.0]), np.array([0.25, 4.0, 1.0])
 COVARIANCE = np.array([[0.25, 0.3, 0.1], [0.3, 4.0, -0.5], [0.1, -0.5, 1.0]])

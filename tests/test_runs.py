@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 from stpbnn import cards, files, runs, theories
-from stpbnn.samplers.blocks import Chains
+from stpbnn.samplers.chains.blocks import Chains
 from stpbnn.terminal import records
 
 FILES = ["card.toml", "checkpoint", "comparison.nc", "posterior.nc", "report.html", "run.json", "theory.nc"]

@@ -3,7 +3,7 @@
 from stpbnn.adaptive.evidence import anneal, log_evidence
 from stpbnn.adaptive.fields import Averages, Fields, Problem, drive, fields
 from stpbnn.adaptive.particles import RowSpace
-from stpbnn.adaptive.prediction import AdaptiveProcess, Prediction
+from stpbnn.adaptive.process import AdaptiveProcess, Prediction
 from stpbnn.adaptive.search import Solution, Start, solve
 
 __all__ = [

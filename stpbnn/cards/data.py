@@ -136,9 +136,9 @@ def _of_table(options: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of `load_table`: those that are given."""
     kept = {key: value for key, value in options.items() if key not in ("name", "data_home", "openml", *OF_NAMES)}
     if options["openml"] is not None:
-        from stpbnn.datasets import openml
+        from stpbnn.datasets import fetch_table
 
-        kept["file"], targets = openml.fetch_table(options["openml"], options["data_home"])
+        kept["file"], targets = fetch_table(options["openml"], options["data_home"])
         kept["target"] = options["target"] or targets
     how = {"auto": "features", "none": None}.get(options["standardize"], options["standardize"])
     return {key: value for key, value in kept.items() if value is not None} | {"standardize": how}

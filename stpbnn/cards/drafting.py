@@ -105,7 +105,7 @@ def likely_temperature(X: np.ndarray, y: np.ndarray) -> float:
     >>> 0.03 <= likely_temperature(X, X[:, 0] + rng.normal(scale=0.3, size=200)) <= 0.3
     True
     """
-    from stpbnn.kernels.nngp_kernel import NNGPKernel
+    from stpbnn.kernels import NNGPKernel
     from stpbnn.network import FullyConnected
 
     X, y = X[:ROWS], y[:ROWS].reshape(len(y[:ROWS]), -1)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from stpbnn import _validation as check
 from stpbnn._memory import in_words
 from stpbnn.cards import code
-from stpbnn.cards.mistakes import closest, hint, mistakes, nearest, shortened, sweep_mistakes
+from stpbnn.cards.checks import closest, hint, mistakes, nearest, shortened, sweep_mistakes
 from stpbnn.cards.schema import KEYS, TABLES, Card
 
 LARGEST = 2**16  # bytes of a file

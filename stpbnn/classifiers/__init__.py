@@ -7,8 +7,8 @@ of the theory: one for infinite width, the saddle point of the effective action 
 posterior at finite width.
 """
 
-from stpbnn.classifiers.finite_width import FiniteWidthClassifier
-from stpbnn.classifiers.infinite import NNGPClassifier
-from stpbnn.classifiers.proportional import ProportionalLimitClassifier
+from stpbnn.classifiers.finite_width_classifier import FiniteWidthClassifier
+from stpbnn.classifiers.nngp_classifier import NNGPClassifier
+from stpbnn.classifiers.proportional_classifier import ProportionalLimitClassifier
 
 __all__ = ["FiniteWidthClassifier", "NNGPClassifier", "ProportionalLimitClassifier"]

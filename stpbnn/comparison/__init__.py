@@ -10,8 +10,10 @@ is standard normal where theory and posterior agree and the chains have converge
 
 from stpbnn.comparison.agreement import compare, compare_predictions
 from stpbnn.comparison.calibration import calibration
+from stpbnn.comparison.estimates import posterior_draws as posterior_draws
+from stpbnn.comparison.same_posterior import check_test_inputs as check_test_inputs
 from stpbnn.comparison.spectrum import kernel_spectrum
-from stpbnn.comparison.theories import predict_theories
+from stpbnn.comparison.theory_predictions import predict_theories
 from stpbnn.quoting import comparison_table, quote
 
 __all__ = [

@@ -1,10 +1,7 @@
-"""Theory against posterior: z values, differences of the generalisation error, and a verdict in plain words."""
+"""Theory against posterior: z values, and differences of the generalisation error."""
 
 from __future__ import annotations
 
-import json
-import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,17 +9,23 @@ import numpy as np
 import xarray as xr
 from scipy.stats import norm
 
-from stpbnn import __version__
-from stpbnn._validation import data_set, inputs, number, tree
+from stpbnn._validation import data_set, number, tree
+from stpbnn._version import __version__
 from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
 from stpbnn.comparison.observed import held_out, left_out
+from stpbnn.comparison.same_posterior import (
+    check_test_inputs,
+    test_targets,
+    warn_of_other_data,
+    warn_of_other_settings,
+)
 from stpbnn.comparison.spectrum import kernel_spectrum
-from stpbnn.comparison.theories import predict_theories, squeezed
-from stpbnn.quoting import quote
-from stpbnn.samplers.diagnostics import diagnose, rhat_limit
+from stpbnn.comparison.theory_predictions import predict_theories
+from stpbnn.comparison.verdicts import chains_verdict, normal_score, verdict
+from stpbnn.samplers import rhat_limit
 
-__all__ = ["check_test_inputs", "compare", "compare_predictions"]
+__all__ = ["compare", "compare_predictions"]
 
 
 def compare(
@@ -74,38 +77,8 @@ def compare(
     """
     y_test = check_test_inputs(posterior, X_test, y_test)
     predictions = predict_theories(theories, X_test, y_test)
-    _warn_of_other_data(posterior, theories)
+    warn_of_other_data(posterior, theories)
     return compare_predictions(posterior, predictions, **thresholds)
-
-
-def _warn_of_other_data(posterior: xr.DataTree, theories: Mapping[str, Any]) -> None:
-    """Warn of a theory that was fitted to another training set than the one that was sampled."""
-    for group, name, attribute in (("constant_data", "X", "X_train_"), ("observed_data", "y", "y_train_")):
-        node = posterior.get(group)
-        if node is None or (stored := node.get(name)) is None:
-            continue
-        for theory, fitted in theories.items():
-            if (given := getattr(fitted, attribute, None)) is None:
-                continue
-            known, given = squeezed(stored.to_numpy()), squeezed(given)
-            if given.shape != known.shape or not _same(known, given):
-                warnings.warn(f"theory {theory!r} was fitted to other training data than was sampled", stacklevel=3)
-                return
-
-
-def check_test_inputs(posterior: xr.DataTree, X_test: Any, y_test: Any = None) -> Any:
-    """Refuse test inputs other than those of the posterior; return the test targets, given or stored."""
-    stored = _stored(tree("posterior", posterior), "X_test")
-    X_test = inputs("X_test", X_test)
-    if stored is None or stored.shape != X_test.shape or not _same(stored.to_numpy(), X_test):
-        shape = "none: sample() was given no X_test" if stored is None else f"shape {stored.shape}"
-        raise ValueError(
-            f"X_test: got shape {X_test.shape}, but the posterior was sampled with other test inputs ({shape}); "
-            f"{'sample again with it' if stored is None else 'pass the X_test that was given to sample()'}"
-        )
-    if y_test is None and (known := _stored(posterior, "y_test")) is not None:
-        return known.to_numpy()
-    return y_test
 
 
 def compare_predictions(
@@ -149,7 +122,7 @@ def compare_predictions(
     max_rhat, min_ess : float
         The posterior counts as converged if, for every test prediction, the bulk effective sample size is above
         `min_ess` and the rank-normalised R-hat below `max_rhat`, or below what perfect chains reach by chance among so
-        many predictions, where that is more (`stpbnn.samplers.diagnostics.rhat_limit`).
+        many predictions, where that is more (`stpbnn.samplers.chains.mixing.rhat_limit`).
     level : float
         Family-wise level of the test on the largest |z| (two-sided, Bonferroni over the test predictions).
     max_error_z : float
@@ -207,14 +180,14 @@ def compare_predictions(
             f"predictions: got theories of shape {mean.isel(theory=0).shape} and posterior draws of shape "
             f"{draws.isel(chain=0, draw=0).shape}, expected the same test points and outputs"
         )
-    y = _targets(posterior, predictions)
+    y = test_targets(posterior, predictions)
 
-    _warn_of_other_settings(posterior, predictions)
+    warn_of_other_settings(posterior, predictions)
     data = posterior_moments(draws, given)
     mcse, n = data["mcse"], mean.isel(theory=0).size
     own = predictions.get("theory_mcse", xr.zeros_like(mean)).drop_vars("test_point", errors="ignore")
     freedom = predictions.get("theory_freedom", xr.full_like(mean["theory"], np.inf, dtype=float))
-    z = _score(mean - data["f_mean"], mcse, own, freedom)
+    z = normal_score(mean - data["f_mean"], mcse, own, freedom)
     data["z"] = z.where(
         (mcse > 0) | (own > 0) | (mean != data["f_mean"]), 0.0
     )  # a constant that the theory has exactly
@@ -234,7 +207,7 @@ def compare_predictions(
             truth, mcse = data["error_posterior"], data["error_mcse"]
             data["relative_error"] = error / truth - 1
             data["relative_error_mcse"] = np.hypot(error * mcse / truth**2, own / truth)
-            data["error_z"] = _score(error - truth, mcse, own, freedom)
+            data["error_z"] = normal_score(error - truth, mcse, own, freedom)
 
     chains, length = draws.sizes["chain"], draws.sizes["draw"]
     settings["max_z"] = float(norm.isf(settings["level"] / (2 * n)))
@@ -245,127 +218,13 @@ def compare_predictions(
     stats = posterior.get("sample_stats")
     if stats is not None and "diverging" in stats:
         data["divergences"] = int(stats["diverging"].sum())
-    told = _told(posterior, chains, length)
+    told = chains_verdict(posterior, chains, length)
     comparison = xr.Dataset(data, attrs=settings | told | {"series": str(draws.name), "stpbnn_version": __version__})
     reasons = predictions.get("reason", xr.full_like(mean["theory"], "", dtype=object))
     verdicts = [
-        _verdict(comparison.sel(theory=name), settings, str(reasons.sel(theory=name).item()))
+        verdict(comparison.sel(theory=name), settings, str(reasons.sel(theory=name).item()))
         for name in comparison["theory"].to_numpy()
     ]
     comparison["agrees"] = ("theory", [agrees for agrees, _ in verdicts])
     comparison["verdict"] = ("theory", [sentence for _, sentence in verdicts])
     return comparison.copy(deep=True)  # of its own, whatever becomes of the predictions
-
-
-def _told(posterior: xr.DataTree, chains: int, draws: int) -> dict[str, str]:
-    """Return the verdict on the chains and its remedy: those that are stored, or new ones for other chains or draws."""
-    attributes: Any = posterior.attrs
-    if attributes.get("verdict") and (attributes.get("chains"), attributes.get("draws")) != (chains, draws):
-        attributes = diagnose(posterior).attrs
-    return {name: attributes[name] for name in ("verdict", "remedy") if attributes.get(name)}
-
-
-def _score(difference: xr.DataArray, mcse: xr.DataArray, own: xr.DataArray, freedom: xr.DataArray) -> xr.DataArray:
-    """Return the difference in standard errors, as a normal score where `own` is an estimate of few degrees of freedom.
-
-    With Wallace's approximation, exact for own = 0.
-    """
-    with np.errstate(all="ignore"):
-        total = np.hypot(mcse, own)
-        t = difference / total
-        inverse = xr.where(
-            own > 0, (own / total) ** 4 / freedom, 0.0
-        )  # of Welch and Satterthwaite's degrees of freedom
-        square = t**2 * inverse
-        shrunk = xr.where(square > 0, np.sqrt(np.log1p(square) / square), 1.0)
-        return t * shrunk * (8 + inverse) / (8 + 3 * inverse)
-
-
-def _stored(posterior: xr.DataTree, name: str) -> xr.DataArray | None:
-    group = posterior.get("predictions_constant_data")
-    return None if group is None or name not in group else group.to_dataset()[name]
-
-
-def _same(stored: np.ndarray, given: np.ndarray) -> bool:
-    """Equal up to single precision, in which the posterior may have been sampled."""
-    scale = float(np.max(np.abs(given), initial=0.0))
-    return bool(np.allclose(stored, given, rtol=1e-5, atol=1e-6 * scale))
-
-
-def _targets(posterior: xr.DataTree, predictions: xr.Dataset) -> xr.DataArray | None:
-    """Return the test targets of the predictions, or else of the posterior; refuse two that differ."""
-    known = _stored(posterior, "y_test")
-    shape = predictions["mean"].shape[1:]
-    stored = None if known is None else squeezed(known.to_numpy())
-    given = squeezed(predictions["y_test"].to_numpy()) if "y_test" in predictions else stored
-    if given is None:
-        return None
-    if given.shape != shape or (stored is not None and (stored.shape != shape or not _same(stored, given))):
-        raise ValueError(
-            f"y_test: got other targets (shape {given.shape}) than were given to sample() (shape {shape}); "
-            "leave y_test out to use those"
-        )
-    return xr.DataArray(given, dims=predictions["mean"].dims[1:])
-
-
-def _warn_of_other_settings(posterior: xr.DataTree, predictions: xr.Dataset) -> None:
-    """Warn of a theory for another temperature or another network than the one that was sampled."""
-    expected, network = posterior.attrs.get("temperature"), posterior.attrs.get("network")
-    for name in predictions["theory"].to_numpy():
-        one = {key: value.item() for key, value in predictions.sel(theory=name).items() if value.ndim == 0}
-        given, told = one.get("temperature", math.nan), []
-        if (
-            isinstance(expected, (int, float))
-            and math.isfinite(given)
-            and not math.isclose(given, expected, rel_tol=1e-6)
-        ):
-            told.append(f"temperature {given:g} instead of {expected:g}")
-        if network and one.get("network"):
-            sampled, fitted = (_settings(text, one.get("regressor")) for text in (str(network), one["network"]))
-            differ = [key for key in sampled if sampled[key] != fitted[key]]
-            told += [f"{key} {fitted.get(key)} instead of {sampled.get(key)}" for key in differ]
-        if told:
-            warnings.warn(f"theory {str(name)!r} is not one of the sampled posterior: {', '.join(told)}", stacklevel=3)
-
-
-def _settings(network: str, regressor: str | None) -> dict[str, Any]:
-    """Return what two networks must share: not the widths for infinite width, but the depth."""
-    settings = json.loads(network)
-    precision, depth = settings["weight_precision"], len(settings["widths"])
-    settings["weight_precision"] = precision if isinstance(precision, list) else [precision] * (depth + 1)
-    if regressor == "NNGPRegressor":
-        settings["widths"] = f"{depth} layers"
-    return settings
-
-
-def _verdict(one: xr.Dataset, limits: Mapping[str, float], reason: str) -> tuple[bool, str]:
-    """Return whether the theory agrees with the posterior, and a sentence that says so with its numbers."""
-    chains, draws = int(one["chains"]), int(one["draws"])
-    worst, smallest = float(one["rhat_worst"]), float(one["ess_smallest"])
-    if not math.isfinite(worst) and (chains < 2 or draws < 4):
-        needed = "at least 2 chains of 4 draws are needed"
-        return False, f"no verdict: R-hat cannot be computed from {chains} chain(s) of {draws} draw(s); {needed}"
-    if not one["converged"]:
-        found = f"R-hat {worst:.{2 if worst >= 1.015 else 3}f}, bulk ESS {smallest:.0f}"
-        remedy = f"; what may help: {one.attrs['remedy']}" if "remedy" in one.attrs else ""
-        return False, f"no verdict: the posterior has not converged ({found}){remedy}"
-    if not one["theory_converged"]:
-        return False, "no verdict: the solver of the theory has not converged" + (f" ({reason})" if reason else "")
-    largest, points = float(one["largest_z"]), one["z"].size
-    differs: list[str] = []
-    deviation = f"largest |z| {largest:.1f} among {points} predictions"
-    shift = None
-    if "error_z" in one:
-        total = one.sel(part="total")
-        relative, score = 100 * float(total["relative_error"]), float(total["error_z"])
-        truth, mcse = float(total["error_posterior"]), float(total["error_mcse"])
-        shift = f"error {relative:+z.1f} % ± {100 * float(total['relative_error_mcse']):.1f} %"
-        if abs(score) > limits["max_error_z"]:
-            side = "above" if score > 0 else "below"
-            size = f"generalisation error {abs(relative):.1f} % {side} the posterior's {quote(truth, mcse)}"
-            differs, shift = [f"{size} ({abs(score):.1f} standard errors)"], None
-    if not largest <= limits["max_z"]:
-        differs.append(f"{deviation} (threshold {limits['max_z']:.1f})")
-    if differs:
-        return False, "differs: " + "; ".join(filter(None, [*differs, shift]))
-    return True, "agrees within Monte Carlo error (" + "; ".join(filter(None, [deviation, shift])) + ")"

@@ -10,7 +10,7 @@ import xarray as xr
 
 from stpbnn._validation import data_set, tree
 from stpbnn.comparison.laws import LEVELS, quantiles
-from stpbnn.samplers.diagnostics import SAMPLES
+from stpbnn.samplers import SAMPLES
 
 __all__ = ["calibration"]
 

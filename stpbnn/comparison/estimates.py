@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from stpbnn._validation import tree
-from stpbnn.comparison.theories import PARTS
-from stpbnn.samplers.diagnostics import SAMPLES, convergence
+from stpbnn.comparison.theory_predictions import PARTS
+from stpbnn.samplers import SAMPLES, convergence
 
 __all__ = ["posterior_draws", "posterior_error", "posterior_moments"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stpbnn._validation import data_set, tree
-from stpbnn.samplers.diagnostics import SAMPLES
+from stpbnn.samplers import SAMPLES
 
 __all__ = ["kernel_spectrum"]
 

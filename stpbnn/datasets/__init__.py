@@ -1,11 +1,14 @@
 """Learning tasks by name, bundled, from image files or synthetic, and from tables of one's own."""
 
-from stpbnn.datasets.loading import load
+from stpbnn.datasets.catalogue import Description, describe, names
+from stpbnn.datasets.catalogue import look_up as look_up
+from stpbnn.datasets.data_folder import fetch_table as fetch_table
+from stpbnn.datasets.data_folder import home as home
+from stpbnn.datasets.load_named import load
 from stpbnn.datasets.own import Task, load_table
 from stpbnn.datasets.preparation import Category as Category
 from stpbnn.datasets.preparation import Number as Number
 from stpbnn.datasets.preparation import Preparation
-from stpbnn.datasets.reading import read_table
-from stpbnn.datasets.registry import Description, describe, names
+from stpbnn.datasets.table_files import read_table
 
 __all__ = ["Description", "Preparation", "Task", "describe", "load", "load_table", "names", "read_table"]

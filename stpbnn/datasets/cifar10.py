@@ -1,11 +1,13 @@
 """CIFAR-10 from files in its binary layout: records of a label byte and 3072 bytes, red, green and blue planes."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
 
-from stpbnn.datasets import files, openml
-from stpbnn.datasets.tables import Table
+from stpbnn.datasets import data_folder
+from stpbnn.datasets.task_arrays import Table
 
 PYTHON = "cifar-10-batches-py"
 RECORD = 1 + 3 * 32 * 32
@@ -16,7 +18,7 @@ TWO_CLASSES = ["cifar10_airplane_automobile_train.bin", "cifar10_airplane_automo
 
 def find(home: Path) -> list[Path] | None:
     """Return the files of the full set, or else those restricted to classes 0 and 1, the test file last, or None."""
-    return files.find(_folders(home), FULL) or files.find(_folders(home), TWO_CLASSES)
+    return data_folder.find(_folders(home), FULL) or data_folder.find(_folders(home), TWO_CLASSES)
 
 
 def read(home: Path) -> tuple[Table, Table]:
@@ -54,7 +56,7 @@ def _folders(home: Path) -> list[Path]:
 
 
 def _read_file(path: Path) -> Table:
-    data = files.read(path)
+    data = data_folder.read(path)
     if not data or len(data) % RECORD:
         raise ValueError(f"{path} has {len(data)} bytes; expected a multiple of {RECORD}, the record. Fetch it again.")
     records = np.frombuffer(data, np.uint8).reshape(-1, RECORD)
@@ -68,16 +70,15 @@ def _read_file(path: Path) -> Table:
 
 
 def _download(home: Path) -> list[Path]:
-    missing = (
-        f"{files.lacking(_folders(home), FULL)} For the two classes 0 and 1, {' and '.join(TWO_CLASSES)} would do."
-    )
-    files.refuse_some(missing + files.lacking(_folders(home), TWO_CLASSES))
-    if pickles := files.find([*_folders(home), home / PYTHON, home / "cifar10" / PYTHON], PICKLES):
+    missing = data_folder.lacking(_folders(home), FULL)
+    missing += f" For the two classes 0 and 1, {' and '.join(TWO_CLASSES)} would do."
+    data_folder.refuse_some(missing + data_folder.lacking(_folders(home), TWO_CLASSES))
+    if pickles := data_folder.find([*_folders(home), home / PYTHON, home / "cifar10" / PYTHON], PICKLES):
         raise ValueError(
             f"{pickles[0]} is of CIFAR-10 for Python, whose pickles are not read: they can run any code. "
             "Fetch cifar-10-binary.tar.gz from the same page, or convert it as docs/your-data.md does."
         )
-    pixels, labels = openml.fetch("CIFAR_10", 60_000, RECORD - 1, missing)
+    pixels, labels = data_folder.fetch("CIFAR_10", 60_000, RECORD - 1, missing)
     if (np.bincount(labels[:50_000], minlength=10) != 5_000).any():
         raise ValueError(
             f"{missing} The download of CIFAR_10 does not begin with the training set: expected 5000 images of each "
@@ -85,5 +86,5 @@ def _download(home: Path) -> list[Path]:
         )
     records = np.column_stack([labels, pixels])
     paths = [home / "cifar10" / name for name in FULL]
-    files.write_new({path: batch.tobytes() for path, batch in zip(paths, np.split(records, 6), strict=True)})
+    data_folder.write_new({path: batch.tobytes() for path, batch in zip(paths, np.split(records, 6), strict=True)})
     return paths

@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpbnn._validation import boolean, integer, number, one_of, shown, text
-from stpbnn.datasets import cleaning, reading
+from stpbnn.datasets import selection, table_files
 from stpbnn.datasets.columns import as_text
-from stpbnn.datasets.learning import learn
 from stpbnn.datasets.preparation import Category, Preparation, frame
-from stpbnn.datasets.roles import roles
-from stpbnn.datasets.splitting import is_test, parts
+from stpbnn.datasets.preparing import learn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,19 +143,19 @@ def load_table(
     where = [_where(key, source) for key, source in given.items()]
     name = where[0].removeprefix("file: ") if where[0] != "file" else "the table"
     tables = [_read(place, source, options) for place, source in zip(where, given.values(), strict=True)]
-    chosen = roles(tables[0], target, features, drop, split)
+    chosen = selection.roles(tables[0], target, features, drop, split)
     with _told(where[0]):
-        known = cleaning.kinds(tables[0], chosen.inputs, chosen.targets)
+        known = selection.kinds(tables[0], chosen.inputs, chosen.targets)
         if chosen.split is not None:
-            testing = is_test(chosen.split, tables[0][chosen.split])
+            testing = selection.is_test(chosen.split, tables[0][chosen.split])
             tables, where = [tables[0][~testing], tables[0][testing]], where * 2
     notes: list[str] = []
     clean = []
     for place, table in zip(where, tables, strict=True):
         with _told(place):
-            clean.append(cleaning.without_missing(cleaning.converted(table, known), chosen.targets, missing, notes))
+            clean.append(selection.without_missing(selection.converted(table, known), chosen.targets, missing, notes))
             _refuse_few(clean)
-    training, rest = parts(name, clean, chosen.targets[0], train, test, seed)
+    training, rest = selection.parts(name, clean, chosen.targets[0], train, test, seed)
     with _told(where[0]):
         preparation = learn(
             training,
@@ -195,7 +193,7 @@ def _where(key: str, source: Any) -> str:
 def _sources(given: Mapping[str, Any]) -> dict[str, str]:
     """Return the hashes of the files."""
     files = {key: Path(source) for key, source in given.items() if isinstance(source, (str, os.PathLike))}
-    return {f"{key} {path.name}": reading.digest(path) for key, path in files.items()}
+    return {f"{key} {path.name}": table_files.digest(path) for key, path in files.items()}
 
 
 def _check(
@@ -216,13 +214,13 @@ def _check(
     if standardize is not None:
         one_of("standardize", standardize, [scale for scale in SCALES if scale])
     boolean("normalize_target", normalize_target)
-    reading.refuse_options(separator, decimal, encoding)
+    table_files.refuse_options(separator, decimal, encoding)
 
 
 def _read(where: str, source: Any, options: dict[str, str | None]) -> pd.DataFrame:
     with _told(where):
         if isinstance(source, (str, os.PathLike)):
-            return reading.read_table(source, **options)
+            return table_files.read_table(source, **options)
         if not hasattr(source, "columns"):
             raise ValueError(f"got {shown(source)}, expected the path of a file, or a frame with named columns")
         return frame(source, ())

@@ -5,14 +5,18 @@ a script without a screen it is for `ax.figure.savefig("name.svg")` alone. Colou
 colour-blind readers can tell apart; markers, lines and hatching repeat what they say.
 """
 
-from stpbnn.figures.calibration import plot_coverage, plot_pit
-from stpbnn.figures.chains import plot_convergence, plot_energy, plot_ranks
+from stpbnn.figures.chain_checks import plot_convergence, plot_energy, plot_ranks
+from stpbnn.figures.coverage import draw_coverage as draw_coverage
+from stpbnn.figures.coverage import draw_pit as draw_pit
+from stpbnn.figures.coverage import plot_coverage, plot_pit
+from stpbnn.figures.eigenmodes import plot_spectrum
 from stpbnn.figures.fits import plot_band, plot_observed, plot_residuals
 from stpbnn.figures.learning import plot_learning_curve
 from stpbnn.figures.left_out import plot_loo_pit, plot_pareto_k
 from stpbnn.figures.orders import plot_order_parameter
 from stpbnn.figures.predictions import plot_error, plot_predictions, plot_z
-from stpbnn.figures.spectrum import plot_spectrum
+from stpbnn.figures.style import FEW as FEW
+from stpbnn.figures.style import unseen as unseen
 
 __all__ = [
     "plot_band",

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from stpbnn import _validation as check
-from stpbnn.figures.calibration import draw_pit
+from stpbnn.figures.coverage import draw_pit
 from stpbnn.figures.style import COLOURS, POSTERIOR, new_axes
 
 __all__ = ["plot_loo_pit", "plot_pareto_k"]

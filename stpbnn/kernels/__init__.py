@@ -1,5 +1,7 @@
 """Kernels: the input Gram matrix, the NNGP recursion and the renormalised closures of finite networks."""
 
+from typing import TYPE_CHECKING, Any
+
 from stpbnn.kernels.closures import (
     CLOSURES,
     Closure,
@@ -12,6 +14,7 @@ from stpbnn.kernels.closures import (
     nngp,
     renormalised,
 )
+from stpbnn.kernels.closures import UNROLLED as UNROLLED
 from stpbnn.kernels.maps import (
     KernelMap,
     feature_map,
@@ -33,12 +36,16 @@ from stpbnn.kernels.tiles import (
     weight_tiles,
 )
 
+if TYPE_CHECKING:
+    from stpbnn.kernels.nngp_kernel import NNGPKernel
+
 __all__ = [
     "CLOSURES",
     "Closure",
     "CrossKernel",
     "Gram",
     "KernelMap",
+    "NNGPKernel",
     "Tile",
     "cross_kernel",
     "cross_kernels",
@@ -62,3 +69,12 @@ __all__ = [
     "symmetric_kernels",
     "weight_tiles",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the kernel of scikit-learn's interface when it is first used: no sampler needs scikit-learn."""
+    if name != "NNGPKernel":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from stpbnn.kernels.nngp_kernel import NNGPKernel
+
+    return NNGPKernel

@@ -15,50 +15,14 @@ from numpyro import distributions as dist
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn._random import seed_of
-from stpbnn.programs.data import points, targets
-from stpbnn.programs.processes import Kernel, Process, entries, factor
-from stpbnn.programs.sites import recalled, value_above
+from stpbnn.programs.doors import points, targets
+from stpbnn.programs.hyper_draws import hyper_draws
+from stpbnn.programs.kernel_processes import Kernel, Process, entries, factor
 from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["condition", "log_likelihood", "predict"]
 
 BATCH = 16  # draws whose kernels are in memory at once
-
-
-def _draws(process: Process, samples: Mapping[str, Any], temperature: Any) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """Return all parameters by name, each with one leading axis of draws, and the shape of those draws."""
-    check.instance("process", process, Process)
-    if not isinstance(samples, Mapping):
-        got = check.shown(samples)
-        raise ValueError(f"samples: got {got}, expected a mapping of names to draws, as mcmc.get_samples() is")
-    if not isinstance(temperature, dist.Distribution):
-        value_above("temperature", temperature, 0)
-    priors = {**process.priors, "temperature": temperature} | ({} if process.df is None else {"df": process.df})
-    values = {name: jnp.asarray(recalled(name, prior, samples), float) for name, prior in priors.items()}
-    own = {name: prior.shape() for name, prior in priors.items() if isinstance(prior, dist.Distribution)}
-    for name, shape in own.items():
-        if values[name].shape[values[name].ndim - len(shape) :] != shape:
-            raise ValueError(f"samples: got {name!r} of shape {values[name].shape}, expected (draws..., *{shape})")
-        _refuse_out_of_range(name, values[name])
-    batches = {name: values[name].shape[: values[name].ndim - len(shape)] for name, shape in own.items()}
-    if len(set(batches.values())) > 1:
-        raise ValueError(f"samples: got draws of shapes {batches}, expected one and the same shape")
-    batch = next(iter(batches.values()), ())
-    size = int(np.prod(batch))
-    return {
-        name: value.reshape(size, *own[name]) if name in own else jnp.broadcast_to(value, size)
-        for name, value in values.items()
-    }, batch
-
-
-def _refuse_out_of_range(name: str, values: jax.Array) -> None:
-    """Refuse draws that are NaN or infinite, or below what a temperature or degrees of freedom can be."""
-    if isinstance(values, jax.core.Tracer):
-        return
-    minimum = {"temperature": 0.0, "df": 2.0}.get(name, -np.inf)
-    if not np.all(np.isfinite(values) & (values > minimum)):
-        above = f" above {minimum:g}" if np.isfinite(minimum) else ""
-        raise ValueError(f"samples: got draws of {name!r} from {values.min():g} on, expected finite numbers{above}")
 
 
 def _split(draw: Mapping[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array, jax.Array | None]:
@@ -182,7 +146,7 @@ def condition(
     noise, joint = check.boolean("noise", noise), check.boolean("joint", joint)
     X = points("X", X)
     y, X_new = targets(y, len(X)), points("X_new", X_new, X.shape[1])
-    draws, batch = _draws(process, samples, temperature)
+    draws, batch = hyper_draws(process, samples, temperature)
     moments = _moments(process.kernel, X, y, X_new, draws, noise, joint)
     centre, scale = (array.reshape(*batch, *array.shape[1:]) for array in moments)
     _refuse_singular(centre, scale)
@@ -304,7 +268,7 @@ def log_likelihood(process: Process, samples: Mapping[str, Any], X: Any, y: Any,
     """
     X = points("X", X)
     y = targets(y, len(X))
-    draws, batch = _draws(process, samples, temperature)
+    draws, batch = hyper_draws(process, samples, temperature)
     pointwise = _left_out(process.kernel, X, y, draws)
     _refuse_singular(pointwise)
     return np.asarray(pointwise).reshape(*batch, len(y))

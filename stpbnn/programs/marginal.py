@@ -12,8 +12,8 @@ from numpyro.distributions import Distribution, Normal, constraints
 
 from stpbnn._validation import instance
 from stpbnn.network import FullyConnected
-from stpbnn.programs.data import points, targets
-from stpbnn.programs.evidence import design, log_normal
+from stpbnn.programs.doors import points, targets
+from stpbnn.programs.linear_model import design, log_normal
 from stpbnn.programs.sites import temperature_site
 
 __all__ = ["LinearGaussian", "marginal_network"]

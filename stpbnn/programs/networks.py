@@ -13,7 +13,7 @@ from numpyro import distributions as dist
 from stpbnn import kernels
 from stpbnn._validation import instance, one_of
 from stpbnn.network import FullyConnected
-from stpbnn.programs.data import points, targets
+from stpbnn.programs.doors import points, targets
 from stpbnn.programs.sites import degrees_of_freedom, parameter, temperature_site
 
 __all__ = ["network", "scale_mixture", "student_t_network"]

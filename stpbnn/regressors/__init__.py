@@ -9,14 +9,19 @@ The theories differ in the order parameters at which the kernel is taken: one fo
 the effective action in the proportional limit, their whole posterior at finite width.
 """
 
-from stpbnn.regressors.adaptive import AdaptiveKernelRegressor
+from stpbnn.regressors.adaptive_kernel import AdaptiveKernelRegressor
+from stpbnn.regressors.errors import GeneralizationError
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.grid import theory_grid
 from stpbnn.regressors.hidden_kernel import kernel_overlap
 from stpbnn.regressors.infinite import NNGPRegressor
-from stpbnn.regressors.prediction import GeneralizationError
+from stpbnn.regressors.learnable_network import PRECISION_BOUNDS as PRECISION_BOUNDS
+from stpbnn.regressors.network_regressor import refuse_indefinite_kernel as refuse_indefinite_kernel
+from stpbnn.regressors.network_regressor import refuse_infinite_kernel as refuse_infinite_kernel
+from stpbnn.regressors.optimise import check_optimizer as check_optimizer
+from stpbnn.regressors.optimise import minimise as minimise
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
-from stpbnn.regressors.student_t import StudentTProcessRegressor
+from stpbnn.regressors.student_t_process import StudentTProcessRegressor
 
 __all__ = [
     "AdaptiveKernelRegressor",

@@ -14,8 +14,7 @@ import xarray as xr
 from jinja2 import Environment, StrictUndefined
 
 from stpbnn import _validation as check
-from stpbnn.comparison import compare_predictions, predict_theories
-from stpbnn.comparison.agreement import check_test_inputs
+from stpbnn.comparison import check_test_inputs, compare_predictions, predict_theories
 from stpbnn.files import destination, write_text
 from stpbnn.report.contents import contents
 from stpbnn.report.index import render_sweep

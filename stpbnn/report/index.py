@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from stpbnn import figures
 from stpbnn.comparison import quote
-from stpbnn.figures.style import unseen
+from stpbnn.figures import unseen
 from stpbnn.report.pictures import svg
 
 __all__ = ["render_sweep"]

@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 
 from stpbnn import figures
 from stpbnn.comparison import quote
-from stpbnn.figures.calibration import draw_coverage, draw_pit
-from stpbnn.figures.style import FEW, unseen
-from stpbnn.report.observed import coverages, transforms
+from stpbnn.figures import FEW, draw_coverage, draw_pit, unseen
+from stpbnn.report.against_data import coverages, transforms
 
 __all__ = ["Picture", "pictures", "svg"]
 

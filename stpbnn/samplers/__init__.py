@@ -1,12 +1,13 @@
 """Markov chains over the weights of a network or the scales of a process, their draws, and whether to trust these."""
 
-from stpbnn.samplers.diagnostics import diagnose
+from stpbnn.samplers.chains import SAMPLES as SAMPLES
+from stpbnn.samplers.chains import convergence as convergence
+from stpbnn.samplers.chains import diagnose
+from stpbnn.samplers.chains import rhat_limit as rhat_limit
 from stpbnn.samplers.evaluation import functions
-from stpbnn.samplers.hamiltonian import SplitHMC
-from stpbnn.samplers.langevin import MALA, Langevin, paper_scales
-from stpbnn.samplers.no_u_turn import SplitNUTS
-from stpbnn.samplers.processes import sample_process
-from stpbnn.samplers.sampling import sample
+from stpbnn.samplers.network_posterior import sample
+from stpbnn.samplers.process_posterior import sample_process
+from stpbnn.samplers.transitions import MALA, Langevin, SplitHMC, SplitNUTS, paper_scales
 
 __all__ = [
     "MALA",

@@ -17,9 +17,8 @@ from numpyro.handlers import substitute
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.network import FullyConnected
-from stpbnn.samplers.processes import function_given, program
-from stpbnn.samplers.readout import predict
-from stpbnn.samplers.thinning import spaced
+from stpbnn.samplers.draws import predict, spaced
+from stpbnn.samplers.process_posterior import function_given, program
 
 __all__ = ["functions"]
 

@@ -23,32 +23,56 @@ from stpbnn.scale.factorised import (
     refuse_singular,
     well_conditioned_cholesky,
 )
+from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, kernel_slopes, order_slopes
+from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
+from stpbnn.scale.lattice import lattice_posterior
 from stpbnn.scale.mean_kept import MeanKept
+from stpbnn.scale.minima import bracket_end
+from stpbnn.scale.minima import minima as minima_of_slope
+from stpbnn.scale.newton import backtracked, newton_step
 from stpbnn.scale.one_scale import OneScale
-from stpbnn.scale.pose import pose
+from stpbnn.scale.pose import MEANS, Mean, keeps_mean, pose
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
-from stpbnn.scale.priors import Gamma, InverseGamma
+from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope
 from stpbnn.scale.problem import NetworkProblem
-from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence
+from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence, laplace
+from stpbnn.scale.trapezoid import posterior_of_action
 from stpbnn.scale.width_curve import WidthCurve
 
 __all__ = [
     "ACCURACY",
+    "CLOSURE_ACTIONS",
+    "LATTICE_ACCURACY",
     "LATTICE_DEPTH",
+    "MEANS",
     "ZERO_TARGETS",
     "FactorisedKernel",
     "Gamma",
     "InverseGamma",
+    "Landscape",
+    "Mean",
     "MeanKept",
     "NetworkProblem",
     "OneScale",
     "OrderParameterPosterior",
     "SaddlePoint",
     "WidthCurve",
+    "backtracked",
+    "bracket_end",
     "dual_student_t",
     "gaussian_log_evidence",
     "is_known",
+    "keeps_mean",
+    "kernel_slopes",
+    "laplace",
+    "lattice_posterior",
+    "minima_of_slope",
+    "newton_step",
+    "order_slopes",
     "pose",
+    "posterior_of_action",
+    "prior_action",
+    "prior_slope",
     "refuse_singular",
     "well_conditioned_cholesky",
 ]

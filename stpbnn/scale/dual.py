@@ -16,7 +16,7 @@ from stpbnn._precision import in_float64
 from stpbnn.network import FullyConnected
 
 if TYPE_CHECKING:
-    from stpbnn.programs.student import MultivariateStudentT
+    from stpbnn.programs import MultivariateStudentT
 
 __all__ = ["dual_student_t"]
 
@@ -65,7 +65,7 @@ def dual_student_t(net: FullyConnected, X: ArrayLike) -> MultivariateStudentT:
     >>> law.df.item(), law.scale_tril.diagonal().round(4).tolist()
     (8.0, [1.5811, 1.5811])
     """
-    from stpbnn.programs.student import MultivariateStudentT
+    from stpbnn.programs import MultivariateStudentT
 
     check.instance("net", net, FullyConnected)
     X = check.inputs("X", X)

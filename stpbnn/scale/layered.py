@@ -19,8 +19,7 @@ from scipy.linalg import blas, lapack, solve_triangular
 
 from stpbnn._linalg import lower_cholesky
 from stpbnn.activations import Activation
-from stpbnn.kernels import Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
-from stpbnn.kernels.closures import UNROLLED
+from stpbnn.kernels import UNROLLED, Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.scale.newton import backtracked, newton_step
 from stpbnn.scale.priors import prior_action, prior_curvature, prior_slope

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stpbnn.cards import Card
-from stpbnn.cards.points import dimension, labels
+from stpbnn.cards import Card, dimension, labels
 from stpbnn.runs import Run
 from stpbnn.sweeps.cluster import versions
 

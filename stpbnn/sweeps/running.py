@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import xarray as xr
 
 from stpbnn import _validation as check
-from stpbnn.cards import Card, code, points
-from stpbnn.cards.points import count, dimension, labels, selected
+from stpbnn.cards import Card, code, count, dimension, labels, points, selected
 from stpbnn.datasets import Task
 from stpbnn.files import DamagedError, refuse_long_names, remove_leftovers, write_netcdf, write_text
 from stpbnn.runs import fingerprint, load_run, run_card

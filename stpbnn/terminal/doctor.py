@@ -8,7 +8,8 @@ import shutil
 from importlib import metadata
 from typing import Any
 
-from stpbnn import __version__, _blas
+from stpbnn import _blas
+from stpbnn._version import __version__
 
 __all__ = ["examine"]
 
@@ -92,9 +93,7 @@ def _libraries() -> list[dict[str, Any]]:
 
 
 def _data(missing: list[dict[str, str]]) -> dict[str, Any]:
-    from stpbnn.datasets import describe
-    from stpbnn.datasets.files import home
-    from stpbnn.datasets.registry import look_up
+    from stpbnn.datasets import describe, home, look_up
 
     folder, found = home(), {name: there for name, _, there in describe()}
     for name in (name for name, there in found.items() if not there and look_up(name).downloaded):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from stpbnn.datasets.scaling import standardise
+from stpbnn.datasets.task_arrays import standardise
 
 RNG = np.random.default_rng(3)
 TRAIN, TEST = RNG.normal(5, 3, (20, 4)), RNG.normal(5, 3, (6, 4))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stpbnn.datasets.tables import Table, choose_classes, encode, share_out
+from stpbnn.datasets.task_arrays import Table, choose_classes, encode, share_out
 
 TABLE = Table(np.arange(10.0)[:, None], np.array([3, 5, 7, 3, 5, 7, 3, 5, 7, 3]))
 

@@ -12,8 +12,8 @@ from scipy.stats import gamma
 
 from stpbnn import FullyConnected, programs
 from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS, paper_scales
-from stpbnn.samplers.observables import Data
-from stpbnn.samplers.readout import observe_marginal
+from stpbnn.samplers.draws import Data
+from stpbnn.samplers.draws.readout import observe_marginal
 
 T = 0.2
 RNG = np.random.default_rng(1)

@@ -1,0 +1,230 @@
+r"""Predictions of the self-consistent neuron at new inputs, from snapshots of the particles.
+
+The features at new inputs are split into what those of the training inputs tell and a rest, σ_x = B σ + ρ, with
+B = k_x (K_1 + T)^{-1}: the first part uses the averages over all iterations, the rest those of the snapshots.
+Directions of the new inputs outside of the row space of the training inputs are free: normal under prior and posterior
+alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import cho_factor, cho_solve
+
+from stpbnn import kernels
+from stpbnn.adaptive.fields import Averages, Problem, fields, padded, up
+from stpbnn.adaptive.particles import RowSpace, whitened_inputs
+from stpbnn.adaptive.search import Snapshot
+from stpbnn.network import FullyConnected
+from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
+
+__all__ = ["AdaptiveProcess", "Prediction"]
+
+
+class Prediction(NamedTuple):
+    """Mean (n, D), and covariance (D, n, n) or variance (D, n), of each output of f at query points."""
+
+    mean: Float[np.ndarray, "n D"]
+    covariance: Float[np.ndarray, "D n ..."]
+
+    def law(self, noise: float) -> Any:
+        """Return the Gaussian law of f + noise of that variance; of one output without the axis of outputs."""
+        mean, covariances, one = self.mean, self.covariance, self.mean.shape[1] == 1
+        if covariances.ndim == 2:
+            variance = np.maximum(covariances, 0).T + noise
+            return Gaussian(mean[:, 0], variance[:, 0]) if one else Gaussian(mean, variance)
+        covariances = (covariances + np.swapaxes(covariances, 1, 2)) / 2
+        for covariance in covariances:
+            covariance[np.diag_indices_from(covariance)] = np.maximum(np.diag(covariance), 0) + noise
+        if one:
+            return JointGaussian(mean[:, 0], np.diag(covariances[0]).copy(), covariances[0])
+        return IndependentOutputs.joint(mean, list(covariances))
+
+
+class _Rest(NamedTuple):
+    """E[w ρσ^T], E[(w + w c c^T w) ρσ^T], E[w c ρ], and of each output E[(w + w c c^T w) ρρ^T] or its diagonal."""
+
+    K: Float[np.ndarray, "Dn DP"]
+    second: Float[np.ndarray, "Dn DP"]
+    mean: Float[np.ndarray, " Dn"]
+    within: Float[np.ndarray, "D n ..."]
+
+    @classmethod
+    def of(cls, several: list[_Rest]) -> _Rest:
+        """Return the mean of several."""
+        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(4)))
+
+
+@dataclass(frozen=True)
+class AdaptiveProcess:
+    """The fixed point, ready for predictions."""
+
+    net: FullyConnected
+    X: Float[np.ndarray, "P N0"]
+    problem: Problem
+    space: RowSpace
+    averages: list[Averages]
+    snapshots: list[list[Snapshot]]
+    seed: int
+
+    def predict(self, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Prediction:
+        """Return the prediction of all populations together."""
+        B, rests = self._rests(X, joint)
+        return self._combined(Averages.of(self.averages), _Rest.of(rests), B, joint)
+
+    def predict_apart(self, X: Float[np.ndarray, "n N0"]) -> list[Prediction]:
+        """Return the predictions of the populations, each for itself."""
+        B, rests = self._rests(X, False)
+        return [self._combined(a, r, B, False) for a, r in zip(self.averages, rests, strict=True)]
+
+    @cached_property
+    def _prior_factor(self) -> tuple[np.ndarray, bool]:
+        """K_1 + T, factorised."""
+        A = self.problem.kernel.copy()
+        A[np.diag_indices_from(A)] += self.problem.temperature
+        return cho_factor(A, lower=True)
+
+    def _rests(self, X: np.ndarray, joint: bool) -> tuple[np.ndarray, list[_Rest]]:
+        """Return B, and the averages over what it leaves, for each population."""
+        prior, features, problem = self.net.prior, kernels.feature_map(self.net), self.problem
+        cross = kernels.cross_kernel(features, prior, X, self.X)
+        k = np.asarray(cross.entries)
+        within = np.asarray(kernels.cross_kernel(features, prior, X).entries if joint else cross.left)
+        B = cho_solve(self._prior_factor, k.T).T
+        known = k - B @ problem.kernel
+        prior_within = within - _product(B, k + known, joint)  # E[ρρ^T]/λ_1 under the prior
+        return B, [self._rest(i, X, B, known, prior_within, joint) for i in range(len(self.averages))]
+
+    def _rest(
+        self, group: int, X: np.ndarray, B: np.ndarray, known: np.ndarray, prior_within: np.ndarray, joint: bool
+    ) -> _Rest:
+        """Average over the snapshots of one population."""
+        n, P = B.shape
+        x = whitened_inputs(self.net.prior, X)
+        along = x @ self.space.directions
+        across = x - along @ self.space.directions.T
+        if np.abs(across).max() <= 1e-6 * np.abs(x).max():
+            across = across[:, :0]
+        arrays = (
+            padded(self.problem.root, up(P), self.problem.root.shape[1], dtype=np.float64),
+            padded(along, up(n), along.shape[1], dtype=np.float64),
+            padded(across, up(n), across.shape[1], dtype=np.float64),
+            padded(B, up(n), up(P), dtype=np.float64),
+        )
+        found = []
+        for number, snapshot in enumerate(self.snapshots[group]):
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), group + 1000), number)
+            moments = _averaged(
+                self.problem.sigma, key, joint, *(jnp.asarray(x, jnp.float64) for x in snapshot[:4]), *arrays
+            )
+            K, second, mean, inner, K_twin, inner_twin = (np.asarray(m, dtype=float) for m in moments)
+            control = snapshot.control
+            correction = np.kron(control, known - K_twin[:n, :P] / self.problem.precision)
+            square = (slice(n),) * prior_within.ndim
+            prior_part = prior_within - inner_twin[square] / self.problem.precision
+            found.append(
+                _Rest(
+                    _whole(K[:, :, :n, :P]) + correction,
+                    _whole(second[:, :, :n, :P]) + correction,
+                    mean[:, :n].ravel(),
+                    inner[:, *square] + np.multiply.outer(np.diag(control), prior_part),
+                )
+            )
+        return _Rest.of(found)
+
+    def _combined(self, averages: Averages, rest: _Rest, B: np.ndarray, joint: bool) -> Prediction:
+        problem, N, D = self.problem, self.problem.width, self.problem.outputs
+        G, noise = averages.covariance(), problem.noise
+        a, R = fields(problem, averages.K, G)
+        hidden = averages.K @ a
+        mean = (B @ hidden.reshape(D, -1).T).T.ravel() + rest.K @ a
+        residual = a - R @ hidden / N if problem.reaction else a  # (y − f̄)/T
+        B_G = _left(B, G, D)
+        rest_G = rest.second - np.outer(rest.mean, averages.mean)
+        cross = B_G + rest_G
+        adapted = G + G @ R @ G / N if problem.reaction else G
+        covariances = []
+        pulled = cross @ R  # of all outputs at once: they couple
+        reacted = cross + pulled @ G / N if problem.reaction else cross
+        factor = cho_factor(adapted + noise, lower=True)
+        for d, rows in enumerate(np.arange(D * len(B)).reshape(D, -1)):
+            columns = slice(d * B.shape[1], (d + 1) * B.shape[1])
+            rest_mean = rest.mean[rows]
+            outer = np.outer(rest_mean, rest_mean) if joint else rest_mean**2
+            mixed = _product(B, rest_G[rows, columns], joint)
+            within = _product(B, B_G[rows, columns], joint) + mixed + (mixed.T if joint else mixed)
+            within = within + rest.within[d] - outer
+            if problem.reaction:
+                within = within + _product(pulled[rows], cross[rows], joint) / N
+            biased = reacted[rows]
+            biased[:, columns] += problem.bias_variance
+            explained = _product(biased, cho_solve(factor, biased.T).T, joint)
+            covariances.append(within + problem.bias_variance - explained)
+        residuals = residual.reshape(D, -1).sum(axis=1)
+        return Prediction(mean.reshape(D, -1).T + problem.bias_variance * residuals, np.array(covariances))
+
+
+def _product(left: np.ndarray, right: np.ndarray, joint: bool) -> np.ndarray:
+    """Return left right^T, or its diagonal."""
+    return left @ right.T if joint else np.einsum("np,np->n", left, right)
+
+
+def _left(B: Float[np.ndarray, "n P"], G: Float[np.ndarray, "DP DP"], D: int) -> Float[np.ndarray, "Dn DP"]:
+    """Return (1_D ⊗ B) G."""
+    return (B @ G.reshape(D, B.shape[1], -1)).reshape(D * len(B), -1)
+
+
+def _whole(blocks: Float[np.ndarray, "D D n P"]) -> Float[np.ndarray, "Dn DP"]:
+    """Return the matrix of which these are the blocks."""
+    D, _, n, P = blocks.shape
+    return blocks.transpose(0, 2, 1, 3).reshape(D * n, D * P)
+
+
+@partial(jax.jit, static_argnames=("sigma", "joint"))
+def _averaged(
+    sigma: Callable[[jax.Array], jax.Array],
+    key: jax.Array,
+    joint: bool,
+    position: jax.Array,
+    twin: jax.Array,
+    covariance: jax.Array,
+    mean: jax.Array,
+    root: jax.Array,
+    along: jax.Array,
+    across: jax.Array,
+    B: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """Average the rest of the features at new inputs over the particles of a snapshot and over their twins."""
+    free = jax.random.normal(key, (len(position), across.shape[1]), position.dtype) @ across.T
+
+    def split(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        features = sigma(z @ root.T)
+        return features, sigma(z @ along.T + free) - features @ B.T
+
+    def inner(rest: jax.Array, weights: jax.Array) -> jax.Array:
+        return (rest * weights[:, None]).T @ rest if joint else weights @ rest**2
+
+    features, rest = split(position)
+    features_twin, rest_twin = split(twin)
+    number = len(mean)
+    second = (covariance + mean[:, :, None] * mean[:, None, :]) / number
+
+    def crossed(weights: jax.Array) -> jax.Array:
+        return jnp.einsum("mde,mn,mp->denp", weights, rest, features, optimize="optimal")
+
+    return (
+        crossed(covariance / number),
+        crossed(second),
+        mean.T @ rest / number,
+        jnp.stack([inner(rest, second[:, d, d]) for d in range(mean.shape[1])]),
+        rest_twin.T @ features_twin / number,
+        inner(rest_twin, jnp.full(number, 1 / number)),
+    )

@@ -1,0 +1,104 @@
+"""Whether theories were fitted to the data and settings that were sampled: what differs is refused, or warned of."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stpbnn._validation import inputs, tree
+from stpbnn.comparison.theory_predictions import squeezed
+
+__all__ = ["check_test_inputs", "test_targets", "warn_of_other_data", "warn_of_other_settings"]
+
+
+def check_test_inputs(posterior: xr.DataTree, X_test: Any, y_test: Any = None) -> Any:
+    """Refuse test inputs other than those of the posterior; return the test targets, given or stored."""
+    stored = _stored(tree("posterior", posterior), "X_test")
+    X_test = inputs("X_test", X_test)
+    if stored is None or stored.shape != X_test.shape or not _same(stored.to_numpy(), X_test):
+        shape = "none: sample() was given no X_test" if stored is None else f"shape {stored.shape}"
+        raise ValueError(
+            f"X_test: got shape {X_test.shape}, but the posterior was sampled with other test inputs ({shape}); "
+            f"{'sample again with it' if stored is None else 'pass the X_test that was given to sample()'}"
+        )
+    if y_test is None and (known := _stored(posterior, "y_test")) is not None:
+        return known.to_numpy()
+    return y_test
+
+
+def test_targets(posterior: xr.DataTree, predictions: xr.Dataset) -> xr.DataArray | None:
+    """Return the test targets of the predictions, or else of the posterior; refuse two that differ."""
+    known = _stored(posterior, "y_test")
+    shape = predictions["mean"].shape[1:]
+    stored = None if known is None else squeezed(known.to_numpy())
+    given = squeezed(predictions["y_test"].to_numpy()) if "y_test" in predictions else stored
+    if given is None:
+        return None
+    if given.shape != shape or (stored is not None and (stored.shape != shape or not _same(stored, given))):
+        raise ValueError(
+            f"y_test: got other targets (shape {given.shape}) than were given to sample() (shape {shape}); "
+            "leave y_test out to use those"
+        )
+    return xr.DataArray(given, dims=predictions["mean"].dims[1:])
+
+
+def warn_of_other_data(posterior: xr.DataTree, theories: Mapping[str, Any]) -> None:
+    """Warn of a theory that was fitted to another training set than the one that was sampled."""
+    for group, name, attribute in (("constant_data", "X", "X_train_"), ("observed_data", "y", "y_train_")):
+        node = posterior.get(group)
+        if node is None or (stored := node.get(name)) is None:
+            continue
+        for theory, fitted in theories.items():
+            if (given := getattr(fitted, attribute, None)) is None:
+                continue
+            known, given = squeezed(stored.to_numpy()), squeezed(given)
+            if given.shape != known.shape or not _same(known, given):
+                warnings.warn(f"theory {theory!r} was fitted to other training data than was sampled", stacklevel=3)
+                return
+
+
+def warn_of_other_settings(posterior: xr.DataTree, predictions: xr.Dataset) -> None:
+    """Warn of a theory for another temperature or another network than the one that was sampled."""
+    expected, network = posterior.attrs.get("temperature"), posterior.attrs.get("network")
+    for name in predictions["theory"].to_numpy():
+        one = {key: value.item() for key, value in predictions.sel(theory=name).items() if value.ndim == 0}
+        given, told = one.get("temperature", math.nan), []
+        if (
+            isinstance(expected, (int, float))
+            and math.isfinite(given)
+            and not math.isclose(given, expected, rel_tol=1e-6)
+        ):
+            told.append(f"temperature {given:g} instead of {expected:g}")
+        if network and one.get("network"):
+            sampled, fitted = (_settings(text, one.get("regressor")) for text in (str(network), one["network"]))
+            differ = [key for key in sampled if sampled[key] != fitted[key]]
+            told += [f"{key} {fitted.get(key)} instead of {sampled.get(key)}" for key in differ]
+        if told:
+            warnings.warn(f"theory {str(name)!r} is not one of the sampled posterior: {', '.join(told)}", stacklevel=3)
+
+
+def _settings(network: str, regressor: str | None) -> dict[str, Any]:
+    """Return what two networks must share: not the widths for infinite width, but the depth."""
+    settings = json.loads(network)
+    precision, depth = settings["weight_precision"], len(settings["widths"])
+    settings["weight_precision"] = precision if isinstance(precision, list) else [precision] * (depth + 1)
+    if regressor == "NNGPRegressor":
+        settings["widths"] = f"{depth} layers"
+    return settings
+
+
+def _stored(posterior: xr.DataTree, name: str) -> xr.DataArray | None:
+    group = posterior.get("predictions_constant_data")
+    return None if group is None or name not in group else group.to_dataset()[name]
+
+
+def _same(stored: np.ndarray, given: np.ndarray) -> bool:
+    """Equal up to single precision, in which the posterior may have been sampled."""
+    scale = float(np.max(np.abs(given), initial=0.0))
+    return bool(np.allclose(stored, given, rtol=1e-5, atol=1e-6 * scale))

@@ -1,0 +1,72 @@
+"""Verdicts in plain words: whether the chains have converged, and whether a theory agrees with their posterior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stpbnn.quoting import quote
+from stpbnn.samplers import diagnose
+
+__all__ = ["chains_verdict", "normal_score", "verdict"]
+
+
+def chains_verdict(posterior: xr.DataTree, chains: int, draws: int) -> dict[str, str]:
+    """Return the verdict on the chains and its remedy: those that are stored, or new ones for other chains or draws."""
+    attributes: Any = posterior.attrs
+    if attributes.get("verdict") and (attributes.get("chains"), attributes.get("draws")) != (chains, draws):
+        attributes = diagnose(posterior).attrs
+    return {name: attributes[name] for name in ("verdict", "remedy") if attributes.get(name)}
+
+
+def normal_score(
+    difference: xr.DataArray, mcse: xr.DataArray, own: xr.DataArray, freedom: xr.DataArray
+) -> xr.DataArray:
+    """Return the difference in standard errors, as a normal score where `own` is an estimate of few degrees of freedom.
+
+    With Wallace's approximation, exact for own = 0.
+    """
+    with np.errstate(all="ignore"):
+        total = np.hypot(mcse, own)
+        t = difference / total
+        inverse = xr.where(own > 0, (own / total) ** 4 / freedom, 0.0)  # 1 / Welch and Satterthwaite's freedom
+        square = t**2 * inverse
+        shrunk = xr.where(square > 0, np.sqrt(np.log1p(square) / square), 1.0)
+        return t * shrunk * (8 + inverse) / (8 + 3 * inverse)
+
+
+def verdict(one: xr.Dataset, limits: Mapping[str, float], reason: str) -> tuple[bool, str]:
+    """Return whether the theory agrees with the posterior, and a sentence that says so with its numbers."""
+    chains, draws = int(one["chains"]), int(one["draws"])
+    worst, smallest = float(one["rhat_worst"]), float(one["ess_smallest"])
+    if not math.isfinite(worst) and (chains < 2 or draws < 4):
+        needed = "at least 2 chains of 4 draws are needed"
+        return False, f"no verdict: R-hat cannot be computed from {chains} chain(s) of {draws} draw(s); {needed}"
+    if not one["converged"]:
+        found = f"R-hat {worst:.{2 if worst >= 1.015 else 3}f}, bulk ESS {smallest:.0f}"
+        remedy = f"; what may help: {one.attrs['remedy']}" if "remedy" in one.attrs else ""
+        return False, f"no verdict: the posterior has not converged ({found}){remedy}"
+    if not one["theory_converged"]:
+        return False, "no verdict: the solver of the theory has not converged" + (f" ({reason})" if reason else "")
+    largest, points = float(one["largest_z"]), one["z"].size
+    differs: list[str] = []
+    deviation = f"largest |z| {largest:.1f} among {points} predictions"
+    shift = None
+    if "error_z" in one:
+        total = one.sel(part="total")
+        relative, score = 100 * float(total["relative_error"]), float(total["error_z"])
+        truth, mcse = float(total["error_posterior"]), float(total["error_mcse"])
+        shift = f"error {relative:+z.1f} % ± {100 * float(total['relative_error_mcse']):.1f} %"
+        if abs(score) > limits["max_error_z"]:
+            side = "above" if score > 0 else "below"
+            size = f"generalisation error {abs(relative):.1f} % {side} the posterior's {quote(truth, mcse)}"
+            differs, shift = [f"{size} ({abs(score):.1f} standard errors)"], None
+    if not largest <= limits["max_z"]:
+        differs.append(f"{deviation} (threshold {limits['max_z']:.1f})")
+    if differs:
+        return False, "differs: " + "; ".join(filter(None, [*differs, shift]))
+    return True, "agrees within Monte Carlo error (" + "; ".join(filter(None, [deviation, shift])) + ")"

@@ -1,0 +1,300 @@
+"""The self-consistent neuron: a network of one hidden layer whose kernel adapts to the task."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import MultiOutputMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from stpbnn import _validation as check
+from stpbnn import adaptive, kernels
+from stpbnn._memory import refuse_beyond
+from stpbnn._precision import in_float64
+from stpbnn._random import random_numbers, seed_of
+from stpbnn.network import FullyConnected
+from stpbnn.regressors.errors import GeneralizationError, error_parts, finite_error, standard_error
+from stpbnn.regressors.network_regressor import NetworkRegressor
+from stpbnn.regressors.proportional import ProportionalLimitRegressor
+
+__all__ = ["AdaptiveKernelRegressor", "FixedPoint", "StandardError"]
+
+
+class StandardError(NamedTuple):
+    """Monte Carlo standard errors of the mean and of the variance of f."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+class FixedPoint(NamedTuple):
+    """A solution of the self-consistent equations, and where the search for it began.
+
+    Its log evidence, λ_1 E|v|²/D, mean tilt of the units, and whether the search had settled there.
+    """
+
+    start: str
+    log_evidence: float
+    readout_second_moment: float
+    tilt: float
+    converged: bool
+
+
+class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
+    r"""Bayesian network of one hidden layer whose kernel adapts to the task, by a self-consistent hidden unit.
+
+    .. math:: K_w = E[w\, \sigma\sigma^T], \qquad a = (K_w + T)^{-1} y, \qquad
+              G = K_w + \tfrac1N \mathrm{Cov}[w c\, \sigma], \qquad R = (T + G)^{-1},
+
+    where the mean is over a hidden unit in the fields a and R of all others,
+
+    .. math:: p(h) \propto N(h; 0, C)\, w^{1/2} \exp(\tfrac{1}{2N} w c^2), \qquad
+              c = a\cdot\sigma(h), \quad w = 1/(\lambda_1 + \sigma^T R \sigma/N).
+
+    Particles represent its law. The theories that rescale the kernel of infinite width are its limit for Gaussian
+    features; infinite width is N → ∞. One hidden layer, T > 0. Predictive laws are Gaussian, with mean and variance of
+    the theory. D outputs share the units: kernels are matrices of D × D blocks, and predictive laws keep the covariance
+    within each output.
+
+    Parameters
+    ----------
+    network : FullyConnected or None
+        The network, of one hidden layer; None means FullyConnected((200,)) with as many outputs as y.
+    temperature : float
+        T > 0, the variance of the Gaussian likelihood.
+    particles : int
+        How many hidden units are simulated; better twice the number of examples or more.
+    reaction : bool
+        Whether to correct for the reaction of the others on a unit itself, a relative 1/N.
+    second_start : bool
+        Whether to search once more, from strongly tilted units, which takes as long again. Of two fixed points that
+        are found that of the larger log evidence is taken.
+    max_iter : int
+        How many times particles may move before a search is given up.
+    random_state : int, numpy Generator, RandomState or None
+        Seed of the particles.
+
+    Attributes
+    ----------
+    kernel_ : array of shape (P, P), or (D, D, P, P)
+        K_w, the adapted kernel on the training inputs, without the output bias.
+    tilt_ : float
+        Mean of c^T w c/N over units, how far they have left the prior.
+    readout_second_moment_ : float or array of shape (D, D)
+        λ_1 E v v^T, to be compared with the sampled readout norm λ_1 |v|²/N_1; one under the prior.
+    log_marginal_likelihood_ : float
+        Log evidence, a Bethe free energy. It is computed when it is first asked for: a third of the time of the fit.
+    fixed_points_ : list of FixedPoint
+        What both searches found, where there were two, the solution that is used first.
+    history_ : array
+        Relative residual of K_w a, one number for each update of a population.
+    n_iter_ : int
+        How many times the particles moved.
+    drift_ : float
+        Drift of the averages in their standard errors, when the search ended.
+    acceptance_, autocorrelation_ : float
+        Of the particles' moves: their mean acceptance, and the correlation of the tilt from one move to the next. Near
+        one it tells of units that are stuck on one side of a barrier, which makes the search slow.
+    converged_ : bool
+        Whether the averages had stopped drifting.
+    network_ : FullyConnected
+        The network that was used.
+    temperature_ : float
+        The temperature that was used.
+    seed_ : int
+        The seed that was used.
+
+    References
+    ----------
+    docs/adaptive.md, which derives it. A relative: Seroussi, Naveh, Ringel, Nat. Commun. 14, 908 (2023).
+
+    Examples
+    --------
+    >>> X, y = np.eye(3), np.array([1.0, 0.0, -1.0])
+    >>> net = FullyConnected((1000,), "linear")
+    >>> model = AdaptiveKernelRegressor(net, temperature=1 / 3, particles=512, random_state=0).fit(X, y)
+    >>> [round(value, 1) + 0.0 for value in model.predict(X).tolist()]
+    [0.5, 0.0, -0.5]
+    """
+
+    fixed_points_: list[FixedPoint]
+
+    _learned = (*NetworkRegressor._learned, "seed_")
+
+    def __init__(
+        self,
+        network: FullyConnected | None = None,
+        *,
+        temperature: float = 0.01,
+        particles: int = 4096,
+        reaction: bool = True,
+        second_start: bool = False,
+        max_iter: int = 300,
+        random_state: Any = None,
+    ) -> None:
+        self.network = network
+        self.temperature = temperature
+        self.particles = particles
+        self.reaction = reaction
+        self.second_start = second_start
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        if self.temperature == 0:
+            raise ValueError(
+                "temperature: got 0, expected a number greater than 0: the fields of a hidden unit are the residuals "
+                "over T; give a small temperature, or use ProportionalLimitRegressor"
+            )
+        for name in ("reaction", "second_start"):
+            check.boolean(name, getattr(self, name))
+        random_numbers(self.random_state)
+        check.integer("particles", self.particles, minimum=16)
+        check.integer("max_iter", self.max_iter, minimum=12)
+        if self.network is not None and self.network.depth > 1:
+            raise ValueError(
+                f"network: got {self.network.depth} hidden layers, expected 1: the self-consistent unit is known for "
+                "one hidden layer; use ProportionalLimitRegressor"
+            )
+
+    def _condition(self) -> None:
+        X = self.X_train_
+        check.room_for_kernels("X", len(X), matrices=50 * self.network_.outputs**2)
+        features = 2 * 4 * int(self.particles) * len(X)  # of the particles and their twins, in single precision
+        refuse_beyond(features, f"particles: got {self.particles}, whose features", "take fewer particles")
+        self.seed_ = seed_of(self.random_state)
+        self._solve()
+        if self.particles < 2 * len(X):
+            warnings.warn(
+                f"particles: got {self.particles} for {len(X)} examples, expected at least {2 * len(X)}: fewer "
+                "particles than twice the dimension of the kernel that they average leave it noisy",
+                stacklevel=4,
+            )
+        if not self.converged_:
+            warnings.warn(
+                f"the self-consistent kernel has not settled after {self.max_iter} moves: its averages drift by "
+                f"{self.drift_:.1f} standard errors, the residual is {self.history_[-1]:.1e}; give more particles or "
+                "a larger max_iter; there may be no solution for so narrow a network or so low a temperature",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _solve(self) -> None:
+        net, X, y = self.network_, self.X_train_, self.y_train_
+        prior, features = net.prior, kernels.feature_map(net)
+        space = adaptive.RowSpace.of(prior, X)
+        problem = adaptive.Problem(
+            y.T.ravel(),
+            space.root,
+            np.array(kernels.cross_kernel(features, prior, X).entries),
+            net.sigma.function,
+            self.temperature_,
+            net.widths[0],
+            prior.precisions[1],
+            prior.bias_variance,
+            bool(self.reaction),
+        )
+        saddle = ProportionalLimitRegressor(net, temperature=self.temperature_, mean="drop").fit(X, y)
+        K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
+        settings = self.particles, self.seed_, self.max_iter
+        found = adaptive.solve(problem, adaptive.Start(K, K), *settings)
+        self.fixed_points_ = []
+        self._evidence: float | None = float("nan") if found.lost else None
+        if self.second_start:
+            other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, found)), *settings)
+            both = {"prior": found, "tilted": other}
+            points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both.items()]
+            points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
+            self.fixed_points_ = [point for point, _ in points]
+            found, self._evidence = points[0][1], self.fixed_points_[0].log_evidence
+        self._process = adaptive.AdaptiveProcess(net, X, problem, space, found.averages, found.snapshots, self.seed_)
+        blocks = adaptive.Averages.of(found.averages).K.reshape(net.outputs, len(X), net.outputs, len(X))
+        self.kernel_ = blocks[0, :, 0] if net.outputs == 1 else blocks.transpose(0, 2, 1, 3)
+        self.tilt_, self.drift_, self.converged_ = found.tilt, found.drift, found.converged
+        self.n_iter_ = found.moves
+        self.history_, self.acceptance_, self.autocorrelation_ = found.history, found.acceptance, found.autocorrelation
+        second = found.second_moment * problem.precision
+        self.readout_second_moment_ = float(second[0, 0]) if net.outputs == 1 else second
+
+    def _tilted(self, problem: adaptive.Problem, found: adaptive.Solution) -> jax.Array:
+        """Return units that feel twice the fields of a solution."""
+        averages = adaptive.Averages.of(found.averages)
+        a, R = adaptive.fields(problem, averages.K, averages.covariance())
+        return adaptive.anneal(problem, adaptive.Fields(2 * a, R), self.particles, self.seed_).position
+
+    def _log_evidence(self, problem: adaptive.Problem, averages: list[adaptive.Averages]) -> float:
+        whole = adaptive.Averages.of(averages)
+        try:  # where a search was lost its kernels may be of no use
+            there = adaptive.fields(problem, whole.K, whole.covariance())
+            log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
+            return adaptive.log_evidence(problem, whole, log_z)
+        except np.linalg.LinAlgError:
+            return float("nan")
+
+    def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> FixedPoint:
+        second = np.trace(found.second_moment) * problem.precision / problem.outputs
+        evidence = float("nan") if found.lost else self._log_evidence(problem, found.averages)
+        return FixedPoint(start, evidence, float(second), found.tilt, found.converged)
+
+    @property
+    def log_marginal_likelihood_(self) -> float:  # type: ignore[override]
+        """Log evidence, computed when it is first asked for."""
+        check_is_fitted(self, "seed_")
+        if self._evidence is None:
+            self._evidence = in_float64(self._log_evidence)(self._process.problem, self._process.averages)
+        return self._evidence
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        return np.empty(0)  # a search that is lost says so by a warning
+
+    def _recondition(self) -> None:
+        self._solve()
+
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+        return self._process.predict(X, joint=joint).law(self.temperature_ if noise else 0.0)
+
+    @in_float64
+    def predict_populations(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Return what each independent population of particles predicts alone: means and variances of f.
+
+        Their spread is the Monte Carlo error of the prediction, and tells nothing of the error of the theory.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Query points.
+
+        Returns
+        -------
+        means, variances : arrays of shape (populations, n), or (populations, n, D)
+        """
+        parts = [self._process.predict_apart(chunk) for chunk in self._chunks(X)]
+        means = np.concatenate([[group.mean for group in groups] for groups in parts], axis=1)
+        variances = np.concatenate([[group.covariance.T for group in groups] for groups in parts], axis=1)
+        return (means[..., 0], variances[..., 0]) if self.network_.outputs == 1 else (means, variances)
+
+    def standard_error(self, X: ArrayLike) -> StandardError:
+        """Return Monte Carlo standard errors of the mean and of the variance of f, at query points (n, N_0)."""
+        return StandardError(*map(standard_error, self.predict_populations(X)))
+
+    def generalization_error_standard_error(self, X: ArrayLike, y: ArrayLike) -> GeneralizationError:
+        """Return the Monte Carlo standard error of the generalisation error, and of its two parts.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Test inputs.
+        y : array of shape (n,) or (n, D)
+            Test targets.
+        """
+        means, variances = self.predict_populations(X)
+        y = check.targets("y", y, examples=means.shape[1], outputs=self.network_.outputs)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused
+            return finite_error((standard_error(part) for part in error_parts(means, variances, y)), y)

@@ -1,0 +1,270 @@
+"""The estimator that all regressors are: fit, predictions from a law, the generalisation error."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from stpbnn import _validation as check
+from stpbnn._memory import refuse_beyond
+from stpbnn._precision import in_float64
+from stpbnn.network import NetworkHolder
+from stpbnn.regressors.errors import GeneralizationError, error_parts, finite_error
+from stpbnn.scale import ZERO_TARGETS
+
+__all__ = ["Estimator"]
+
+OF_CLASSIFIERS = ("predict_proba", "predict_log_proba", "decision_function", "classes_")
+CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
+
+
+class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
+    """Regression with a predictive law in closed form.
+
+    A model adds `_check_settings`, `_prepare`, `_condition`, `_numbers` and `_predictive`; one that chooses
+    hyper-parameters adds `_search`. Query points are taken a few thousand at a time, so that memory is bounded whatever
+    their number.
+    """
+
+    X_train_: np.ndarray
+    y_train_: np.ndarray
+    temperature: float
+    converged_: bool
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    _learned: ClassVar[tuple[str, ...]]  # names of what, with the parameters and the training set, determines the rest
+    _kernels: ClassVar[int] = 3  # how many matrices of the size of the kernel a fit holds
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse what is missing; asked for class probabilities, say who has them."""
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if name in OF_CLASSIFIERS:
+            message += ": it predicts numbers; take a classifier, such as stpbnn.NNGPClassifier"
+        raise AttributeError(message, name=name, obj=self)
+
+    @in_float64
+    def fit(self, X: Any, y: Any) -> Any:
+        """Condition on the training set, at the hyper-parameters of highest evidence where these are learned.
+
+        Parameters
+        ----------
+        X : array of shape (P, N_0)
+            Inputs.
+        y : array of shape (P,) or (P, D)
+            Targets of D outputs. Those of a network are as many as it has.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the data are not finite numbers of matching shapes, a setting is out of range, the kernel is not a
+            covariance (not finite, not symmetric, not positive definite), or kernel plus temperature is singular to
+            working precision, or out of its range. The estimator is then not fitted.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a solver, a quadrature or the search for hyper-parameters does not converge, a hyper-parameter ends on a
+            bound, or what was found explains nothing.
+        """
+        self._check_settings()
+        X, y = self._training_set(X, y, several=get_tags(self).target_tags.multi_output)
+        y = check.targets("y", y, examples=len(X), outputs=self._outputs(1 if y.ndim == 1 else y.shape[1]))
+        check.room_for_kernels("X", len(X), matrices=self._kernels)
+        self.X_train_, self.y_train_ = X, y
+        try:
+            with np.errstate(all="ignore"):  # what overflows is refused
+                if not np.isfinite(np.square(y).sum()):
+                    raise OverflowError
+                self._prepare()
+                settled = self._search()
+                self._refuse_kernel()
+                self._condition()
+                self.converged_ = bool(self.converged_ and settled)
+                if not np.isfinite(self._numbers).all():
+                    raise OverflowError
+            self._judge()
+        except BaseException as error:
+            del self.X_train_, self.y_train_
+            if isinstance(error, np.linalg.LinAlgError):
+                raise self._singular(error, X, y) from None
+            if isinstance(error, OverflowError | ZeroDivisionError):
+                raise check.out_of_range(self.temperature, X, y) from None
+            raise
+        return self
+
+    def _check_settings(self) -> None:
+        """Refuse settings that are out of range."""
+
+    def _outputs(self, given: int) -> int:
+        """Return the number of outputs that are expected of targets that have as many as given."""
+        return given
+
+    def _prepare(self) -> None:
+        """Set what is as given, or does not change while hyper-parameters are sought."""
+
+    def _search(self) -> bool:
+        """Set the hyper-parameters, where they are learned, and return whether the search converged."""
+        return True
+
+    def _refuse_kernel(self) -> None:
+        """Raise ValueError where the kernel is not a covariance of the training inputs."""
+
+    def _condition(self) -> None:
+        """Condition on the training set, at the hyper-parameters."""
+        raise NotImplementedError
+
+    def _recondition(self) -> None:
+        """Condition on the training set at what was read from a file."""
+        self._condition()
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        """What was learned, in numbers."""
+        raise NotImplementedError
+
+    def _judge(self) -> None:
+        """Warn where what was learned is of no use."""
+
+    def _singular(self, error: Exception, X: np.ndarray, y: np.ndarray) -> ValueError:
+        """Return the error for a kernel plus temperature that is singular."""
+        if self.temperature == 0 and not y.any() and "falls without bound" in str(error):
+            return ValueError(ZERO_TARGETS)
+        return ValueError(
+            f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
+            "remove repeated or linearly dependent inputs, or give a larger temperature"
+        )
+
+    def _training_set(self, X: Any, y: Any, *, several: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return copies of inputs and targets, checked: later changes of the caller's arrays have no effect."""
+        check.refuse_no_numbers("X", X)
+        check.refuse_no_numbers("y", y)
+        with check.named("X, y"):
+            return validate_data(self, X, y, dtype=np.float64, copy=True, multi_output=several, y_numeric=True)
+
+    def _query_points(self, X: Any) -> np.ndarray:
+        """Return checked query points."""
+        check_is_fitted(self, "X_train_")
+        check.refuse_no_numbers("X", X)
+        with check.named("X"):
+            return validate_data(self, X, dtype=np.float64, reset=False)
+
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+        """Return the predictive law at checked query points."""
+        raise NotImplementedError
+
+    def _mean(self, X: np.ndarray) -> np.ndarray:
+        """Return the posterior mean of f at checked query points, where it costs less than the law."""
+        return self._predictive(X, joint=False, noise=False).mean
+
+    def _chunks(self, X: Any) -> list[np.ndarray]:
+        """Return checked query points, a few at a time."""
+        X = self._query_points(X)
+        rows = max(1, CHUNK // len(self.X_train_))
+        return [X[start : start + rows] for start in range(0, len(X), rows)]
+
+    @in_float64
+    def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Any:
+        joint, noise = check.boolean("joint", joint), check.boolean("noise", noise)
+        chunks = self._chunks(X)
+        if joint:
+            rows = sum(map(len, chunks))
+            refuse_beyond(3 * 8 * rows**2, f"X: got {rows} query points, whose covariances", "take fewer at once")
+        if joint or len(chunks) == 1:
+            return self._predictive(np.concatenate(chunks), joint=joint, noise=noise)
+        laws = [self._predictive(chunk, joint=False, noise=noise) for chunk in chunks]
+        return type(laws[0]).concatenate(laws)
+
+    @in_float64
+    def _means(self, X: Any) -> np.ndarray:
+        return np.concatenate([self._mean(chunk) for chunk in self._chunks(X)])
+
+    def predictive(self, X: ArrayLike, noise: bool = False, *, joint: bool = False) -> Any:
+        """Return the predictive distribution at query points: of the function f, or of a new target.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Query points.
+        noise : bool
+            Whether to add the noise of variance T, which gives the law of a new target.
+        joint : bool
+            Whether to couple the query points; otherwise the law is that of each of them alone.
+
+        Returns
+        -------
+        law
+            A frozen distribution of `stpbnn.predictive`.
+        """
+        return self._law(X, joint=joint, noise=noise)
+
+    def predict(self, X: ArrayLike, return_std: bool = False, return_cov: bool = False) -> Any:
+        """Return the posterior mean of f at query points, and its standard deviation or covariance where asked.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Query points.
+        return_std : bool
+            Whether to return also the standard deviation of f, of the shape of the mean.
+        return_cov : bool
+            Whether to return also the covariance of f between the query points, (n, n), or (n, n, D).
+
+        Raises
+        ------
+        ValueError
+            If both are asked for at once, or X does not fit the training inputs.
+        """
+        return_std, return_cov = check.boolean("return_std", return_std), check.boolean("return_cov", return_cov)
+        if return_std and return_cov:
+            raise ValueError("return_std, return_cov: got both, expected at most one of them; ask twice")
+        if not (return_std or return_cov):
+            return self._means(X)
+        law = self._law(X, joint=return_cov)
+        return law.mean, law.covariance if return_cov else law.std
+
+    def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw functions from the posterior at query points: shape (n, n_samples), or (n, D, n_samples).
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Query points.
+        n_samples : int
+            How many functions.
+        random_state : int, numpy Generator, RandomState or None
+            Source of the draws. None gives new draws at every call, where scikit-learn's Gaussian process would repeat
+            those of its default seed zero; give a seed for draws that repeat.
+        """
+        n_samples = check.integer("n_samples", n_samples)
+        return np.moveaxis(self._law(X, joint=True).sample(n_samples, random_state), 0, -1)
+
+    def generalization_error(self, X: ArrayLike, y: ArrayLike) -> GeneralizationError:
+        r"""Return the generalisation error of f against the targets, and its two parts.
+
+        .. math:: \epsilon = \langle (y - \bar f(x))^2 + \sigma^2(x) \rangle
+
+        averaged over rows and, for D outputs, summed over outputs.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0)
+            Test inputs.
+        y : array of shape (n,) or (n, D)
+            Test targets.
+
+        References
+        ----------
+        Theory notes, eq. (4.2); Pacelli et al. (2023).
+        """
+        law = self._law(X)
+        y = check.targets("y", y, examples=len(law.mean), outputs=law.mean.size // len(law.mean))
+        return finite_error(error_parts(law.mean, law.variance, y), y)

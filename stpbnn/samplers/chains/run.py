@@ -1,0 +1,136 @@
+"""From chains to a tree: what the posteriors of networks and of processes have in common."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from numpyro.infer import NUTS
+from numpyro.infer.mcmc import MCMCKernel
+from threadpoolctl import threadpool_limits
+
+from stpbnn._memory import refuse_beyond
+from stpbnn.network import FullyConnected
+from stpbnn.samplers.chains.blocks import Chains
+from stpbnn.samplers.chains.checkpoint import Checkpoint
+from stpbnn.samplers.chains.collecting import Collector
+from stpbnn.samplers.chains.diagnosis import diagnose, warn_of_chains
+from stpbnn.samplers.chains.fingerprint import fingerprint
+from stpbnn.samplers.draws import KEPT_BYTES, Data, chosen, count, spaced, to_datatree
+from stpbnn.samplers.transitions import SplitNUTS
+
+__all__ = ["collect"]
+
+logger = logging.getLogger(__name__)
+
+BLOCK, BLOCK_BYTES = 100, 2**26
+
+
+def collect(
+    net: FullyConnected,
+    original: Data,
+    engine: Chains,
+    settings: Mapping[str, Any],
+    *,
+    sampler: str,
+    temperature: Any,
+) -> xr.DataTree:
+    """Draw, block after block, and return the draws as a tree with a verdict on its chains.
+
+    Parameters
+    ----------
+    net, original : FullyConnected, Data
+        What is sampled.
+    engine : Chains
+        What draws, and by which plan.
+    settings : mapping
+        Settings that decide on the draws beside the plan, to be checked by a checkpoint and recorded.
+    sampler : str
+        The name of the sampler; by default that of its kernel.
+    temperature : float or numpyro.distributions.Distribution
+        T, or its prior.
+    """
+    plan, settings = engine.plan, {**engine.plan.deciding, **settings}
+    kernel = engine.build()
+    one = sum(shape.size * shape.dtype.itemsize for shape in _recorded(engine, kernel).values())
+    whose = f"draws: got {plan.draws} of {plan.chains} chains, whose records"
+    remedy = "take fewer draws, chains or test points, or keep='observables'"
+    refuse_beyond(one * plan.chains * plan.draws, whose, remedy)
+    plan = replace(plan, block=plan.block or max(1, min(BLOCK, plan.draws, BLOCK_BYTES // (one * plan.chains))))
+    mark = fingerprint(net, original, kernel, temperature, {**settings, "devices": engine.devices})
+    limits = threadpool_limits(1, user_api="blas") if jax.default_backend() == "cpu" else nullcontext()
+    with limits, nullcontext() if plan.checkpoint is None else Checkpoint(plan.checkpoint, mark) as folder:
+        each = _kept(engine)
+        collector = Collector(engine, plan, folder, spaced(plan.draws, each))
+        collector.run()
+
+    attributes = {
+        **settings,
+        "draws": collector.done,
+        "sampler": sampler or type(kernel).__name__,
+        "temperature": temperature if isinstance(temperature, float) else str(temperature),
+        "precision": str(original.X.dtype),
+        "stopped": collector.stopped,
+        "wall_time_s": collector.seconds,
+    }
+    if plan.until:
+        attributes["until"] = json.dumps(plan.until)
+    if isinstance(kernel, NUTS):
+        attributes["max_tree_depth"] = np.max(kernel._max_tree_depth)
+    elif isinstance(kernel, SplitNUTS):
+        attributes["max_tree_depth"] = kernel.max_tree_depth
+    recorded = collector.arrays
+    statistics = {name: recorded.pop(name) for name in engine.statistics}
+    if "potential" in statistics:
+        statistics["lp"] = -statistics.pop("potential")
+    kept = {number: collector.kept[number] for number in chosen(collector.kept, spaced(collector.done, each))}
+    posterior = to_datatree(net, original, recorded, statistics, attributes, engine.data.references, kept)
+    diagnosis = diagnose(posterior)
+    posterior.attrs |= {name: diagnosis.attrs[name] for name in ("verdict", "remedy")}
+    if collector.stopped == "interrupted":
+        warnings.warn(f"interrupted: {collector.done} of {plan.draws} draws are returned", stacklevel=3)
+    warn_of_chains(diagnosis, collector.done)
+    return posterior
+
+
+def _kept(engine: Chains) -> int:
+    """Return how many draws of each chain keep their weights, as many as there is room for."""
+    plan = engine.plan
+    if not plan.keep_draws or engine.weights is None:
+        return 0
+    shapes = jax.eval_shape(engine.weights, jax.eval_shape(lambda: jax.random.key(0)), _position(engine), engine.data)
+    one = sum(shape.size for shape in shapes.values())
+    each = count(plan.keep_draws, plan.chains, plan.draws, one)
+    if each * plan.chains < min(plan.keep_draws, plan.draws * plan.chains) - plan.chains:
+        logger.info(
+            "keep_draws: got %d, of which %d fit into %d MB: a draw has %d weights",
+            *(plan.keep_draws, each * plan.chains, KEPT_BYTES // 2**20, one),
+        )
+    return each
+
+
+def _position(engine: Chains) -> Any:
+    """Return the shapes of the position of one chain."""
+    return getattr(engine.one[0], engine.build().sample_field)
+
+
+def _recorded(engine: Chains, kernel: MCMCKernel) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes of what is recorded of a draw of one chain; ValueError where the kernel does not suit."""
+    try:
+        return engine.one[1]
+    except ValueError:
+        raise
+    except Exception as error:  # whatever a kernel of somebody else raises
+        said = f"{type(error).__name__}: {error}".strip(": ").splitlines()[0]
+        raise ValueError(
+            f"sampler: {type(kernel).__name__} cannot sample this model ({said}); take another kernel, such as "
+            "lambda model: numpyro.infer.NUTS(model)"
+        ) from error

@@ -1,0 +1,30 @@
+"""What is recorded of a draw, what it is measured against, and the tree that holds all draws."""
+
+from stpbnn.samplers.draws.observables import new_targets, observe, squared_loss
+from stpbnn.samplers.draws.overlap import References, kernel_overlap, references
+from stpbnn.samplers.draws.readout import draw_readout, observe_marginal, predict
+from stpbnn.samplers.draws.rotation import Rotation, rotate
+from stpbnn.samplers.draws.thinning import KEPT_BYTES, chosen, count, spaced
+from stpbnn.samplers.draws.training_data import Data, checked_data
+from stpbnn.samplers.draws.tree import to_datatree
+
+__all__ = [
+    "KEPT_BYTES",
+    "Data",
+    "References",
+    "Rotation",
+    "checked_data",
+    "chosen",
+    "count",
+    "draw_readout",
+    "kernel_overlap",
+    "new_targets",
+    "observe",
+    "observe_marginal",
+    "predict",
+    "references",
+    "rotate",
+    "spaced",
+    "squared_loss",
+    "to_datatree",
+]

@@ -1,0 +1,261 @@
+"""sample(): the posterior of a network by Markov chain Monte Carlo, as an ArviZ DataTree."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import xarray as xr
+from numpy.typing import ArrayLike
+from numpyro.distributions import Distribution
+from numpyro.infer.util import constrain_fn
+
+from stpbnn import _validation as check
+from stpbnn import programs
+from stpbnn.network import FullyConnected
+from stpbnn.programs import above
+from stpbnn.samplers.chains import Chains, Plan, collect
+from stpbnn.samplers.draws import (
+    Data,
+    References,
+    Rotation,
+    checked_data,
+    draw_readout,
+    kernel_overlap,
+    new_targets,
+    observe,
+    observe_marginal,
+    predict,
+    references,
+    rotate,
+)
+from stpbnn.samplers.transitions import Sampler, built_by, named
+
+__all__ = ["sample"]
+
+READOUTS = {"marginal": programs.marginal_network, "explicit": programs.network}
+KEEP = ("observables", "weights")
+
+
+class Inputs(NamedTuple):
+    """What the compiled functions are given: training inputs as the chains see them, data, reference kernels."""
+
+    X: jax.Array
+    data: Data
+    references: References | None
+
+
+def sample(
+    net: FullyConnected,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    temperature: Any = 0.01,
+    X_test: ArrayLike | None = None,
+    y_test: ArrayLike | None = None,
+    sampler: str | Sampler = "hmc",
+    readout: str = "marginal",
+    warmup: int = 500,
+    draws: int = 1000,
+    chains: int = 4,
+    seed: int = 0,
+    keep: str = "observables",
+    until: Mapping[str, float] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    block: int | None = None,
+    keep_draws: int = 0,
+    progress: bool = True,
+) -> xr.DataTree:
+    r"""Sample the posterior of a Bayesian network.
+
+    .. math:: p(\theta \mid X, y) \propto \exp\Big(-\frac{1}{2T} \sum_\mu |y^\mu - f(x^\mu)|^2\Big)\, p(\theta)
+
+    Chains start from draws of the prior and run side by side in JAX's default precision, vectorised on one device or
+    spread over several. Ctrl-C returns the draws that are finished.
+
+    Parameters
+    ----------
+    net : FullyConnected
+        The network.
+    X : array of shape (P, N_0)
+        Training inputs.
+    y : array of shape (P,) or (P, D)
+        Training targets.
+    temperature : float or numpyro.distributions.Distribution
+        T > 0, the variance of the Gaussian likelihood; a distribution makes it a variable of the posterior.
+    X_test : array of shape (n, N_0) or None
+        Points at which the function is recorded at every draw.
+    y_test : array of shape (n,) or (n, D) or None
+        Targets there, for the test loss.
+    sampler : {"hmc", "nuts", "mala", "langevin"} or callable
+        The Markov chain: Hamiltonian Monte Carlo and the no-U-turn sampler, both with steps that are exact for the
+        prior, Metropolis-adjusted Langevin, or the unadjusted dynamics of the reference, which is biased at its step
+        size of 1e-3. A callable takes the NumPyro model and returns a NumPyro MCMCKernel.
+    readout : {"marginal", "explicit"}
+        How the last layer is treated: "marginal" integrates it exactly and draws it given the hidden weights;
+        "explicit" samples its weights along with all others.
+    warmup, draws, chains : int
+        Adaptation steps and recorded draws of each chain, and the number of chains.
+    seed : int
+        Seed of everything random: the same call on the same device gives the same draws.
+    keep : {"observables", "weights"}
+        What is kept of a draw: functions, losses and order parameters, or all weights as well.
+    until : mapping of str to float, optional
+        Stop before `draws` as soon as every test prediction (the training loss, without test points) has a bulk
+        effective sample size of "ess" and an R-hat of "rhat" at most, looked at after every block; or after "seconds"
+        in all. {"ess": 400, "rhat": 1.01}, for example.
+    checkpoint : path, optional
+        A folder to which every block is written before the next begins. The same call goes on from there after an
+        interruption of any kind, with the same draws, bit for bit; with greater `draws` it adds to them.
+    block : int, optional
+        Draws of a block, at most `draws`; it changes no draw. By default 100, or fewer where they are large.
+    keep_draws : int
+        How many draws, evenly spaced over all chains, leave their weights in the group `weights`, for predictions at
+        inputs that come later (`stpbnn.samplers.functions`); fewer where they have more than 8 MB. It changes no draw.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups in ArviZ's schema. `posterior`: readout_norm (λ_L |v|²/N_L, mean one under the prior), kernel_scale
+        (for each layer, tr K̂_l / tr(κ(K̂_{l-1})/λ_l) over the training inputs), kernel_overlap (of the last hidden
+        kernel with that of infinite width and with y yᵀ; up to P = 1000), train_loss and test_loss (squared error
+        summed over outputs, averaged over rows), temperature where it is random, weights on request. `predictions`: f
+        at the test points, and with the marginal readout f_mean and f_variance, its moments given the hidden weights;
+        eigenmode, the coefficients of f (or its mean given the hidden weights) at the training inputs in the leading
+        eigenmodes of the kernel of infinite width, which are in `constant_data` (up to P = 1000).
+        `weights`: the whitened weights of the draws that `keep_draws` asks for, in single precision.
+        `log_likelihood`: y, one entry a training point. `posterior_predictive`: y, a draw of new targets at the
+        training points (up to P = 1000). `sample_stats`, `observed_data`, `constant_data`, `predictions_constant_data`.
+        Settings, versions, device and wall time, why sampling `stopped` (draws, precision, seconds, interrupted), and
+        the `verdict` and `remedy` of `stpbnn.samplers.diagnose` are attributes of the root.
+
+    Raises
+    ------
+    ValueError
+        For data that are not finite numbers of matching shapes, or too large for the precision, settings out of range,
+        more than fits into memory, a folder that holds something else or the checkpoint of another run or is in use,
+        kernels that cannot sample the network, and chains that leave the finite numbers.
+    KeyboardInterrupt
+        If sampling was interrupted before the first draw was finished.
+    OSError
+        If a block cannot be written; those before it stay, and the same call goes on.
+
+    References
+    ----------
+    Theory notes, section 1. Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.eye(4)
+    >>> posterior = sample(FullyConnected((5,), "linear"), X, X[:, 0], temperature=0.1, X_test=X[:2],
+    ...                    warmup=50, draws=10, chains=2, progress=False)
+    >>> dict(posterior["predictions"]["f"].sizes)
+    {'chain': 2, 'draw': 10, 'test_point': 2}
+    """
+    original = checked_data(net, X, y, X_test, y_test)
+    plan = Plan(warmup, draws, chains, seed, until, checkpoint, block, keep_draws, progress)
+    settings = {"readout": check.one_of("readout", readout, READOUTS), "keep": check.one_of("keep", keep, KEEP)}
+    if isinstance(temperature, Distribution):
+        temperature = above("temperature", temperature, 0, "and a variance is positive")
+    else:
+        temperature = check.number("temperature", temperature)
+    build = built_by(sampler) if callable(sampler) else named(sampler, net, temperature)
+    whose = f"net: got widths {net.widths}, whose weights and features"
+    plan.refuse_beyond_memory(_numbers(net, original, keep), whose, "take narrower layers or fewer points")
+    rotation = rotate(original.X, original.X_test) if keep == "observables" else None
+    engine = _chains(net, original, rotation, build, temperature, plan, settings)
+    told = sampler if isinstance(sampler, str) else ""
+    return collect(net, original, engine, settings, sampler=told, temperature=temperature)
+
+
+def _chains(
+    net: FullyConnected,
+    original: Data,
+    rotation: Rotation | None,
+    build: Sampler,
+    temperature: Any,
+    plan: Plan,
+    settings: Mapping[str, str],
+) -> Chains:
+    """Return the chains over the weights of a network, with what is recorded of every draw."""
+    marginal = settings["readout"] == "marginal"
+    model, given = READOUTS[settings["readout"]](net), {"temperature": temperature}
+    data, X = original, original.X
+    if rotation is not None:
+        X_test = None if rotation.X_test is None else jnp.asarray(rotation.X_test, X.dtype)
+        data, X = (
+            original._replace(X=jnp.asarray(rotation.X, X.dtype), X_test=X_test),
+            jnp.asarray(rotation.X_train, X.dtype),
+        )
+
+    def arguments(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
+        return inputs.X, inputs.data.y
+
+    def weights_of(key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
+        """Return all weights of the draw that is observed, of the original inputs: of the same keys."""
+        of_inputs, of_readout = jax.random.split(key)
+        weights = constrain_fn(model, arguments(inputs), given, position)
+        T = weights.pop("temperature", temperature)
+        kept = {} if isinstance(temperature, float) else {"temperature": T}
+        if rotation is not None:
+            weights = rotation.complete(of_inputs, weights)
+        if marginal:
+            features = net.features(weights, inputs.data.X)[-1]
+            kept |= draw_readout(of_readout, net, features, inputs.data.y, T)
+        if rotation is not None:
+            weights = rotation.restore(jax.random.fold_in(key, 3), weights)
+        return weights | kept
+
+    def record(key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
+        of_inputs, of_readout = jax.random.split(key)
+        weights = constrain_fn(model, arguments(inputs), given, position)
+        T = weights.pop("temperature", temperature)
+        kept = {} if isinstance(temperature, float) else {"temperature": T}
+        if rotation is not None:
+            weights = rotation.complete(of_inputs, weights)
+        features = net.features(weights, inputs.data.X)[-1]
+        if marginal:
+            observed = observe_marginal(of_readout, net, weights, inputs.data, T)
+        else:
+            observed = observe(net, weights, inputs.data, T)
+        train_f = observed.pop("train_f")
+        if inputs.references is not None:
+            observed["posterior_predictive"] = new_targets(key, train_f, T)
+            observed["kernel_overlap"] = kernel_overlap(features, inputs.references.kernels)
+            if inputs.data.X_test is not None:
+                y = inputs.data.y
+                fitted = predict(net, features, y, T, features)[0] if marginal else net.readout(weights, features)
+                observed["eigenmode"] = inputs.references.eigenvectors @ fitted
+        if settings["keep"] == "weights":
+            kept |= weights
+            if marginal:  # the draw that is observed: of the same key
+                kept |= draw_readout(of_readout, net, features, inputs.data.y, T)
+        return observed | kept
+
+    return Chains(
+        build=lambda: build(model),
+        model=model,
+        plan=plan,
+        data=Inputs(X, data, references(net, data.X, data.y)),
+        arguments=arguments,
+        settings=given,
+        observe=record,
+        weights=weights_of,
+    )
+
+
+def _numbers(net: FullyConnected, data: Data, keep: str) -> int:
+    """Return how many numbers a chain moves: weights, features, and the smaller of two matrices of the readout."""
+    P, n_features = data.X.shape
+    points = P + (0 if data.X_test is None else len(data.X_test))
+    if keep == "observables":  # the directions that the inputs span
+        n_features = min(n_features, points)
+    weights = sum(math.prod(shape) for shape in net.shapes(n_features).values())
+    return weights + points * sum(net.widths) + min(P, net.widths[-1]) ** 2

@@ -1,0 +1,8 @@
+"""Transitions of Markov chains as NumPyro kernels: Hamiltonian Monte Carlo, no-U-turn and Langevin."""
+
+from stpbnn.samplers.transitions.by_name import Sampler, built_by, named
+from stpbnn.samplers.transitions.hamiltonian import SplitHMC
+from stpbnn.samplers.transitions.langevin import MALA, Langevin, paper_scales
+from stpbnn.samplers.transitions.no_u_turn import SplitNUTS
+
+__all__ = ["MALA", "Langevin", "Sampler", "SplitHMC", "SplitNUTS", "built_by", "named", "paper_scales"]

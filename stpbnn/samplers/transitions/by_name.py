@@ -1,0 +1,70 @@
+"""The samplers by name: kernels with the settings that whitened weights ask for, and those of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpyro.infer.ensemble import EnsembleSampler
+from numpyro.infer.mcmc import MCMCKernel
+
+from stpbnn import _validation as check
+from stpbnn.network import FullyConnected
+from stpbnn.samplers.transitions.hamiltonian import SplitHMC
+from stpbnn.samplers.transitions.langevin import MALA, Langevin, paper_scales
+from stpbnn.samplers.transitions.no_u_turn import SplitNUTS
+
+__all__ = ["Sampler", "built_by", "named"]
+
+Sampler = Callable[[Callable[..., Any]], MCMCKernel]
+
+SAMPLERS: dict[str, Sampler] = {
+    "hmc": SplitHMC,
+    "nuts": SplitNUTS,
+    "mala": lambda model: MALA(model, num_steps=10),
+    "langevin": lambda model: Langevin(model, step_size=1e-3),
+}
+
+
+def named(sampler: str, net: FullyConnected, temperature: Any) -> Sampler:
+    """Return the sampler of a name: what makes a kernel of a model; where T is fixed, "langevin" is that of the paper.
+
+    Parameters
+    ----------
+    sampler : {"hmc", "nuts", "mala", "langevin"}
+        The name.
+    net : FullyConnected
+        The network, whose raw weights "langevin" moves.
+    temperature : float or numpyro.distributions.Distribution
+        T, or its prior.
+    """
+    if isinstance(sampler, MCMCKernel):
+        kind = type(sampler).__name__
+        raise ValueError(
+            f"sampler: got a kernel that is made already, {kind}, expected what makes it from the model: "
+            f"lambda model: {kind}(model)"
+        )
+    name = check.one_of("sampler", sampler, SAMPLERS)
+    if name == "langevin" and isinstance(temperature, float):
+        return lambda model: Langevin(model, step_size=1e-3, scales=paper_scales(net, temperature))
+    return SAMPLERS[name]
+
+
+def built_by(sampler: Sampler) -> Sampler:
+    """Return a sampler of the caller's own, which refuses to build what is no kernel."""
+
+    def build(model: Callable[..., Any]) -> MCMCKernel:
+        kernel = sampler(model)
+        if not isinstance(kernel, MCMCKernel):
+            raise ValueError(
+                f"sampler: the callable returned {kernel!r}, expected a NumPyro MCMCKernel, such as "
+                "lambda model: numpyro.infer.NUTS(model)"
+            )
+        if isinstance(kernel, EnsembleSampler):
+            raise ValueError(
+                f"sampler: {type(kernel).__name__} moves an ensemble of chains together, expected a kernel whose "
+                "chains are independent, such as lambda model: numpyro.infer.NUTS(model)"
+            )
+        return kernel
+
+    return build

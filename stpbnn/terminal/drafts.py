@@ -1,0 +1,50 @@
+"""The card of a table that the command line is given: written once, then found again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+__all__ = ["draft", "drafted"]
+
+
+def draft(file: Path, target: Sequence[str] | None, drop: Sequence[str] | None, out: Path | None, err: bool) -> Path:
+    """Write a card for a table, say where it is and what comes next."""
+    from stpbnn.cards import is_table
+
+    if not target:
+        raise ValueError(_no_target(file))
+    if not is_table(file) and file.suffix == ".toml":
+        raise ValueError(f"{file}: is a card already; run it with `stpbnn run {file}`")
+    from stpbnn.cards import drafting
+
+    written = drafting.draft(file, target[0] if len(target) == 1 else target, drop=drop or (), out=out)
+    typer.echo(f"Card: {written.path} (about {written.card.minutes:g} minutes on two cores)", err=err)
+    typer.echo(f"Next: stpbnn run {written.path}", err=err)
+    return written.path
+
+
+def drafted(file: Path, target: Sequence[str] | None, drop: Sequence[str] | None) -> Path:
+    """Return the card of a table: the one that an earlier call wrote, or a new one."""
+    from stpbnn.cards import load_card
+
+    card = Path(f"{file.name.split('.')[0]}.toml")
+    if not card.exists():
+        return draft(file, target, drop, None, err=True)
+    data = load_card(card).data
+    targets = [data.target] if isinstance(data.target, str) else list(data.target or ())
+    asked = (list(target or targets), list(drop or data.drop or ()), file.resolve())
+    if (targets, list(data.drop or ()), Path(data.file or "").resolve()) != asked:
+        raise ValueError(f"{card}: is the card of other data or another target; remove it, or run it by its name")
+    typer.echo(f"Card: {card}, which is there already", err=True)
+    return card
+
+
+def _no_target(file: Path) -> str:
+    """Say that a table has no target, and which columns there are."""
+    from stpbnn.datasets import read_table
+
+    names = ", ".join(map(str, read_table(file).columns[:20]))
+    return f"target: missing, expected the column to predict, with --target COLUMN: one of {names}"

@@ -1,0 +1,47 @@
+"""Rank statistics: uniform for every adjusted sampler, and not for a sampler that is wrong."""
+
+import numpy as np
+import pytest
+
+from stpbnn import FullyConnected
+from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS
+from stpbnn.samplers.rank_calibration import ranks, uniformity
+
+RNG = np.random.default_rng(0)
+X, x_test = RNG.normal(size=(4, 2)), RNG.normal(size=2)
+SAMPLERS = {
+    "hmc": SplitHMC,
+    "nuts": lambda **p: SplitNUTS(**p, max_tree_depth=5),
+    "mala": lambda **p: MALA(**p, num_steps=3),
+}
+NETS = {"linear": FullyConnected((3,), "linear"), "erf": FullyConnected((3,), "erf", bias_precision=2.0)}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "net", "readout"),
+    [("hmc", "erf", "marginal"), ("mala", "linear", "marginal"), ("nuts", "erf", "explicit")],
+)
+def test_ranks_are_uniform(sampler, net, readout):
+    """Bonferroni over four quantities at one in a thousand; the full version is analysis/calibration_samplers.py."""
+    found = ranks(NETS[net], SAMPLERS[sampler], X, x_test, temperature=0.2, readout=readout, thinning=8)
+    for name, values in found.items():
+        assert uniformity(values, 31) > 1e-3 / 4, name
+
+
+def test_a_wrong_sampler_is_found_out():
+    """Unadjusted steps far too long inflate the law: the truth ranks in the middle too often."""
+    found = ranks(
+        NETS["linear"], lambda **p: Langevin(**p, step_size=0.12), X, x_test, temperature=0.2, readout="explicit"
+    )
+    assert min(uniformity(values, 31) for values in found.values()) < 1e-6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("readout", ["marginal", "explicit"])
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_ranks_are_uniform_over_many_simulations(sampler, net, readout):
+    many = {"simulations": 4000, "warmup": 400, "thinning": 20}
+    found = ranks(NETS[net], SAMPLERS[sampler], X, x_test, temperature=0.2, readout=readout, **many)
+    for name, values in found.items():
+        assert uniformity(values, 31, bins=16) > 1e-3 / 4, name
