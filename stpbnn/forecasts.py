@@ -19,7 +19,7 @@ from stpbnn.catalogue import long_name
 from stpbnn.datasets import Preparation, read_table
 from stpbnn.files import DamagedError, read_bytes
 from stpbnn.predictive import Mixture
-from stpbnn.regressors.of_theory import regressor_of
+from stpbnn.regressors import regressor_of
 from stpbnn.runs import AGAIN, PREPARATION, Run
 from stpbnn.theories import chosen, settings
 

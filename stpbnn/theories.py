@@ -13,7 +13,7 @@ from stpbnn._validation import data_set, instance
 from stpbnn.cards import Arrays, Card
 from stpbnn.catalogue import THEORIES, known_theories
 from stpbnn.comparison import predict_theories
-from stpbnn.regressors.of_theory import regressor_of
+from stpbnn.regressors import regressor_of
 
 __all__ = ["chosen", "settings", "theory"]
 

@@ -397,7 +397,7 @@ def methods(kind):
     """The doors of a regressor."""
     thetas = np.zeros(len(getattr(model(kind), "hyperparameters_", {})))
     if kind is stpbnn.StudentTProcessRegressor:
-        thetas = model(kind)._learnable.theta
+        thetas = model(kind)._hyperparameters.theta
     evidence = {"theta": (lambda v: {k: h for k, h in vector(v).items() if k != "none"}, thetas)}
     evidence |= {"eval_gradient": (booleans, False)}
     query, laws = {"X": (queries, XT)}, {"noise": (booleans, False), "joint": (booleans, False)}

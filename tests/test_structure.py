@@ -13,39 +13,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LONGEST = 300
 
-UPWARD = {
-    ("stpbnn.regressors.base", "stpbnn"),
-    ("stpbnn.regressors.persistence", "stpbnn"),
-    ("stpbnn.runs", "stpbnn.forecasts"),
-}
+UPWARD = {("stpbnn.runs", "stpbnn.forecasts")}
 CIRCLES = {("stpbnn.cards.schema", "stpbnn.cards.limits")}
 LONG = {
     "own_data",
-    "regressors.adaptive",
-    "regressors.persistence",
-    "regressors.student_t",
     "report.contents",
     "runs",
     "sweeps.running",
 }
-SAME_NAMES = {
-    "adaptive",
-    "hyperparameters",
-    "learning",
-    "student_t",
-}
+SAME_NAMES = {"catalogue", "left_out"}
 PAST_A_FACE = {
-    ("stpbnn.comparison.theory_predictions", "stpbnn.regressors.prediction"),
-    ("stpbnn.forecasts", "stpbnn.regressors.family"),
-    ("stpbnn.regressors.hyperparameters", "stpbnn.kernels.nngp_kernel"),
-    ("stpbnn.regressors.hyperparameters", "stpbnn.scale.student_t"),
-    ("stpbnn.regressors.infinite", "stpbnn.scale.fluctuation"),
-    ("stpbnn.regressors.learning", "stpbnn.kernels.hyperparameters"),
-    ("stpbnn.regressors.persistence", "stpbnn.kernels.nngp_kernel"),
-    ("stpbnn.regressors.student_t", "stpbnn.kernels.contraction"),
-    ("stpbnn.regressors.student_t", "stpbnn.scale.student_t"),
-    ("stpbnn.scale.fluctuation", "stpbnn.kernels.hyperparameters"),
-    ("stpbnn.theories", "stpbnn.regressors.family"),
+    ("stpbnn.regressors.student_t_process", "stpbnn.kernels.contraction"),
+    ("stpbnn.regressors.student_t_process", "stpbnn.scale.units"),
 }
 
 

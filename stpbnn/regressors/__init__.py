@@ -11,6 +11,8 @@ the effective action in the proportional limit, their whole posterior at finite 
 
 from stpbnn.regressors.adaptive_kernel import AdaptiveKernelRegressor
 from stpbnn.regressors.errors import GeneralizationError
+from stpbnn.regressors.errors import error_parts as error_parts
+from stpbnn.regressors.errors import standard_error as standard_error
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.grid import theory_grid
 from stpbnn.regressors.hidden_kernel import kernel_overlap
@@ -18,6 +20,7 @@ from stpbnn.regressors.infinite import NNGPRegressor
 from stpbnn.regressors.learnable_network import PRECISION_BOUNDS as PRECISION_BOUNDS
 from stpbnn.regressors.network_regressor import refuse_indefinite_kernel as refuse_indefinite_kernel
 from stpbnn.regressors.network_regressor import refuse_infinite_kernel as refuse_infinite_kernel
+from stpbnn.regressors.of_theory import regressor_of as regressor_of
 from stpbnn.regressors.optimise import check_optimizer as check_optimizer
 from stpbnn.regressors.optimise import minimise as minimise
 from stpbnn.regressors.proportional import ProportionalLimitRegressor

@@ -10,7 +10,7 @@ from sklearn.gaussian_process import kernels as sklearn_kernels
 from sklearn.gaussian_process.kernels import Kernel
 
 from stpbnn import activations
-from stpbnn.kernels.nngp_kernel import NNGPKernel
+from stpbnn.kernels import NNGPKernel
 from stpbnn.network import FullyConnected
 from stpbnn.scale import OrderParameterPosterior
 

@@ -14,8 +14,7 @@ from stpbnn._random import seed_of
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import SideBySide
 from stpbnn.regressors.learnable_network import LearnableNetwork
-from stpbnn.scale import LATTICE_DEPTH, MEANS, Mean, NetworkProblem, is_known, keeps_mean, pose
-from stpbnn.scale.left_out import left_out_mixture
+from stpbnn.scale import LATTICE_DEPTH, MEANS, Mean, NetworkProblem, is_known, keeps_mean, left_out_mixture, pose
 
 __all__ = ["FiniteWidthRegressor"]
 

@@ -11,8 +11,7 @@ from stpbnn.kernels import nngp_map
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian
 from stpbnn.regressors.learnable_network import LearnableNetwork
-from stpbnn.scale import FactorisedKernel, gaussian_log_evidence
-from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, gaussian_gradient
+from stpbnn.scale import CLOSURE_ACTIONS, FactorisedKernel, Landscape, gaussian_gradient, gaussian_log_evidence
 
 __all__ = ["NNGPRegressor"]
 

@@ -10,9 +10,9 @@ from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel, Kernel, Matern
 
 from stpbnn._linalg import lower_cholesky
-from stpbnn.kernels.nngp_kernel import NNGPKernel
+from stpbnn.kernels import NNGPKernel
 from stpbnn.network import FullyConnected
-from stpbnn.scale.student_t import INDEFINITE, Query
+from stpbnn.scale import INDEFINITE, Query
 
 __all__ = ["kernel_of", "query", "refuse_indefinite", "refuse_no_kernel", "unrelated"]
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
-import stpbnn
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.activations import Activation
@@ -86,5 +85,5 @@ def refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
 
 def refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
     """Refuse activations whose kernel, where the user has given it, is no covariance."""
-    if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{stpbnn.__name__}."):
+    if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{__name__.partition('.')[0]}."):
         refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))

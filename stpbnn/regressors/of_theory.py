@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from stpbnn import regressors
 from stpbnn.catalogue import THEORIES
 from stpbnn.network import FullyConnected
+from stpbnn.regressors.adaptive_kernel import AdaptiveKernelRegressor
 from stpbnn.regressors.estimator import Estimator
+from stpbnn.regressors.finite_width import FiniteWidthRegressor
+from stpbnn.regressors.infinite import NNGPRegressor
+from stpbnn.regressors.proportional import ProportionalLimitRegressor
+from stpbnn.regressors.student_t_process import StudentTProcessRegressor
 
 __all__ = ["regressor_of"]
+
+CLASSES: dict[str, type[Any]] = {
+    regressor.__name__: regressor
+    for regressor in (
+        AdaptiveKernelRegressor,
+        FiniteWidthRegressor,
+        NNGPRegressor,
+        ProportionalLimitRegressor,
+        StudentTProcessRegressor,
+    )
+}
 
 
 def regressor_of(theory: str, network: FullyConnected, temperature: float, **settings: Any) -> Estimator:
@@ -22,5 +37,5 @@ def regressor_of(theory: str, network: FullyConnected, temperature: float, **set
     """
     entry = THEORIES[theory]
     own = {name: value for name, value in settings.items() if name in entry.takes}
-    made: Estimator = getattr(regressors, entry.regressor)(network, temperature=temperature, **own, **entry.settings)
+    made: Estimator = CLASSES[entry.regressor](network, temperature=temperature, **own, **entry.settings)
     return made

@@ -20,10 +20,10 @@ import numpy as np
 from sklearn.gaussian_process.kernels import Kernel
 from sklearn.utils.validation import check_is_fitted
 
-import stpbnn
 from stpbnn import _validation as check
 from stpbnn import regressors
 from stpbnn._precision import in_float64
+from stpbnn._version import __version__
 from stpbnn.files import DAMAGE, destination, read_bytes, written_whole
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.encoding import decoded, encode
@@ -75,7 +75,7 @@ def save(regressor: Estimator, path: str | os.PathLike[str]) -> None:
     header = {
         "format": FORMAT,
         "schema": SCHEMA,
-        "version": stpbnn.__version__,
+        "version": __version__,
         "class": type(regressor).__name__,
         "parameters": {name: encode(name, value) for name, value in regressor.get_params(deep=False).items()},
         "learned": {name: encode(name, getattr(regressor, name)) for name in regressor._learned},

@@ -19,8 +19,7 @@ from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
 from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence, Learnable
-from stpbnn.scale import ACCURACY, InverseGamma, OrderParameterPosterior, is_known
-from stpbnn.scale.student_t import NoiseBeside, NoiseInside
+from stpbnn.scale import ACCURACY, InverseGamma, NoiseBeside, NoiseInside, OrderParameterPosterior, is_known
 from stpbnn.scale.units import Units
 
 __all__ = ["StudentTProcessRegressor"]

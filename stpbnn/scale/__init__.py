@@ -23,9 +23,10 @@ from stpbnn.scale.factorised import (
     refuse_singular,
     well_conditioned_cholesky,
 )
-from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, kernel_slopes, order_slopes
+from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, gaussian_gradient, kernel_slopes, order_slopes
 from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
 from stpbnn.scale.lattice import lattice_posterior
+from stpbnn.scale.left_out import left_out_mixture as left_out_mixture
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.minima import bracket_end
 from stpbnn.scale.minima import minima as minima_of_slope
@@ -36,6 +37,10 @@ from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence, laplace
+from stpbnn.scale.student_t import INDEFINITE as INDEFINITE
+from stpbnn.scale.student_t import NoiseBeside as NoiseBeside
+from stpbnn.scale.student_t import NoiseInside as NoiseInside
+from stpbnn.scale.student_t import Query as Query
 from stpbnn.scale.trapezoid import posterior_of_action
 from stpbnn.scale.width_curve import WidthCurve
 
@@ -60,6 +65,7 @@ __all__ = [
     "backtracked",
     "bracket_end",
     "dual_student_t",
+    "gaussian_gradient",
     "gaussian_log_evidence",
     "is_known",
     "keeps_mean",
