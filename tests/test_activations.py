@@ -17,6 +17,7 @@ from scipy.stats import norm
 
 from stpbnn import FullyConnected, activations, kernels
 from stpbnn.activations import Activation
+from stpbnn.cards.schema import BUILT_IN
 
 FUNCTIONS = {
     "linear": lambda h: h,
@@ -80,6 +81,7 @@ def slope_truth(name, a, b, c):
 
 def test_every_registered_activation_is_tested_here():
     assert set(FUNCTIONS) == set(activations.available())
+    assert set(BUILT_IN) <= set(activations.available())
 
 
 @every_activation
