@@ -22,11 +22,7 @@ LONG = {
     "sweeps.running",
 }
 SAME_NAMES = {"catalogue"}
-PAST_A_FACE = {
-    ("stpbnn.regressors.infinite", "stpbnn.scale.fluctuation"),
-    ("stpbnn.regressors.learnable_network", "stpbnn.kernels.hyperparameters"),
-    ("stpbnn.scale.fluctuation", "stpbnn.kernels.hyperparameters"),
-}
+PAST_A_FACE: set[tuple[str, str]] = set()
 
 
 def modules():

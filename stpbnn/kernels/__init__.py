@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from stpbnn.kernels import hyperparameters as hyperparameters
 from stpbnn.kernels.closures import (
     CLOSURES,
     Closure,

@@ -52,6 +52,7 @@ __all__ = [
     "directional_kernel",
     "gaussian_gradient",
     "kernel_slopes",
+    "order_slopes",
     "saddle_gradient",
 ]
 
@@ -137,6 +138,19 @@ def kernel_slopes(
     """Return <weight, ∂K^R/∂θ> for every logarithm θ of a precision."""
     net, problem, base, theta = landscape
     return np.array(_kernel_slopes(net, problem, base, theta, z, weight))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _order_slopes(net, problem, base, theta, z, weight):  # type: ignore[no-untyped-def]
+    return _forward_gradient(lambda x: jnp.vdot(weight, _kernel(net, problem, base, theta, x)), z)
+
+
+def order_slopes(
+    landscape: Landscape, z: Float[np.ndarray, " k"], weight: Float[np.ndarray, "P P"]
+) -> Float[np.ndarray, " k"]:
+    """Return <weight, ∂K^R/∂z> for every order parameter z."""
+    net, problem, base, theta = landscape
+    return np.array(_order_slopes(net, problem, base, theta, z, weight))
 
 
 def _inverse(A: Float[np.ndarray, "P P"], y: Float[np.ndarray, "P ..."]) -> tuple[np.ndarray, np.ndarray]:
