@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 from stpbnn import cards, files, runs, theories
+from stpbnn.runs import stages
 from stpbnn.samplers.chains.blocks import Chains
 from stpbnn.terminal import records
 
@@ -76,7 +77,7 @@ def no_sampling(monkeypatch):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """A report of one word, for tests that look at everything else."""
-    monkeypatch.setattr(runs, "_write_report", lambda run: files.write_text(run.report, "report"))
+    monkeypatch.setattr(stages, "write_report", lambda run: files.write_text(run.report, "report"))
 
 
 def contents(folder):
@@ -147,8 +148,8 @@ def test_a_finished_run_is_read_and_nothing_is_made_anew(card, folder, finished,
     (folder / f".card.toml.{os.uname().nodename}.{2**22 + 1}.part").write_text("torn")  # no process has this number
     before = snapshot(folder)
     del before[f".card.toml.{os.uname().nodename}.{2**22 + 1}.part"]
-    for name in ("_theories", "_compared", "_write_report"):
-        monkeypatch.setattr(runs, name, lambda *_: pytest.fail("made anew"))
+    for name in ("theories", "compared", "write_report"):
+        monkeypatch.setattr(stages, name, lambda *_: pytest.fail("made anew"))
     with caplog.at_level("INFO", "stpbnn"):
         again = runs.run_card(card, folder, progress=False)
     assert snapshot(folder) == before
@@ -182,8 +183,8 @@ def test_theories_that_are_there_are_not_solved_again(card, folder, finished, mo
     known = finished.theory
     for settings in ({"posterior": cards.Posterior(temperature=0.2)}, {"network": cards.Network(widths=[6])}):
         other = card.model_copy(update=settings)
-        assert not np.array_equal(runs._theories(folder, other, (X, y, X_test, y_test))["mean"], known["mean"])
-    assert not np.array_equal(runs._theories(folder, card, (X, 2 * y, X_test, y_test))["mean"], known["mean"])
+        assert not np.array_equal(stages.theories(folder, other, (X, y, X_test, y_test))["mean"], known["mean"])
+    assert not np.array_equal(stages.theories(folder, card, (X, 2 * y, X_test, y_test))["mean"], known["mean"])
     assert solved[1:] == ["infinite", "proportional", "finite"] * 3
 
 

@@ -16,7 +16,6 @@ LONGEST = 300
 UPWARD = {
     ("stpbnn.regressors.base", "stpbnn"),
     ("stpbnn.regressors.persistence", "stpbnn"),
-    ("stpbnn.runs", "stpbnn.forecasts"),
 }
 CIRCLES = {("stpbnn.cards.schema", "stpbnn.cards.limits")}
 LONG = {
@@ -25,7 +24,6 @@ LONG = {
     "regressors.persistence",
     "regressors.student_t",
     "report.contents",
-    "runs",
     "sweeps.running",
 }
 SAME_NAMES = {
