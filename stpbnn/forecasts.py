@@ -17,11 +17,11 @@ from stpbnn import _validation as check
 from stpbnn._interrupt import look
 from stpbnn._version import __version__
 from stpbnn.cards import Card
+from stpbnn.catalogue import long_name
 from stpbnn.datasets import Preparation, read_table
 from stpbnn.predictive import Mixture
-from stpbnn.regressors.family import regressor
+from stpbnn.regressors import regressor_of
 from stpbnn.theories import chosen, settings
-from stpbnn.theory_names import long_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -240,7 +240,7 @@ def _theories(run: FinishedRun, names: dict[str, str], X: np.ndarray, noise: boo
         look()
         start = time.perf_counter()
         with warnings.catch_warnings(action="ignore"):  # they were told when the run was made
-            model = regressor(kind, network, temperature, **further).fit(*train)
+            model = regressor_of(kind, network, temperature, **further).fit(*train)
         laws[name] = model.predictive(X, noise=noise)
         logger.debug("%s: %.1f s", name, time.perf_counter() - start)
     return laws

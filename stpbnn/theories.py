@@ -11,18 +11,13 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn._interrupt import look
 from stpbnn._validation import data_set, instance
 from stpbnn.cards import Arrays, Card
+from stpbnn.catalogue import THEORIES, known_theories
 from stpbnn.comparison import predict_theories
-from stpbnn.regressors.family import applicable, of_process, regressor
+from stpbnn.regressors import regressor_of
 
 __all__ = ["chosen", "settings", "theory"]
 
 FILL = {"converged": False, "regressor": "", "network": "", "reason": ""}
-
-ONLY = {
-    "zero-mean": "; the proportional limit keeps a mean of the features, that it could drop, for one hidden layer, one "
-    "output and an activation that is not odd",
-    "student-t": "; it is that of a [process] of this name",
-}
 
 
 def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = None) -> xr.Dataset:
@@ -78,7 +73,7 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
         if name in there:
             continue
         look()
-        model = regressor(kind, network, card.posterior.temperature, **further)
+        model = regressor_of(kind, network, card.posterior.temperature, **further)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
@@ -133,17 +128,16 @@ def chosen(card: Card) -> dict[str, str]:
     """
     instance("card", card, Card)
     network, names, process = card.build(), card.theories.names, card.process
-    if process is None:
-        known = applicable(network, on_request=names is not None)
-        whose = f"{network.depth} hidden layer(s) and {network.outputs} output(s)"
-    else:
-        known, whose = of_process(process.name, network), f'the process "{process.name}"'
+    known = known_theories(network, process.name if process else None, on_request=names is not None)
     if names is None:
         return known
     if unknown := [kind for kind in names if kind not in known.values()]:
+        whose = f"{network.depth} hidden layer(s) and {network.outputs} output(s)"
+        whose = f'the process "{process.name}"' if process else whose
+        condition = THEORIES[unknown[0]].condition
         raise ValueError(
             f"theories.names: got {unknown[0]!r}, expected some of {', '.join(known.values())}: those that are known "
-            f"for {whose}{ONLY.get(unknown[0], '')}"
+            f"for {whose}{'; ' * bool(condition)}{condition}"
         )
     return {name: kind for name, kind in known.items() if kind in names}
 

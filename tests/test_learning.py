@@ -5,11 +5,17 @@ import pytest
 from scipy.special import erf
 from scipy.stats import chi2
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKernel
 
-from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
+from stpbnn import (
+    FiniteWidthRegressor,
+    FullyConnected,
+    NNGPRegressor,
+    ProportionalLimitRegressor,
+    StudentTProcessRegressor,
+)
 
 REGRESSORS = [NNGPRegressor, ProportionalLimitRegressor, FiniteWidthRegressor]
 LBFGS = {"optimizer": "fmin_l_bfgs_b"}
@@ -159,3 +165,23 @@ def test_chains_give_no_evidence_to_learn_from():
     X, y = data()
     with pytest.raises(ValueError, match="optimizer: got 'fmin_l_bfgs_b' for 4 hidden layers"):
         FiniteWidthRegressor(FullyConnected((5,) * 4), **LBFGS).fit(X, y)
+
+
+def test_evidence_where_the_kernel_is_singular_is_minus_infinity():
+    """As scikit-learn has it: minus infinity with a gradient of zeros."""
+    X = np.repeat(np.eye(3), 2, axis=0)  # twice the same inputs
+    model = NNGPRegressor(FullyConnected((30,)), temperature=0.1).fit(X, X[:, 0])
+    value, gradient = model.log_marginal_likelihood([0.0, -80.0], eval_gradient=True)
+    assert value == -np.inf
+    np.testing.assert_array_equal(gradient, [0.0, 0.0])
+
+
+@pytest.mark.parametrize("regressor", [NNGPRegressor, StudentTProcessRegressor])
+def test_a_fit_that_fails_leaves_no_fitted_estimator(regressor):
+    X, y = data()
+    model = regressor(optimizer=None).fit(X, y)
+    model.set_params(temperature=0.0)
+    with pytest.raises(ValueError, match="singular to working precision"):
+        model.fit(np.ones_like(X), y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)

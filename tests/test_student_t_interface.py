@@ -165,7 +165,7 @@ def test_bad_data_are_refused(change, message):
         model.predict(Xt[:, :1])
     with pytest.raises(ValueError, match="theta: got shape"):
         model.log_marginal_likelihood(np.zeros(3))
-    with pytest.raises(ValueError, match=r"theta: got .*expected finite numbers: logarithms of k1__constant"):
+    with pytest.raises(ValueError, match=r"theta: got .*expected 2 finite numbers: logarithms of k1__constant"):
         model.log_marginal_likelihood([0.0, np.nan])
     with pytest.raises(ValueError, match="at most one"):
         model.predict(Xt, return_std=True, return_cov=True)

@@ -82,14 +82,14 @@ class Averages(NamedTuple):
 def fields(problem: Problem, K: Float[np.ndarray, "DP DP"], G: Float[np.ndarray, "DP DP"]) -> Fields:
     """Return the fields that kernels make; LinAlgError where T + G is not positive."""
     noise = problem.noise
-    R = inverse(G + noise)
+    R = symmetric_inverse(G + noise)
     A = K + noise
     if problem.reaction:
         A -= (noise @ R @ K if problem.bias_variance else problem.temperature * (R @ K)) / problem.width
     return Fields(np.linalg.solve(A, problem.y), R)
 
 
-def inverse(A: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+def symmetric_inverse(A: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
     """Return the inverse of a positive definite matrix, which may be overwritten; LinAlgError for others."""
     factor, failure = lower_cholesky(A, clean=False)
     if failure:

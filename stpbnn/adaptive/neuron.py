@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Drive", "Moments", "Readout", "log_weight", "moments", "posterior_readout"]
+__all__ = ["Drive", "Moments", "Readout", "log_weight", "moments_of_units", "posterior_readout"]
 
 
 class Drive(NamedTuple):
@@ -76,7 +76,7 @@ def log_weight(sigma: Callable[[jax.Array], jax.Array], h: jax.Array, drive: Dri
     return (jnp.log(size) + tilt) / 2, back(slope)[0]
 
 
-def moments(features: jax.Array, readout: Readout, untilted: jax.Array, precision: jax.Array) -> Moments:
+def moments_of_units(features: jax.Array, readout: Readout, untilted: jax.Array, precision: jax.Array) -> Moments:
     """Return the averages over particles from their features (M, P), and those of their untilted twins."""
     number = len(features)
 

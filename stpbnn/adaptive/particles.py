@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments, posterior_readout
+from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments_of_units, posterior_readout
 from stpbnn.network import Prior
 
 __all__ = ["Move", "RowSpace", "move", "whitened_inputs"]
@@ -95,5 +95,5 @@ def move(
     position = jnp.where(accepted[:, None], z, position)
     features = sigma(position @ root.T)
     readout, _ = posterior_readout(features, drive)
-    found = moments(features, readout, sigma(momentum @ root.T), drive.precision)
+    found = moments_of_units(features, readout, sigma(momentum @ root.T), drive.precision)
     return Move(position, momentum, readout, jnp.mean(probability), found)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from stpbnn.adaptive.fields import Averages, Problem, fields, padded, up
 from stpbnn.adaptive.particles import RowSpace, whitened_inputs
 from stpbnn.adaptive.search import Snapshot
 from stpbnn.network import FullyConnected
+from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 
 __all__ = ["AdaptiveProcess", "Prediction"]
 
@@ -33,6 +34,19 @@ class Prediction(NamedTuple):
 
     mean: Float[np.ndarray, "n D"]
     covariance: Float[np.ndarray, "D n ..."]
+
+    def law(self, noise: float) -> Any:
+        """Return the Gaussian law of f + noise of that variance; of one output without the axis of outputs."""
+        mean, covariances, one = self.mean, self.covariance, self.mean.shape[1] == 1
+        if covariances.ndim == 2:
+            variance = np.maximum(covariances, 0).T + noise
+            return Gaussian(mean[:, 0], variance[:, 0]) if one else Gaussian(mean, variance)
+        covariances = (covariances + np.swapaxes(covariances, 1, 2)) / 2
+        for covariance in covariances:
+            covariance[np.diag_indices_from(covariance)] = np.maximum(np.diag(covariance), 0) + noise
+        if one:
+            return JointGaussian(mean[:, 0], np.diag(covariances[0]).copy(), covariances[0])
+        return IndependentOutputs.joint(mean, list(covariances))
 
 
 class _Rest(NamedTuple):

@@ -66,6 +66,16 @@ class Solution(NamedTuple):
     moves: int
     lost: bool
 
+    @property
+    def second_moment(self) -> Float[np.ndarray, "D D"]:
+        """E v v^T over the snapshots of all populations."""
+        moments = [
+            np.mean(s.covariance + s.mean[:, :, None] * s.mean[:, None, :], axis=0, dtype=float)
+            for snapshots in self.snapshots
+            for s in snapshots
+        ]
+        return np.mean(moments, axis=0)
+
 
 @dataclass
 class Mean:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from datetime import date, time
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, Strict
 
 from stpbnn import _validation as check
 from stpbnn.cards.data import Arrays, Data
 from stpbnn.cards.section import NonEmpty, Section, Seed
-from stpbnn.theory_names import short_name
+from stpbnn.catalogue import PROCESSES, THEORIES, short_name
 
 if TYPE_CHECKING:
     from stpbnn.network import FullyConnected
 
-TheoryName = Literal["infinite", "proportional", "zero-mean", "finite", "adaptive", "student-t"]
+    ProcessName = str
+    TheoryName = str
+else:
+    ProcessName, TheoryName = Literal[tuple(PROCESSES)], Literal[tuple(THEORIES)]
 DEEPEST = 100  # layers
 ARRAYS = "arrays"  # the name of data that were given in Python
 Line = Annotated[str, Field(max_length=1000)]
@@ -50,7 +53,7 @@ class Network(Section):
 class Process(Section):
     """[process]: a process derived from the network, which is sampled in its place."""
 
-    name: Literal["student-t", "finite-width"] = Field(description='"student-t" or "finite-width"')
+    name: ProcessName = Field(description=" or ".join(f'"{name}"' for name in PROCESSES))
     df: Annotated[float, Field(gt=2)] | None = Field(
         default=None, description='a number greater than 2, the degrees of freedom of "student-t", and of it alone'
     )
@@ -96,7 +99,7 @@ class Theories(Section):
     names: Annotated[tuple[Annotated[TheoryName, BeforeValidator(_short)], ...], Strict(False), NonEmpty] | None = (
         Field(
             default=None,
-            description=f"a list of some of {', '.join(get_args(TheoryName))}; leave it out for all that are known",
+            description=f"a list of some of {', '.join(THEORIES)}; leave it out for all that are known",
         )
     )
     particles: Annotated[int, Field(ge=16)] = Field(
@@ -144,9 +147,9 @@ class Card(Section):
         network, process, sampler = self.network.build(), self.process, self.sampler
         if process is None:
             return network
-        if process.name == "student-t" and process.df is None:
+        if (has_df := PROCESSES[process.name].has_df) and process.df is None:
             raise ValueError(f"process.df: missing, expected {Process.model_fields['df'].description}")
-        if process.name != "student-t" and process.df is not None:
+        if not has_df and process.df is not None:
             raise ValueError(
                 f'process.df: got {process.df} for "{process.name}", which has no degrees of freedom; leave it out'
             )

@@ -14,7 +14,7 @@ from stpbnn._validation import inputs, shown, targets, text
 from stpbnn._version import __version__
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
 from stpbnn.comparison.observed import scored
-from stpbnn.regressors.prediction import error_parts, standard_error
+from stpbnn.regressors import error_parts, standard_error
 
 __all__ = ["PARTS", "predict_theories", "squeezed"]
 

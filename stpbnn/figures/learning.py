@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
 from stpbnn import _validation as check
+from stpbnn.catalogue import long_name
 from stpbnn.figures.style import COLOURS, MARKERS, POSTERIOR, new_axes
-from stpbnn.theory_names import long_name
 
 __all__ = ["plot_learning_curve"]
 

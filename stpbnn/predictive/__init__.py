@@ -8,6 +8,7 @@ from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussi
 from stpbnn.predictive.joint import relative_rounding as relative_rounding
 from stpbnn.predictive.law import Law
 from stpbnn.predictive.mixture import JointMixture, Mixture
+from stpbnn.predictive.side_by_side import SideBySide
 from stpbnn.predictive.student_t_laws import JointStudentT, StudentT
 from stpbnn.predictive.student_t_laws import log_density as log_density
 
@@ -19,5 +20,6 @@ __all__ = [
     "JointStudentT",
     "Law",
     "Mixture",
+    "SideBySide",
     "StudentT",
 ]

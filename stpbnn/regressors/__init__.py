@@ -9,14 +9,17 @@ The theories differ in the order parameters at which the kernel is taken: one fo
 the effective action in the proportional limit, their whole posterior at finite width.
 """
 
-from stpbnn.regressors.adaptive import AdaptiveKernelRegressor
+from stpbnn.regressors.adaptive_kernel import AdaptiveKernelRegressor
+from stpbnn.regressors.errors import GeneralizationError
+from stpbnn.regressors.errors import error_parts as error_parts
+from stpbnn.regressors.errors import standard_error as standard_error
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.grid import theory_grid
 from stpbnn.regressors.hidden_kernel import kernel_overlap
 from stpbnn.regressors.infinite import NNGPRegressor
-from stpbnn.regressors.prediction import GeneralizationError
+from stpbnn.regressors.of_theory import regressor_of as regressor_of
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
-from stpbnn.regressors.student_t import StudentTProcessRegressor
+from stpbnn.regressors.student_t_process import StudentTProcessRegressor
 
 __all__ = [
     "AdaptiveKernelRegressor",

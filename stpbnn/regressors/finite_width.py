@@ -12,14 +12,14 @@ from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn._random import seed_of
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
-from stpbnn.regressors.proportional import MEANS, Mean, keeps_mean
-from stpbnn.scale import LATTICE_DEPTH, NetworkProblem, is_known, pose
+from stpbnn.predictive import SideBySide
+from stpbnn.regressors.learnable_network import LearnableNetwork
+from stpbnn.scale import LATTICE_DEPTH, MEANS, Mean, NetworkProblem, is_known, keeps_mean, left_out_mixture, pose
 
 __all__ = ["FiniteWidthRegressor"]
 
 
-class FiniteWidthRegressor(HiddenKernelRegressor):
+class FiniteWidthRegressor(LearnableNetwork):
     r"""Bayesian network of finite width, as a mixture of Gaussian processes over its order parameters.
 
     .. math:: p(f \mid y) = \int \mathrm{d}Q\; p(Q \mid y)\, p(f \mid Q, y), \qquad
@@ -85,7 +85,7 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
     array([ 0.7681,  0.    , -0.7681])
     """
 
-    _learned = (*HiddenKernelRegressor._learned, "order_parameter_posterior_")
+    _learned = (*LearnableNetwork._learned, "order_parameter_posterior_")
 
     def __init__(
         self,
@@ -123,12 +123,13 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
                 "and temperature_ with optimizer=None"
             )
 
-    def _pose(self, X: np.ndarray, y: np.ndarray) -> NetworkProblem:
-        net = self.network_
-        return pose(net, X, y, self.temperature_, self.closure, keep_mean=keeps_mean(net, self.mean), mixture=True)
+    def _pose(self) -> NetworkProblem:
+        net, keep_mean = self.network_, keeps_mean(self.network_, self.mean)
+        data = self.X_train_, self.y_train_
+        return pose(net, *data, self.temperature_, self.closure, keep_mean=keep_mean, mixture=True)
 
-    def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
-        self._problem = self._pose(X, y)
+    def _condition(self) -> None:
+        self._problem = self._pose()
         self.order_parameter_posterior_ = posterior = self._problem.posterior(seed_of(self.random_state))
         self._take_up_posterior()
         lost = self._problem.lost(posterior)
@@ -147,10 +148,14 @@ class FiniteWidthRegressor(HiddenKernelRegressor):
         self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
 
     def _recondition(self) -> None:
-        self._problem = self._pose(self.X_train_, self.y_train_)
+        self._problem = self._pose()
         self._take_up_posterior()
 
-    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _left_out(self) -> SideBySide:
+        posterior = self.order_parameter_posterior_
+        return left_out_mixture(posterior.weights, self._problem.resolved(posterior), self.y_train_)
+
+    def _evidence_gradient(self) -> np.ndarray:
         return self._problem.posterior_gradient(self.order_parameter_posterior_)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:

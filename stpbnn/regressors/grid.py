@@ -15,11 +15,10 @@ from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers
+from stpbnn.catalogue import THEORIES, short_name
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.family import PARTICLES, THEORIES, regressor
-from stpbnn.regressors.proportional import Mean, keeps_mean
-from stpbnn.scale import ZERO_TARGETS, WidthCurve, refuse_singular
-from stpbnn.theory_names import short_name
+from stpbnn.regressors.of_theory import regressor_of
+from stpbnn.scale import ZERO_TARGETS, Mean, WidthCurve, keeps_mean, refuse_singular
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,7 +42,7 @@ def theory_grid(
     temperatures: Sequence[float],
     train: Sequence[int] | None = None,
     theories: Sequence[str] = ("infinite", "proportional"),
-    particles: int = PARTICLES,
+    particles: int = 4096,
     random_state: Any = None,
     mean: Mean = "auto",
     df: float = 5.0,
@@ -234,7 +233,7 @@ def _one_by_one(
     for j, T in enumerate(temperatures):
         for i, net in enumerate(nets):
             if i == 0 or theory != "infinite":
-                row = _solved(regressor(theory, net, T, **settings), X, y, X_test, y_test)
+                row = _solved(regressor_of(theory, net, T, **settings), X, y, X_test, y_test)
             yield (i, j), row
 
 

@@ -9,19 +9,18 @@ Gaussian ansatz. It is a diagnostic, not a predictor: put back into the predicti
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
-from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
-from stpbnn._precision import in_float64
 from stpbnn.kernels import cross_kernel, feature_map
-from stpbnn.regressors.learning import EvidenceRegressor
-from stpbnn.scale import FactorisedKernel, MeanKept, OneScale, OrderParameterPosterior
+from stpbnn.scale import FactorisedKernel, MeanKept, OneScale
 
-__all__ = ["HiddenKernelRegressor", "kernel_overlap"]
+__all__ = ["kernel_overlap", "posterior_hidden_kernel"]
 
 
 def kernel_overlap(K1: ArrayLike, K2: ArrayLike) -> float:
@@ -67,56 +66,22 @@ def kernel_overlap(K1: ArrayLike, K2: ArrayLike) -> float:
     return float(np.vdot(K1 / norms[0], K2 / norms[1]))
 
 
-class HiddenKernelRegressor(EvidenceRegressor):
-    """Regressors that know the posterior mean of the kernel of one hidden layer."""
-
-    order_parameter_posterior_: OrderParameterPosterior
-
-    @in_float64
-    def posterior_kernel(self, X: ArrayLike | None = None) -> np.ndarray:
-        r"""Return the posterior mean of the kernel of the hidden features.
-
-        .. math:: E[\hat K \mid y] = K_1 + \frac{Q}{N_1} K_1 (\alpha\alpha^T - A^{-1}) K_1,
-                  \qquad \hat K = \sigma(h)\sigma(h)^T / (\lambda_1 N_1)
-
-        at the order parameter that was learned, or averaged over its posterior. A change of relative order 1/N_1: a
-        diagnostic of what the hidden layer has learned, not to be put back into the prediction.
-
-        Parameters
-        ----------
-        X : array of shape (n, N_0) or None
-            Inputs; None means the training inputs.
-
-        Returns
-        -------
-        array of shape (n, n)
-            The kernel, in the units of K_1 = κ(C)/λ_1 (without the output bias).
-
-        Raises
-        ------
-        ValueError
-            For several hidden layers, several outputs, or an activation whose mean is kept.
-
-        References
-        ----------
-        Theory notes, section 4.
-        """
-        check_is_fitted(self, "X_train_")
-        net = self.network_
-        problem, process = getattr(self, "_problem", None), getattr(self, "_process", None)
-        if net.depth > 1 or net.outputs > 1 or isinstance(problem, MeanKept):
-            raise ValueError(
-                f"network: got {net.depth} hidden layer(s), {net.outputs} output(s) and activation {net.sigma.name!r}, "
-                "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
-            )
-        inputs = self.X_train_ if X is None else self._query_points(X)
-        refuse_beyond(3 * 8 * len(inputs) ** 2, f"X: got {len(inputs)} inputs, whose kernels", "take fewer at once")
-        features = feature_map(net)
-        cross = cross_kernel(features, net.prior, inputs, self.X_train_).entries
-        K = cross_kernel(features, net.prior, inputs).entries
-        if isinstance(process, FactorisedKernel):
-            mean = cross @ process.alpha
-            explained = solve_triangular(process.factor, cross.T, lower=True, check_finite=False)
-            return K + self.order_parameters_[0] / net.widths[0] * (np.outer(mean, mean) - explained.T @ explained)
-        assert isinstance(problem, OneScale)
-        return K + problem.hidden_shift(self.order_parameter_posterior_, cross) / net.widths[0]
+def posterior_hidden_kernel(model: Any, X: np.ndarray) -> np.ndarray:
+    """Return the posterior mean of the kernel of the hidden features at checked inputs, of a fitted regressor."""
+    net = model.network_
+    problem, process = getattr(model, "_problem", None), getattr(model, "_process", None)
+    if net.depth > 1 or net.outputs > 1 or isinstance(problem, MeanKept):
+        raise ValueError(
+            f"network: got {net.depth} hidden layer(s), {net.outputs} output(s) and activation {net.sigma.name!r}, "
+            "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
+        )
+    refuse_beyond(3 * 8 * len(X) ** 2, f"X: got {len(X)} inputs, whose kernels", "take fewer at once")
+    features = feature_map(net)
+    cross = cross_kernel(features, net.prior, X, model.X_train_).entries
+    K = cross_kernel(features, net.prior, X).entries
+    if isinstance(process, FactorisedKernel):
+        mean = cross @ process.alpha
+        explained = solve_triangular(process.factor, cross.T, lower=True, check_finite=False)
+        return K + model.order_parameters_[0] / net.widths[0] * (np.outer(mean, mean) - explained.T @ explained)
+    assert isinstance(problem, OneScale)
+    return K + problem.hidden_shift(model.order_parameter_posterior_, cross) / net.widths[0]

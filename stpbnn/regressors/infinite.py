@@ -9,14 +9,14 @@ from sklearn.base import MultiOutputMixin
 
 from stpbnn.kernels import nngp_map
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
-from stpbnn.scale import FactorisedKernel, gaussian_log_evidence
-from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, gaussian_gradient
+from stpbnn.predictive import Gaussian
+from stpbnn.regressors.learnable_network import LearnableNetwork
+from stpbnn.scale import CLOSURE_ACTIONS, FactorisedKernel, Landscape, gaussian_gradient, gaussian_log_evidence
 
 __all__ = ["NNGPRegressor"]
 
 
-class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
+class NNGPRegressor(MultiOutputMixin, LearnableNetwork):
     r"""Infinite-width limit of a Bayesian network: Gaussian-process regression on the NNGP kernel.
 
     .. math:: A = K_L + T\,1, \qquad \bar f(x) = k_x \cdot A^{-1} y, \qquad \sigma^2(x) = k_{xx} - k_x \cdot A^{-1} k_x
@@ -83,9 +83,9 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
         self.n_restarts_optimizer = n_restarts_optimizer
         self.random_state = random_state
 
-    def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
-        net = self.network_
-        self._process = FactorisedKernel.of(net.prior, X, y, nngp_map(net), self.temperature_)
+    def _condition(self) -> None:
+        net, y = self.network_, self.y_train_
+        self._process = FactorisedKernel.of(net.prior, self.X_train_, y, nngp_map(net), self.temperature_)
         log_det, quadratic = self._process.log_det * net.outputs, float(np.vdot(y, self._process.alpha))
         self.order_parameters_ = np.ones(net.depth)
         self.action_ = float(sum(net.widths)) * net.outputs + log_det + quadratic
@@ -95,10 +95,13 @@ class NNGPRegressor(MultiOutputMixin, HiddenKernelRegressor):
     def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)
 
-    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _left_out(self) -> Gaussian:
+        return self._process.left_out(self.y_train_)
+
+    def _evidence_gradient(self) -> np.ndarray:
         net = self.network_
-        landscape = Landscape.of(net, X, CLOSURE_ACTIONS["nested"])
-        return gaussian_gradient(landscape, np.zeros(net.depth), y, self.temperature_)
+        landscape = Landscape.of(net, self.X_train_, CLOSURE_ACTIONS["nested"])
+        return gaussian_gradient(landscape, np.zeros(net.depth), self.y_train_, self.temperature_)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.law(X, joint=joint, noise=noise)

@@ -14,22 +14,20 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.gaussian_process import kernels as sklearn_kernels
 from sklearn.gaussian_process.kernels import Kernel
 from sklearn.utils.validation import check_is_fitted
 
-import stpbnn
 from stpbnn import _validation as check
-from stpbnn import activations, regressors
+from stpbnn import regressors
 from stpbnn._precision import in_float64
+from stpbnn._version import __version__
 from stpbnn.files import DAMAGE, destination, read_bytes, written_whole
-from stpbnn.kernels.nngp_kernel import NNGPKernel
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.prediction import PredictiveRegressor
+from stpbnn.regressors.encoding import decoded, encode
+from stpbnn.regressors.estimator import Estimator
 from stpbnn.scale import OrderParameterPosterior
 
 __all__ = ["load", "save"]
@@ -37,25 +35,9 @@ __all__ = ["load", "save"]
 FORMAT = "stpbnn regressor"
 SCHEMA = 1
 DENSEST = 1032  # bytes that one byte of a compressed member can stand for
-KERNELS = {
-    name: getattr(sklearn_kernels, name)
-    for name in (
-        "ConstantKernel",
-        "DotProduct",
-        "ExpSineSquared",
-        "Exponentiation",
-        "Matern",
-        "PairwiseKernel",
-        "Product",
-        "RBF",
-        "RationalQuadratic",
-        "Sum",
-        "WhiteKernel",
-    )
-} | {"NNGPKernel": NNGPKernel}
 
 
-def save(regressor: PredictiveRegressor, path: str | os.PathLike[str]) -> None:
+def save(regressor: Estimator, path: str | os.PathLike[str]) -> None:
     """Write a fitted regressor to a file, which appears whole.
 
     Parameters
@@ -93,10 +75,10 @@ def save(regressor: PredictiveRegressor, path: str | os.PathLike[str]) -> None:
     header = {
         "format": FORMAT,
         "schema": SCHEMA,
-        "version": stpbnn.__version__,
+        "version": __version__,
         "class": type(regressor).__name__,
-        "parameters": {name: _encode(name, value) for name, value in regressor.get_params(deep=False).items()},
-        "learned": {name: _encode(name, getattr(regressor, name)) for name in regressor._learned},
+        "parameters": {name: encode(name, value) for name, value in regressor.get_params(deep=False).items()},
+        "learned": {name: encode(name, getattr(regressor, name)) for name in regressor._learned},
         "feature_names": list(getattr(regressor, "feature_names_in_", [])),
     }
     text = np.array(json.dumps(header))
@@ -130,8 +112,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     header, X, y = _read(check.path("path", path, "the path of a file that stpbnn.save wrote"))
     try:
-        regressor = _classes()[header["class"]](**_decoded(header["parameters"]))
-        learned = _decoded(header["learned"])
+        regressor = _classes()[header["class"]](**decoded(header["parameters"]))
+        learned = decoded(header["learned"])
         if set(learned) != set(regressor._learned):
             raise KeyError(f"learned: got {', '.join(learned)}")
         names = list(header["feature_names"])
@@ -189,12 +171,10 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
         raise ValueError("order_parameter_posterior_: nodes and weights do not fit the network")
 
 
-def _classes() -> dict[str, type[PredictiveRegressor]]:
+def _classes() -> dict[str, type[Estimator]]:
     """Return the regressors by name."""
     public = {name: getattr(regressors, name) for name in regressors.__all__}
-    return {
-        name: kind for name, kind in public.items() if isinstance(kind, type) and issubclass(kind, PredictiveRegressor)
-    }
+    return {name: kind for name, kind in public.items() if isinstance(kind, type) and issubclass(kind, Estimator)}
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
@@ -252,57 +232,3 @@ def _constant(name: str) -> float:
     if name == "NaN":
         raise ValueError("its header holds NaN, expected numbers")
     return float(name)
-
-
-def _encode(what: str, value: Any) -> Any:
-    """Return a value in numbers, strings, lists and dictionaries with the key "type"."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, OrderParameterPosterior):
-        return {"type": "OrderParameterPosterior", **{key: _encode(key, item) for key, item in value._asdict().items()}}
-    if isinstance(value, np.ndarray):
-        return {"type": "array", "values": value.tolist()}
-    if isinstance(value, list | tuple):
-        return {"type": type(value).__name__, "values": [_encode(f"{what}[{i}]", v) for i, v in enumerate(value)]}
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {"type": "dict", "values": {key: _encode(f"{what}[{key!r}]", item) for key, item in value.items()}}
-    if isinstance(value, FullyConnected):
-        name = value.sigma.name
-        if name not in activations.available() or activations.get(name) != value.sigma:
-            raise ValueError(
-                f"{what}: got the activation {name!r}, expected a registered one: a file holds its name only; "
-                "call stpbnn.activations.register before saving and before loading"
-            )
-        return {"type": "FullyConnected", **value.to_dict()}
-    if isinstance(value, Kernel) and KERNELS.get(type(value).__name__) is type(value):
-        parameters = value.get_params(deep=False)
-        return {"type": type(value).__name__, **{key: _encode(f"{what}.{key}", v) for key, v in parameters.items()}}
-    shown = " ".join(repr(value).split())
-    raise ValueError(
-        f"{what}: got {shown}, which cannot be told by names and numbers; expected numbers, strings, networks, or "
-        f"kernels of {', '.join(sorted(KERNELS))}"
-    )
-
-
-def _decode(code: Any) -> Any:
-    if not isinstance(code, dict):
-        return code
-    fields = {key: value for key, value in code.items() if key != "type"}
-    kind = code["type"]
-    if kind == "array":
-        return np.array(fields["values"], dtype=np.float64)
-    if kind in ("list", "tuple"):
-        return {"list": list, "tuple": tuple}[kind](map(_decode, fields["values"]))
-    if kind == "dict":
-        return _decoded(fields["values"])
-    if kind == "OrderParameterPosterior":
-        return OrderParameterPosterior(**_decoded(fields))
-    if kind == "FullyConnected":
-        return FullyConnected(**fields)
-    return KERNELS[kind](**_decoded(fields))
-
-
-def _decoded(codes: dict[str, Any]) -> dict[str, Any]:
-    return {name: _decode(code) for name, code in codes.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
@@ -12,28 +12,14 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.hidden_kernel import HiddenKernelRegressor
-from stpbnn.scale import pose
+from stpbnn.predictive import Gaussian
+from stpbnn.regressors.learnable_network import LearnableNetwork
+from stpbnn.scale import MEANS, Mean, keeps_mean, pose
 
-__all__ = ["MEANS", "Mean", "ProportionalLimitRegressor", "keeps_mean"]
-
-Mean = Literal["auto", "keep", "drop"]
-MEANS = ("auto", "keep", "drop")
+__all__ = ["ProportionalLimitRegressor"]
 
 
-def keeps_mean(net: FullyConnected, mean: str) -> bool:
-    """Return whether the Gaussian mean of the features is kept: by default for one hidden layer and one output."""
-    check.one_of("mean", mean, MEANS)
-    possible = net.depth == 1 and net.outputs == 1
-    if mean == "keep" and not (possible or net.sigma.odd):
-        raise ValueError(
-            f"mean: got 'keep' for a network of {net.depth} hidden layer(s) and {net.outputs} output(s), whose "
-            "activation is not odd; the mean is known for one hidden layer and one output, use 'drop' or 'auto'"
-        )
-    return mean != "drop" and possible and not net.sigma.odd
-
-
-class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
+class ProportionalLimitRegressor(MultiOutputMixin, LearnableNetwork):
     r"""Proportional limit of a Bayesian network: the renormalised kernel at the saddle point of the effective action.
 
     .. math:: \bar Q = \arg\min_Q \sum_l N_l (Q_l - \log Q_l) + \log\det A(Q) + y^T A(Q)^{-1} y,
@@ -124,14 +110,16 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
         check.one_of("closure", self.closure, kernels.CLOSURES)
         check.one_of("mean", self.mean, MEANS)
 
-    def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
-        net, temperature = self.network_, self.temperature_
+    def _condition(self) -> None:
+        net = self.network_
         if net.outputs > 1 and net.depth > 1:
             raise ValueError(
                 f"network: got {net.outputs} outputs and {net.depth} hidden layers; the proportional limit of several "
                 "outputs is known for one hidden layer; fit one regressor an output, or use NNGPRegressor"
             )
-        self._problem = pose(net, X, y, temperature, self.closure, keep_mean=keeps_mean(net, self.mean))
+        self._problem = pose(
+            net, self.X_train_, self.y_train_, self.temperature_, self.closure, keep_mean=keeps_mean(net, self.mean)
+        )
         points = self._problem.saddle_points()
         best = points[0]
         self._process = self._problem.conditioned(best)
@@ -154,7 +142,10 @@ class ProportionalLimitRegressor(MultiOutputMixin, HiddenKernelRegressor):
     def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)
 
-    def _evidence_gradient(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _left_out(self) -> Gaussian:
+        return self._process.left_out(self.y_train_)
+
+    def _evidence_gradient(self) -> np.ndarray:
         return self._problem.saddle_gradient(self.saddle_points_[0])
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:

@@ -11,6 +11,7 @@ import arviz_stats as az
 import numpy as np
 import xarray as xr
 
+from stpbnn.catalogue import PROCESSES, THEORIES
 from stpbnn.comparison import quote
 from stpbnn.report import processes
 from stpbnn.report.against_data import against_data
@@ -18,7 +19,7 @@ from stpbnn.report.explanation import explanation
 
 __all__ = ["contents"]
 
-SADDLE = "ProportionalLimitRegressor"
+SADDLE = THEORIES["proportional"].regressor
 KINDS = {"agrees": "agrees", "differs": "differs", "no verdict": "open"}
 
 
@@ -67,7 +68,7 @@ def _headline(predictions: xr.Dataset, process: str | None) -> tuple[str, bool]:
     """
     names = [str(name) for name in predictions["theory"].to_numpy()]
     kinds = predictions["regressor"].to_numpy().tolist() if "regressor" in predictions else []
-    if process and (exact := processes.EXACT[process]) in kinds:
+    if process and (exact := PROCESSES[process].regressor) in kinds:
         return names[kinds.index(exact)], False
     return (names[kinds.index(SADDLE)], True) if SADDLE in kinds else (names[-1], False)
 
@@ -113,14 +114,18 @@ def _setting(
     columns: Iterable[str],
 ) -> list[tuple[str, str]]:
     attrs, process = posterior.attrs, posterior.attrs.get("process")
-    facts = [("Process", processes.described(attrs))] if process else []
+    facts = [("Process", PROCESSES[process].sentence.format_map(attrs))] if process else []
     if network:
         widths, outputs = network["widths"], int(network.get("outputs", 1))
         precision = network.get("weight_precision", 1.0)
         weights = ", ".join(f"{p:g}" for p in precision) if isinstance(precision, list) else f"{precision:g}"
         bias = network.get("bias_precision")
         biases = "no biases" if bias is None else f"bias precision λ_b = {bias:g}"
-        width = "infinite width" if process == "student-t" else f"width {', '.join(map(str, widths))}"
+        width = (
+            "infinite width"
+            if process and not PROCESSES[process].has_widths
+            else f"width {', '.join(map(str, widths))}"
+        )
         shape = f"{_plural(len(widths), 'hidden layer')} of {width}; {network['activation']}"
         facts.append(("Network", f"{shape}; {_plural(outputs, 'output')}; weight precision λ = {weights}; {biases}"))
     data = f"{_plural(sizes['test'], 'test point')}"
@@ -137,7 +142,7 @@ def _setting(
     sampler = f"{str(attrs['sampler']).upper()}, {length}" if "sampler" in attrs else length
     sampler += f" after {attrs['warmup']} warm-up steps" if "warmup" in attrs else ""
     sampler += f"; readout {attrs['readout']}" if "readout" in attrs else ""
-    sampler += f", over log {processes.scales(process)}" if process else ""
+    sampler += f", over log {PROCESSES[process].symbol}" if process else ""
     return [*facts, ("Sampler", sampler)]
 
 

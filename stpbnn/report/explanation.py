@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stpbnn import activations
+from stpbnn.catalogue import PROCESSES
 from stpbnn.report import processes
 
 __all__ = ["explanation"]
@@ -42,7 +43,7 @@ def explanation(
     odd, linear = (_asked(predictions, network, what) for what in ("odd", "linear"))
     if process := posterior.attrs.get("process"):
         told = processes.paragraphs(posterior, predictions, comparison, name, network, linear)
-        return told + (_load(predictions, name, network, sizes) if process == "finite-width" else [])
+        return told + (_load(predictions, name, network, sizes) if PROCESSES[process].has_widths else [])
     paragraphs = [_finding(comparison.sel(theory=name), name)]
     if saddle and network:
         q = predictions["order_parameters"].sel(theory=name).to_numpy()

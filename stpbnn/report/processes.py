@@ -8,33 +8,14 @@ from typing import Any
 
 import xarray as xr
 
-__all__ = ["EXACT", "described", "integrated", "paragraphs", "scales", "spread"]
+from stpbnn.catalogue import PROCESSES, Process
 
-EXACT = {"student-t": "StudentTProcessRegressor", "finite-width": "FiniteWidthRegressor"}  # the same law in closed form
-SCALE = {"student-t": "r", "finite-width": "Q"}
-
-
-def described(attributes: Mapping[Any, Any]) -> str:
-    """Return the law of a process in a line."""
-    if attributes["process"] == "student-t":
-        return (
-            f"Student's t-process of ν = {attributes['df']:g} degrees of freedom, the network of infinite width whose "
-            "readout has a random scale: f | r ~ N(0, r K), r ~ InvGamma(ν/2, (ν − 2)/2)"
-        )
-    return (
-        "law of finite width in function space, a Gaussian process whose kernel has random order parameters: "
-        "f | Q ~ N(0, K(Q)), Q ~ Gamma(N/2, N/2) in each layer"
-    )
-
-
-def scales(process: str) -> str:
-    """Return the symbol of what the chains run over."""
-    return SCALE[process]
+__all__ = ["integrated", "paragraphs", "spread"]
 
 
 def integrated(process: str) -> str:
     """Return what was done with the function."""
-    return f"The function was integrated: means are those of f given the {scales(process)} of each draw."
+    return f"The function was integrated: means are those of f given the {PROCESSES[process].symbol} of each draw."
 
 
 def spread(values: Any) -> str:
@@ -65,9 +46,9 @@ def paragraphs(
     linear : bool or None
         Whether its activation is linear; None where that is not known.
     """
-    process = str(posterior.attrs["process"])
+    process = PROCESSES[str(posterior.attrs["process"])]
     kinds = {str(kind): str(theory) for theory, kind in zip(*_named(predictions), strict=True)}
-    exact = kinds.get(EXACT[process])
+    exact = kinds.get(process.regressor)
     return [
         _finding(comparison.sel(theory=name), name, name == exact),
         _chains(posterior, process),
@@ -98,8 +79,8 @@ def _finding(one: xr.Dataset, name: str, exact: bool) -> str:
     return "The comparison is not decided."
 
 
-def _chains(posterior: xr.DataTree, process: str) -> str:
-    symbol = scales(process)
+def _chains(posterior: xr.DataTree, process: Process) -> str:
+    symbol = process.symbol
     text = (
         f"There are no weights in this posterior. The chains run over log {symbol}; given {symbol}, the function is a "
         "Gaussian process, whose mean and variance are averaged in closed form."
@@ -112,28 +93,21 @@ def _chains(posterior: xr.DataTree, process: str) -> str:
     found = " and ".join(spread(q) for q in layers)
     each = " in the layers from the first to the last" if len(layers) > 1 else ""
     text += f" Given the data {symbol} is {found}{each} (mean ± standard deviation); its prior has the mean one"
-    if process == "student-t" and (df := float(posterior.attrs["df"])) > 4:
+    if process.has_df and (df := float(posterior.attrs["df"])) > 4:
         text += f" and the standard deviation {math.sqrt(2 / (df - 4)):.2g}"
     return text + ". All predictions follow these few numbers, so that their z values come together."
 
 
 def _others(
-    process: str, kinds: Mapping[str, str], exact: str | None, network: Mapping[str, Any], linear: bool | None
+    process: Process, kinds: Mapping[str, str], exact: str | None, network: Mapping[str, Any], linear: bool | None
 ) -> str:
-    told = [f"“{exact}” is the same law in closed form: a quadrature over {scales(process)}."] if exact else []
-    infinite, saddle = kinds.get("NNGPRegressor"), kinds.get("ProportionalLimitRegressor")
-    if process == "student-t":
-        if infinite:
-            told.append(
-                f"“{infinite}” has the same kernel and r = 1, a Gaussian process that does not learn its scale."
-            )
-        return " ".join(told)
+    told = [f"“{exact}” is the same law in closed form: a quadrature over {process.symbol}."] if exact else []
     relative = ", ".join(f"{2 / width:.3g}" for width in dict.fromkeys(network.get("widths", ())))
-    if saddle:
-        told.append(f"“{saddle}” puts one value in the place of Q, whose prior has the relative variance {relative}.")
-    if not linear:
-        told.append(
-            "A network of this width does more than rescale its kernel: its hidden units turn towards the task. That "
-            "is not in this process; a card without [process] samples the network itself."
-        )
+    told += [
+        sentence.format(name=kinds[kind], relative=relative)
+        for kind, sentence in process.theories.items()
+        if kind in kinds
+    ]
+    if process.beyond and not linear:
+        told.append(process.beyond)
     return " ".join(told)

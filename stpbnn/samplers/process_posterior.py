@@ -26,13 +26,12 @@ from numpyro.infer.util import constrain_fn
 from stpbnn import _validation as check
 from stpbnn import programs
 from stpbnn._precision import in_float64
+from stpbnn.catalogue import PROCESSES
 from stpbnn.network import FullyConnected
 from stpbnn.samplers.chains import Chains, Plan, collect
 from stpbnn.samplers.draws import Data, References, checked_data, new_targets, references, squared_loss
 
-__all__ = ["PROCESSES", "function_given", "program", "sample_process"]
-
-PROCESSES = ("student-t", "finite-width")
+__all__ = ["function_given", "program", "sample_process"]
 
 Model = Callable[..., Any]
 
@@ -148,11 +147,13 @@ def sample_process(
 def program(net: FullyConnected, process: str, df: float | None) -> Model:
     """Return the NumPyro model of a process, which returns its kernel."""
     check.instance("net", net, FullyConnected)
-    if check.one_of("process", process, PROCESSES) == "student-t":
-        return programs.student_t_network(net, check.number("df", df, minimum=2))
-    if df is not None:
+    entry = PROCESSES[check.one_of("process", process, PROCESSES)]
+    if entry.has_df:
+        df = check.number("df", df, minimum=2)
+    elif df is not None:
         raise ValueError(f"df: got {df!r} for the process {process!r}, which has no degrees of freedom; leave it out")
-    return programs.scale_mixture(net)
+    model: Model = getattr(programs, entry.program)(net, *([df] if entry.has_df else []))
+    return model
 
 
 def _observe(key: jax.Array, model: Model, position: Any, inputs: Inputs, temperature: float) -> dict[str, jax.Array]:

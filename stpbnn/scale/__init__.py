@@ -23,22 +23,33 @@ from stpbnn.scale.factorised import (
     refuse_singular,
     well_conditioned_cholesky,
 )
+from stpbnn.scale.fluctuation import CLOSURE_ACTIONS as CLOSURE_ACTIONS
+from stpbnn.scale.fluctuation import Landscape as Landscape
+from stpbnn.scale.fluctuation import gaussian_gradient as gaussian_gradient
+from stpbnn.scale.left_out import left_out_mixture as left_out_mixture
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.one_scale import OneScale
-from stpbnn.scale.pose import pose
+from stpbnn.scale.pose import MEANS, Mean, keeps_mean, pose
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence
+from stpbnn.scale.student_t import INDEFINITE as INDEFINITE
+from stpbnn.scale.student_t import NoiseBeside as NoiseBeside
+from stpbnn.scale.student_t import NoiseInside as NoiseInside
+from stpbnn.scale.student_t import Query as Query
+from stpbnn.scale.units import Units as Units
 from stpbnn.scale.width_curve import WidthCurve
 
 __all__ = [
     "ACCURACY",
     "LATTICE_DEPTH",
+    "MEANS",
     "ZERO_TARGETS",
     "FactorisedKernel",
     "Gamma",
     "InverseGamma",
+    "Mean",
     "MeanKept",
     "NetworkProblem",
     "OneScale",
@@ -48,6 +59,7 @@ __all__ = [
     "dual_student_t",
     "gaussian_log_evidence",
     "is_known",
+    "keeps_mean",
     "pose",
     "refuse_singular",
     "well_conditioned_cholesky",

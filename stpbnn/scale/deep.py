@@ -34,6 +34,7 @@ from stpbnn.scale.elastic import elastic_minimum
 from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
 from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Ingredients, Landscape, gaussian_gradient
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation, descend
+from stpbnn.scale.left_out import Resolved, inverse_diagonal
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import Gamma
@@ -166,6 +167,12 @@ class Layered(NetworkProblem):
             laws.append((between.entries @ at[1], variance, covariance, between.left))
         means, variances, covariances, prior = zip(*laws, strict=True)
         return Moments(np.stack(means), np.stack(variances), np.stack(covariances) if joint else None, np.stack(prior))
+
+    def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
+        """Return A^{-1} y and the diagonal of A^{-1} at each node of the posterior."""
+        found = [(at[1], inverse_diagonal(at[0])) for at in self._conditioned(posterior.nodes) if at is not None]
+        alpha, diagonals = map(np.stack, zip(*found, strict=True))
+        return Resolved(alpha, diagonals)
 
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
         """Return the gradient of the mixture's log evidence in the logarithms of precisions and temperature."""

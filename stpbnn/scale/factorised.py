@@ -14,6 +14,7 @@ from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels import KernelMap
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian, relative_rounding
+from stpbnn.scale.left_out import Resolved, inverse_diagonal, left_out_gaussian
 
 __all__ = [
     "ZERO_TARGETS",
@@ -135,6 +136,10 @@ class FactorisedKernel:
         if mean.ndim == 1:
             return JointGaussian(mean, variance, covariance, error)
         return IndependentOutputs.joint(mean, [covariance] * mean.shape[1], error=error)
+
+    def left_out(self, y: Float[np.ndarray, "P ..."]) -> Gaussian:
+        """Return the law of each target given the others."""
+        return left_out_gaussian(Resolved(self.alpha, inverse_diagonal(self.factor)), y)
 
 
 def _weighted(entries: Float[np.ndarray, "n P"], alpha: Float[np.ndarray, "P ..."]) -> Float[np.ndarray, "n ..."]:

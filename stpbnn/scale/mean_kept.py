@@ -26,6 +26,7 @@ from stpbnn.kernels import cross_kernel, feature_means, fluctuation_map, mean_ma
 from stpbnn.network import FullyConnected
 from stpbnn.scale.factorised import FactorisedKernel
 from stpbnn.scale.fluctuation import FLUCTUATIONS, MEAN_KEPT, OUTER_MEAN, Landscape, kernel_slopes
+from stpbnn.scale.left_out import Resolved
 from stpbnn.scale.mean_integral import mean_posterior
 from stpbnn.scale.minima import minima
 from stpbnn.scale.posterior import OrderParameterPosterior
@@ -226,6 +227,14 @@ class MeanKept(NetworkProblem):
         Q, node = np.unique(posterior.nodes[:, 0], return_inverse=True)
         at = self.resolvent.diagonalised.at(np.log(Q))
         return at, node, at.alpha[node, :, 0] - posterior.amplitudes[:, None] * at.alpha[node, :, 1]
+
+    def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
+        """Return A^{-1} (y − a m) and the diagonal of A^{-1} at each node of the posterior."""
+        assert posterior.amplitudes is not None
+        Q, node = np.unique(posterior.nodes[:, 0], return_inverse=True)
+        alpha, diagonal = self.resolvent.resolved(np.log(Q))
+        of_targets, of_mean = np.moveaxis(alpha[node], 2, 0)
+        return Resolved(of_targets - posterior.amplitudes[:, None] * of_mean, diagonal[node])
 
     def lost(self, posterior: OrderParameterPosterior) -> float:
         """Return what the rounding of the kernel may have changed of the log evidence."""

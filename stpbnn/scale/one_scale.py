@@ -23,6 +23,7 @@ from stpbnn.kernels import cross_kernel, feature_map, renormalised_map, symmetri
 from stpbnn.network import FullyConnected
 from stpbnn.scale.factorised import FactorisedKernel, well_conditioned_cholesky
 from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, FEATURES, Landscape, kernel_slopes
+from stpbnn.scale.left_out import Resolved
 from stpbnn.scale.minima import minima
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import Gamma, prior_action, prior_curvature, prior_slope
@@ -129,6 +130,11 @@ class OneScale(NetworkProblem):
         projected = k.entries @ self.resolvent.diagonalised.eigenvectors
         found = self.resolvent.moments(np.log(posterior.nodes[:, 0]), projected, k.left, within)
         return found._replace(means=found.means[:, :, 0])
+
+    def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
+        """Return A^{-1} y and the diagonal of A^{-1} at each node of the posterior."""
+        found = self.resolvent.resolved(np.log(posterior.nodes[:, 0]))
+        return found._replace(alpha=found.alpha[:, :, 0])
 
     def _slopes(self, posterior: OrderParameterPosterior, frame: Float[np.ndarray, "q P"] | None = None) -> Slopes:
         at = self.resolvent.diagonalised.at(np.log(posterior.nodes[:, 0]))

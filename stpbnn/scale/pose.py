@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Float
 
+from stpbnn import _validation as check
 from stpbnn.kernels import Closure
 from stpbnn.network import FullyConnected
 from stpbnn.scale.deep import Layered
@@ -14,9 +17,23 @@ from stpbnn.scale.one_scale import Interpolation, OneScale
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.several_outputs import SeveralOutputs
 
-__all__ = ["pose"]
+__all__ = ["MEANS", "Mean", "keeps_mean", "pose"]
 
+Mean = Literal["auto", "keep", "drop"]
+MEANS = ("auto", "keep", "drop")
 DEEPEST_WISHART = 6  # hidden layers: seven take minutes to compile
+
+
+def keeps_mean(net: FullyConnected, mean: str) -> bool:
+    """Return whether the Gaussian mean of the features is kept: by default for one hidden layer and one output."""
+    check.one_of("mean", mean, MEANS)
+    possible = net.depth == 1 and net.outputs == 1
+    if mean == "keep" and not (possible or net.sigma.odd):
+        raise ValueError(
+            f"mean: got 'keep' for a network of {net.depth} hidden layer(s) and {net.outputs} output(s), whose "
+            "activation is not odd; the mean is known for one hidden layer and one output, use 'drop' or 'auto'"
+        )
+    return mean != "drop" and possible and not net.sigma.odd
 
 
 def pose(

@@ -11,15 +11,16 @@ from jaxtyping import Float
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, JointMixture, Mixture
 from stpbnn.scale.fluctuation import Ingredients, Landscape, saddle_gradient
+from stpbnn.scale.left_out import Resolved
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior
 from stpbnn.scale.resolvent import Moments
 from stpbnn.scale.saddle_point import SaddlePoint
 
-__all__ = ["NetworkProblem", "Process"]
+__all__ = ["ConditionedProcess", "NetworkProblem"]
 
 
 @runtime_checkable
-class Process(Protocol):
+class ConditionedProcess(Protocol):
     """A Gaussian process conditioned on the training set."""
 
     def mean(self, X: Float[np.ndarray, "n N0"]) -> np.ndarray:
@@ -27,6 +28,9 @@ class Process(Protocol):
 
     def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
         """Return the law of f, or of a new target, at query points."""
+
+    def left_out(self, y: Float[np.ndarray, "P ..."]) -> Gaussian:
+        """Return the law of each target given the others."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class NetworkProblem:
         """Return the stationary points of the action, the lowest first."""
         raise NotImplementedError
 
-    def conditioned(self, point: SaddlePoint) -> Process:
+    def conditioned(self, point: SaddlePoint) -> ConditionedProcess:
         """Return the Gaussian process at a saddle point."""
         raise NotImplementedError
 
@@ -88,6 +92,10 @@ class NetworkProblem:
 
     def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""
+        raise NotImplementedError
+
+    def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
+        """Return A^{-1} (y − μ) and the diagonal of A^{-1} at each node of the posterior, with means μ."""
         raise NotImplementedError
 
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:

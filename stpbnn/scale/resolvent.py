@@ -19,6 +19,7 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from stpbnn.predictive import relative_rounding
+from stpbnn.scale.left_out import Resolved
 from stpbnn.scale.response import ReducedKernel, Response
 from stpbnn.scale.tridiagonal import Diagonalisation, reduce
 
@@ -154,6 +155,13 @@ class Resolvent(ReducedKernel):
         if not lowest > np.finfo(np.float64).eps * highest:
             raise np.linalg.LinAlgError(f"condition number above {highest / max(lowest, 1e-300):.0e}")
         return self.basis.rotate(response.alpha[0])
+
+    def resolved(self, u: Float[np.ndarray, " n"]) -> Resolved:
+        """Return B^{-1} V (n, P, k) and the diagonal of B^{-1} (n, P), in the basis of the examples."""
+        of = self.diagonalised
+        at, U = of.at(u), of.eigenvectors
+        alpha = np.moveaxis(np.tensordot(U, at.alpha, (1, 1)), 0, 1)
+        return Resolved(alpha, (1 / at.shifted) @ U.T**2 - at.beta[:, None] * (at.g @ U.T) ** 2)
 
     def moments(
         self,

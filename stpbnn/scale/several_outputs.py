@@ -85,3 +85,10 @@ class DecoupledOutputs:
             return Gaussian(means @ self.rotation.T, (found.variances.T + added) @ self.rotation.T**2)
         covariances = list(found.covariances + added * np.eye(len(X)))
         return IndependentOutputs.joint(means, covariances, self.rotation, found.error(added))
+
+    def left_out(self, y: Float[np.ndarray, "P D"]) -> Gaussian:
+        """Return the law of each target given the others; the outputs of an example are left out together."""
+        alpha, diagonal = self.resolvent.resolved(np.log(self.scales))
+        variance = 1 / diagonal.T
+        mean = y @ self.rotation - np.einsum("dpd->pd", alpha) * variance
+        return Gaussian(mean @ self.rotation.T, variance @ self.rotation.T**2)

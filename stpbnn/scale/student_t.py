@@ -20,13 +20,24 @@ from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
 from stpbnn._special import log_gamma_ratio
-from stpbnn.predictive import JointMixture, JointStudentT, Mixture, StudentT, log_density, relative_rounding
+from stpbnn.predictive import (
+    JointMixture,
+    JointStudentT,
+    Mixture,
+    SideBySide,
+    StudentT,
+    log_density,
+    relative_rounding,
+)
+from stpbnn.scale.factorised import well_conditioned_cholesky
+from stpbnn.scale.left_out import Resolved, inverse_diagonal, left_out_mixture
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import InverseGamma
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.trapezoid import scale_posterior
+from stpbnn.scale.units import Units
 
-__all__ = ["EvidenceSlopes", "NoiseBeside", "NoiseInside", "Query", "Units"]
+__all__ = ["EvidenceSlopes", "NoiseBeside", "NoiseInside", "Query"]
 
 
 INDEFINITE = 1e-8  # the size of a negative eigenvalue, relative to the largest, that is no rounding any more
@@ -47,39 +58,6 @@ class EvidenceSlopes(NamedTuple):
     kernel: Float[np.ndarray, "P P"]
     temperature: float
     df: float
-
-
-class Units(NamedTuple):
-    """Of which targets are what is modelled: y = offset + shift + size · normalised, each of shape () or (D,).
-
-    The offset may be so large that the shift would be lost in it.
-
-    Examples
-    --------
-    >>> units = Units.of(np.array([3.0, 5.0]))
-    >>> units.normalised(np.array([3.0, 5.0])), units.restored(np.array([-1.0, 1.0]))
-    (array([-1.,  1.]), array([3., 5.]))
-    """
-
-    offset: np.ndarray = np.zeros(())
-    shift: np.ndarray = np.zeros(())
-    size: np.ndarray = np.ones(())
-
-    @classmethod
-    def of(cls, y: np.ndarray) -> Units:
-        """Return mean and standard deviation, output by output; targets that are constant to rounding keep the size."""
-        offset = y.mean(axis=0)
-        centred = y - offset
-        spread, rounding = centred.std(axis=0), 2 * np.finfo(np.float64).eps * np.abs(y).max(axis=0)
-        return cls(offset, centred.mean(axis=0), np.where(spread > rounding, spread, 1.0))
-
-    def normalised(self, y: np.ndarray) -> np.ndarray:
-        """Return targets as they are modelled."""
-        return (y - self.offset - self.shift) / self.size
-
-    def restored(self, f: np.ndarray) -> np.ndarray:
-        """Return values of the model as targets."""
-        return self.offset + (self.shift + self.size * f)
 
 
 def _columns(vector: Float[np.ndarray, " q"], like: np.ndarray) -> np.ndarray:
@@ -127,8 +105,10 @@ class NoiseInside:
     temperature: float
 
     @classmethod
-    def of(cls, factor: np.ndarray, y: np.ndarray, law: InverseGamma, temperature: float) -> NoiseInside:
-        """Condition on targets y, (P,) or (P, D), given the Cholesky factor of K + T."""
+    def of(cls, K: np.ndarray, y: np.ndarray, law: InverseGamma, temperature: float) -> NoiseInside:
+        """Condition on targets y, (P,) or (P, D), given the kernel K, whose lower triangle is read and overwritten."""
+        K[np.diag_indices_from(K)] += temperature
+        factor = well_conditioned_cholesky(K)
         alpha = cho_solve((factor, True), y, check_finite=False)
         return cls(factor, alpha, float(np.vdot(y, alpha)), law, temperature)
 
@@ -186,6 +166,14 @@ class NoiseInside:
         matrix = (matrix + matrix.T) / 2
         matrix[np.diag_indices_from(matrix)] = variances
         return JointStudentT.of(mean, spread * matrix, df, units.size, relative_rounding(query.variances, variances))
+
+    def left_out(self, y: Float[np.ndarray, "P ..."], units: Units) -> StudentT:
+        """Return the law of each target given the others, in the units of the targets."""
+        mean, variance = Resolved(self.alpha, inverse_diagonal(self.factor)).law(y)
+        known = self.quadratic - np.sum((self.alpha**2 * variance).reshape(len(mean), -1), axis=1)
+        df = self.law.df + self.alpha.size - self.outputs
+        spread = _columns((self.law.excess + known) / df, mean)
+        return StudentT(units.restored(mean), units.size * np.sqrt(spread * variance), df)
 
 
 @dataclass(frozen=True)
@@ -283,3 +271,9 @@ class NoiseBeside:
         return JointMixture.of(
             self.posterior.weights, means, covariances, units.size, found.error(noise), offset=units.offset
         )
+
+    def left_out(self, y: Float[np.ndarray, "P ..."], units: Units) -> SideBySide:
+        """Return the law of each target given the others, in the units of the targets."""
+        alpha, diagonal = self.resolvent.resolved(self._u)
+        alpha = alpha.reshape(len(alpha), *self.shape)
+        return left_out_mixture(self.posterior.weights, Resolved(alpha, diagonal), y, units)

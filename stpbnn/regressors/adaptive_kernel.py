@@ -18,9 +18,8 @@ from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers, seed_of
 from stpbnn.network import FullyConnected
-from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
-from stpbnn.regressors.base import NetworkRegressor
-from stpbnn.regressors.prediction import GeneralizationError, error_parts, finite_error, standard_error
+from stpbnn.regressors.errors import GeneralizationError, error_parts, finite_error, standard_error
+from stpbnn.regressors.network_regressor import NetworkRegressor
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
 __all__ = ["AdaptiveKernelRegressor", "FixedPoint", "StandardError"]
@@ -158,24 +157,24 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         random_numbers(self.random_state)
         check.integer("particles", self.particles, minimum=16)
         check.integer("max_iter", self.max_iter, minimum=12)
-        net = self.network
-        if isinstance(net, FullyConnected) and net.depth > 1:
+        if self.network is not None and self.network.depth > 1:
             raise ValueError(
-                f"network: got {net.depth} hidden layers, expected 1: the self-consistent unit is known for one hidden "
-                "layer; use ProportionalLimitRegressor"
+                f"network: got {self.network.depth} hidden layers, expected 1: the self-consistent unit is known for "
+                "one hidden layer; use ProportionalLimitRegressor"
             )
 
-    def _condition(self, X: np.ndarray, y: np.ndarray) -> None:
+    def _condition(self) -> None:
+        X = self.X_train_
         check.room_for_kernels("X", len(X), matrices=50 * self.network_.outputs**2)
         features = 2 * 4 * int(self.particles) * len(X)  # of the particles and their twins, in single precision
         refuse_beyond(features, f"particles: got {self.particles}, whose features", "take fewer particles")
         self.seed_ = seed_of(self.random_state)
-        self._solve(X, y)
+        self._solve()
         if self.particles < 2 * len(X):
             warnings.warn(
                 f"particles: got {self.particles} for {len(X)} examples, expected at least {2 * len(X)}: fewer "
                 "particles than twice the dimension of the kernel that they average leave it noisy",
-                stacklevel=3,
+                stacklevel=4,
             )
         if not self.converged_:
             warnings.warn(
@@ -183,11 +182,11 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
                 f"{self.drift_:.1f} standard errors, the residual is {self.history_[-1]:.1e}; give more particles or "
                 "a larger max_iter; there may be no solution for so narrow a network or so low a temperature",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
-    def _solve(self, X: np.ndarray, y: np.ndarray) -> None:
-        net = self.network_
+    def _solve(self) -> None:
+        net, X, y = self.network_, self.X_train_, self.y_train_
         prior, features = net.prior, kernels.feature_map(net)
         space = adaptive.RowSpace.of(prior, X)
         problem = adaptive.Problem(
@@ -203,15 +202,14 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         )
         saddle = ProportionalLimitRegressor(net, temperature=self.temperature_, mean="drop").fit(X, y)
         K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
-        found = self._search(problem, adaptive.Start(K, K))
+        settings = self.particles, self.seed_, self.max_iter
+        found = adaptive.solve(problem, adaptive.Start(K, K), *settings)
         self.fixed_points_ = []
         self._evidence: float | None = float("nan") if found.lost else None
         if self.second_start:
-            both = [
-                ("prior", found),
-                ("tilted", self._search(problem, adaptive.Start(K, K, self._tilted(problem, found)))),
-            ]
-            points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both]
+            other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, found)), *settings)
+            both = {"prior": found, "tilted": other}
+            points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both.items()]
             points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
             self.fixed_points_ = [point for point, _ in points]
             found, self._evidence = points[0][1], self.fixed_points_[0].log_evidence
@@ -221,11 +219,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         self.tilt_, self.drift_, self.converged_ = found.tilt, found.drift, found.converged
         self.n_iter_ = found.moves
         self.history_, self.acceptance_, self.autocorrelation_ = found.history, found.acceptance, found.autocorrelation
-        second = _second_moment(found) * problem.precision
+        second = found.second_moment * problem.precision
         self.readout_second_moment_ = float(second[0, 0]) if net.outputs == 1 else second
-
-    def _search(self, problem: adaptive.Problem, start: adaptive.Start) -> adaptive.Solution:
-        return adaptive.solve(problem, start, self.particles, self.seed_, self.max_iter)
 
     def _tilted(self, problem: adaptive.Problem, found: adaptive.Solution) -> jax.Array:
         """Return units that feel twice the fields of a solution."""
@@ -243,7 +238,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             return float("nan")
 
     def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> FixedPoint:
-        second = np.trace(_second_moment(found)) * problem.precision / problem.outputs
+        second = np.trace(found.second_moment) * problem.precision / problem.outputs
         evidence = float("nan") if found.lost else self._log_evidence(problem, found.averages)
         return FixedPoint(start, evidence, float(second), found.tilt, found.converged)
 
@@ -260,21 +255,10 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         return np.empty(0)  # a search that is lost says so by a warning
 
     def _recondition(self) -> None:
-        self._solve(self.X_train_, self.y_train_)
+        self._solve()
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
-        mean, covariances = self._process.predict(X, joint=joint)
-        added = self.temperature_ if noise else 0.0
-        one = self.network_.outputs == 1
-        if not joint:
-            variance = np.maximum(covariances, 0).T + added
-            return Gaussian(mean[:, 0], variance[:, 0]) if one else Gaussian(mean, variance)
-        covariances = (covariances + np.swapaxes(covariances, 1, 2)) / 2
-        for covariance in covariances:
-            covariance[np.diag_indices_from(covariance)] = np.maximum(np.diag(covariance), 0) + added
-        if one:
-            return JointGaussian(mean[:, 0], np.diag(covariances[0]).copy(), covariances[0])
-        return IndependentOutputs.joint(mean, list(covariances))
+        return self._process.predict(X, joint=joint).law(self.temperature_ if noise else 0.0)
 
     @in_float64
     def predict_populations(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -314,13 +298,3 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         y = check.targets("y", y, examples=means.shape[1], outputs=self.network_.outputs)
         with np.errstate(over="ignore", invalid="ignore"):  # refused
             return finite_error((standard_error(part) for part in error_parts(means, variances, y)), y)
-
-
-def _second_moment(found: adaptive.Solution) -> np.ndarray:
-    """Return E v v^T over the snapshots of all populations."""
-    moments = [
-        np.mean(s.covariance + s.mean[:, :, None] * s.mean[:, None, :], axis=0, dtype=float)
-        for snapshots in found.snapshots
-        for s in snapshots
-    ]
-    return np.mean(moments, axis=0)

@@ -1,80 +1,142 @@
-"""What all regressors share once they are fitted: predictions from a law, the generalisation error."""
+"""The estimator that all regressors are: fit, predictions from a law, the generalisation error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.network import NetworkHolder
+from stpbnn.regressors.errors import GeneralizationError, error_parts, finite_error
+from stpbnn.scale import ZERO_TARGETS
 
-__all__ = ["GeneralizationError", "PredictiveRegressor", "error_parts", "explained", "finite_error", "standard_error"]
+__all__ = ["Estimator"]
 
-LARGEST = np.sqrt(np.finfo(np.float64).max) / 2**20  # of numbers whose squares are summed
-NOTHING_EXPLAINED = 0.01  # of the targets' variance, at the training inputs
 CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
 
 
-class GeneralizationError(NamedTuple):
-    """Mean over test rows of (y − f̄)² + σ²: the sum, and its two parts."""
+class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
+    """Regression with a predictive law in closed form.
 
-    total: float
-    squared_bias: float
-    variance: float
-
-
-def error_parts(mean: np.ndarray, variance: np.ndarray, y: np.ndarray) -> tuple[Any, Any, Any]:
-    """Return total, squared bias and variance of predictions (..., n[, D]) of targets (n[, D]), summed over outputs."""
-    axes = tuple(range(-y.ndim, 0))
-    with np.errstate(over="ignore"):  # infinite
-        squared_bias, spread = np.sum((y - mean) ** 2, axis=axes) / len(y), np.sum(variance, axis=axes) / len(y)
-    return squared_bias + spread, squared_bias, spread
-
-
-def finite_error(parts: Iterable[Any], y: np.ndarray) -> GeneralizationError:
-    """Return the error as numbers; refuse targets whose squares overflow."""
-    error = GeneralizationError(*map(float, parts))
-    if not np.isfinite(error).all() and np.abs(y).max() > LARGEST:
-        raise ValueError(
-            f"y: got targets up to {np.abs(y).max():.0e}, whose squares are out of the range of double precision; "
-            "rescale them"
-        )
-    return error
-
-
-def explained(y: np.ndarray, mean: np.ndarray) -> float:
-    """Return R², the part of the targets' variance that predictions explain: one for targets that do not vary."""
-    spread = float(np.sum((y - y.mean(axis=0)) ** 2))
-    return 1 - float(np.sum((y - mean) ** 2)) / spread if spread > 0 else 1.0
-
-
-def standard_error(populations: np.ndarray) -> np.ndarray:
-    """Return the standard error of the mean over independent populations, the first axis; one alone is exact."""
-    count = len(populations)
-    return np.std(populations, axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(populations.shape[1:])
-
-
-class PredictiveRegressor(NetworkHolder, RegressorMixin, BaseEstimator):
-    """Closed-form regression; a model adds `fit`, which sets X_train_ and y_train_, and `_predictive`.
-
-    Query points are taken a few thousand at a time, so that memory is bounded whatever their number.
+    A model adds `_check_settings`, `_prepare`, `_condition`, `_numbers` and `_predictive`; one that chooses
+    hyper-parameters adds `_search`. Query points are taken a few thousand at a time, so that memory is bounded whatever
+    their number.
     """
 
     X_train_: np.ndarray
     y_train_: np.ndarray
+    temperature: float
+    converged_: bool
     n_features_in_: int
     feature_names_in_: np.ndarray
     _learned: ClassVar[tuple[str, ...]]  # names of what, with the parameters and the training set, determines the rest
+    _kernels: ClassVar[int] = 3  # how many matrices of the size of the kernel a fit holds
 
-    def _training_set(self, X: Any, y: Any, *, several: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """Return copies of inputs and targets, checked: what the caller does to his own changes no prediction."""
+    @in_float64
+    def fit(self, X: Any, y: Any) -> Any:
+        """Condition on the training set, at the hyper-parameters of highest evidence where these are learned.
+
+        Parameters
+        ----------
+        X : array of shape (P, N_0)
+            Inputs.
+        y : array of shape (P,) or (P, D)
+            Targets of D outputs. Those of a network are as many as it has.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the data are not finite numbers of matching shapes, a setting is out of range, the kernel is not a
+            covariance (not finite, not symmetric, not positive definite), or kernel plus temperature is singular to
+            working precision, or out of its range. The estimator is then not fitted.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a solver, a quadrature or the search for hyper-parameters does not converge, a hyper-parameter ends on a
+            bound, or what was found explains nothing.
+        """
+        self._check_settings()
+        X, y = self._training_set(X, y, several=get_tags(self).target_tags.multi_output)
+        y = check.targets("y", y, examples=len(X), outputs=self._outputs(1 if y.ndim == 1 else y.shape[1]))
+        check.room_for_kernels("X", len(X), matrices=self._kernels)
+        self.X_train_, self.y_train_ = X, y
+        try:
+            with np.errstate(all="ignore"):  # what overflows is refused
+                if not np.isfinite(np.square(y).sum()):
+                    raise OverflowError
+                self._prepare()
+                settled = self._search()
+                self._refuse_kernel()
+                self._condition()
+                self.converged_ = bool(self.converged_ and settled)
+                if not np.isfinite(self._numbers).all():
+                    raise OverflowError
+            self._judge()
+        except BaseException as error:
+            del self.X_train_, self.y_train_
+            if isinstance(error, np.linalg.LinAlgError):
+                raise self._singular(error, X, y) from None
+            if isinstance(error, OverflowError | ZeroDivisionError):
+                raise check.out_of_range(self.temperature, X, y) from None
+            raise
+        return self
+
+    def _check_settings(self) -> None:
+        """Refuse settings that are out of range."""
+
+    def _outputs(self, given: int) -> int:
+        """Return the number of outputs that are expected of targets that have as many as given."""
+        return given
+
+    def _prepare(self) -> None:
+        """Set what is as given, or does not change while hyper-parameters are sought."""
+
+    def _search(self) -> bool:
+        """Set the hyper-parameters, where they are learned, and return whether the search converged."""
+        return True
+
+    def _refuse_kernel(self) -> None:
+        """Raise ValueError where the kernel is not a covariance of the training inputs."""
+
+    def _condition(self) -> None:
+        """Condition on the training set, at the hyper-parameters."""
+        raise NotImplementedError
+
+    def _recondition(self) -> None:
+        """Condition on the training set at what was read from a file."""
+        self._condition()
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        """What was learned, in numbers."""
+        raise NotImplementedError
+
+    def _judge(self) -> None:
+        """Warn where what was learned is of no use."""
+
+    def _singular(self, error: Exception, X: np.ndarray, y: np.ndarray) -> ValueError:
+        """Return the error for a kernel plus temperature that is singular."""
+        if self.temperature == 0 and not y.any() and "falls without bound" in str(error):
+            return ValueError(ZERO_TARGETS)
+        return ValueError(
+            f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
+            "remove repeated or linearly dependent inputs, or give a larger temperature"
+        )
+
+    def _training_set(self, X: Any, y: Any, *, several: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return copies of inputs and targets, checked: later changes of the caller's arrays have no effect."""
         check.refuse_no_numbers("X", X)
         check.refuse_no_numbers("y", y)
         with check.named("X, y"):
@@ -86,10 +148,6 @@ class PredictiveRegressor(NetworkHolder, RegressorMixin, BaseEstimator):
         check.refuse_no_numbers("X", X)
         with check.named("X"):
             return validate_data(self, X, dtype=np.float64, reset=False)
-
-    def _recondition(self) -> None:
-        """Condition on the training set at what was learned."""
-        raise NotImplementedError
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         """Return the predictive law at checked query points."""

@@ -1,0 +1,206 @@
+"""The catalogue of theories and processes, from which cards, grids, samplers and reports take their names and rules.
+
+A new theory or process is one entry here, beside the class or program that it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stpbnn.network import FullyConnected
+
+__all__ = ["PROCESSES", "THEORIES", "Process", "Theory", "known_theories", "long_name", "short_name"]
+
+
+@dataclass(frozen=True)
+class Theory:
+    """A theory of networks, or of processes that are derived from them.
+
+    Parameters
+    ----------
+    key : str
+        Its name in calls and cards.
+    label : str
+        Its name in tables and figures.
+    regressor : str
+        The class in `stpbnn.regressors`.
+    applies : callable
+        applies(network, process) says whether the theory is known for a network, or for a process of this name.
+    takes : tuple of str
+        Which of the settings particles, random_state, mean and df the regressor has.
+    settings : mapping
+        Further settings, which are always the same.
+    on_request : bool
+        Whether it is solved only where it is asked for by name.
+    condition : str
+        When it applies, for messages.
+    """
+
+    key: str
+    label: str
+    regressor: str
+    applies: Callable[[FullyConnected, str | None], bool]
+    takes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    on_request: bool = False
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that is derived from a network: a Gaussian process whose kernel has a random scale.
+
+    Parameters
+    ----------
+    name : str
+        Its name in calls and cards.
+    symbol : str
+        The symbol of the scale, over whose logarithm chains run.
+    program : str
+        The function in `stpbnn.programs` that makes its NumPyro model.
+    regressor : str
+        The class in `stpbnn.regressors` that has the same law in closed form.
+    sentence : str
+        The law in a line, formatted with the attributes of a posterior.
+    has_df : bool
+        Whether it has degrees of freedom.
+    has_widths : bool
+        Whether the widths of the network have a part in it.
+    theories : mapping
+        What another theory leaves out, by its class; formatted with its `name` and the `relative` variance 2/N of Q.
+    beyond : str
+        What a network whose activation is not linear does beyond the process.
+    """
+
+    name: str
+    symbol: str
+    program: str
+    regressor: str
+    sentence: str
+    has_df: bool = False
+    has_widths: bool = False
+    theories: Mapping[str, str] = field(default_factory=dict)
+    beyond: str = ""
+
+
+def _proportional(net: FullyConnected, process: str | None) -> bool:
+    return process != "student-t" and (net.outputs == 1 or net.depth == 1)
+
+
+def _zero_mean(net: FullyConnected, process: str | None) -> bool:
+    from stpbnn.scale import keeps_mean
+
+    return process is None and keeps_mean(net, "auto")
+
+
+def _finite(net: FullyConnected, process: str | None) -> bool:
+    from stpbnn.scale import LATTICE_DEPTH
+
+    return process != "student-t" and net.outputs == 1 and net.depth <= LATTICE_DEPTH
+
+
+THEORIES: dict[str, Theory] = {
+    theory.key: theory
+    for theory in (
+        Theory("infinite", "infinite width", "NNGPRegressor", lambda net, process: True),
+        Theory("proportional", "proportional limit", "ProportionalLimitRegressor", _proportional, takes=("mean",)),
+        Theory(
+            "zero-mean",
+            "mean dropped",
+            "ProportionalLimitRegressor",
+            _zero_mean,
+            settings={"mean": "drop"},
+            on_request=True,
+            condition="the proportional limit keeps a mean of the features, that it could drop, for one hidden layer, "
+            "one output and an activation that is not odd",
+        ),
+        Theory("finite", "finite width", "FiniteWidthRegressor", _finite, takes=("mean",)),
+        Theory(
+            "adaptive",
+            "adaptive kernel",
+            "AdaptiveKernelRegressor",
+            lambda net, process: process is None and net.depth == 1,
+            takes=("particles", "random_state"),
+        ),
+        Theory(
+            "student-t",
+            "Student's t-process",
+            "StudentTProcessRegressor",
+            lambda net, process: process == "student-t",
+            takes=("df",),
+            settings={"noise": "gaussian", "optimizer": None},
+            condition="it is that of a [process] of this name",
+        ),
+    )
+}
+
+PROCESSES: dict[str, Process] = {
+    process.name: process
+    for process in (
+        Process(
+            "student-t",
+            symbol="r",
+            program="student_t_network",
+            regressor="StudentTProcessRegressor",
+            sentence="Student's t-process of ν = {df:g} degrees of freedom, the network of infinite width whose "
+            "readout has a random scale: f | r ~ N(0, r K), r ~ InvGamma(ν/2, (ν − 2)/2)",
+            has_df=True,
+            theories={
+                "NNGPRegressor": "“{name}” has the same kernel and r = 1, a Gaussian process that does not learn its "
+                "scale."
+            },
+        ),
+        Process(
+            "finite-width",
+            symbol="Q",
+            program="scale_mixture",
+            regressor="FiniteWidthRegressor",
+            sentence="law of finite width in function space, a Gaussian process whose kernel has random order "
+            "parameters: f | Q ~ N(0, K(Q)), Q ~ Gamma(N/2, N/2) in each layer",
+            has_widths=True,
+            theories={
+                "ProportionalLimitRegressor": "“{name}” puts one value in the place of Q, whose prior has the relative "
+                "variance {relative}."
+            },
+            beyond="A network of this width does more than rescale its kernel: its hidden units turn towards the task. "
+            "That is not in this process; a card without [process] samples the network itself.",
+        ),
+    )
+}
+
+
+def known_theories(network: FullyConnected, process: str | None = None, *, on_request: bool = False) -> dict[str, str]:
+    """Return the keys of the theories that are known for a network, or a process derived from it, by their labels.
+
+    Those that are solved only where they are asked for by name are left out unless `on_request`.
+    """
+    return {
+        theory.label: theory.key
+        for theory in THEORIES.values()
+        if theory.applies(network, process) and (on_request or not theory.on_request)
+    }
+
+
+def long_name(name: str) -> str:
+    """Return the label of a theory, whichever of its names is given; other names as they are.
+
+    Examples
+    --------
+    >>> long_name("finite"), long_name("finite width"), long_name("ridge")
+    ('finite width', 'finite width', 'ridge')
+    """
+    return THEORIES[name].label if name in THEORIES else name
+
+
+def short_name(name: str) -> str:
+    """Return the key of a theory, whichever of its names is given; other names as they are.
+
+    Examples
+    --------
+    >>> short_name("finite width"), short_name("finite")
+    ('finite', 'finite')
+    """
+    return next((theory.key for theory in THEORIES.values() if theory.label == name), name)

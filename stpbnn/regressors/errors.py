@@ -1,0 +1,52 @@
+"""The generalisation error of predictions, and how much of the targets they explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["NOTHING_EXPLAINED", "GeneralizationError", "error_parts", "explained", "finite_error", "standard_error"]
+
+LARGEST = np.sqrt(np.finfo(np.float64).max) / 2**20  # of numbers whose squares are summed
+NOTHING_EXPLAINED = 0.01  # of the targets' variance, at the training inputs
+
+
+class GeneralizationError(NamedTuple):
+    """Mean over test rows of (y − f̄)² + σ²: the sum, and its two parts."""
+
+    total: float
+    squared_bias: float
+    variance: float
+
+
+def error_parts(mean: np.ndarray, variance: np.ndarray, y: np.ndarray) -> tuple[Any, Any, Any]:
+    """Return total, squared bias and variance of predictions (..., n[, D]) of targets (n[, D]), summed over outputs."""
+    axes = tuple(range(-y.ndim, 0))
+    with np.errstate(over="ignore"):  # infinite
+        squared_bias, spread = np.sum((y - mean) ** 2, axis=axes) / len(y), np.sum(variance, axis=axes) / len(y)
+    return squared_bias + spread, squared_bias, spread
+
+
+def finite_error(parts: Iterable[Any], y: np.ndarray) -> GeneralizationError:
+    """Return the error as numbers; refuse targets whose squares overflow."""
+    error = GeneralizationError(*map(float, parts))
+    if not np.isfinite(error).all() and np.abs(y).max() > LARGEST:
+        raise ValueError(
+            f"y: got targets up to {np.abs(y).max():.0e}, whose squares are out of the range of double precision; "
+            "rescale them"
+        )
+    return error
+
+
+def explained(y: np.ndarray, mean: np.ndarray) -> float:
+    """Return R², the part of the targets' variance that predictions explain: one for targets that do not vary."""
+    spread = float(np.sum((y - y.mean(axis=0)) ** 2))
+    return 1 - float(np.sum((y - mean) ** 2)) / spread if spread > 0 else 1.0
+
+
+def standard_error(populations: np.ndarray) -> np.ndarray:
+    """Return the standard error of the mean over independent populations, the first axis; one alone is exact."""
+    count = len(populations)
+    return np.std(populations, axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(populations.shape[1:])

@@ -1,0 +1,100 @@
+"""The kernel objects that regressors take: which one is meant, and refusal of what is not a covariance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.base import clone
+from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel, Kernel, Matern
+
+from stpbnn._linalg import lower_cholesky
+from stpbnn.kernels import NNGPKernel
+from stpbnn.network import FullyConnected
+from stpbnn.scale import INDEFINITE, Query
+
+__all__ = ["kernel_of", "query", "refuse_indefinite", "refuse_no_kernel", "unrelated"]
+
+UNRELATED = 1e-3  # correlation of two inputs below which one tells nothing of the other
+SMOOTH = 20.0  # ν of finite Matern kernels from which on scikit-learn returns NaN for inputs that coincide
+
+
+def kernel_of(kernel: Any, unit: float = 1.0) -> Kernel:
+    """Return a kernel object: a clone of the given one, the NNGP kernel of a network, or the default for None.
+
+    The variance of the default kernel may reach the unit, that of the squared targets.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    if kernel is None:
+        return ConstantKernel(1.0, (1e-5 * min(unit, 1.0), 1e5 * max(unit, 1.0))) * RBF(1.0)
+    if isinstance(kernel, FullyConnected):
+        return NNGPKernel(kernel, weight_precision_bounds="fixed", bias_precision_bounds="fixed")
+    if not isinstance(kernel, Kernel) or isinstance(kernel, CompoundKernel):
+        raise ValueError(
+            f"kernel: got {kernel!r}, expected a kernel of sklearn.gaussian_process.kernels (one that returns one "
+            "matrix), a stpbnn.NNGPKernel, a stpbnn.FullyConnected or None"
+        )
+    return clone(kernel)
+
+
+def query(kernel: Kernel, X: Float[np.ndarray, "q N0"], X_train: Float[np.ndarray, "P N0"], joint: bool) -> Query:
+    """Return the kernel at query points; refuse numbers that are not finite."""
+    with np.errstate(all="ignore"):  # what overflows is refused
+        variances, cross, within = kernel.diag(X), kernel(X, X_train), kernel(X) if joint else None
+    refuse_not_finite(kernel, variances, "the query point {} and itself")
+    if within is not None:
+        refuse_not_finite(kernel, within, "the query points {} and {}")
+    refuse_not_finite(kernel, cross, "the query point {} and the training input {}")
+    return Query(cross, variances, within)
+
+
+def unrelated(K: Float[np.ndarray, "P P"]) -> bool:
+    """Return whether a kernel, whose lower triangle is read, relates hardly any of its inputs to another."""
+    off_diagonal = np.tril(np.abs(K), -1)
+    nearest = np.maximum.reduce([off_diagonal.max(axis=axis) for axis in (0, 1)])
+    return len(K) > 1 and bool(np.median(nearest) < UNRELATED * np.abs(np.diag(K)).max())
+
+
+def refuse_no_kernel(kernel: Kernel, K: Float[np.ndarray, ...], examples: int) -> None:
+    """Raise ValueError for what is no kernel: a matrix K(X, X) of another shape, not finite, or not symmetric."""
+    if K.shape != (examples, examples):
+        raise ValueError(f"kernel: {kernel!r} returned shape {K.shape} for {examples} inputs, expected a square matrix")
+    refuse_not_finite(kernel, K, "the inputs {} and {}")
+    if np.abs(K - K.T).max() > 1e-8 * np.abs(K).max():
+        raise ValueError(f"kernel: {kernel!r} is not symmetric: k(x, x') and k(x', x) differ; correct the kernel")
+
+
+def refuse_not_finite(kernel: Kernel, K: Float[np.ndarray, ...], between: str) -> None:
+    """Raise ValueError for a kernel that is NaN or infinite, `between` saying what its rows and columns are."""
+    if not np.isfinite(K).all():
+        where = (int(i) for i in np.argwhere(~np.isfinite(K))[0])
+        advice = "rescale the inputs or give other hyper-parameters"
+        if any(isinstance(part, Matern) and SMOOTH <= part.nu < np.inf for part in _parts(kernel)):
+            advice = f"Matern of finite nu >= {SMOOTH:g} overflows where inputs coincide: give nu=np.inf or nu=2.5"
+        raise ValueError(f"kernel: {kernel!r} is NaN or infinite between {between.format(*where)}; {advice}")
+
+
+def _parts(kernel: Kernel) -> list[Kernel]:
+    """Return the kernels that sums, products and powers are made of."""
+    inner = [
+        getattr(kernel, name) for name in ("k1", "k2", "kernel") if isinstance(getattr(kernel, name, None), Kernel)
+    ]
+    return [part for one in inner for part in _parts(one)] or [kernel]
+
+
+def refuse_indefinite(kernel: Kernel, K: Float[np.ndarray, "P P"]) -> None:
+    """Raise ValueError for a kernel that has a negative eigenvalue between its inputs; the lower triangle is read."""
+    rounding = INDEFINITE * np.diag(K).max()
+    if rounding > 0 and not lower_cholesky(np.tril(K) + rounding * np.eye(len(K)), clean=False)[1]:
+        return
+    eigenvalues = np.linalg.eigvalsh(K)
+    if eigenvalues[0] < -INDEFINITE * np.abs(eigenvalues).max():
+        raise ValueError(
+            f"kernel: {kernel!r} is not positive definite: its smallest eigenvalue between the training inputs is "
+            f"negative, {eigenvalues[0]:.2g}; give a kernel that is a covariance for inputs of this dimension"
+        )

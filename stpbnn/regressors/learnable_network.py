@@ -1,0 +1,175 @@
+"""Precisions and temperature of a network, learned by maximising the log evidence."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from stpbnn._precision import in_float64
+from stpbnn.kernels import hyperparameters, nngp_map
+from stpbnn.network import FullyConnected
+from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
+from stpbnn.regressors.hidden_kernel import posterior_hidden_kernel
+from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence, Learnable
+from stpbnn.regressors.network_regressor import NetworkRegressor
+from stpbnn.scale import FactorisedKernel
+
+__all__ = ["LearnableNetwork", "NetworkHyperparameters"]
+
+PRECISION_BOUNDS = (1e-5, 1e5)  # that of the readout over the mean square of the targets, whose inverse is its unit
+
+
+@dataclass(frozen=True)
+class NetworkHyperparameters:
+    """The precisions of a network and the temperature, which is learned unless it is zero.
+
+    Examples
+    --------
+    >>> given = NetworkHyperparameters(FullyConnected((10,), weight_precision=2.0), temperature=0.1)
+    >>> given.names, given.theta.round(4)
+    (['weight_precision', 'temperature'], array([ 0.6931, -2.3026]))
+    """
+
+    network: FullyConnected
+    temperature: float
+
+    @property
+    def names(self) -> list[str]:
+        """What is learned, in the order of theta."""
+        return [*hyperparameters.names(self.network), *["temperature"] * (self.temperature > 0)]
+
+    @property
+    def theta(self) -> Float[np.ndarray, " n"]:
+        """The logarithms of what is learned."""
+        theta = hyperparameters.log_values(self.network)
+        return np.append(theta, np.log(self.temperature)) if self.temperature > 0 else theta
+
+    def at(self, theta: Float[np.ndarray, " n"]) -> Self:
+        """Return the same at other values of what is learned."""
+        precisions, temperature = np.split(theta, [len(hyperparameters.names(self.network))])
+        network = hyperparameters.with_values(self.network, precisions)
+        return type(self)(network, float(np.exp(temperature[0])) if self.temperature > 0 else 0.0)
+
+    def bounds(self, unit: float) -> Float[np.ndarray, "n 2"]:
+        """Return the bounds of theta; precisions that act on the outputs are in units of the squared targets also."""
+        lowest, highest = PRECISION_BOUNDS
+        of_outputs = lowest / max(unit, 1.0), highest / min(unit, 1.0)
+        bounds = dict.fromkeys(self.names, PRECISION_BOUNDS)
+        own = {
+            "weight_precision": of_outputs,
+            "bias_precision": of_outputs,
+            f"weight_precision[{self.network.depth}]": (lowest / unit, highest / unit),
+            "temperature": (TEMPERATURE_BOUNDS[0] * unit, TEMPERATURE_BOUNDS[1] * unit),
+        }
+        return np.log([own.get(name, usual) for name, usual in bounds.items()])
+
+    def scaled(self, factor: float) -> Self:
+        """Return the same with kernel and temperature times a factor."""
+        theta, net = self.theta, self.network
+        readout = net.depth if isinstance(net.weight_precision, tuple) else 0
+        theta[readout] -= np.log(factor) / (1 if readout else net.depth + 1)
+        theta[-1] += np.log(factor)
+        return self.at(theta)
+
+
+class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
+    """Regressors on a network with a log evidence; a theory adds `_evidence_gradient`."""
+
+    @property
+    def hyperparameters_(self) -> dict[str, float]:
+        """Precisions and temperature by name, as given or learned."""
+        check_is_fitted(self, "X_train_")
+        values = np.exp(hyperparameters.log_values(self.network_)).tolist()
+        return dict(zip(hyperparameters.names(self.network_), values, strict=True)) | {"temperature": self.temperature_}
+
+    @property
+    def _hyperparameters(self) -> NetworkHyperparameters:
+        return NetworkHyperparameters(self.network_, self.temperature_)
+
+    def _take_up(self, found: NetworkHyperparameters) -> None:
+        self.network_, self.temperature_ = found.network, found.temperature
+
+    def _bounds(self, start: NetworkHyperparameters) -> Float[np.ndarray, "n 2"]:
+        return start.bounds(float(np.mean(self.y_train_**2)) or 1.0)
+
+    def _start(self) -> NetworkHyperparameters:
+        """Return the hyper-parameters as given, but for a common factor c of kernel and temperature.
+
+        That is the one at which N(y; 0, c A) is highest, A at infinite width. Hence a search does not depend on the
+        unit of the targets.
+        """
+        given, y = self._hyperparameters, self.y_train_
+        if self.temperature_ == 0:
+            return given
+        try:
+            process = FactorisedKernel.of(
+                given.network.prior, self.X_train_, y, nngp_map(given.network), given.temperature
+            )
+        except np.linalg.LinAlgError:
+            return given
+        factor = float(np.vdot(y, process.alpha)) / y.size
+        return given.scaled(factor) if factor > 0 else given
+
+    def _evidence_gradient(self) -> Float[np.ndarray, " n"]:
+        """Return the gradient of log_marginal_likelihood_ in the logarithms of the precisions and the temperature."""
+        raise NotImplementedError
+
+    def _evidence(self, at: NetworkHyperparameters | None, *, gradient: bool) -> Evidence:
+        there = self
+        if at is not None:
+            there = copy.copy(self)
+            there._take_up(at)
+            there._condition()
+        slope = there._evidence_gradient()[: len(there._hyperparameters.theta)] if gradient else np.empty(0)
+        return Evidence(there.log_marginal_likelihood_, slope, there.converged_)
+
+    def _judge(self) -> None:
+        if self.optimizer is not None and explained(self.y_train_, self._means(self.X_train_)) < NOTHING_EXPLAINED:
+            warnings.warn(
+                f"temperature: learned as {self.temperature_:.3g}, where the network explains nothing of the targets "
+                "and takes them as noise; standardise inputs and targets, or start from other values "
+                "(n_restarts_optimizer)",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    @in_float64
+    def posterior_kernel(self, X: ArrayLike | None = None) -> np.ndarray:
+        r"""Return the posterior mean of the kernel of the hidden features.
+
+        .. math:: E[\hat K \mid y] = K_1 + \frac{Q}{N_1} K_1 (\alpha\alpha^T - A^{-1}) K_1,
+                  \qquad \hat K = \sigma(h)\sigma(h)^T / (\lambda_1 N_1)
+
+        at the order parameter that was learned, or averaged over its posterior. A change of relative order 1/N_1: a
+        diagnostic of what the hidden layer has learned, not to be put back into the prediction.
+
+        Parameters
+        ----------
+        X : array of shape (n, N_0) or None
+            Inputs; None means the training inputs.
+
+        Returns
+        -------
+        array of shape (n, n)
+            The kernel, in the units of K_1 = κ(C)/λ_1 (without the output bias).
+
+        Raises
+        ------
+        ValueError
+            For several hidden layers, several outputs, or an activation whose mean is kept.
+
+        References
+        ----------
+        Theory notes, section 4.
+        """
+        check_is_fitted(self, "X_train_")
+        inputs = self.X_train_ if X is None else self._query_points(X)
+        return posterior_hidden_kernel(self, inputs)

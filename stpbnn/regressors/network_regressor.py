@@ -1,0 +1,89 @@
+"""What all regressors on a network share: its settings, and the range of its kernel."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+from stpbnn import _validation as check
+from stpbnn import kernels
+from stpbnn.activations import Activation
+from stpbnn.network import FullyConnected, Prior
+from stpbnn.regressors.estimator import Estimator
+from stpbnn.regressors.kernel_objects import kernel_of, refuse_indefinite
+
+__all__ = ["NetworkRegressor"]
+
+
+class NetworkRegressor(Estimator):
+    """Closed-form regression with a Bayesian network; a theory adds `_condition` and `_predictive`."""
+
+    network: FullyConnected | None
+    network_: FullyConnected
+    temperature_: float
+    order_parameters_: np.ndarray
+    log_marginal_likelihood_: float
+    _learned: ClassVar[tuple[str, ...]] = ("network_", "temperature_", "converged_")
+
+    def _check_settings(self) -> None:
+        check.number("temperature", self.temperature, minimum=0, inclusive=True)
+        if self.network is not None:
+            check.instance("network", self.network, FullyConnected)
+        super()._check_settings()
+
+    def _outputs(self, given: int) -> int:
+        return given if self.network is None else self.network.outputs
+
+    def _prepare(self) -> None:
+        outputs = 1 if self.y_train_.ndim == 1 else self.y_train_.shape[1]
+        self.network_ = FullyConnected(outputs=outputs) if self.network is None else self.network
+        self.temperature_ = float(self.temperature)
+
+    def _refuse_kernel(self) -> None:
+        _refuse_infinite_kernel(self.network_, self.X_train_)
+        _refuse_indefinite_kernel(self.network_, self.X_train_)
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        return np.append(self.order_parameters_, self.log_marginal_likelihood_)
+
+    def _query_points(self, X: Any) -> np.ndarray:
+        X = super()._query_points(X)
+        _refuse_infinite_kernel(self.network_, X)
+        return X
+
+
+@partial(jax.jit, static_argnums=0)
+def _variances(sigma: Activation, prior: Prior, values: jax.Array) -> jax.Array:
+    for precision in prior.precisions[1:]:
+        values = sigma.kernel(values, values, values) / precision + prior.bias_variance
+    return values
+
+
+def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+    """Refuse inputs that lead an activation to where it is NaN or infinite: the diagonal of its kernel shows it.
+
+    A few of the variances, from the smallest to the largest, are looked at: as many for every set of inputs.
+    """
+    with np.errstate(over="ignore"):
+        variances = np.einsum("ij,ij->i", X, X) / (net.precisions[0] * X.shape[1]) + net.prior.bias_variance
+    size = f"{np.abs(X).max():.0e}"
+    if np.isfinite(variances).all():
+        few = np.quantile(variances, np.linspace(0, 1, 9), method="nearest")
+        variances = np.asarray(_variances(net.sigma, net.prior, few))
+    if np.isnan(variances).any():
+        raise ValueError(
+            f"X, activation {net.sigma.name!r}: its kernel is NaN for inputs of the size {size}; scale the inputs "
+            "down, or define the function for all numbers"
+        )
+    if np.isinf(variances).any():
+        raise ValueError(f"X: got inputs of the size {size}: out of the range of double precision; scale them down")
+
+
+def _refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+    """Refuse activations whose kernel, where the user has given it, is no covariance."""
+    if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{__name__.partition('.')[0]}."):
+        refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))

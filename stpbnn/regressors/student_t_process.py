@@ -1,0 +1,298 @@
+"""Student's t-process regression: Gaussian-process regression with a random scale."""
+
+from __future__ import annotations
+
+import warnings
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.base import MultiOutputMixin
+from sklearn.exceptions import ConvergenceWarning
+
+from stpbnn import _validation as check
+from stpbnn.kernels.contraction import Inputs, value_and_pullback
+from stpbnn.network import FullyConnected
+from stpbnn.predictive import SideBySide, StudentT
+from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
+from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
+from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
+from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence, Learnable
+from stpbnn.scale import ACCURACY, InverseGamma, NoiseBeside, NoiseInside, OrderParameterPosterior, Units, is_known
+
+__all__ = ["StudentTProcessRegressor"]
+
+NOISES = ("scale", "gaussian")
+PARAMETRIZATIONS = ("covariance", "scale")
+DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
+
+
+class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters]):
+    r"""Student's t-process regression: a Gaussian process whose overall scale r is random, and learned from the data.
+
+    .. math:: f \mid r \sim GP(0, r K), \qquad r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2), \qquad
+              y \mid f, r \sim \begin{cases} N(f, r T) & \text{noise "scale"} \\ N(f, T) & \text{noise "gaussian"}
+              \end{cases}
+
+    The covariance of f is K, and ν → ∞ is the Gaussian process. Predictions have heavier tails than a Gaussian
+    process's, and their variance reacts to the size of the targets, not to the inputs alone. The random scale is common
+    to all points: an outlier widens the predictions everywhere, it is not ignored. With noise "scale" everything is in
+    closed form (the multivariate t); with "gaussian" it is a one-dimensional quadrature over r, and what an infinite
+    network of random readout precision has.
+
+    There is no `partial_fit`, by design: the closed form needs the whole training set at once, and with new points the
+    hyper-parameters move as well. Fit again.
+
+    Parameters
+    ----------
+    kernel : scikit-learn kernel, NNGPKernel, FullyConnected or None
+        K: the covariance of f (see `parametrization`). The hyper-parameters of a kernel object are learned within their
+        bounds; a FullyConnected is taken as it is given. None means ConstantKernel(1.0) * RBF(1.0), both learned, the
+        constant within 1e-5 and 1e5, in units of one and of the mean square of the targets.
+    df : float
+        ν > 2, the degrees of freedom; where it is learned, the value to start from.
+    temperature : float
+        T >= 0, the variance of the noise (relative to r for noise "scale"), which scikit-learn's Gaussian processes
+        call `alpha`. It is seldom known: `optimize_temperature=True` learns it, from this value on. T = 0 interpolates,
+        where the kernel is well conditioned.
+    noise : {"scale", "gaussian"}
+        Whether the noise shares the random scale of f, or is independent of it.
+    optimizer : "fmin_l_bfgs_b", callable or None
+        How the log evidence is maximised, in the convention of scikit-learn's Gaussian processes; None learns nothing.
+        Where T is learned, the search begins with kernel and T times the factor that suits the size of the targets.
+    optimize_df : bool
+        Whether to learn ν, the degrees of freedom. They tell how far one data set's scale may be from the kernel's, of
+        which a single data set says little: the search often ends on a bound, and says so.
+    optimize_temperature : bool
+        Whether to learn T, the variance of the noise. Where it is False T stays as given, and kernel and scale have to
+        account for all noise beyond it: say True unless the noise is known.
+    n_restarts_optimizer : int
+        How many further searches from random starts within the bounds.
+    normalize_y : bool
+        Whether to subtract the mean of the targets and divide by their standard deviation, output by output. K, T and
+        the log evidence are then those of the normalised targets; predictions are in the units of y.
+    parametrization : {"covariance", "scale"}
+        Whether K (+ T) is the covariance of the process, which exists for ν > 2 only, or its scale matrix, for any
+        ν > 0: r ~ InvGamma(ν/2, ν/2). They differ by the constant factor ν/(ν − 2).
+    random_state : int, numpy Generator, RandomState or None
+        Seed of the restarts.
+
+    Attributes
+    ----------
+    kernel_ : scikit-learn kernel
+        The kernel with what was learned.
+    df_, temperature_ : float
+        ν and T, learned or as given.
+    log_marginal_likelihood_, log_marginal_likelihood_value_ : float
+        log p(y), all outputs together; the second name is scikit-learn's.
+    alpha_ : array of shape (P,) or (P, D)
+        What the kernel with the training points is multiplied by to give the mean: the mean of r A(r)^{-1} y over the
+        posterior of r, A(r) = r K + T or r (K + T), for targets as they are normalised.
+    scale_posterior_ : OrderParameterPosterior or None
+        p(r | y) as nodes and weights, where the noise is beside the scale; None where all is in closed form.
+    converged_ : bool
+        Whether the gradient of the log evidence vanishes along what was learned and is not on a bound, and the
+        quadrature over r has reached its accuracy. Where it is False a warning has said why.
+
+    References
+    ----------
+    Theory notes, section 5. Shah, Wilson, Ghahramani, AISTATS 2014; Lee et al., ICLR 2022.
+
+    Examples
+    --------
+    >>> from sklearn.gaussian_process.kernels import RBF
+    >>> X, y = np.linspace(0, 1, 8)[:, None], np.sin(6 * np.linspace(0, 1, 8))
+    >>> model = StudentTProcessRegressor(RBF(0.3), df=4.0, optimizer=None).fit(X, y)
+    >>> model.predict([[0.5]]).round(2), model.predictive([[0.5]]).df
+    (array([0.14]), 12.0)
+    """
+
+    _learned = ("kernel_", "temperature_", "df_", "converged_")
+    _kernels = 4
+    _at_bounds = MappingProxyType(
+        {("df", "upper"): "the data do not tell the process from a Gaussian one: fix df, or take a Gaussian process"}
+    )
+
+    def __init__(
+        self,
+        kernel: Any = None,
+        *,
+        df: float = 5.0,
+        temperature: float = 0.01,
+        noise: Literal["scale", "gaussian"] = "scale",
+        optimizer: Any = "fmin_l_bfgs_b",
+        optimize_df: bool = False,
+        optimize_temperature: bool = False,
+        n_restarts_optimizer: int = 0,
+        normalize_y: bool = False,
+        parametrization: Literal["covariance", "scale"] = "covariance",
+        random_state: Any = None,
+    ) -> None:
+        self.kernel = kernel
+        self.df = df
+        self.temperature = temperature
+        self.noise = noise
+        self.optimizer = optimizer
+        self.optimize_df = optimize_df
+        self.optimize_temperature = optimize_temperature
+        self.n_restarts_optimizer = n_restarts_optimizer
+        self.normalize_y = normalize_y
+        self.parametrization = parametrization
+        self.random_state = random_state
+
+    def _check_settings(self) -> None:
+        check.one_of("noise", self.noise, NOISES)
+        check.one_of("parametrization", self.parametrization, PARAMETRIZATIONS)
+        check.number("df", self.df)
+        if self.df <= 2 and self.parametrization == "covariance":
+            raise ValueError(
+                f"df: got {self.df!r}, expected a number greater than 2: a Student's t law of two degrees of freedom "
+                "or fewer has no covariance for the kernel to be; give more, or say parametrization='scale', where the "
+                "kernel is the scale matrix"
+            )
+        check.number("temperature", self.temperature, minimum=0, inclusive=True)
+        check.boolean("normalize_y", self.normalize_y)
+        for name in ("optimize_df", "optimize_temperature"):
+            check.boolean(name, getattr(self, name))
+            if getattr(self, name) and self.optimizer is None:
+                raise ValueError(f"{name}: got {getattr(self, name)!r} with optimizer=None; give an optimizer")
+        if self.optimize_temperature and self.temperature == 0:
+            raise ValueError("temperature: got 0 with optimize_temperature=True, expected a number greater than 0")
+        super()._check_settings()
+
+    def _outputs(self, given: int) -> int:
+        return self.kernel.outputs if isinstance(self.kernel, FullyConnected) else given
+
+    def _prepare(self) -> None:
+        self._take_in()
+        self.kernel_ = kernel_of(self.kernel, 1.0 if self.optimizer is None else self._unit)
+        self.temperature_, self.df_ = float(self.temperature), float(self.df)
+        refuse_no_kernel(self.kernel_, np.asarray(self.kernel_(self.X_train_)), len(self.X_train_))
+
+    def _take_in(self) -> None:
+        """Set the targets as they are normalised, their mean square, and what kernels need of the inputs."""
+        self._units = Units.of(self.y_train_) if self.normalize_y else Units()
+        self._targets = self._units.normalised(self.y_train_)
+        self._unit = float(np.mean(self._targets**2)) or 1.0
+        self._inputs = Inputs(self.X_train_)
+
+    def _matrix(self) -> Float[np.ndarray, "P P"]:
+        """Return the lower triangle of the kernel in Fortran's order, with the same digits as in the search."""
+        return value_and_pullback(self.kernel_, self._inputs)[0]
+
+    @property
+    def _hyperparameters(self) -> KernelHyperparameters:
+        free = ("temperature",) * bool(self.optimize_temperature) + ("df",) * bool(self.optimize_df)
+        return KernelHyperparameters(self.kernel_, self.temperature_, self.df_, free)
+
+    def _take_up(self, found: KernelHyperparameters) -> None:
+        self.kernel_, self.temperature_, self.df_ = found.kernel, found.temperature, found.df
+
+    def _bounds(self, start: KernelHyperparameters) -> Float[np.ndarray, "n 2"]:
+        """Return the bounds of theta, those of T in the unit that it has: beside r that of the kernel, else of y."""
+        unit = start.variance(self.X_train_) if self.noise == "scale" else self._unit
+        lowest, highest = TEMPERATURE_BOUNDS
+        return start.bounds({"temperature": (lowest * unit, highest * unit), "df": DF_BOUNDS[self.parametrization]})
+
+    def _start(self) -> KernelHyperparameters:
+        """Return the hyper-parameters as given, but for a common factor of kernel and temperature.
+
+        That is the one at which the evidence of the closed form, n log c + (ν + n) log(1 + q/cs), is highest. Hence a
+        search does not depend on the unit of the targets.
+        """
+        given, law = self._hyperparameters, self._scale_law(self.df_)
+        if "temperature" not in given.free:
+            return given
+        try:
+            process = NoiseInside.of(self._matrix(), self._targets, law, self.temperature_)
+        except np.linalg.LinAlgError:
+            return given
+        factor = law.df * process.quadratic / (law.excess * process.alpha.size)
+        return given.scaled(factor, self.X_train_, beside=self.noise == "scale") if factor > 0 else given
+
+    def _scale_law(self, df: float) -> InverseGamma:
+        return InverseGamma(df, self.parametrization == "covariance")
+
+    def _process_of(self, K: Float[np.ndarray, "P P"], temperature: float, df: float) -> NoiseInside | NoiseBeside:
+        """Return the process at a kernel matrix, of which the lower triangle is read; it is overwritten."""
+        kind = NoiseBeside if self.noise == "gaussian" and temperature > 0 else NoiseInside
+        return kind.of(K, self._targets, self._scale_law(df), temperature)
+
+    def _evidence(self, at: KernelHyperparameters | None, *, gradient: bool) -> Evidence:
+        at = at or self._hyperparameters
+        K, pullback = value_and_pullback(at.kernel, self._inputs)
+        process = self._process_of(K, at.temperature, at.df)
+        if not gradient:
+            return Evidence(process.log_evidence, np.empty(0))
+        slopes = process.slopes
+        free = [getattr(at, name) * getattr(slopes, name) for name in at.free]
+        return Evidence(process.log_evidence, np.append(pullback(slopes.kernel), free))
+
+    @property
+    def scale_posterior_(self) -> OrderParameterPosterior | None:
+        """The posterior of the scale, where it is a quadrature."""
+        return self._process.posterior if isinstance(self._process, NoiseBeside) else None
+
+    @property
+    def alpha_(self) -> Float[np.ndarray, "P ..."]:
+        """The coefficients of the mean."""
+        return self._process.alpha
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        return np.append(self.alpha_, self.log_marginal_likelihood_)
+
+    def _refuse_kernel(self) -> None:
+        refuse_indefinite(self.kernel_, self.kernel_(self.X_train_))
+
+    def _singular(self, error: Exception, X: np.ndarray, y: np.ndarray) -> ValueError:
+        refuse_indefinite(self.kernel_, self.kernel_(X))
+        return super()._singular(error, X, y)
+
+    def _condition(self) -> None:
+        self._process = self._process_of(self._matrix(), self.temperature_, self.df_)
+        self.log_marginal_likelihood_ = self._process.log_evidence
+        self._inputs = Inputs(self.X_train_)  # without what the search has kept
+        self.converged_ = self._known and self._process.error < ACCURACY
+
+    @property
+    def _known(self) -> bool:
+        return is_known(self._process.lost, self.log_marginal_likelihood_)
+
+    def _recondition(self) -> None:
+        self._take_in()
+        self._condition()
+
+    def _judge(self) -> None:
+        if not self._known:
+            warnings.warn(
+                f"temperature: at {self.temperature_:.3g} the scale r of the kernel grows until r times the "
+                f"rounding of the kernel counts: the log evidence is known to {self._process.lost:.1g} only; give a "
+                "larger temperature, learn it with optimize_temperature=True, or take a rougher kernel",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        if self._searched and (found := self._nothing_explained()):
+            advice = "standardise the inputs, or start from other length scales"
+            if not self.optimize_temperature:
+                advice += f"; T = {self.temperature_:.3g} is fixed: optimize_temperature=True learns it"
+            warnings.warn(f"kernel: {self.kernel_!r} {found}; {advice}", ConvergenceWarning, stacklevel=4)
+
+    def _nothing_explained(self) -> str:
+        """Return what the kernel that was found fails to do, or nothing."""
+        if unrelated(self._matrix()):
+            return "relates no two of the training inputs, and predicts nothing between them"
+        if explained(self._targets, self._process.mean(self.kernel_(self.X_train_, self.X_train_))) < NOTHING_EXPLAINED:
+            return "explains nothing of the targets, and takes them as noise"
+        return ""
+
+    def _mean(self, X: np.ndarray) -> np.ndarray:
+        return self._units.restored(self._process.mean(query(self.kernel_, X, self.X_train_, joint=False).cross))
+
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+        added = self.temperature_ if noise else 0.0
+        return self._process.predictive(query(self.kernel_, X, self.X_train_, joint), added, self._units)
+
+    def _left_out(self) -> StudentT | SideBySide:
+        return self._process.left_out(self._targets, self._units)

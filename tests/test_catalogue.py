@@ -1,0 +1,42 @@
+"""The catalogue: every entry names what there is, and the rules say which theory is known where."""
+
+import pytest
+
+from stpbnn import FullyConnected, programs, regressors
+from stpbnn.catalogue import PROCESSES, THEORIES, known_theories
+from stpbnn.regressors.of_theory import regressor_of
+
+ONE, DEEP, WIDE = FullyConnected((7,), "relu"), FullyConnected((7, 7, 7, 7)), FullyConnected((7, 7), outputs=2)
+
+
+@pytest.mark.parametrize("name", THEORIES)
+def test_a_theory_has_a_regressor_with_the_settings_that_it_takes(name):
+    settings = {"particles": 32, "random_state": 1, "mean": "drop", "df": 4.0}
+    model = regressor_of(name, ONE, 0.3, **settings)
+    assert type(model) is getattr(regressors, THEORIES[name].regressor)
+    assert {key: getattr(model, key) for key in THEORIES[name].takes} == {
+        key: settings[key] for key in THEORIES[name].takes
+    }
+
+
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_a_process_has_a_program_and_a_closed_form(process):
+    assert callable(getattr(programs, process.program))
+    closed = [theory.key for theory in THEORIES.values() if theory.regressor == process.regressor]
+    assert set(closed) & set(known_theories(ONE, process.name).values())
+    assert set(process.theories) <= {theory.regressor for theory in THEORIES.values()}
+
+
+@pytest.mark.parametrize(
+    ("net", "process", "on_request", "known"),
+    [
+        (ONE, None, False, ["infinite", "proportional", "finite", "adaptive"]),
+        (ONE, None, True, ["infinite", "proportional", "zero-mean", "finite", "adaptive"]),
+        (DEEP, None, True, ["infinite", "proportional"]),
+        (WIDE, None, True, ["infinite"]),
+        (ONE, "student-t", True, ["infinite", "student-t"]),
+        (ONE, "finite-width", True, ["infinite", "proportional", "finite"]),
+    ],
+)
+def test_theories_that_are_known(net, process, on_request, known):
+    assert list(known_theories(net, process, on_request=on_request).values()) == known
