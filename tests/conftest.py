@@ -2,12 +2,16 @@
 
 import os
 import signal
+from pathlib import Path
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a foreground process, for the tests of Ctrl-C
 # two workers on two cores: one thread each, set before the libraries are loaded
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# compiling is most of the suite's time: what one worker, subprocess or run compiled, the others load; same numbers
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax
 import numpy as np
