@@ -2,6 +2,7 @@
 
 from stpbnn.datasets.data_folder import fetch_table as fetch_table
 from stpbnn.datasets.data_folder import home as home
+from stpbnn.datasets.given import given_task as given_task
 from stpbnn.datasets.load_named import load
 from stpbnn.datasets.named_sets import Description, describe, names
 from stpbnn.datasets.named_sets import look_up as look_up
