@@ -237,7 +237,7 @@ def _card(
     if wrong := mistakes(raw) or sweep_mistakes(raw):
         raise ValueError("\n".join(wrong.values()))
     card = Card.model_validate(raw)
-    card.build()
+    card.check()
     return card
 
 

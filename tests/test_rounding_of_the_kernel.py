@@ -4,9 +4,10 @@ import mpmath
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process.kernels import RBF
+from sklearn.gaussian_process.kernels import RBF, DotProduct
 
 from stpbnn import StudentTProcessRegressor
+from stpbnn.scale.resolvent import eigenbasis
 
 X = np.array([1.0, 3.0, 5.0, 6.0, 7.0, 8.0])[:, None]
 Y = X[:, 0] * np.sin(X[:, 0])
@@ -41,8 +42,27 @@ def test_evidence_is_right_or_not_converged(length, T):
         with pytest.warns(ConvergenceWarning, match="rounding of the kernel counts"):
             model.fit(X, Y)
         assert not model.converged_
-        assert abs(model.log_marginal_likelihood_ - expected) > 0.01
+        assert abs(model.log_marginal_likelihood_ - expected) < 0.05  # of -121: eigenvalues of 1e-15 are no zeros
     else:
         model.fit(X, Y)
         assert model.converged_
         assert abs(model.log_marginal_likelihood_ - expected) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("T", "mean", "std", "tolerance"), [(1e-2, -3.93283, 0.09329, 1e-4), (1e-4, -3.44604, 0.02063, 1e-2)]
+)
+def test_predictions_at_scales_at_which_rounding_counts(T, mean, std, tolerance):
+    """Mean and standard deviation in 80 digits."""
+    model = StudentTProcessRegressor(RBF(30.0), df=5.0, temperature=T, noise="gaussian", optimizer=None)
+    with pytest.warns(ConvergenceWarning, match="rounding of the kernel counts"):
+        model.fit(X, Y)
+    np.testing.assert_allclose(model.predict([[4.0]], return_std=True), [[mean], [std]], atol=tolerance)
+
+
+@pytest.mark.parametrize("P", [4, 10, 100, 400])
+@pytest.mark.parametrize("offset", [0, 100])
+def test_eigenvalues_of_singular_kernels_are_zeros(P, offset):
+    inputs = np.random.default_rng(P).normal(size=(P, 2)) + offset
+    k, _ = eigenbasis(DotProduct(1.0)(inputs))
+    assert np.count_nonzero(k) == 3

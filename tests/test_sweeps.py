@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -309,23 +310,40 @@ def test_index_says_of_each_theory_whether_it_agrees_and_has_no_negative_zero(fi
     assert html.count("+0.0 %") == 6
 
 
-@pytest.mark.long
 def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path):
-    """Its processes read the script, come upon the call and end; the error is that of the call itself."""
+    """Before its processes are started, which would read the script and come upon the call."""
     script = tmp_path / "script.py"
     script.write_text(
-        "from stpbnn.sweeps import cluster\n"
-        "cluster.ATTEMPTS = 1\n"
-        "cluster.refuse_in_its_own_worker()\n"
-        "with cluster.client(workers=1):\n"
-        "    pass\n"
+        "import stpbnn\n"
+        f"stpbnn.sweep('smoke-1hl-linear', widths=[5, 6], theories=['infinite'], folder={str(tmp_path / 'out')!r})\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    lines = done.stderr.strip().splitlines()
-    assert lines[-1].startswith("ValueError: workers: the processes ended while they were started; ")
-    assert 'if __name__ == "__main__"' in lines[-1]
-    assert done.stderr.count("Traceback") == 1
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "sweep: is called at the top of a script, which its new processes import; call it under "
+        'if __name__ == "__main__":\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "refused"),
+    [
+        ("call()", True),
+        ("for _ in range(1):\n    call()", True),
+        ("def main():\n    call()\nmain()", True),
+        ("if True:\n    call()", True),
+        ('def main():\n    call()\nif __name__ == "__main__":\n    main()', False),
+        ('import sys\nif __name__ != "__main__":\n    sys.exit()\ncall()', False),
+    ],
+)
+def test_a_guard_is_seen_where_it_is(tmp_path, monkeypatch, script, refused):
+    path = tmp_path / "script.py"
+    path.write_text(script)
+    main = types.ModuleType("__main__")
+    main.__file__, main.call = str(path), cluster._refuse_without_guard
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with pytest.raises(ValueError, match="sweep: is called at the top") if refused else contextlib.nullcontext():
+        exec(compile(script, path, "exec"), vars(main))
 
 
 @contextlib.contextmanager

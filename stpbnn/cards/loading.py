@@ -62,7 +62,7 @@ def load_card(card: str | os.PathLike[str], overrides: Iterable[str] = (), *, al
     with attributed(card, overrides):
         for name in code.named(checked):
             _run_code(name, path.parent, allow_code)
-        checked.build()
+        checked.check()
     return checked
 
 

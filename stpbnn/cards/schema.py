@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 else:
     ProcessName, TheoryName = Literal[tuple(PROCESSES)], Literal[tuple(THEORIES)]
 DEEPEST = 100  # layers
+BUILT_IN = ("linear", "erf", "relu", "leaky_relu", "gelu", "sin", "square", "tanh", "silu")  # known without JAX
 ARRAYS = "arrays"  # the name of data that were given in Python
 Line = Annotated[str, Field(max_length=1000)]
 
@@ -39,6 +40,16 @@ class Network(Section):
     bias_precision: PositiveFloat | None = Field(
         default=None, description="a positive number; leave it out for no biases"
     )
+
+    def check(self) -> None:
+        """Raise ValueError, naming the key, if the settings do not suit one another.
+
+        Where they plainly do, JAX is not loaded to say so.
+        """
+        given, layers = self.weight_precision, len(self.widths) + 1
+        known = self.activation in BUILT_IN and max(*self.widths, self.outputs) < 2**31
+        if not known or (isinstance(given, tuple) and len(given) != layers):
+            self.build()
 
     def build(self) -> FullyConnected:
         """Return the network; ValueError, naming the key, if the settings do not suit one another."""
@@ -138,30 +149,35 @@ class Card(Section):
 
     def build(self) -> FullyConnected:
         """Return the network; ValueError, naming the key, if the settings do not suit one another."""
+        self.check()
+        return self.network.build()
+
+    def check(self) -> None:
+        """Raise ValueError, naming the key, if the settings do not suit one another; no network is built for it."""
         if (depth := len(self.network.widths)) > DEEPEST:
             raise ValueError(
                 f"network.widths: got {depth} layers, expected at most {DEEPEST}: every layer adds seconds to a minute "
                 "of compilation"
             )
         self.data.check()
-        network, process, sampler = self.network.build(), self.process, self.sampler
+        self.network.check()
+        process, sampler = self.process, self.sampler
         if process is None:
-            return network
+            return
         if (has_df := PROCESSES[process.name].has_df) and process.df is None:
             raise ValueError(f"process.df: missing, expected {Process.model_fields['df'].description}")
         if not has_df and process.df is not None:
             raise ValueError(
                 f'process.df: got {process.df} for "{process.name}", which has no degrees of freedom; leave it out'
             )
-        if network.outputs > 1:
-            raise ValueError(f"network.outputs: got {network.outputs} with a [process], which has one output")
+        if self.network.outputs > 1:
+            raise ValueError(f"network.outputs: got {self.network.outputs} with a [process], which has one output")
         for key, expected in {"sampler": "nuts", "readout": "marginal"}.items():
             if (given := getattr(sampler, key)) != expected:
                 raise ValueError(
                     f'sampler.{key}: got "{given}" with a [process], expected "{expected}": the chains run over its '
                     "scales alone, and the function is integrated"
                 )
-        return network
 
     def load(self, data: Arrays | None = None, *, sampled: bool = False) -> Arrays:
         """Return X, y and the test set Xt, yt, if they go with the network and fit into the memory of this machine.

@@ -46,8 +46,11 @@ class Moments(NamedTuple):
 
 
 def rounding(eigenvalues: Float[np.ndarray, " P"]) -> float:
-    """Return the size below which an eigenvalue of a kernel is zero to rounding; eigenvalues rise."""
-    return float(len(eigenvalues) * np.finfo(np.float64).eps * eigenvalues[-1])
+    """Return the size below which an eigenvalue of a kernel is zero to rounding; eigenvalues rise.
+
+    Those of singular kernels come out as two or three ε|K| at most, whatever their number.
+    """
+    return float(max(4.0, np.sqrt(len(eigenvalues))) * np.finfo(np.float64).eps * eigenvalues[-1])
 
 
 def without_rounding(k: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:

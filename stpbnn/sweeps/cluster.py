@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import logging
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -58,6 +61,7 @@ def client(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
             "sweep: needs the package distributed, which is not installed; pip install 'stpbnn[cluster]'"
         ) from None
     if scheduler is None:
+        _refuse_without_guard()
         with _local(workers) as cluster, Client(cluster, set_as_default=False) as local:
             yield local
         return
@@ -77,10 +81,36 @@ def client(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
         yield remote
 
 
+class UnguardedError(ValueError, SystemExit):
+    """A script that starts processes as they import it: where nobody catches it, it ends the script in one line."""
+
+    def __init__(self, message: str) -> None:
+        SystemExit.__init__(self, message)
+
+
 def refuse_in_its_own_worker() -> None:
     """End a process that is being started for a cluster and comes upon the call that starts it; that call says why."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(1)
+
+
+def _refuse_without_guard() -> None:
+    """Refuse to start processes from the top of a script: each would import it, and come upon the same call."""
+    main = vars(sys.modules["__main__"])
+    top = [info.frame for info in inspect.stack(0) if info.frame.f_globals is main and "__file__" in main]
+    if not top or top[-1].f_code.co_name != "<module>":
+        return
+    try:
+        with open(top[-1].f_code.co_filename, encoding="utf-8-sig") as script:
+            statements = ast.parse(script.read()).body
+    except (OSError, ValueError, SyntaxError):
+        return
+    before = [statement for statement in statements if statement.lineno <= top[-1].f_lineno]
+    if not any("__name__" in ast.unparse(statement.test) for statement in before if isinstance(statement, ast.If)):
+        raise UnguardedError(
+            "sweep: is called at the top of a script, which its new processes import; call it under "
+            'if __name__ == "__main__":'
+        )
 
 
 def versions() -> dict[str, str]:

@@ -49,6 +49,7 @@ def slope_truth(name, a, b, c):
 
 
 def test_every_registered_activation_is_tested_here():
+    assert set(BUILT_IN) <= set(activations.available())
     assert set(FUNCTIONS) == set(activations.available())
 
 

@@ -21,7 +21,7 @@ import sys
 from stpbnn import cards, quoting, runs
 again = runs.run_card(cards.load_card(sys.argv[1]), sys.argv[2], progress=False)
 quoting.comparison_table(again.comparison)
-slow = ("arviz", "arviz_stats", "matplotlib", "numpyro", "scipy.stats", "sklearn")
+slow = ("arviz", "arviz_stats", "jax", "matplotlib", "numpyro", "scipy.stats", "sklearn")
 print([name for name in slow if name in sys.modules])
 """
 

@@ -99,13 +99,17 @@ def test_inputs_that_are_not_standardised_are_the_first_remedy():
     posterior = xr.DataTree.from_dict(
         {
             "predictions": xr.Dataset({"f": (("chain", "draw", "test_point"), rng.normal(size=(2, 50, 3)))}),
-            "constant_data": xr.Dataset({"X": (("train_point", "feature"), rng.uniform(1990, 2025, (9, 1)).round())}),
+            "constant_data": xr.Dataset({"X": (("train_point", "feature"), rng.uniform(-2020, 2020, (9, 1)).round())}),
         }
     )
     posterior.attrs["precision"] = "float32"
     remedy = diagnose(posterior).attrs["remedy"]
-    assert remedy.startswith("X has entries up to 2.0")
-    assert "standardise the inputs, or JAX_ENABLE_X64=1; " in remedy
+    assert remedy.startswith("X has entries up to ")
+    assert ": standardise the inputs, or JAX_ENABLE_X64=1; " in remedy
+    posterior["constant_data"] = posterior["constant_data"] * 0.01 + 2000  # years: double precision alone is no cure
+    remedy = diagnose(posterior).attrs["remedy"]
+    assert "far from zero beside their spread: standardise the inputs first; " in remedy
+    assert "X64" not in remedy
     posterior["constant_data"] = posterior["constant_data"] / 2000
     assert "standardise" not in diagnose(posterior).attrs["remedy"]
 

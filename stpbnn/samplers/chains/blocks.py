@@ -25,6 +25,7 @@ __all__ = ["Block", "Chains"]
 
 SECONDS = 0.5  # between two looks at the clock, at Ctrl-C and at the progress bar
 CHAIN = PartitionSpec("chain")
+QUICKLY = {"xla_backend_optimization_level": 0}  # compiled, for what is called a few times
 STATISTICS = {  # where NumPyro's Hamiltonian kernels keep them: the names that ArviZ has for them
     "energy": "energy",
     "num_steps": "num_steps",
@@ -116,29 +117,29 @@ class Chains:
     @cached_property
     def _keys(self) -> tuple[jax.Array, jax.Array]:
         """Return the keys of the chains, and those of their observables."""
-        chains, observables = jax.random.split(jax.random.key(self.plan.seed))
-        return self.placed(jax.random.split(chains, self.plan.chains)), self.placed(
-            jax.random.split(observables, self.plan.chains)
-        )
+        both = _split(jax.random.key(self.plan.seed), self.plan.chains)
+        return self.placed(both[0]), self.placed(both[1])
 
     def placed(self, tree: Any) -> Any:
         """Put arrays with a leading axis of chains on the devices of their chains."""
         return jax.device_put(tree, NamedSharding(self._mesh, CHAIN)) if self.devices > 1 else tree
 
-    def _over_chains(self, function: Callable[..., Any], batched: int, shared: int) -> Callable[..., Any]:
+    def _over_chains(
+        self, function: Callable[..., Any], batched: int, shared: int, options: dict[str, Any] | None = None
+    ) -> Callable[..., Any]:
         """Compile a function of one chain for all of them; its first arguments belong to a chain, the last to all."""
         function = jax.vmap(function, in_axes=(0,) * batched + (None,) * shared)
         if self.devices > 1:
             specs = (CHAIN,) * batched + (PartitionSpec(),) * shared
             function = jax.shard_map(function, mesh=self._mesh, in_specs=specs, out_specs=CHAIN, check_vma=False)
-        return jax.jit(function)
+        return jax.jit(function, compiler_options=options)
 
     def _init(self, kernel: MCMCKernel, key: jax.Array, data: Any) -> Any:
         return kernel.init(key, self.plan.warmup, None, self.arguments(data), dict(self.settings))
 
     @cached_property
     def _start(self) -> Callable[..., Any]:
-        return self._over_chains(lambda key, data: self._init(self.build(), key, data), 1, 1)
+        return self._over_chains(lambda key, data: self._init(self.build(), key, data), 1, 1, QUICKLY)
 
     @cached_property
     def _advance(self) -> Callable[..., Any]:
@@ -222,7 +223,7 @@ class Chains:
         def weigh(state: Any, keys: tuple[jax.Array, jax.Array], data: Any, number: int) -> dict[str, jax.Array]:
             return weights(jax.random.fold_in(keys[1], number), getattr(state, field), data)
 
-        return self._over_chains(weigh, 2, 2)
+        return self._over_chains(weigh, 2, 2, QUICKLY)
 
     def weights_of(self, state: Any, number: int) -> Arrays:
         """Return the weights of draw `number` by name, (chain, ...) in single precision, from the state after it."""
@@ -234,8 +235,8 @@ class Chains:
 
     def store(self, slots: int) -> Any:
         """Return an empty store for so many draws."""
-        shapes = self.record_shapes.items()
-        return self.placed({name: jnp.zeros((s.shape[0], slots, *s.shape[1:]), s.dtype) for name, s in shapes})
+        shapes = {name: ((s.shape[0], slots, *s.shape[1:]), s.dtype) for name, s in self.record_shapes.items()}
+        return self.placed({name: jnp.asarray(np.zeros(*of)) for name, of in shapes.items()})
 
     def steps(self, block: Block, count: int) -> Iterator[Block]:
         """Go on until the block holds `count` draws, and give it about twice a second; it stays valid afterwards."""
@@ -249,3 +250,9 @@ class Chains:
             seconds = max(time.perf_counter() - start, 1e-6)
             yield block
             size = max(1, min(8 * size, math.ceil(size * SECONDS / seconds)))
+
+
+@partial(jax.jit, static_argnums=1)
+def _split(key: jax.Array, chains: int) -> jax.Array:
+    """Return the keys of so many chains, and as many for their observables."""
+    return jax.vmap(partial(jax.random.split, num=chains))(jax.random.split(key))

@@ -23,6 +23,7 @@ OBSERVABLES = ("train_loss", "test_loss", "readout_norm", "kernel_scale", "kerne
 MIN_BFMI = 0.3
 MANY, FEW = 0.1, 0.05  # warn above this fraction of divergences, and below this fraction of moves
 LARGE = 10.0  # root mean square of standardised inputs: one
+OFFSET = 3.0  # standard deviations of a column that its mean is from zero
 
 
 def diagnose(posterior: xr.DataTree) -> xr.Dataset:
@@ -181,8 +182,11 @@ def _of_inputs(posterior: xr.DataTree) -> list[str]:
     X = constant["X"].to_numpy().astype(np.float64)
     if np.sqrt(np.mean(X**2)) < LARGE:
         return []
+    told = f"X has entries up to {np.abs(X).max():.3g}"
+    if np.any(np.abs(X.mean(axis=0)) > OFFSET * X.std(axis=0)):  # no precision makes the weights less correlated
+        return [f"{told}, far from zero beside their spread: standardise the inputs first"]
     wider = ", or JAX_ENABLE_X64=1" if posterior.attrs.get("precision") == "float32" else ""
-    return [f"X has entries up to {np.abs(X).max():.3g}: standardise the inputs{wider}"]
+    return [f"{told}: standardise the inputs{wider}"]
 
 
 def warn_of_chains(diagnosis: xr.Dataset, draws: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -43,6 +44,16 @@ def references(net: FullyConnected, X: jax.Array, y: jax.Array) -> References | 
     """
     if len(X) > LARGEST:
         return None
+    features, both = _references(net, X, y)
+    last = (max(0, len(X) - MODES), len(X) - 1)
+    values, vectors = eigh(np.asarray(features, dtype=np.float64), subset_by_index=last)
+    modes = (jnp.asarray(part, X.dtype) for part in (values[::-1] / net.precisions[-1], vectors.T[::-1]))
+    return References(both, *modes)
+
+
+@partial(jax.jit, static_argnums=0)
+def _references(net: FullyConnected, X: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the kernel of the last hidden layer at infinite width, and both kernels of norm one."""
     below = net.prior._replace(precisions=net.precisions[:-1])
     gram = kernels.input_gram(net.prior, X)
     hidden = kernels.nngp(net.sigma, below, gram) if net.depth > 1 else gram
@@ -50,10 +61,7 @@ def references(net: FullyConnected, X: jax.Array, y: jax.Array) -> References | 
     features = kernels.features(net.sigma, hidden, 1.0).entries
     both = jnp.stack([features, targets @ targets.T])
     norms = jnp.linalg.norm(both, axis=(1, 2), keepdims=True)
-    last = (max(0, len(X) - MODES), len(X) - 1)
-    values, vectors = eigh(np.asarray(features, dtype=np.float64), subset_by_index=last)
-    modes = (jnp.asarray(part, X.dtype) for part in (values[::-1] / net.precisions[-1], vectors.T[::-1]))
-    return References(both / jnp.where(norms > 0, norms, 1), *modes)
+    return features, both / jnp.where(norms > 0, norms, 1)
 
 
 def kernel_overlap(features: jax.Array, references: jax.Array) -> jax.Array:
