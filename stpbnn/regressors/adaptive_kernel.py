@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn import adaptive, kernels
+from stpbnn._blas import one_thread
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers, seed_of
@@ -204,23 +206,20 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
         settings = self.particles, self.seed_, self.max_iter
         found = adaptive.solve(problem, adaptive.Start(K, K), *settings)
-        self.fixed_points_ = []
-        self._evidence: float | None = float("nan") if found.lost else None
+        self.fixed_points_, self._evidence = [], float("nan") if found.lost else None
         if self.second_start:
             other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, found)), *settings)
-            both = {"prior": found, "tilted": other}
-            points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both.items()]
+            points = [(self._fixed_point(problem, *at), at[1]) for at in (("prior", found), ("tilted", other))]
             points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
             self.fixed_points_ = [point for point, _ in points]
             found, self._evidence = points[0][1], self.fixed_points_[0].log_evidence
         self._process = adaptive.AdaptiveProcess(net, X, problem, space, found.averages, found.snapshots, self.seed_)
         blocks = adaptive.Averages.of(found.averages).K.reshape(net.outputs, len(X), net.outputs, len(X))
         self.kernel_ = blocks[0, :, 0] if net.outputs == 1 else blocks.transpose(0, 2, 1, 3)
-        self.tilt_, self.drift_, self.converged_ = found.tilt, found.drift, found.converged
-        self.n_iter_ = found.moves
+        self.tilt_, self.drift_, self.converged_, self.n_iter_ = found.tilt, found.drift, found.converged, found.moves
         self.history_, self.acceptance_, self.autocorrelation_ = found.history, found.acceptance, found.autocorrelation
         second = found.second_moment * problem.precision
-        self.readout_second_moment_ = float(second[0, 0]) if net.outputs == 1 else second
+        self.readout_second_moment_ = second.item() if net.outputs == 1 else second
 
     def _tilted(self, problem: adaptive.Problem, found: adaptive.Solution) -> jax.Array:
         """Return units that feel twice the fields of a solution."""
@@ -230,12 +229,11 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     def _log_evidence(self, problem: adaptive.Problem, averages: list[adaptive.Averages]) -> float:
         whole = adaptive.Averages.of(averages)
-        try:  # where a search was lost its kernels may be of no use
+        with one_thread(len(problem.y)), contextlib.suppress(np.linalg.LinAlgError):
             there = adaptive.fields(problem, whole.K, whole.covariance())
             log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
             return adaptive.log_evidence(problem, whole, log_z)
-        except np.linalg.LinAlgError:
-            return float("nan")
+        return float("nan")  # where a search was lost its kernels may be of no use
 
     def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> FixedPoint:
         second = np.trace(found.second_moment) * problem.precision / problem.outputs
@@ -275,7 +273,9 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         -------
         means, variances : arrays of shape (populations, n), or (populations, n, D)
         """
-        parts = [self._process.predict_apart(chunk) for chunk in self._chunks(X)]
+        chunks = self._chunks(X)
+        with one_thread(max(sum(map(len, chunks)), self.y_train_.size)):
+            parts = [self._process.predict_apart(chunk) for chunk in chunks]
         means = np.concatenate([[group.mean for group in groups] for groups in parts], axis=1)
         variances = np.concatenate([[group.covariance.T for group in groups] for groups in parts], axis=1)
         return (means[..., 0], variances[..., 0]) if self.network_.outputs == 1 else (means, variances)

@@ -11,6 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
+from stpbnn._blas import one_thread
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.network import NetworkHolder
@@ -73,7 +74,7 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         check.room_for_kernels("X", len(X), matrices=self._kernels)
         self.X_train_, self.y_train_ = X, y
         try:
-            with np.errstate(all="ignore"):  # what overflows is refused
+            with np.errstate(all="ignore"), one_thread(y.size):  # what overflows is refused
                 if not np.isfinite(np.square(y).sum()):
                     raise OverflowError
                 self._prepare()
@@ -167,8 +168,13 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
     def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Any:
         joint, noise = check.boolean("joint", joint), check.boolean("noise", noise)
         chunks = self._chunks(X)
+        rows = sum(map(len, chunks))
+        with one_thread(max(rows, self.y_train_.size)):
+            return self._laws(chunks, rows, joint, noise)
+
+    def _laws(self, chunks: list[np.ndarray], rows: int, joint: bool, noise: bool) -> Any:
+        """Return the predictive law at chunks of checked query points, of so many rows."""
         if joint:
-            rows = sum(map(len, chunks))
             refuse_beyond(3 * 8 * rows**2, f"X: got {rows} query points, whose covariances", "take fewer at once")
         if joint or len(chunks) == 1:
             return self._predictive(np.concatenate(chunks), joint=joint, noise=noise)
@@ -177,7 +183,9 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
 
     @in_float64
     def _means(self, X: Any) -> np.ndarray:
-        return np.concatenate([self._mean(chunk) for chunk in self._chunks(X)])
+        chunks = self._chunks(X)
+        with one_thread(max(sum(map(len, chunks)), self.y_train_.size)):
+            return np.concatenate([self._mean(chunk) for chunk in chunks])
 
     def predictive(self, X: ArrayLike, noise: bool = False, *, joint: bool = False) -> Any:
         """Return the predictive distribution at query points: of the function f, or of a new target.
