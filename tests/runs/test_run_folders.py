@@ -106,9 +106,9 @@ def test_theories_that_are_there_are_not_solved_again(card, folder, finished, mo
     fewer = card.model_copy(update={"theories": cards.Theories(names=("infinite", "finite"))})
     runs.run_card(fewer, folder, progress=False)
     solved = []
-    regressor = theories.regressor
+    regressor = theories.regressor_of
     monkeypatch.setattr(
-        theories, "regressor", lambda kind, *rest, **more: solved.append(kind) or regressor(kind, *rest, **more)
+        theories, "regressor_of", lambda kind, *rest, **more: solved.append(kind) or regressor(kind, *rest, **more)
     )
     again = runs.run_card(card, folder, progress=False)
     assert solved == ["proportional"]
@@ -180,7 +180,7 @@ def test_a_run_whose_theories_changed_is_not_finished_before_its_comparison_is_t
 
     other = card.model_copy(update={"theories": cards.Theories(names=("infinite",))})
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_compared", interrupted)
+        patch.setattr(stages, "compared", interrupted)
         with pytest.raises(KeyboardInterrupt):
             runs.run_card(other, folder, progress=False)
     with pytest.raises(ValueError, match=r"the run is not finished, there is no run\.json"):
