@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from stpbnn.kernels import hyperparameters as hyperparameters
 from stpbnn.kernels.closures import (
     CLOSURES,
     Closure,
@@ -60,6 +61,7 @@ __all__ = [
     "KernelMap",
     "NNGPKernel",
     "Tile",
+    "contraction",
     "cross_kernel",
     "cross_kernels",
     "feature_map",
@@ -67,6 +69,7 @@ __all__ = [
     "feature_means",
     "features",
     "fluctuation_map",
+    "hyperparameters",
     "input_gram",
     "input_tiles",
     "input_variances",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import Any, NamedTuple
 
@@ -201,23 +202,20 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
         settings = self.particles, self.seed_, self.max_iter
         found = adaptive.solve(problem, adaptive.Start(K, K), *settings)
-        self.fixed_points_ = []
-        self._evidence: float | None = float("nan") if found.lost else None
+        self.fixed_points_, self._evidence = [], float("nan") if found.lost else None
         if self.second_start:
             other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, found)), *settings)
-            both = {"prior": found, "tilted": other}
-            points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both.items()]
+            points = [(self._fixed_point(problem, *at), at[1]) for at in (("prior", found), ("tilted", other))]
             points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
             self.fixed_points_ = [point for point, _ in points]
             found, self._evidence = points[0][1], self.fixed_points_[0].log_evidence
         self._process = adaptive.AdaptiveProcess(net, X, problem, space, found.averages, found.snapshots, self.seed_)
         blocks = adaptive.Averages.of(found.averages).K.reshape(net.outputs, len(X), net.outputs, len(X))
         self.kernel_ = blocks[0, :, 0] if net.outputs == 1 else blocks.transpose(0, 2, 1, 3)
-        self.tilt_, self.drift_, self.converged_ = found.tilt, found.drift, found.converged
-        self.n_iter_ = found.moves
+        self.tilt_, self.drift_, self.converged_, self.n_iter_ = found.tilt, found.drift, found.converged, found.moves
         self.history_, self.acceptance_, self.autocorrelation_ = found.history, found.acceptance, found.autocorrelation
         second = found.second_moment * problem.precision
-        self.readout_second_moment_ = float(second[0, 0]) if net.outputs == 1 else second
+        self.readout_second_moment_ = second.item() if net.outputs == 1 else second
 
     def _tilted(self, problem: adaptive.Problem, found: adaptive.Solution) -> jax.Array:
         """Return units that feel twice the fields of a solution."""
@@ -227,13 +225,11 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     def _log_evidence(self, problem: adaptive.Problem, averages: list[adaptive.Averages]) -> float:
         whole = adaptive.Averages.of(averages)
-        try:  # where a search was lost its kernels may be of no use
-            with one_thread(len(problem.y)):
-                there = adaptive.fields(problem, whole.K, whole.covariance())
-                log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
-                return adaptive.log_evidence(problem, whole, log_z)
-        except np.linalg.LinAlgError:
-            return float("nan")
+        with one_thread(len(problem.y)), contextlib.suppress(np.linalg.LinAlgError):
+            there = adaptive.fields(problem, whole.K, whole.covariance())
+            log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
+            return adaptive.log_evidence(problem, whole, log_z)
+        return float("nan")  # where a search was lost its kernels may be of no use
 
     def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> FixedPoint:
         second = np.trace(found.second_moment) * problem.precision / problem.outputs

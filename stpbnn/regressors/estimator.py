@@ -20,6 +20,7 @@ from stpbnn.scale import ZERO_TARGETS
 
 __all__ = ["Estimator"]
 
+OF_CLASSIFIERS = ("predict_proba", "predict_log_proba", "decision_function", "classes_")
 CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
 
 
@@ -39,6 +40,13 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
     feature_names_in_: np.ndarray
     _learned: ClassVar[tuple[str, ...]]  # names of what, with the parameters and the training set, determines the rest
     _kernels: ClassVar[int] = 3  # how many matrices of the size of the kernel a fit holds
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse what is missing; asked for class probabilities, say who has them."""
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if name in OF_CLASSIFIERS:
+            message += ": it predicts numbers; take a classifier, such as stpbnn.NNGPClassifier"
+        raise AttributeError(message, name=name, obj=self)
 
     @in_float64
     def fit(self, X: Any, y: Any) -> Any:

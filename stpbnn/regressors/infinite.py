@@ -15,8 +15,17 @@ from stpbnn.predictive import Gaussian
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.regressors.noise import check_noise, checked_weights, split
-from stpbnn.scale import TRENDS, Design, FactorisedKernel, Query, RestrictedKernel, gaussian_log_evidence
-from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, gaussian_gradient
+from stpbnn.scale import (
+    CLOSURE_ACTIONS,
+    TRENDS,
+    Design,
+    FactorisedKernel,
+    Landscape,
+    Query,
+    RestrictedKernel,
+    gaussian_gradient,
+    gaussian_log_evidence,
+)
 
 __all__ = ["NNGPRegressor"]
 

@@ -93,14 +93,18 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
 
     @property
     def _plausible(self) -> Float[np.ndarray, "P ..."]:
-        """The targets as they are modelled, by which sizes are judged."""
+        """The targets as they are modelled, by which their size is judged."""
         return self._targets
+
+    def _explained(self) -> float:
+        """Return R² at the training inputs."""
+        return explained(self._targets, self._process.mean(self._query(self.X_train_)))
 
     def _nothing_explained(self) -> str:
         """Return what the kernel that was found fails to do, or nothing."""
         if unrelated(self._matrix()):
             return "relates no two of the training inputs, and predicts nothing between them"
-        if explained(self._plausible, self._process.mean(self._query(self.X_train_))) < NOTHING_EXPLAINED:
+        if self._explained() < NOTHING_EXPLAINED:
             return "explains nothing of the targets, and takes them as noise"
         return ""
 

@@ -16,7 +16,7 @@ from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.kernel_objects import kernel_of, refuse_indefinite
 from stpbnn.regressors.noise import split
 
-__all__ = ["NetworkRegressor"]
+__all__ = ["NetworkRegressor", "refuse_indefinite_kernel", "refuse_infinite_kernel"]
 
 
 class NetworkRegressor(Estimator):
@@ -47,8 +47,8 @@ class NetworkRegressor(Estimator):
         self.temperature_, _ = split(self.temperature)
 
     def _refuse_kernel(self) -> None:
-        _refuse_infinite_kernel(self.network_, self.X_train_)
-        _refuse_indefinite_kernel(self.network_, self.X_train_)
+        refuse_infinite_kernel(self.network_, self.X_train_)
+        refuse_indefinite_kernel(self.network_, self.X_train_)
 
     @property
     def _numbers(self) -> np.ndarray:
@@ -56,7 +56,7 @@ class NetworkRegressor(Estimator):
 
     def _query_points(self, X: Any) -> np.ndarray:
         X = super()._query_points(X)
-        _refuse_infinite_kernel(self.network_, X)
+        refuse_infinite_kernel(self.network_, X)
         return X
 
 
@@ -67,7 +67,7 @@ def _variances(sigma: Activation, prior: Prior, values: jax.Array) -> jax.Array:
     return values
 
 
-def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+def refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
     """Refuse inputs that lead an activation to where it is NaN or infinite: the diagonal of its kernel shows it.
 
     A few of the variances, from the smallest to the largest, are looked at: as many for every set of inputs.
@@ -87,7 +87,7 @@ def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
         raise ValueError(f"X: got inputs of the size {size}: out of the range of double precision; scale them down")
 
 
-def _refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+def refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
     """Refuse activations whose kernel, where the user has given it, is no covariance."""
     if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{__name__.partition('.')[0]}."):
         refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))

@@ -3,7 +3,8 @@ r"""Laplace's approximation of a Gaussian process under noise with the tails of 
 .. math:: f \sim N(0, K), \qquad \log Z = \log p(y \mid \hat f) - \tfrac12 a^T \hat f - \tfrac12 \log\det(1 + K W),
           \qquad \hat f = K a, \quad a = \nabla \log p(y \mid \hat f)
 
-The posterior may have several modes. The search begins at the mode for Gaussian noise. Its first steps are those of the
+The posterior may have several modes. The search begins at that for Gaussian noise of the size of the targets, which no
+outlier pulls far and which leads to higher modes than the noise of variance T does. Its first steps are those of the
 expectation-maximisation algorithm, which weigh each example by the precision that its noise is expected to have: they
 need no curvature and always go up. Newton's follow where the curvature of the posterior is that of a maximum.
 
@@ -90,7 +91,7 @@ class OutlierMode:
         (array([1.05, 1.05, 1.05]), True)
         """
         unit = np.sqrt(noise.temperature)
-        a = Precisions.of(K, np.full(len(y), 1 / noise.temperature)).damp(y)
+        a = Precisions.of(K, np.full(len(y), 1 / (noise.temperature + np.median(y**2)))).damp(y)
         f = K @ a
         objective, last = noise.value(y - f) - np.vdot(a, f) / 2, np.inf
         for step in range(MAX_STEPS):

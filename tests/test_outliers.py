@@ -1,0 +1,265 @@
+"""Noise with outliers: Laplace's approximation under Student's t noise, and the robust conjugate Gaussian process."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.integrate import quad
+from scipy.optimize import minimize
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from student_t_data import data, fitted
+
+import stpbnn
+from stpbnn import StudentTProcessRegressor
+
+NOISES = ("student-t", "robust")
+T, NU = 0.04, 3.0
+
+
+def contaminated(P=12, seed=0, outputs=1):
+    """A sine of noise 0.2, of which every sixth target is far off."""
+    rng = np.random.default_rng(seed)
+    X = np.sort(rng.uniform(-2, 2, size=(P, 1)), axis=0)
+    y = np.sin(2 * X + np.arange(outputs)) + 0.2 * rng.normal(size=(P, outputs))
+    y[::6] += 4
+    return X, y[:, 0] if outputs == 1 else y
+
+
+def likelihood(f, y, T=T, nu=NU):
+    return stats.t(nu, loc=f, scale=T**0.5).logpdf(y)
+
+
+@parametrize_with_checks([StudentTProcessRegressor(noise=noise) for noise in NOISES])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # noise determines no hyper-parameters
+def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
+
+
+def test_mode_evidence_and_covariance_are_those_of_laplace():
+    """The mode by SciPy, curvatures by differences of SciPy's density, the rest by dense algebra."""
+    X, y = contaminated()
+    kernel, Xt = 1.5 * RBF(0.8), np.array([[0.3], [1.9]])
+    K, k = kernel(X), kernel(Xt, X)
+    model = fitted(kernel, X, y, noise="student-t", temperature=T, noise_df=NU)
+    L = np.linalg.cholesky(K + 1e-12 * np.eye(len(X)))
+    found = minimize(lambda z: z @ z / 2 - likelihood(L @ z, y).sum(), np.zeros(len(X)), tol=1e-10)
+    f, h = L @ found.x, 1e-4
+    W = -(likelihood(f + h, y) - 2 * likelihood(f, y) + likelihood(f - h, y)) / h**2
+    assert (W < 0).any()
+    np.testing.assert_allclose(model.predict(X), f, atol=1e-4)
+    sign, log_det = np.linalg.slogdet(np.eye(len(X)) + K * W)
+    evidence = likelihood(f, y).sum() - found.x @ found.x / 2 - log_det / 2
+    assert sign == 1
+    assert model.log_marginal_likelihood_ == pytest.approx(evidence, abs=1e-4)
+    covariance = kernel(Xt) - k @ np.linalg.solve(K + np.diag(1 / W), k.T)
+    np.testing.assert_allclose(model.predict(Xt, return_cov=True)[1], covariance, rtol=1e-3)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_gradient_is_that_of_differences_of_the_objective(noise):
+    X, y = contaminated(outputs=2)
+    settings = {"optimize_noise_df": True} if noise == "student-t" else {}
+    model = StudentTProcessRegressor(
+        1.5 * RBF(0.8), noise=noise, temperature=T, optimize_temperature=True, normalize_y=True, **settings
+    )
+    model.optimizer = lambda objective, start, bounds: (start, objective(start)[0])
+    with pytest.warns(Warning, match="did not converge"):
+        model.fit(X, y)
+    theta, h = np.log([1.5, 0.8, T, NU])[: 3 + (noise == "student-t")], 1e-5
+    _, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
+    values = model.log_marginal_likelihood
+    differences = [(values(theta + h * e) - values(theta - h * e)) / (2 * h) for e in np.eye(len(theta))]
+    np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-6)
+
+
+def test_small_posterior_is_that_of_quadrature():
+    """Three examples on a grid of the latent function, one of them an outlier."""
+    X, y = np.array([[0.0], [0.5], [1.2]]), np.array([0.3, 5.0, 0.1])
+    K = RBF(1.0)(X)
+    model = fitted(RBF(1.0), X, y, noise="student-t", temperature=0.1, noise_df=4.0)
+    axes = np.linspace(-4, 5, 80)
+    f = np.stack(np.meshgrid(axes, axes, axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    log_density = stats.multivariate_normal(np.zeros(3), K).logpdf(f) + likelihood(f, y, 0.1, 4.0).sum(axis=1)
+    weights = np.exp(log_density - log_density.max())
+    log_evidence = np.log(weights.sum() * (axes[1] - axes[0]) ** 3) + log_density.max()
+    weights /= weights.sum()
+    mean = weights @ f
+    std = np.sqrt(weights @ (f - mean) ** 2)
+    ours, spread = model.predict(X, return_std=True)
+    assert np.abs((ours - mean) / std).max() < 0.1
+    np.testing.assert_allclose(spread, std, rtol=0.1)
+    assert abs(model.log_marginal_likelihood_ - log_evidence) < 0.1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_posterior_is_that_of_nuts(seed):
+    import arviz as az
+    import jax
+    import numpyro
+    from numpyro.distributions import Normal, StudentT
+    from numpyro.infer import MCMC, NUTS
+
+    X, y = contaminated(30, seed)
+    kernel = 1.5 * RBF(0.8)
+    L = np.linalg.cholesky(kernel(X) + 1e-10 * np.eye(30))
+
+    def program():
+        f = numpyro.deterministic("f", L @ numpyro.sample("z", Normal().expand([30]).to_event(1)))
+        numpyro.sample("y", StudentT(4.0, f, 0.2).to_event(1), obs=y)
+
+    with jax.enable_x64(True):
+        chains = MCMC(
+            NUTS(program),
+            num_warmup=1000,
+            num_samples=4000,
+            num_chains=4,
+            chain_method="vectorized",
+            progress_bar=False,
+        )
+        chains.run(jax.random.key(seed))
+        f = np.asarray(chains.get_samples(group_by_chain=True)["f"])
+    assert max(az.rhat(f[..., i]) for i in range(30)) < 1.01
+    f = f.reshape(-1, 30)
+    model = fitted(kernel, X, y, noise="student-t", temperature=0.04, noise_df=4.0)
+    mean, std = model.predict(X, return_std=True)
+    assert np.abs((mean - f.mean(axis=0)) / f.std(axis=0)).max() < 0.1
+    np.testing.assert_allclose(std, f.std(axis=0), rtol=0.1)
+    low, high = model.predictive(X).interval(0.9).T
+    assert abs(np.mean((low < f) & (f < high)) - 0.9) < 0.02
+
+
+def test_robust_process_is_the_generalised_posterior_of_weighted_score_matching():
+    """The loss Σ w² s² + 2 ∂_y(w² s), s the score of Gaussian noise, written out with differences in y."""
+    X, y = contaminated()
+    kernel, Xt = 1.5 * RBF(0.8), np.array([[0.3], [1.9]])
+    middle = np.median(y)
+    c, h = np.quantile(np.abs(y - middle), 0.9), 1e-4
+
+    def weighted_score(y, f):  # the law of the noise determines w² up to T/2
+        return T / 2 / (1 + (y - middle) ** 2 / c**2) * (f - y) / T
+
+    def loss(f):
+        derivative = (weighted_score(y + h, f) - weighted_score(y - h, f)) / (2 * h)
+        return np.sum(weighted_score(y, f) * (f - y) / T + 2 * derivative)
+
+    eye, zero = np.eye(len(y)), np.zeros(len(y))
+    slope = np.array([loss(e) - loss(-e) for e in eye]) / 2  # exact, since the loss is quadratic
+    curvature = np.diag([loss(e) + loss(-e) - 2 * loss(zero) for e in eye])
+    K, k = kernel(X), kernel(Xt, X)
+    A = K + np.linalg.inv(curvature)
+    model = fitted(kernel, X, y, noise="robust", temperature=T)
+    mean, covariance = model.predict(Xt, return_cov=True)
+    np.testing.assert_allclose(mean, -k @ np.linalg.solve(A, np.linalg.solve(curvature, slope)), rtol=1e-6)
+    np.testing.assert_allclose(covariance, kernel(Xt) - k @ np.linalg.solve(A, k.T), rtol=1e-6)
+    z, spread, score = -np.linalg.solve(curvature, slope), 1 / np.diag(curvature), 0.0
+    law = model.leave_one_out()
+    for i in range(len(y)):
+        rest = np.arange(len(y)) != i
+        pull = np.linalg.solve((K + np.diag(spread))[rest][:, rest], K[rest, i])
+        variance = K[i, i] - pull @ K[rest, i] + T
+        np.testing.assert_allclose([law.mean[i], law.variance[i]], [pull @ z[rest], variance], rtol=1e-5)
+        score += stats.norm(pull @ z[rest], variance**0.5).logpdf(y[i]) * T / spread[i]
+    assert model.log_marginal_likelihood_ == pytest.approx(score, rel=1e-6)
+
+
+def test_outliers_are_ignored():
+    """5 % of the targets are off by 3 to 10 standard deviations: the error is that of clean targets within 15 %."""
+    rng = np.random.default_rng(1)
+    X, Xt = rng.uniform(-3, 3, size=(100, 1)), np.linspace(-3, 3, 200)[:, None]
+    clean = np.sin(2 * X[:, 0]) + 0.2 * rng.normal(size=100)
+    off = clean.copy()
+    off[:5] += rng.choice([-1, 1], 5) * rng.uniform(3, 10, 5) * clean.std()
+    truth, errors = np.sin(2 * Xt[:, 0]), {}
+    settings = {"temperature": 0.1, "optimize_temperature": True}
+    for noise in ("gaussian", *NOISES):
+        for name, y in (("clean", clean), ("off", off)):
+            model = StudentTProcessRegressor(1.0 * RBF(1.0), noise=noise, **settings).fit(X, y)
+            errors[noise, name] = np.sqrt(np.mean((model.predict(Xt) - truth) ** 2))
+        if noise != "gaussian":
+            low, high = model.predictive(Xt, noise="clean").interval(0.9).T
+            new = truth + 0.2 * rng.normal(size=(50, 200))
+            assert 0.85 < np.mean((low < new) & (new < high)) < 0.96
+    assert errors["gaussian", "off"] > 3 * errors["gaussian", "clean"]
+    assert errors["student-t", "clean"] < 1.15 * errors["gaussian", "clean"]
+    assert errors["student-t", "off"] < 1.15 * errors["student-t", "clean"]
+    assert errors["robust", "off"] < errors["gaussian", "off"] / 2
+
+
+def test_new_targets_have_the_tails_of_the_noise():
+    X, y = contaminated()
+    model = fitted(1.5 * RBF(0.8), X, y, noise="student-t", temperature=T, noise_df=NU)
+    Xt = np.array([[0.4]])
+    f, new, clean = model.predictive(Xt), model.predictive(Xt, noise=True), model.predictive(Xt, noise="clean")
+    width = f.std[0]
+    for value in (f.mean[0], f.mean[0] + 2, 40.0):
+        places = (f.mean[0], value)
+
+        def density(e, value=value):
+            return stats.norm(f.mean[0], width).pdf(value - e) * stats.t(NU, scale=T**0.5).pdf(e)
+
+        centre = value - f.mean[0]
+        expected = quad(density, centre - 9 * width, centre + 9 * width, points=[0, centre], limit=200)[0]
+        np.testing.assert_allclose(new.pdf(value), expected, rtol=1e-6, err_msg=str(places))
+    np.testing.assert_allclose(new.variance - f.variance, 3 * T, rtol=1e-2)  # ν/(ν − 2)
+    quartiles = np.sqrt(clean.variance - f.variance) * stats.norm.ppf([0.25, 0.75])
+    np.testing.assert_allclose(quartiles, stats.t(NU, scale=T**0.5).ppf([0.25, 0.75]), rtol=1e-9)
+    assert model.predictive(Xt, noise="clean", joint=True).covariance[0, 0] == pytest.approx(clean.variance[0])
+    with pytest.raises(ValueError, match=r"joint: got True with noise=True.*no closed form"):
+        model.predictive(Xt, noise=True, joint=True)
+    with pytest.raises(ValueError, match="noise: got 'dirty'"):
+        model.predictive(Xt, noise="dirty")
+    with pytest.raises(ValueError, match="noise: got 'clean'"):
+        fitted(1.5 * RBF(0.8), X, y).predictive(Xt, noise="clean")
+
+
+def test_many_degrees_of_freedom_are_gaussian_noise():
+    X, y, Xt = data(outputs=2)
+    near = fitted(X=X, y=y, noise="student-t", noise_df=1e9)
+    gaussian = fitted(X=X, y=y, noise="gaussian", df=1e9)
+    for ours, theirs in zip(near.predict(Xt, return_std=True), gaussian.predict(Xt, return_std=True), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    np.testing.assert_allclose(near.log_marginal_likelihood_, gaussian.log_marginal_likelihood_, rtol=1e-6)
+    np.testing.assert_allclose(near.leave_one_out().mean, gaussian.leave_one_out().mean, rtol=1e-5)
+    np.testing.assert_allclose(near.loo_log_score(), gaussian.loo_log_score(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_units_outputs_and_files(noise, tmp_path):
+    X, Y = contaminated(outputs=2)
+    settings = {"noise": noise, "optimize_temperature": True, "optimizer": "fmin_l_bfgs_b"}
+    kernel, Xt, c = 1.0 * RBF(0.8, "fixed"), np.array([[0.4], [1.0]]), 1e3
+    one = fitted(kernel, X, Y[:, 0], **settings)
+    scaled = fitted(c**2 * RBF(0.8, "fixed"), X, c * Y[:, 0], **settings | {"temperature": 0.1 * c**2})
+    np.testing.assert_allclose(scaled.predict(Xt), c * one.predict(Xt), rtol=1e-3)
+    fixed = [fitted(kernel, X, y, noise=noise, normalize_y=True) for y in (Y, Y[:, 0], Y[:, 1])]
+    for index, law in enumerate(model.predictive(Xt, noise="clean") for model in fixed[1:]):
+        both = fixed[0].predictive(Xt, noise="clean")
+        np.testing.assert_allclose(both.mean[:, index], law.mean)
+        np.testing.assert_allclose(both.variance[:, index], law.variance)
+    assert fixed[0].log_marginal_likelihood_ == pytest.approx(sum(m.log_marginal_likelihood_ for m in fixed[1:]))
+    assert fixed[0].sample_y(Xt, 3, 0).shape == (2, 2, 3)
+    np.testing.assert_allclose(fixed[0].predict_gradient(Xt)[0][:, 0, 0], fixed[1].predict_gradient(Xt)[0][:, 0])
+    stpbnn.save(one, tmp_path / "model.npz")
+    again = stpbnn.load(tmp_path / "model.npz")
+    assert again.noise_df_ == one.noise_df_
+    np.testing.assert_allclose(again.predictive(Xt, noise=True).mean, one.predictive(Xt, noise=True).mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trend": "linear"}, "trend: got 'linear' with noise='student-t', expected 'zero'"),
+        ({"temperature": 0.0}, "temperature: got 0 with noise='student-t'"),
+        ({"temperature": np.ones(12)}, "temperature: got an array with noise"),
+        ({"noise_df": 0.0}, "noise_df: got 0.0"),
+        ({"contamination": 0.6}, "contamination: got 0.6, expected a number between 0 and 0.5"),
+        ({"optimize_df": True, "optimizer": "fmin_l_bfgs_b"}, "optimize_df: got True with noise='student-t'"),
+        ({"noise": "robust", "optimize_noise_df": True}, "optimize_noise_df: got True with noise='robust'"),
+        ({"noise": "students-t"}, "did you mean 'student-t'"),
+    ],
+)
+def test_what_outliers_do_not_go_with_is_refused(settings, message):
+    X, y = contaminated()
+    with pytest.raises(ValueError, match=message):
+        fitted(X=X, y=y, **{"noise": "student-t"} | settings)
