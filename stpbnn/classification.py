@@ -130,10 +130,11 @@ def accuracy(predictions: ArrayLike, labels: ArrayLike, classes: ArrayLike) -> f
 
 
 def _labels(what: str, values: Any) -> np.ndarray:
-    if np.ma.is_masked(values):
-        raise ValueError(f"{what}: got masked values, expected a label for each example; remove or fill them")
+    check.refuse_no_labels(what, values)
     with check.named(what):
         array = np.asarray(values)
+    if array.dtype.kind == "O" and values is not None:  # such as a column of text in a table
+        array = np.asarray(array.tolist())
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{what}: got shape {array.shape}, expected one list of class labels")
     if array.dtype.kind not in "biuUS" and not (array.dtype.kind == "f" and np.isfinite(array).all()):

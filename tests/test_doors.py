@@ -48,6 +48,7 @@ MODULES = {
 RNG = np.random.default_rng(0)
 X, Y, XT, YT = RNG.normal(size=(6, 3)), RNG.normal(size=6), RNG.normal(size=(4, 3)), RNG.normal(size=4)
 NET = Net((5,), "linear")
+CLASSES = np.array([0, 1, 0, 1, 1, 0])
 HUGE = 10**400  # beyond the range of double precision
 
 
@@ -356,19 +357,47 @@ def regressors():
     }
 
 
+def classifiers():
+    """The classifiers with their own settings."""
+    evidence = EVIDENCE | {"random_state": (None, None)}
+    own = {"network": (optional_network, NET), "temperature": (positive, 0.5)} | evidence
+    closure = {"closure": (choice, "nested")}
+    return {
+        stpbnn.NNGPClassifier: own,
+        stpbnn.ProportionalLimitClassifier: own | closure,
+        stpbnn.FiniteWidthClassifier: own | closure,
+    }
+
+
 @functools.cache
 def model(kind):
-    """A fitted regressor."""
+    """A fitted regressor or classifier."""
+    settings = (regressors() | classifiers())[kind]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return kind(**{name: value for name, (_, value) in regressors()[kind].items()}).fit(X, Y)
+        return kind(**{name: value for name, (_, value) in settings.items()}).fit(
+            X, CLASSES if kind in classifiers() else Y
+        )
+
+
+def methods_of_classifier(kind):
+    """The doors of a classifier."""
+    query, thetas = {"X": (queries, XT)}, np.zeros(len(model(kind).hyperparameters_))
+    of_data = {"X": (inputs, X), "y": (labels, CLASSES)}
+    score = query | {"y": (labels, CLASSES[:4]), "sample_weight": (None, None)}
+    evidence = {"theta": (functools.partial(without, vector, "none"), thetas), "eval_gradient": (booleans, False)}
+    return {
+        "fit": (lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given), of_data),
+        "score": (None, score),
+        "log_marginal_likelihood": (None, evidence),
+    } | dict.fromkeys(("predict", "predict_proba", "decision_function", "latent"), (None, query))
 
 
 def methods(kind):
     """The doors of a regressor."""
     thetas = np.zeros(len(getattr(model(kind), "hyperparameters_", {})))
     if kind is stpbnn.StudentTProcessRegressor:
-        thetas = model(kind)._learnable.theta
+        thetas = model(kind)._hyperparameters.theta
     evidence = {"theta": (lambda v: {k: h for k, h in vector(v).items() if k != "none"}, thetas)}
     evidence |= {"eval_gradient": (booleans, False)}
     query, laws = {"X": (queries, XT)}, {"noise": (booleans, False), "joint": (booleans, False)}
@@ -790,6 +819,10 @@ def doors():
         for name, (call, arguments) in methods(kind).items():
             if hasattr(kind, name):
                 table[f"{kind.__name__}.{name}"] = (call or getattr(model(kind), name), arguments)
+    for kind, settings in classifiers().items():
+        table[kind.__name__] = (lambda kind=kind, **given: kind(**given).fit(X, CLASSES), settings)
+        for name, (call, arguments) in methods_of_classifier(kind).items():
+            table[f"{kind.__name__}.{name}"] = (call or getattr(model(kind), name), arguments)
     for name in (name for name in predictive.__all__ if name != "Law"):
         of, right = law(name), np.zeros_like(law(name).mean)
         for method in ("cdf", "logpdf", "pdf"):
@@ -926,7 +959,7 @@ FREE = {
     **dict.fromkeys(("Activation.kernel_error", "FullyConnected.features", "FullyConnected.forward"), COMPILED),
     **dict.fromkeys(("FullyConnected.readout", "FullyConnected.sample_prior", "FullyConnected.shapes"), COMPILED),
     **dict.fromkeys(("FullyConnected.get_params", "FullyConnected.set_params", "NNGPKernel.set_params"), SKLEARN),
-    **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors()},
+    **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
     **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on_tiles"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Preparation", "datasets.Task"), MADE_BY_THE_LIBRARY),
@@ -1029,6 +1062,8 @@ ELSEWHERE = {"NNGPKernel", "programs", "predictive", "comparison"}
 
 def finite(result):
     """Say whether all numbers of a result are: those of arrays, data sets, laws, and of what a regressor predicts."""
+    if hasattr(result, "predict_proba"):
+        return finite(result.predict_proba(XT))
     if hasattr(result, "predict"):
         return finite(result.predict(XT, return_std=True))
     if isinstance(result, predictive.Law):

@@ -104,12 +104,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         one it tells of units that are stuck on one side of a barrier, which makes the search slow.
     converged_ : bool
         Whether the averages had stopped drifting.
-    network_ : FullyConnected
-        The network that was used.
-    temperature_ : float
-        The temperature that was used.
-    seed_ : int
-        The seed that was used.
+    network_, temperature_, seed_ : FullyConnected, float, int
+        What was used.
 
     References
     ----------
@@ -176,7 +172,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             warnings.warn(
                 f"particles: got {self.particles} for {len(X)} examples, expected at least {2 * len(X)}: fewer "
                 "particles than twice the dimension of the kernel that they average leave it noisy",
-                stacklevel=4,
+                stacklevel=5,
             )
         if not self.converged_:
             warnings.warn(
@@ -184,7 +180,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
                 f"{self.drift_:.1f} standard errors, the residual is {self.history_[-1]:.1e}; give more particles or "
                 "a larger max_iter; there may be no solution for so narrow a network or so low a temperature",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _solve(self) -> None:

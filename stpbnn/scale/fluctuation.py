@@ -38,6 +38,7 @@ from scipy.linalg import cho_solve, cholesky, lapack
 
 from stpbnn.kernels import CLOSURES, Gram, features, hyperparameters, input_gram, mean_kept, renormalised
 from stpbnn.network import FullyConnected, Prior
+from stpbnn.scale.design import Design
 from stpbnn.scale.priors import prior_action
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "directional_kernel",
     "gaussian_gradient",
     "kernel_slopes",
+    "order_slopes",
     "saddle_gradient",
 ]
 
@@ -138,6 +140,19 @@ def kernel_slopes(
     return np.array(_kernel_slopes(net, problem, base, theta, z, weight))
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def _order_slopes(net, problem, base, theta, z, weight):  # type: ignore[no-untyped-def]
+    return _forward_gradient(lambda x: jnp.vdot(weight, _kernel(net, problem, base, theta, x)), z)
+
+
+def order_slopes(
+    landscape: Landscape, z: Float[np.ndarray, " k"], weight: Float[np.ndarray, "P P"]
+) -> Float[np.ndarray, " k"]:
+    """Return <weight, ∂K^R/∂z> for every order parameter z."""
+    net, problem, base, theta = landscape
+    return np.array(_order_slopes(net, problem, base, theta, z, weight))
+
+
 def _inverse(A: Float[np.ndarray, "P P"], y: Float[np.ndarray, "P ..."]) -> tuple[np.ndarray, np.ndarray]:
     """Return A^{-1} and A^{-1} y; A is overwritten, and LinAlgError is raised where it is not positive definite."""
     factor = cholesky(A, lower=True, overwrite_a=True, check_finite=False)
@@ -157,7 +172,11 @@ def directional_kernel(landscape: Landscape, direction: Float[np.ndarray, " n"])
 
 
 def gaussian_gradient(
-    landscape: Landscape, z: Float[np.ndarray, " k"], y: Float[np.ndarray, "P ..."], temperature: float
+    landscape: Landscape,
+    z: Float[np.ndarray, " k"],
+    y: Float[np.ndarray, "P ..."],
+    temperature: float,
+    design: Design | None = None,
 ) -> Float[np.ndarray, " m"]:
     r"""Return the gradient of log N(y; 0, A) at fixed order parameters z, in θ and, last, in log T.
 
@@ -173,10 +192,17 @@ def gaussian_gradient(
         Targets, independent of each other given A.
     temperature : float
         T, the variance of the noise.
+    design : Design, optional
+        A trend and variances of the noise in units of T, where there are such.
     """
-    B, alpha = _inverse(_covariance(landscape, z, temperature), y.reshape(len(y), -1))
+    A = _covariance(landscape, z, 0.0)
+    if design is not None:
+        A, y = design.reduced(A).contrasts, design.targets(y)[1]
+    A[np.diag_indices_from(A)] += temperature
+    B, alpha = _inverse(A, y.reshape(len(y), -1))
     weight = (alpha @ alpha.T - alpha.shape[1] * B) / 2
-    return np.append(kernel_slopes(landscape, z, weight), temperature * np.trace(weight))
+    of_kernel = weight if design is None else design.slopes(weight)
+    return np.append(kernel_slopes(landscape, z, of_kernel), temperature * np.trace(weight))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
