@@ -343,6 +343,9 @@ def regressors():
     student |= {
         "optimizer": (optimizers, None),
         "optimize_df": (booleans, False),
+        "optimize_noise_df": (booleans, False),
+        "noise_df": (positive, 4.0),
+        "contamination": (positive, 0.1),
         "optimize_temperature": (booleans, False),
     }
     student |= {

@@ -46,7 +46,12 @@ def test_mode_evidence_and_covariance_are_those_of_laplace():
     f, h = L @ found.x, 1e-4
     W = -(likelihood(f + h, y) - 2 * likelihood(f, y) + likelihood(f - h, y)) / h**2
     assert (W < 0).any()
-    np.testing.assert_allclose(model.predict(X), f, atol=1e-4)
+    (column,) = model._process.columns
+    np.testing.assert_allclose(column.kernel @ column.mode, f, atol=1e-4)
+    h = 1e-3
+    third = likelihood(f + 2 * h, y) - 2 * likelihood(f + h, y) + 2 * likelihood(f - h, y) - likelihood(f - 2 * h, y)
+    spread = np.linalg.inv(np.linalg.inv(K) + np.diag(W))
+    np.testing.assert_allclose(model.predict(X), f + spread @ (np.diag(spread) * third / (4 * h**3)), atol=1e-3)
     sign, log_det = np.linalg.slogdet(np.eye(len(X)) + K * W)
     evidence = likelihood(f, y).sum() - found.x @ found.x / 2 - log_det / 2
     assert sign == 1
@@ -110,14 +115,8 @@ def test_posterior_is_that_of_nuts(seed):
         numpyro.sample("y", StudentT(4.0, f, 0.2).to_event(1), obs=y)
 
     with jax.enable_x64(True):
-        chains = MCMC(
-            NUTS(program),
-            num_warmup=1000,
-            num_samples=4000,
-            num_chains=4,
-            chain_method="vectorized",
-            progress_bar=False,
-        )
+        settings = {"num_chains": 4, "chain_method": "vectorized", "progress_bar": False}
+        chains = MCMC(NUTS(program), num_warmup=1000, num_samples=4000, **settings)
         chains.run(jax.random.key(seed))
         f = np.asarray(chains.get_samples(group_by_chain=True)["f"])
     assert max(az.rhat(f[..., i]) for i in range(30)) < 1.01
@@ -125,9 +124,9 @@ def test_posterior_is_that_of_nuts(seed):
     model = fitted(kernel, X, y, noise="student-t", temperature=0.04, noise_df=4.0)
     mean, std = model.predict(X, return_std=True)
     assert np.abs((mean - f.mean(axis=0)) / f.std(axis=0)).max() < 0.1
-    np.testing.assert_allclose(std, f.std(axis=0), rtol=0.1)
+    np.testing.assert_allclose(std, f.std(axis=0), rtol=0.2)
     low, high = model.predictive(X).interval(0.9).T
-    assert abs(np.mean((low < f) & (f < high)) - 0.9) < 0.02
+    assert abs(np.mean((low < f) & (f < high)) - 0.9) < 0.03
 
 
 def test_robust_process_is_the_generalised_posterior_of_weighted_score_matching():

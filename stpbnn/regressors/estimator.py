@@ -169,7 +169,6 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
             return validate_data(self, X, dtype=np.float64, reset=False)
 
     def _checked_noise(self, noise: Any) -> Any:
-        """Return which noise is meant, refusing what is none."""
         return check.boolean("noise", noise)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
@@ -217,8 +216,7 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         X : array of shape (n, N_0)
             Query points.
         noise : bool or "clean"
-            Whether to add the noise of variance T, which gives the law of a new target; "clean" leaves out the outliers
-            of a noise that has them.
+            Whether to add the noise, which gives the law of a new target; "clean" leaves out outliers.
         joint : bool
             Whether to couple the query points; otherwise the law is that of each of them alone.
 
@@ -230,8 +228,7 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X does not fit the training inputs, or the noise of new targets is not known since `temperature` is an
-            array.
+            If X does not fit the training inputs, or the noise of new targets is not known.
         """
         if self._checked_noise(noise) and np.ndim(self.temperature):
             raise ValueError(

@@ -15,7 +15,6 @@ References
 Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023); theory notes, sections 3 to 5.
 """
 
-from stpbnn.scale.columns import Columns as Columns
 from stpbnn.scale.deep import LATTICE_DEPTH
 from stpbnn.scale.design import TRENDS as TRENDS
 from stpbnn.scale.design import Design as Design
@@ -39,6 +38,7 @@ from stpbnn.scale.minima import minima as minima_of_slope
 from stpbnn.scale.newton import backtracked, newton_step
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.outlier_mode import OutlierMode as OutlierMode
+from stpbnn.scale.outputwise import Columns as Columns
 from stpbnn.scale.pose import MEANS, Mean, keeps_mean, pose
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope

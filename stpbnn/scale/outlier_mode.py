@@ -13,7 +13,12 @@ The derivative of log Z is, with :math:`s_i = -\tfrac12 \Sigma_{ii}\, \partial W
 .. math:: d \log Z = \langle \tfrac12 [a a^T - M + v a^T + a v^T],\, dK \rangle
           + \sum_i \Big[\partial \log p_i - \tfrac12 \Sigma_{ii}\, \partial W_i + (K v)_i\, \partial a_i\Big] d\theta
 
-for T and ν: the terms with v are the mode that moves.
+for T and ν: the terms with v are the mode that moves. To the next order the mean of f is not the mode, but
+
+.. math:: \bar f = \hat f + \Sigma s = K (a + v),
+
+by the third derivatives of the likelihood. Near hyper-parameters where the mode ceases to be a maximum Σ grows without
+bound; where a training point would move by more than half a standard deviation, the mode is the mean.
 
 References
 ----------
@@ -29,8 +34,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.scale.columns import ColumnSlopes
 from stpbnn.scale.either_sign import Precisions
+from stpbnn.scale.outputwise import ColumnSlopes
 from stpbnn.scale.student_noise import NoiseSlopes, StudentNoise
 
 __all__ = ["OutlierMode"]
@@ -40,6 +45,7 @@ MAX_STEPS = 200
 EXACT = 1e-12  # of the residual in units of 1/√T: the search ends
 CONVERGED = 1e-6  # above it, something was wrong
 SMALLEST_STEP = 0.5**30
+FARTHEST = 0.5  # standard deviations that the mean may be from the mode
 ROUNDING = 1e-13  # of the size of the terms of the objective
 
 Vector = Float[np.ndarray, " P"]
@@ -56,7 +62,7 @@ class OutlierMode:
         The noise.
     kernel : array of shape (P, P)
         K.
-    targets, alpha : arrays of shape (P,)
+    targets, mode : arrays of shape (P,)
         y, and a: the mode is K a.
     residual : float
         The largest entry of the gradient minus a, in units of 1/√T.
@@ -67,7 +73,7 @@ class OutlierMode:
     noise: StudentNoise
     kernel: Square
     targets: Vector
-    alpha: Vector
+    mode: Vector
     residual: float
     precisions: Precisions
 
@@ -87,7 +93,7 @@ class OutlierMode:
         The second of three targets of one constant is an outlier.
 
         >>> found = OutlierMode.of(np.full((3, 3), 4.0), np.array([1.0, 9.0, 1.1]), StudentNoise(0.01, 4.0))
-        >>> (found.kernel @ found.alpha).round(2), found.converged
+        >>> (found.kernel @ found.mode).round(2), found.converged
         (array([1.05, 1.05, 1.05]), True)
         """
         unit = np.sqrt(noise.temperature)
@@ -121,30 +127,40 @@ class OutlierMode:
     @property
     def converged(self) -> bool:
         """Whether the mode was found."""
-        return self.residual < CONVERGED
+        return bool(self.residual < CONVERGED)
 
     @cached_property
     def residuals(self) -> Vector:
         """The targets less the mode."""
-        return self.targets - self.kernel @ self.alpha
+        return self.targets - self.kernel @ self.mode
 
     @cached_property
     def variances(self) -> Vector:
         """The variances of f at the training points."""
         return np.diag(self.kernel) - self.precisions.explained(self.kernel, joint=False)
 
+    @cached_property
+    def pull(self) -> Vector:
+        """The vector v."""
+        s = -self.variances * self.noise.curvature_slope(self.residuals) / 2
+        return s - self.precisions.damp(self.kernel @ s)
+
+    @property
+    def alpha(self) -> Vector:
+        """What the kernel with the training points is multiplied by to give the mean."""
+        moved = np.abs(self.kernel @ self.pull)
+        return self.mode + self.pull if (moved < FARTHEST * np.sqrt(self.variances)).all() else self.mode
+
     @property
     def log_evidence(self) -> float:
         """Log Z."""
-        quadratic = float(np.vdot(self.alpha, self.targets - self.residuals))
+        quadratic = float(np.vdot(self.mode, self.targets - self.residuals))
         return self.noise.value(self.residuals) - quadratic / 2 - self.precisions.log_det / 2
 
     @property
     def slopes(self) -> ColumnSlopes:
         """Derivatives of log Z."""
-        r, a = self.residuals, self.alpha
-        s = -self.variances * self.noise.curvature_slope(r) / 2
-        v = s - self.precisions.damp(self.kernel @ s)
+        r, a, v = self.residuals, self.mode, self.pull
         moved = self.kernel @ v
         kernel = (np.outer(a, a) - self.precisions.matrix() + np.outer(v, a) + np.outer(a, v)) / 2
 
@@ -165,7 +181,7 @@ class OutlierMode:
         """
         left = 1 - self.variances * self.noise.curvature(self.residuals)
         variances = self.variances / left
-        return self.targets - self.residuals - variances * self.alpha, variances
+        return self.targets - self.residuals - variances * self.mode, variances
 
 
 def _ascent(noise: StudentNoise, K: Square, r: Vector, newton: bool) -> Precisions:
