@@ -110,8 +110,8 @@ def posterior_scores(posterior: xr.DataTree) -> xr.Dataset:
         If there are no class probabilities or no test labels.
     """
     check.tree("posterior", posterior)
-    predictions = posterior["predictions"] if "predictions" in posterior.children else {}
-    held = posterior["predictions_constant_data"] if "predictions_constant_data" in posterior.children else {}
+    groups = posterior.to_dict()
+    predictions, held = (groups.get(f"/{name}", xr.Dataset()) for name in ("predictions", "predictions_constant_data"))
     if "class_probability" not in predictions or "y_test" not in held:
         raise ValueError(
             "posterior: got no class probabilities with test labels, expected what stpbnn.sample returned for a "
