@@ -2,17 +2,22 @@
 
 OpenBLAS's threads hold a core for 2^26 cycles, 25 ms, after each call, in case that another follows; a deep fit, where
 XLA and LAPACK alternate every few milliseconds, takes half as long again for that. The library reads how long when it
-is loaded, so that where SciPy was imported before, or the variable is set, nothing changes.
+is loaded, so that where SciPy was imported before, or the variable is set, nothing changes. Factors of a few hundred
+rows gain nothing from a second thread, and where other programs want the same cores they wait for it, each time.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
 
-__all__ = ["load"]
+__all__ = ["load", "one_thread"]
 
 VARIABLE, LOG_CYCLES = "OPENBLAS_THREAD_TIMEOUT", "18"
+SMALL = 1000  # rows
 
 
 def load() -> None:
@@ -24,3 +29,23 @@ def load() -> None:
         import scipy.linalg  # noqa: F401
     finally:
         del os.environ[VARIABLE]
+
+
+def one_thread(rows: int) -> AbstractContextManager[Any]:
+    """Return a context in which BLAS has one thread, where its matrices are small; before and after it has its own.
+
+    Examples
+    --------
+    >>> from threadpoolctl import threadpool_info
+    >>> with one_thread(300):
+    ...     {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+    {1}
+    """
+    return _controller().limit(limits=1, user_api="blas") if rows <= SMALL else nullcontext()
+
+
+@cache
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

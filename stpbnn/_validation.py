@@ -283,10 +283,10 @@ def named(what: str) -> Iterator[None]:
         raise kind(f"{what}: {' '.join(str(error).split())}") from None
 
 
-def out_of_range(temperature: float, X: np.ndarray, y: np.ndarray) -> ValueError:
+def out_of_range(temperature: Any, X: np.ndarray, y: np.ndarray) -> ValueError:
     """Return the error for numbers whose squares or ratios overflow."""
     return ValueError(
-        f"temperature: got {temperature!r} with inputs up to {np.abs(X).max():.0e} and targets up to "
+        f"temperature: got {shown(temperature)} with inputs up to {np.abs(X).max():.0e} and targets up to "
         f"{np.abs(y).max():.0e}: out of the range of double precision; rescale the data or the temperature"
     )
 

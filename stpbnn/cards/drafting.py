@@ -24,7 +24,7 @@ WIDTHS = (20, 50, 100, 200)
 TEMPERATURES = np.geomspace(1e-3, 1, 31)
 ROWS = 500  # that the temperature is learned from
 STARTUP, PACE = 0.5, 1e-9  # minutes, and minutes for each chain, step, example and weight
-WARMUP, DRAWS, CHAINS = 200, 400, 4
+WARMUP, DRAWS, CHAINS = 200, 300, 4
 TEST = 0.2
 PARTICLES = 1024
 

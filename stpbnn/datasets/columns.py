@@ -24,7 +24,8 @@ ABSENT = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null"
 ABSENT_NUMBER = ABSENT | {"None", "none", "-", "."}  # which may be a category
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.IGNORECASE)
 DATE = re.compile(
-    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2})?.*"
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|(19|20)\d\d[-/](0?[1-9]|1[0-2])"
+    r"|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2})?.*"
 )
 GROUPED = re.compile(r"[+-]?\d{1,3}([,.' \u00a0\u2009\u202f]\d{3})+([.,]\d+)?")
 UNIT = re.compile(r"[^\d.,+-]{0,4}[+-]?\d[\d.,' ]*\s?[^\d\s]{1,6}|[^\d\s.,+-]{1,4}\s?\d[\d.,' ]*")
@@ -90,8 +91,9 @@ def kind(name: str, column: pd.Series) -> Literal["number", "category"]:
     if _most(DATE, cells, known):
         raise _date(name, row, cell, leave_out)
     if 2 * fits.sum() >= filled.sum() or _most(GROUPED, cells, known):
+        why = ", not a unit; remove the row, or" if filled[0] and fits[filled][1:].all() and _begins(str(cell)) else ";"
         raise ValueError(
-            f"column {name!r}, row {row}: got {shown(cell)}, expected a number{_why(str(cell))}; {leave_out}"
+            f"column {name!r}, row {row}: got {shown(cell)}, expected a number{_why(str(cell))}{why} {leave_out}"
         )
     if len(set(cells) - {None}) > MANY and _most(UNIT, cells, known):
         raise ValueError(
@@ -176,6 +178,11 @@ def _date(name: str, row: object, cell: object, leave_out: str) -> ValueError:
 
 def _most(form: re.Pattern[str], cells: Sequence[str | None], known: NDArray[np.bool_]) -> bool:
     return 2 * sum(cell is not None and form.fullmatch(cell) is not None for cell in cells) > int(known.sum())
+
+
+def _begins(cell: str) -> bool:
+    """Say whether a cell that is no number may be a unit, or a part of the header."""
+    return cell[0].isalpha() or cell[0] in "[(°%µ"
 
 
 def _why(cell: str) -> str:

@@ -98,7 +98,7 @@ def _decode(content: bytes, encoding: str | None) -> str:
         ) from None
     if "\0" in text:
         raise ValueError("is no text: it holds zero bytes; expected a text file, or name its encoding")
-    return text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+    return text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff").rstrip("\x1a")  # of DOS
 
 
 def _of_excel(text: str, separator: str | None) -> tuple[str, str | None]:
@@ -116,16 +116,20 @@ def _comments(text: str) -> tuple[list[str], str, int]:
 
 
 def _separator(text: str) -> str:
-    """Return the separator that cuts the first lines into the same number of fields, the largest one."""
+    """Return the separator that cuts the first lines into the same number of fields, the largest one.
+
+    One that quotes do not contradict comes first: in "1,5";"2,5" the comma does not follow a quote.
+    """
     best, most = ",", 1
-    for separator in SEPARATORS:
-        try:
-            sample = [len(line.fields) for line in islice(_lines(text, separator, 0, whole=False), SAMPLE)]
-        except ValueError:
-            continue
-        fields = max(set(sample), key=sample.count)
-        if sample.count(fields) > len(sample) / 2 and fields > most:
-            best, most = separator, fields
+    for whole in (True, False):
+        for separator in SEPARATORS if most == 1 else ():
+            try:
+                sample = [len(line.fields) for line in islice(_lines(text, separator, 0, whole=whole), SAMPLE)]
+            except ValueError:
+                continue
+            fields = max(set(sample), key=sample.count)
+            if sample.count(fields) > len(sample) / 2 and fields > most:
+                best, most = separator, fields
     words = [len(line.split()) for line in islice(filter(str.strip, text.split("\n")), SAMPLE)]
     if most == 1 and '"' not in text and len(set(words)) == 1 and words[0] > 1:
         return " "

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 SCALES = ("features", "pixels", "paper", None)
 MISSING = ("refuse", "drop", "mean")
+MARKS = (-99, -999, -9999, -99999)  # that some programs write where a value is missing
+EMPTY = "leave the cell empty if the value is missing"
 
 
 class _Arrays(NamedTuple):
@@ -169,6 +171,10 @@ def load_table(
     preparation = replace(preparation, sources=_sources(given), notes=tuple(notes))
     counted = [name for name in chosen.inputs if known[name] == "number" and _counts(clean[0][name])]
     _say(name, preparation, len(training), len(rest), counted)
+    for column in (each for each in (*chosen.inputs, *chosen.targets) if known[each] == "number"):
+        if (mark := _mark(clean[0][column])) is not None:
+            count = (clean[0][column] == mark).sum()
+            logger.warning("%s: %s has %g in %d row(s), far from all others; %s", name, column, mark, count, EMPTY)
     arrays = [
         made(part) for part in (training, rest) for made in (preparation.transform, preparation.transform_targets)
     ]
@@ -184,6 +190,12 @@ def _refuse_few(clean: Sequence[pd.DataFrame]) -> None:
 def _counts(column: pd.Series) -> bool:
     """Say whether a column numbers the rows."""
     return len(column) > 2 and bool((column.diff()[1:] == 1).all())
+
+
+def _mark(column: pd.Series) -> float | None:
+    """Return the number, such as -999, that seems to stand for missing values, or None."""
+    least = column.min()
+    return least if least in MARKS and (column[column != least] > least / 2).all() else None
 
 
 def _where(key: str, source: Any) -> str:

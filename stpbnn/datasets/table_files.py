@@ -28,6 +28,7 @@ __all__ = ["EXTENSIONS", "TEST", "digest", "read_table"]
 TEXT, ARRAYS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data"), (".npz", ".npy")
 EXTENSIONS = (*TEXT, ".parquet", *ARRAYS)
 EXPECTED = f"expected {', '.join(EXTENSIONS)}, the texts also with .gz"
+PACKED = (".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz")
 SHEETS = (".xls", ".xlsx", ".xlsm", ".xlsb", ".ods", ".numbers")
 EXPORT = "export the sheet as CSV and give that file"
 FEWER = "give fewer rows or columns"
@@ -94,6 +95,8 @@ def read_table(
         raise ValueError(f"{path}: is a folder, expected a file in it: {EXPECTED[9:]}")
     if suffix in SHEETS:
         raise ValueError(f"{path}: is a workbook; {EXPORT}")
+    if suffix in PACKED:
+        raise ValueError(f"{path}: is packed; unpack it and give the file in it, or pack that alone as .gz")
     if suffix not in EXTENSIONS:
         raise ValueError(f"{path}: got the ending {suffix or 'of no format'!r}, {EXPECTED}; rename or export it")
     content = _content(path)

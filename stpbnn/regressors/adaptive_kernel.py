@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
 from stpbnn import adaptive, kernels
+from stpbnn._blas import one_thread
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers, seed_of
@@ -102,12 +104,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         one it tells of units that are stuck on one side of a barrier, which makes the search slow.
     converged_ : bool
         Whether the averages had stopped drifting.
-    network_ : FullyConnected
-        The network that was used.
-    temperature_ : float
-        The temperature that was used.
-    seed_ : int
-        The seed that was used.
+    network_, temperature_, seed_ : FullyConnected, float, int
+        What was used.
 
     References
     ----------
@@ -174,7 +172,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             warnings.warn(
                 f"particles: got {self.particles} for {len(X)} examples, expected at least {2 * len(X)}: fewer "
                 "particles than twice the dimension of the kernel that they average leave it noisy",
-                stacklevel=4,
+                stacklevel=5,
             )
         if not self.converged_:
             warnings.warn(
@@ -182,7 +180,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
                 f"{self.drift_:.1f} standard errors, the residual is {self.history_[-1]:.1e}; give more particles or "
                 "a larger max_iter; there may be no solution for so narrow a network or so low a temperature",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _solve(self) -> None:
@@ -204,23 +202,20 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
         settings = self.particles, self.seed_, self.max_iter
         found = adaptive.solve(problem, adaptive.Start(K, K), *settings)
-        self.fixed_points_ = []
-        self._evidence: float | None = float("nan") if found.lost else None
+        self.fixed_points_, self._evidence = [], float("nan") if found.lost else None
         if self.second_start:
             other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, found)), *settings)
-            both = {"prior": found, "tilted": other}
-            points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both.items()]
+            points = [(self._fixed_point(problem, *at), at[1]) for at in (("prior", found), ("tilted", other))]
             points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
             self.fixed_points_ = [point for point, _ in points]
             found, self._evidence = points[0][1], self.fixed_points_[0].log_evidence
         self._process = adaptive.AdaptiveProcess(net, X, problem, space, found.averages, found.snapshots, self.seed_)
         blocks = adaptive.Averages.of(found.averages).K.reshape(net.outputs, len(X), net.outputs, len(X))
         self.kernel_ = blocks[0, :, 0] if net.outputs == 1 else blocks.transpose(0, 2, 1, 3)
-        self.tilt_, self.drift_, self.converged_ = found.tilt, found.drift, found.converged
-        self.n_iter_ = found.moves
+        self.tilt_, self.drift_, self.converged_, self.n_iter_ = found.tilt, found.drift, found.converged, found.moves
         self.history_, self.acceptance_, self.autocorrelation_ = found.history, found.acceptance, found.autocorrelation
         second = found.second_moment * problem.precision
-        self.readout_second_moment_ = float(second[0, 0]) if net.outputs == 1 else second
+        self.readout_second_moment_ = second.item() if net.outputs == 1 else second
 
     def _tilted(self, problem: adaptive.Problem, found: adaptive.Solution) -> jax.Array:
         """Return units that feel twice the fields of a solution."""
@@ -230,12 +225,11 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     def _log_evidence(self, problem: adaptive.Problem, averages: list[adaptive.Averages]) -> float:
         whole = adaptive.Averages.of(averages)
-        try:  # where a search was lost its kernels may be of no use
+        with one_thread(len(problem.y)), contextlib.suppress(np.linalg.LinAlgError):
             there = adaptive.fields(problem, whole.K, whole.covariance())
             log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
             return adaptive.log_evidence(problem, whole, log_z)
-        except np.linalg.LinAlgError:
-            return float("nan")
+        return float("nan")  # where a search was lost its kernels may be of no use
 
     def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> FixedPoint:
         second = np.trace(found.second_moment) * problem.precision / problem.outputs
@@ -275,7 +269,9 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         -------
         means, variances : arrays of shape (populations, n), or (populations, n, D)
         """
-        parts = [self._process.predict_apart(chunk) for chunk in self._chunks(X)]
+        chunks = self._chunks(X)
+        with one_thread(max(sum(map(len, chunks)), self.y_train_.size)):
+            parts = [self._process.predict_apart(chunk) for chunk in chunks]
         means = np.concatenate([[group.mean for group in groups] for groups in parts], axis=1)
         variances = np.concatenate([[group.covariance.T for group in groups] for groups in parts], axis=1)
         return (means[..., 0], variances[..., 0]) if self.network_.outputs == 1 else (means, variances)

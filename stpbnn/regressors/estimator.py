@@ -11,6 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
+from stpbnn._blas import one_thread
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.network import NetworkHolder
@@ -75,13 +76,18 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
             If a solver, a quadrature or the search for hyper-parameters does not converge, a hyper-parameter ends on a
             bound, or what was found explains nothing.
         """
+        return self._fit(X, y)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         self._check_settings()
         X, y = self._training_set(X, y, several=get_tags(self).target_tags.multi_output)
         y = check.targets("y", y, examples=len(X), outputs=self._outputs(1 if y.ndim == 1 else y.shape[1]))
+        if sample_weight is not None:
+            X, y = self._weighted(X, y, sample_weight)
         check.room_for_kernels("X", len(X), matrices=self._kernels)
         self.X_train_, self.y_train_ = X, y
         try:
-            with np.errstate(all="ignore"):  # what overflows is refused
+            with np.errstate(all="ignore"), one_thread(y.size):  # what overflows is refused
                 if not np.isfinite(np.square(y).sum()):
                     raise OverflowError
                 self._prepare()
@@ -100,6 +106,10 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
                 raise check.out_of_range(self.temperature, X, y) from None
             raise
         return self
+
+    def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Take up the weights of the examples, and return the examples of positive weight."""
+        raise NotImplementedError
 
     def _check_settings(self) -> None:
         """Refuse settings that are out of range."""
@@ -136,11 +146,12 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
 
     def _singular(self, error: Exception, X: np.ndarray, y: np.ndarray) -> ValueError:
         """Return the error for a kernel plus temperature that is singular."""
-        if self.temperature == 0 and not y.any() and "falls without bound" in str(error):
+        at_zero = np.ndim(self.temperature) == 0 and self.temperature == 0
+        if at_zero and not y.any() and "falls without bound" in str(error):
             return ValueError(ZERO_TARGETS)
         return ValueError(
-            f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
-            "remove repeated or linearly dependent inputs, or give a larger temperature"
+            f"temperature: got {check.shown(self.temperature)} with a kernel that is singular to working precision "
+            f"({error}); remove repeated or linearly dependent inputs, or give a larger temperature"
         )
 
     def _training_set(self, X: Any, y: Any, *, several: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -175,8 +186,13 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
     def _law(self, X: Any, *, joint: bool = False, noise: bool = False) -> Any:
         joint, noise = check.boolean("joint", joint), check.boolean("noise", noise)
         chunks = self._chunks(X)
+        rows = sum(map(len, chunks))
+        with one_thread(max(rows, self.y_train_.size)):
+            return self._laws(chunks, rows, joint, noise)
+
+    def _laws(self, chunks: list[np.ndarray], rows: int, joint: bool, noise: bool) -> Any:
+        """Return the predictive law at chunks of checked query points, of so many rows."""
         if joint:
-            rows = sum(map(len, chunks))
             refuse_beyond(3 * 8 * rows**2, f"X: got {rows} query points, whose covariances", "take fewer at once")
         if joint or len(chunks) == 1:
             return self._predictive(np.concatenate(chunks), joint=joint, noise=noise)
@@ -185,7 +201,9 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
 
     @in_float64
     def _means(self, X: Any) -> np.ndarray:
-        return np.concatenate([self._mean(chunk) for chunk in self._chunks(X)])
+        chunks = self._chunks(X)
+        with one_thread(max(sum(map(len, chunks)), self.y_train_.size)):
+            return np.concatenate([self._mean(chunk) for chunk in chunks])
 
     def predictive(self, X: ArrayLike, noise: bool = False, *, joint: bool = False) -> Any:
         """Return the predictive distribution at query points: of the function f, or of a new target.
@@ -203,7 +221,18 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         -------
         law
             A frozen distribution of `stpbnn.predictive`.
+
+        Raises
+        ------
+        ValueError
+            If X does not fit the training inputs, or the noise of new targets is not known since `temperature` is an
+            array.
         """
+        if check.boolean("noise", noise) and np.ndim(self.temperature):
+            raise ValueError(
+                "noise: got True with an array as temperature, which is the noise of the training targets; take "
+                "predictive(X), and add the noise of the new ones to its variance"
+            )
         return self._law(X, joint=joint, noise=noise)
 
     def predict(self, X: ArrayLike, return_std: bool = False, return_cov: bool = False) -> Any:

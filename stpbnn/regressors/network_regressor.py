@@ -14,6 +14,7 @@ from stpbnn.activations import Activation
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.kernel_objects import kernel_of, refuse_indefinite
+from stpbnn.regressors.noise import split
 
 __all__ = ["NetworkRegressor", "refuse_indefinite_kernel", "refuse_infinite_kernel"]
 
@@ -29,7 +30,7 @@ class NetworkRegressor(Estimator):
     _learned: ClassVar[tuple[str, ...]] = ("network_", "temperature_", "converged_")
 
     def _check_settings(self) -> None:
-        check.number("temperature", self.temperature, minimum=0, inclusive=True)
+        self._check_noise()
         if self.network is not None:
             network = check.instance("network", self.network, FullyConnected)
             if network.likelihood != "gaussian":
@@ -39,13 +40,16 @@ class NetworkRegressor(Estimator):
                 )
         super()._check_settings()
 
+    def _check_noise(self) -> None:
+        check.number("temperature", self.temperature, minimum=0, inclusive=True)
+
     def _outputs(self, given: int) -> int:
         return given if self.network is None else self.network.outputs
 
     def _prepare(self) -> None:
         outputs = 1 if self.y_train_.ndim == 1 else self.y_train_.shape[1]
         self.network_ = FullyConnected(outputs=outputs) if self.network is None else self.network
-        self.temperature_ = float(self.temperature)
+        self.temperature_, _ = split(self.temperature)
 
     def _refuse_kernel(self) -> None:
         refuse_infinite_kernel(self.network_, self.X_train_)

@@ -10,6 +10,7 @@ Theory notes, sections 3 and 4: the action (4.1) of one scale, and the predictio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
@@ -159,10 +160,13 @@ class Resolvent(ReducedKernel):
             raise np.linalg.LinAlgError(f"condition number above {highest / max(lowest, 1e-300):.0e}")
         return self.basis.rotate(response.alpha[0])
 
-    def resolved(self, u: Float[np.ndarray, " n"]) -> Resolved:
-        """Return B^{-1} V (n, P, k) and the diagonal of B^{-1} (n, P), in the basis of the examples."""
+    def resolved(self, u: Float[np.ndarray, " n"], expand: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Resolved:
+        """Return B^{-1} V (n, P, k) and the diagonal of B^{-1} (n, P), in the basis of the examples.
+
+        Where these have a trend and K is that of their contrasts, `expand` takes contrasts to examples.
+        """
         of = self.diagonalised
-        at, U = of.at(u), of.eigenvectors
+        at, U = of.at(u), expand(of.eigenvectors)
         alpha = np.moveaxis(np.tensordot(U, at.alpha, (1, 1)), 0, 1)
         return Resolved(alpha, (1 / at.shifted) @ U.T**2 - at.beta[:, None] * (at.g @ U.T) ** 2)
 

@@ -53,6 +53,11 @@ READ = {
     "plus signs, exponents and Unicode's minus": PLAIN.replace("60,", "+6e1,").replace(
         ",200", ",−-200".replace("-", "")
     ),
+    "semicolons and decimal commas, all quoted": "\r\n".join(
+        ";".join(f'"{field},0"' if field.isdigit() else f'"{field}"' for field in line.split(","))
+        for line in PLAIN.split()
+    ),
+    "the end mark of DOS": PLAIN + "\x1a",
     "gzip": gzip.compress(PLAIN.encode(), mtime=0),
 }
 
@@ -202,6 +207,14 @@ REFUSED = {
         "column 'price', row 2: got '1.200' where other columns have numbers such as 1,5, expected one",
     ),
     "percent": (longer("share", ["1%", "2%", "3%", "4%", "5%"]), "column 'share', row 2: got "),
+    "a row of units": (
+        PLAIN.replace("price\n", "price\nm2,,eur\n"),
+        "column 'area', row 2: got 'm2', expected a number, not a unit; remove the row, or leave it out",
+    ),
+    "months": (
+        longer("sold", [f"2020-0{i}" for i in range(1, 6)]),
+        "column 'sold', row 2: got the date or time '2020-01', expected numbers or categories",
+    ),
     "infinite": (
         PLAIN.replace("90,", "inf,"),
         "column 'area', row 3: got an infinite number, expected a finite one; remove the row",
@@ -254,6 +267,7 @@ def test_what_is_refused_in_one_line(tmp_path, oddity):
     [
         ("house.xlsx", "is a workbook; export the sheet as CSV and give that file"),
         ("house.ods", "is a workbook; export the sheet as CSV and give that file"),
+        ("house.csv.zip", "is packed; unpack it and give the file in it, or pack that alone as .gz"),
         ("house.pkl", "got the ending '.pkl', expected .csv, .tsv, "),
         ("house", "got the ending 'of no format', expected .csv, "),
         ("houses.csv", "expected a file; did you mean house.csv?"),
@@ -302,3 +316,11 @@ def test_savetxt_and_arrays_with_test_rows(tmp_path):
     task = load_table(tmp_path / "a.npz", "y", split="split", standardize=None, normalize_target=False)
     for got, expected in zip(task, (X, X.sum(1), Xt, Xt.sum(1)), strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("cell", "told"), [("-999", True), ("-99", True), ("-60", False)])
+def test_marks_of_missing_values_are_pointed_out(tmp_path, caplog, cell, told):
+    path = tmp_path / "house.csv"
+    path.write_text(PLAIN.replace("60,", f"{cell},"))
+    load_table(path, "price", test=1)
+    assert (f"area has {cell} in 1 row(s), far from all others; leave the cell empty" in caplog.text) == told
