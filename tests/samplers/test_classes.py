@@ -122,7 +122,7 @@ def test_observables_of_a_short_run():
     assert posterior["log_likelihood"]["y"].dims == ("chain", "draw", "train_point")
     assert set(np.unique(posterior["posterior_predictive"]["y"])) <= {-1.0, 1.0}
     with pytest.raises(ValueError, match="posterior: got one of class probabilities"):
-        stpbnn.compare(posterior, {"a": stpbnn.NNGPRegressor().fit(X, 1.0 * y)}, Xt, 1.0 * yt)
+        stpbnn.compare(posterior, {"a": stpbnn.NNGPRegressor().fit(X, posterior["observed_data"]["y"])}, Xt, 1.0 * yt)
     scores = posterior_scores(posterior)
     averaged = flat.mean(axis=0)
     assert scores["value"].sel(score="negative_log_likelihood") == pytest.approx(
