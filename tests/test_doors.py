@@ -327,6 +327,9 @@ MEAN = {"closure": (choice, "nested"), "mean": (choice, "auto")}
 PROBABILITY = (probabilities, 0.5)
 
 
+TREND = {"trend": (choice, "zero")}
+
+
 def regressors():
     """The regressors with their own settings, small and quick."""
     adaptive = {"particles": (integers, 64), "reaction": (booleans, True), "second_start": (booleans, False)}
@@ -349,11 +352,11 @@ def regressors():
     }
     net = {"network": (optional_network, NET)}
     return {
-        stpbnn.NNGPRegressor: net | T | EVIDENCE,
+        stpbnn.NNGPRegressor: net | T | TREND | EVIDENCE,
         stpbnn.ProportionalLimitRegressor: net | T | MEAN | EVIDENCE,
         stpbnn.FiniteWidthRegressor: net | T | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
-        stpbnn.StudentTProcessRegressor: T | student,
+        stpbnn.StudentTProcessRegressor: T | TREND | student,
     }
 
 
@@ -393,6 +396,10 @@ def methods_of_classifier(kind):
     } | dict.fromkeys(("predict", "predict_proba", "decision_function", "latent"), (None, query))
 
 
+def without_none(value):
+    return {key: hostile for key, hostile in vector(value).items() if key != "none"}
+
+
 def methods(kind):
     """The doors of a regressor."""
     thetas = np.zeros(len(getattr(model(kind), "hyperparameters_", {})))
@@ -402,8 +409,14 @@ def methods(kind):
     evidence |= {"eval_gradient": (booleans, False)}
     query, laws = {"X": (queries, XT)}, {"noise": (booleans, False), "joint": (booleans, False)}
     test = query | {"y": (targets, YT)}
+    weighted = "sample_weight" in inspect.signature(kind.fit).parameters
+    weights = {"sample_weight": (without_none, np.ones(len(Y)))} if weighted else {}
     return {
-        "fit": (lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given), DATA),
+        "fit": (
+            lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given),
+            DATA | weights,
+        ),
+        "predict_gradient": (None, query),
         "predict": (None, query | {"return_std": (booleans, False), "return_cov": (booleans, False)}),
         "predictive": (None, query | laws),
         "sample_y": (None, query | {"n_samples": (integers, 1), "random_state": (seed, 0)}),
@@ -494,6 +507,7 @@ def law(name):
         "JointStudentT": lambda: predictive.JointStudentT.of(0 * two, eye, 4.0),
         "JointMixture": lambda: predictive.JointMixture.of(half, np.zeros((2, 2)), np.array([eye, eye])),
         "IndependentOutputs": lambda: predictive.IndependentOutputs.joint(np.zeros((2, 2)), [eye, eye]),
+        "SideBySide": lambda: predictive.SideBySide([predictive.Gaussian(np.zeros(1), np.ones(1))] * 2),
     }[name]()
 
 

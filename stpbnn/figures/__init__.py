@@ -12,7 +12,7 @@ from stpbnn.figures.coverage import plot_coverage, plot_pit
 from stpbnn.figures.eigenmodes import plot_spectrum
 from stpbnn.figures.fits import plot_band, plot_observed, plot_residuals
 from stpbnn.figures.learning import plot_learning_curve
-from stpbnn.figures.leave_one_out import plot_loo_pit, plot_pareto_k
+from stpbnn.figures.left_out import plot_loo_pit, plot_pareto_k
 from stpbnn.figures.orders import plot_order_parameter
 from stpbnn.figures.predictions import plot_error, plot_predictions, plot_z
 from stpbnn.figures.style import FEW as FEW

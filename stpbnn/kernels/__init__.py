@@ -61,7 +61,6 @@ __all__ = [
     "KernelMap",
     "NNGPKernel",
     "Tile",
-    "contraction",
     "cross_kernel",
     "cross_kernels",
     "feature_map",

@@ -50,7 +50,8 @@ class WithGradient(estimator.Estimator):
         Raises
         ------
         ValueError
-            If X does not fit the training inputs, or the kernel has no derivative that is known.
+            If X does not fit the training inputs, the kernel has no derivative that is known, or the gradient is out
+            of the range of double precision.
 
         References
         ----------
@@ -72,4 +73,8 @@ class WithGradient(estimator.Estimator):
             found = self._input_slopes(X[start : start + rows])
             for cross, within in zip(found.cross_slopes, found.within, strict=True):
                 laws.append(self._gradient_law(Query(cross, np.diag(within).copy(), within)))
-        return np.stack([law.mean for law in laws]), np.stack([law.covariance for law in laws])
+        mean, covariance = np.stack([law.mean for law in laws]), np.stack([law.covariance for law in laws])
+        if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+            size = f"{np.abs(X).max():.0e}"
+            raise ValueError(f"X: got inputs of the size {size}: out of the range of double precision; scale them down")
+        return mean, covariance

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import lapack, solve_triangular
 
-from stpbnn.scale.left_out import inverse_diagonal
+from stpbnn.scale.leave_one_out import inverse_diagonal
 
 __all__ = ["TRENDS", "Design", "Query", "Reduced"]
 

@@ -15,7 +15,7 @@ from stpbnn.kernels import KernelMap
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian, relative_rounding
 from stpbnn.scale.design import Query
-from stpbnn.scale.left_out import Resolved, inverse_diagonal, left_out_gaussian
+from stpbnn.scale.leave_one_out import Resolved, inverse_diagonal, left_out_gaussian
 
 __all__ = [
     "ZERO_TARGETS",

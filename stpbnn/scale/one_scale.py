@@ -23,7 +23,7 @@ from stpbnn.kernels import cross_kernel, feature_map, renormalised_map, symmetri
 from stpbnn.network import FullyConnected
 from stpbnn.scale.factorised import FactorisedKernel, well_conditioned_cholesky
 from stpbnn.scale.landscape import CLOSURE_ACTIONS, FEATURES, Landscape, kernel_slopes
-from stpbnn.scale.left_out import Resolved
+from stpbnn.scale.leave_one_out import Resolved
 from stpbnn.scale.minima import minima
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import Gamma, prior_action, prior_curvature, prior_slope

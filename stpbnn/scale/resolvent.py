@@ -20,7 +20,7 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from stpbnn.predictive import relative_rounding
-from stpbnn.scale.left_out import Resolved
+from stpbnn.scale.leave_one_out import Resolved
 from stpbnn.scale.response import ReducedKernel, Response
 from stpbnn.scale.tridiagonal import Diagonalisation, reduce
 

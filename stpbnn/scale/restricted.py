@@ -14,7 +14,7 @@ from stpbnn.network import Prior
 from stpbnn.predictive import Gaussian
 from stpbnn.scale.design import Design, Query, Reduced
 from stpbnn.scale.factorised import FactorisedKernel, well_conditioned_cholesky
-from stpbnn.scale.left_out import Resolved, left_out_gaussian
+from stpbnn.scale.leave_one_out import Resolved, left_out_gaussian
 
 __all__ = ["RestrictedKernel"]
 

@@ -31,7 +31,7 @@ from stpbnn.predictive import (
 )
 from stpbnn.scale.design import Design, Query
 from stpbnn.scale.factorised import well_conditioned_cholesky
-from stpbnn.scale.left_out import Resolved, left_out_mixture
+from stpbnn.scale.leave_one_out import Resolved, left_out_mixture
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import InverseGamma
 from stpbnn.scale.resolvent import Resolvent
