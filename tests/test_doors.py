@@ -566,7 +566,8 @@ def doors():
         "FullyConnected": (
             Net,
             {"widths": (widths, (5,)), "activation": (activation, "erf"), "outputs": (integers, 1)}
-            | {"weight_precision": (precisions, 1.0), "bias_precision": (optional_positive, 1.0)},
+            | {"weight_precision": (precisions, 1.0), "bias_precision": (optional_positive, 1.0)}
+            | {"likelihood": (choice, "gaussian")},
         ),
         "NNGPKernel": (
             lambda **given: stpbnn.NNGPKernel(**given).theta,
@@ -608,7 +609,8 @@ def doors():
             | T
             | OPTIONAL_TEST
             | chain
-            | {"sampler": (choice, "hmc"), "readout": (choice, "marginal"), "keep": (choice, "observables")}
+            | {"sampler": (choice, "hmc"), "readout": (optional_choice, "marginal"), "keep": (choice, "observables")}
+            | {"temperature": (optional_positive, 0.1)}
             | {"until": (goals, None), "block": (optional_integers, None), "keep_draws": (integers, 0)},
         ),
         "predictive_of": (
@@ -656,6 +658,11 @@ def doors():
                 "classes": (classes, ["a", "b"]),
             },
         ),
+        "classification.class_scores": (
+            classification.class_scores,
+            {"probabilities": (inputs, np.eye(2)), "labels": (labels, ["a", "b"]), "classes": (classes, ["a", "b"])},
+        ),
+        "classification.posterior_scores": (classification.posterior_scores, {"posterior": (tree, posterior()[0])}),
         "comparison.calibration": (comparison.calibration, both),
         "comparison.kernel_spectrum": (
             comparison.kernel_spectrum,  # without eigenmodes nothing is returned
@@ -975,6 +982,7 @@ FREE = {
     **dict.fromkeys(("FullyConnected.get_params", "FullyConnected.set_params", "NNGPKernel.set_params"), SKLEARN),
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
     **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on_tiles"), MADE_BY_THE_LIBRARY),
+    "classification.ClassScores": MADE_BY_THE_LIBRARY,
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Preparation", "datasets.Task"), MADE_BY_THE_LIBRARY),
     **{f"predictive.{name}": MADE_BY_THE_LIBRARY for name in predictive.__all__},
