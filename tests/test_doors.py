@@ -92,6 +92,10 @@ def targets(value):
     return arrays(value) | {"0-d": 1.0, "3-d": value[:, None, None], "empty": value[:0], "too short": value[:-1]}
 
 
+def weights(value):
+    return {k: v for k, v in arrays(value).items() if k != "none"} | {"negative": -value, "too short": value[:-1]}
+
+
 def values(value):  # NaN and infinity have their density
     return {k: v for k, v in arrays(value).items() if k not in ("nan", "inf")} | {"too short": np.asarray(value)[:-2]}
 
@@ -336,6 +340,7 @@ def regressors():
         "df": (positive, 5.0),
         "noise": (choice, "scale"),
         "normalize_y": (booleans, False),
+        "trend": (choice, "zero"),
     }
     student |= {
         "optimizer": (optimizers, None),
@@ -349,7 +354,7 @@ def regressors():
     }
     net = {"network": (optional_network, NET)}
     return {
-        stpbnn.NNGPRegressor: net | T | EVIDENCE,
+        stpbnn.NNGPRegressor: net | T | EVIDENCE | {"trend": (choice, "zero")},
         stpbnn.ProportionalLimitRegressor: net | T | MEAN | EVIDENCE,
         stpbnn.FiniteWidthRegressor: net | T | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
@@ -402,10 +407,12 @@ def methods(kind):
     evidence |= {"eval_gradient": (booleans, False)}
     query, laws = {"X": (queries, XT)}, {"noise": (booleans, False), "joint": (booleans, False)}
     test = query | {"y": (targets, YT)}
+    data = DATA | ({"sample_weight": (weights, np.ones(len(X)))} if kind is stpbnn.NNGPRegressor else {})
     return {
-        "fit": (lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given), DATA),
+        "fit": (lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given), data),
         "predict": (None, query | {"return_std": (booleans, False), "return_cov": (booleans, False)}),
         "predictive": (None, query | laws),
+        "predict_gradient": (None, query),
         "sample_y": (None, query | {"n_samples": (integers, 1), "random_state": (seed, 0)}),
         "generalization_error": (None, test),
         "log_marginal_likelihood": (None, evidence if len(thetas) else evidence | {"theta": (None, None)}),
@@ -490,6 +497,7 @@ def law(name):
         "Gaussian": lambda: predictive.Gaussian(0 * two, two),
         "StudentT": lambda: predictive.StudentT(0 * two, two, 4.0),
         "Mixture": lambda: predictive.Mixture(half, np.zeros((2, 2)), np.ones((2, 2))),
+        "SideBySide": lambda: predictive.SideBySide([predictive.Gaussian(np.zeros(1), np.ones(1))] * 2),
         "JointGaussian": lambda: predictive.JointGaussian(0 * two, two, eye),
         "JointStudentT": lambda: predictive.JointStudentT.of(0 * two, eye, 4.0),
         "JointMixture": lambda: predictive.JointMixture.of(half, np.zeros((2, 2)), np.array([eye, eye])),
