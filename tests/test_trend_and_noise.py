@@ -8,6 +8,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from stpbnn import FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessRegressor, load, save
+from stpbnn.comparison import predict_theories
 
 RNG = np.random.default_rng(3)
 P, T, NU = 10, 0.2, 4.5
@@ -199,6 +200,14 @@ def test_mistakes_are_refused(kind, settings, data, message):
 def test_weights_that_mean_nothing_are_refused(weights):
     with pytest.raises(ValueError, match="sample_weight: "):
         NNGPRegressor(temperature=T).fit(X, Y[:, 0], sample_weight=weights)
+
+
+def test_where_the_noise_of_new_targets_is_not_known_theories_have_no_score():
+    model = NNGPRegressor(NET, temperature=VARIANCES).fit(X, Y[:, 0])
+    found = predict_theories({"known noise": model}, NEW, np.zeros(4))
+    np.testing.assert_allclose(found["mean"].squeeze("theory"), model.predict(NEW))
+    assert np.isnan(found["log_score"]).all()
+    assert np.isnan(found["temperature"]).all()
 
 
 def test_weights_need_one_temperature_above_zero():
