@@ -1,4 +1,4 @@
-"""Classification by regression on class targets: one column a class, and the largest prediction wins."""
+"""Classification by regression on class targets: one column a class; and the scores of class probabilities."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stpbnn import _validation as check
+from stpbnn.class_scores import ClassScores, class_scores, posterior_scores
 
-__all__ = ["accuracy", "one_hot", "predicted_classes"]
+__all__ = ["ClassScores", "accuracy", "class_scores", "one_hot", "posterior_scores", "predicted_classes"]
 
 
 def one_hot(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

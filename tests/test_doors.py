@@ -92,6 +92,10 @@ def targets(value):
     return arrays(value) | {"0-d": 1.0, "3-d": value[:, None, None], "empty": value[:0], "too short": value[:-1]}
 
 
+def weights(value):
+    return {k: v for k, v in arrays(value).items() if k != "none"} | {"negative": -value, "too short": value[:-1]}
+
+
 def values(value):  # NaN and infinity have their density
     return {k: v for k, v in arrays(value).items() if k not in ("nan", "inf")} | {"too short": np.asarray(value)[:-2]}
 
@@ -399,10 +403,6 @@ def methods_of_classifier(kind):
     } | dict.fromkeys(("predict", "predict_proba", "decision_function", "latent"), (None, query))
 
 
-def without_none(value):
-    return {key: hostile for key, hostile in vector(value).items() if key != "none"}
-
-
 def methods(kind):
     """The doors of a regressor."""
     thetas = np.zeros(len(getattr(model(kind), "hyperparameters_", {})))
@@ -413,11 +413,11 @@ def methods(kind):
     query, laws = {"X": (queries, XT)}, {"noise": (booleans, False), "joint": (booleans, False)}
     test = query | {"y": (targets, YT)}
     weighted = "sample_weight" in inspect.signature(kind.fit).parameters
-    weights = {"sample_weight": (without_none, np.ones(len(Y)))} if weighted else {}
+    data = DATA | ({"sample_weight": (weights, np.ones(len(Y)))} if weighted else {})
     return {
         "fit": (
             lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given),
-            DATA | weights,
+            data,
         ),
         "predict_gradient": (None, query),
         "predict": (None, query | {"return_std": (booleans, False), "return_cov": (booleans, False)}),
@@ -506,11 +506,11 @@ def law(name):
         "Gaussian": lambda: predictive.Gaussian(0 * two, two),
         "StudentT": lambda: predictive.StudentT(0 * two, two, 4.0),
         "Mixture": lambda: predictive.Mixture(half, np.zeros((2, 2)), np.ones((2, 2))),
+        "SideBySide": lambda: predictive.SideBySide([predictive.Gaussian(np.zeros(1), np.ones(1))] * 2),
         "JointGaussian": lambda: predictive.JointGaussian(0 * two, two, eye),
         "JointStudentT": lambda: predictive.JointStudentT.of(0 * two, eye, 4.0),
         "JointMixture": lambda: predictive.JointMixture.of(half, np.zeros((2, 2)), np.array([eye, eye])),
         "IndependentOutputs": lambda: predictive.IndependentOutputs.joint(np.zeros((2, 2)), [eye, eye]),
-        "SideBySide": lambda: predictive.SideBySide([predictive.Gaussian(np.zeros(1), np.ones(1))] * 2),
     }[name]()
 
 
@@ -569,7 +569,8 @@ def doors():
         "FullyConnected": (
             Net,
             {"widths": (widths, (5,)), "activation": (activation, "erf"), "outputs": (integers, 1)}
-            | {"weight_precision": (precisions, 1.0), "bias_precision": (optional_positive, 1.0)},
+            | {"weight_precision": (precisions, 1.0), "bias_precision": (optional_positive, 1.0)}
+            | {"likelihood": (choice, "gaussian")},
         ),
         "NNGPKernel": (
             lambda **given: stpbnn.NNGPKernel(**given).theta,
@@ -611,7 +612,8 @@ def doors():
             | T
             | OPTIONAL_TEST
             | chain
-            | {"sampler": (choice, "hmc"), "readout": (choice, "marginal"), "keep": (choice, "observables")}
+            | {"sampler": (choice, "hmc"), "readout": (optional_choice, "marginal"), "keep": (choice, "observables")}
+            | {"temperature": (optional_positive, 0.1)}
             | {"until": (goals, None), "block": (optional_integers, None), "keep_draws": (integers, 0)},
         ),
         "predictive_of": (
@@ -659,6 +661,11 @@ def doors():
                 "classes": (classes, ["a", "b"]),
             },
         ),
+        "classification.class_scores": (
+            classification.class_scores,
+            {"probabilities": (inputs, np.eye(2)), "labels": (labels, ["a", "b"]), "classes": (classes, ["a", "b"])},
+        ),
+        "classification.posterior_scores": (classification.posterior_scores, {"posterior": (tree, posterior()[0])}),
         "comparison.calibration": (comparison.calibration, both),
         "comparison.kernel_spectrum": (
             comparison.kernel_spectrum,  # without eigenmodes nothing is returned
@@ -978,6 +985,7 @@ FREE = {
     **dict.fromkeys(("FullyConnected.get_params", "FullyConnected.set_params", "NNGPKernel.set_params"), SKLEARN),
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
     **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on_tiles"), MADE_BY_THE_LIBRARY),
+    "classification.ClassScores": MADE_BY_THE_LIBRARY,
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Preparation", "datasets.Task"), MADE_BY_THE_LIBRARY),
     **{f"predictive.{name}": MADE_BY_THE_LIBRARY for name in predictive.__all__},

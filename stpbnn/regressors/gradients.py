@@ -70,7 +70,13 @@ class WithGradient(estimator.Estimator):
         rows = max(1, estimator.CHUNK // (len(self.X_train_) * X.shape[1]))
         laws = []
         for start in range(0, len(X), rows):
-            found = self._input_slopes(X[start : start + rows])
+            with np.errstate(all="ignore"):  # what overflows is refused
+                found = self._input_slopes(X[start : start + rows])
+            if not all(np.isfinite(part).all() for part in found):
+                raise ValueError(
+                    f"X: got query points up to {np.abs(X).max():.0e}, where the kernel has no finite derivatives; "
+                    "scale the inputs down"
+                )
             for cross, within in zip(found.cross_slopes, found.within, strict=True):
                 laws.append(self._gradient_law(Query(cross, np.diag(within).copy(), within)))
         mean, covariance = np.stack([law.mean for law in laws]), np.stack([law.covariance for law in laws])

@@ -32,7 +32,12 @@ class NetworkRegressor(Estimator):
     def _check_settings(self) -> None:
         self._check_noise()
         if self.network is not None:
-            check.instance("network", self.network, FullyConnected)
+            network = check.instance("network", self.network, FullyConnected)
+            if network.likelihood != "gaussian":
+                raise ValueError(
+                    f"network: got the likelihood {network.likelihood!r}, expected 'gaussian', that of numbers; for "
+                    "classes take a classifier, such as stpbnn.NNGPClassifier"
+                )
         super()._check_settings()
 
     def _check_noise(self) -> None:
