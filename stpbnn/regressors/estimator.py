@@ -28,8 +28,7 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
     """Regression with a predictive law in closed form.
 
     A model adds `_check_settings`, `_prepare`, `_condition`, `_numbers` and `_predictive`; one that chooses
-    hyper-parameters adds `_search`. Query points are taken a few thousand at a time, so that memory is bounded whatever
-    their number.
+    hyper-parameters adds `_search`. Query points are taken a few thousand at a time, so that memory is bounded.
     """
 
     X_train_: np.ndarray
