@@ -1,9 +1,10 @@
 """Runs: a folder that holds a card, its posterior, its theories, their comparison and a report.
 
 A run folder has card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html; of a table of one's own
-also preparation.json, after the card: how it became inputs, and how outputs have its units. Each file appears whole, in
-this order, and what is there already is used again: theories one by one, and the posterior. While sampling goes on,
-its blocks are in the folder checkpoint; where the chains have not converged they stay, for more draws to join them.
+also preparation.json, after the card: how it became inputs, and how outputs have its units; and adaptive.npz before
+theory.nc, the adaptive kernel for predictions at new inputs, where it has 16 MB at most. Each file appears whole, in
+this order, and what is there already is used again: theories one by one, and the posterior. While sampling goes on, its
+blocks are in the folder checkpoint; where the chains have not converged they stay, for more draws to join them.
 
 What solves, samples, compares and draws pictures takes seconds to import; it is imported where it is needed, so that a
 finished run is read at once.
@@ -78,8 +79,8 @@ class Run:
         noise : bool
             Whether the laws are those of new targets, with their noise, in the place of the function.
         theories : sequence of str, optional
-            Names of some of them, an empty list for the posterior alone; by default all. They are solved again, which
-            takes as long as in the run.
+            Names of some of them, an empty list for the posterior alone; by default all. Those whose solution is not in
+            the folder are solved again, which takes as long as in the run.
 
         Returns
         -------
@@ -140,7 +141,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     data = card.load(data, sampled=True)  # what is finished need not fit
     posterior = _earlier(folder, card, data)
     with _timed(times, "theory"):
-        predictions = _theories(folder, card, data)
+        predictions, models = _theories(folder, card, data)
     predictions.attrs["fingerprint"] = mark
 
     new = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -152,6 +153,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
         write_text(folder / PREPARATION, preparation.to_json())
     for name, text in code.beside(card).items():
         write_text(folder / name, text)
+    _keep(models, folder)
+    del models  # which hold kernels
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
         try:
@@ -375,9 +378,9 @@ def _leave_nothing(folder: Path, new: list[Path]) -> None:
                 path.rmdir()
 
 
-def _theories(folder: Path, card: Card, data: Arrays) -> xr.Dataset:
-    """Return what the theories predict; those that are in the folder are not solved again."""
-    from stpbnn.theories import chosen, theory
+def _theories(folder: Path, card: Card, data: Arrays) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Return what the theories predict, and what was fitted; those that are in the folder are not solved again."""
+    from stpbnn.theories import chosen, solve
 
     alone = {key: value for key, value in _settings(card).items() if not key.startswith("sampler.")}
     settings = alone | {"sampler.seed": card.sampler.seed, "theories.particles": card.theories.particles}
@@ -390,7 +393,15 @@ def _theories(folder: Path, card: Card, data: Arrays) -> xr.Dataset:
         known = xr.Dataset({"theory": []})
     if new := [name for name in chosen(card) if name not in known["theory"]]:
         logger.info("solving the theories: %s", ", ".join(new))
-    return theory(card, data, known).assign_attrs(solved_for=mark)
+    predictions, models = solve(card, data, known)
+    return predictions.assign_attrs(solved_for=mark), models
+
+
+def _keep(models: Mapping[str, Any], folder: Path) -> None:
+    if models:
+        from stpbnn.theories import keep
+
+        keep(models, folder)
 
 
 def _sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -> xr.DataTree:

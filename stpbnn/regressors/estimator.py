@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -115,8 +116,13 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         """Condition on the training set, at the hyper-parameters."""
         raise NotImplementedError
 
-    def _recondition(self) -> None:
-        """Condition on the training set at what was read from a file."""
+    @property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """What beside the training set spares a search where it is read from a file; may be empty."""
+        return {}
+
+    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Condition on the training set at what was read from a file, with the arrays that are in it."""
         self._condition()
 
     @property

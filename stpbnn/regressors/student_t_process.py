@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -261,7 +262,7 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
     def _known(self) -> bool:
         return is_known(self._process.lost, self.log_marginal_likelihood_)
 
-    def _recondition(self) -> None:
+    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._take_in()
         self._condition()
 
