@@ -58,7 +58,7 @@ def shown(value):
 def tables():
     """Return the tables of all results."""
     lines = []
-    for file in sorted(RESULTS.glob("*.json")):
+    for file in sorted(RESULTS.glob("test_*.json")):
         found = json.loads(file.read_text())
         lines += [
             f"## {file.stem.removeprefix('test_').replace('_', ' ')}",

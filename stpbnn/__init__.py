@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from stpbnn import activations, classification, datasets, figures, programs, samplers
     from stpbnn.activations import Activation
+    from stpbnn.classifiers import FiniteWidthClassifier, NNGPClassifier, ProportionalLimitClassifier
     from stpbnn.comparison import compare
     from stpbnn.kernels import NNGPKernel
     from stpbnn.network import FullyConnected
@@ -34,10 +35,13 @@ _MODULES = ("activations", "classification", "datasets", "figures", "programs", 
 _NAMES = {
     "Activation": "activations",
     "AdaptiveKernelRegressor": "regressors",
+    "FiniteWidthClassifier": "classifiers",
     "FiniteWidthRegressor": "regressors",
     "FullyConnected": "network",
+    "NNGPClassifier": "classifiers",
     "NNGPKernel": "kernels",
     "NNGPRegressor": "regressors",
+    "ProportionalLimitClassifier": "classifiers",
     "ProportionalLimitRegressor": "regressors",
     "StudentTProcessRegressor": "regressors",
     "compare": "comparison",
@@ -57,10 +61,13 @@ _NAMES = {
 __all__ = [
     "Activation",
     "AdaptiveKernelRegressor",
+    "FiniteWidthClassifier",
     "FiniteWidthRegressor",
     "FullyConnected",
+    "NNGPClassifier",
     "NNGPKernel",
     "NNGPRegressor",
+    "ProportionalLimitClassifier",
     "ProportionalLimitRegressor",
     "StudentTProcessRegressor",
     "activations",

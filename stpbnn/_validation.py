@@ -31,7 +31,9 @@ __all__ = [
     "out_of_range",
     "path",
     "real",
+    "refuse_no_labels",
     "refuse_no_numbers",
+    "refuse_unknown_labels",
     "room_for_kernels",
     "shown",
     "targets",
@@ -233,6 +235,44 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
     return y
 
 
+def refuse_no_labels(what: str, labels: Any) -> None:
+    """Refuse what holds no class labels, or labels of mixed type, which NumPy would turn into text in silence."""
+    parts = labels if isinstance(labels, (list, tuple)) else [labels]
+    if any(np.ma.is_masked(part) for part in parts):
+        raise ValueError(f"{what}: got masked values, expected a label for each example; remove or fill them")
+    dtype = getattr(labels, "dtype", None)
+    if labels is None or (isinstance(dtype, np.dtype) and dtype.kind in "biufUS"):
+        return
+    with named(what):
+        items = np.array(labels, dtype=object)
+    kinds = {_kind_of_label(label) for label in items.flat}
+    if kinds == {"text", "numbers"}:
+        raise ValueError(
+            f"{what}: got labels of mixed type, text and numbers, expected one of them; convert all of them to text, "
+            f"with [str(label) for label in {what}]"
+        )
+    if others := kinds - {"text", "numbers"}:
+        raise ValueError(f"{what}: got {sorted(others)[0]} values as labels, expected finite numbers or text")
+
+
+def _kind_of_label(label: Any) -> str:
+    if isinstance(label, (str, bytes)):
+        return "text"
+    real = isinstance(label, (numbers.Real, np.bool_)) and not isinstance(label, np.timedelta64)
+    return "numbers" if real else type(label).__name__
+
+
+def refuse_unknown_labels(what: str, labels: Any, classes: np.ndarray) -> None:
+    """Refuse class labels that are none of the classes, by their names."""
+    given = np.asarray(labels)
+    unknown = sorted({label for label in given.ravel().tolist() if label not in classes.tolist()}, key=str)
+    if unknown:
+        raise ValueError(
+            f"{what}: got the class(es) {', '.join(map(shown, unknown[:8]))}, which the training set lacks; expected "
+            f"labels among {shown(classes.tolist())}: leave these examples out, or train with some of them"
+        )
+
+
 @contextmanager
 def named(what: str) -> Iterator[None]:
     """Have the errors of another library's checks name the argument, in one line."""
@@ -243,10 +283,10 @@ def named(what: str) -> Iterator[None]:
         raise kind(f"{what}: {' '.join(str(error).split())}") from None
 
 
-def out_of_range(temperature: float, X: np.ndarray, y: np.ndarray) -> ValueError:
+def out_of_range(temperature: Any, X: np.ndarray, y: np.ndarray) -> ValueError:
     """Return the error for numbers whose squares or ratios overflow."""
     return ValueError(
-        f"temperature: got {temperature!r} with inputs up to {np.abs(X).max():.0e} and targets up to "
+        f"temperature: got {shown(temperature)} with inputs up to {np.abs(X).max():.0e} and targets up to "
         f"{np.abs(y).max():.0e}: out of the range of double precision; rescale the data or the temperature"
     )
 

@@ -1,4 +1,4 @@
-"""Classification by regression on class targets: one column a class, and the largest prediction wins."""
+"""Classification by regression on class targets: one column a class; and the scores of class probabilities."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stpbnn import _validation as check
+from stpbnn.class_scores import ClassScores, class_scores, posterior_scores
 
-__all__ = ["accuracy", "one_hot", "predicted_classes"]
+__all__ = ["ClassScores", "accuracy", "class_scores", "one_hot", "posterior_scores", "predicted_classes"]
 
 
 def one_hot(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -130,10 +131,11 @@ def accuracy(predictions: ArrayLike, labels: ArrayLike, classes: ArrayLike) -> f
 
 
 def _labels(what: str, values: Any) -> np.ndarray:
-    if np.ma.is_masked(values):
-        raise ValueError(f"{what}: got masked values, expected a label for each example; remove or fill them")
+    check.refuse_no_labels(what, values)
     with check.named(what):
         array = np.asarray(values)
+    if array.dtype.kind == "O" and values is not None:  # such as a column of text in a table
+        array = np.asarray(array.tolist())
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{what}: got shape {array.shape}, expected one list of class labels")
     if array.dtype.kind not in "biuUS" and not (array.dtype.kind == "f" and np.isfinite(array).all()):

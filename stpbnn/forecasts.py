@@ -6,8 +6,9 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -15,11 +16,10 @@ import xarray as xr
 from stpbnn import _validation as check
 from stpbnn._interrupt import look
 from stpbnn._version import __version__
+from stpbnn.cards import Card
 from stpbnn.catalogue import long_name
 from stpbnn.datasets import Preparation, read_table
-from stpbnn.files import DamagedError, read_bytes
 from stpbnn.predictive import Mixture
-from stpbnn.runs import AGAIN, PREPARATION, Run
 from stpbnn.theories import chosen, fitted
 
 if TYPE_CHECKING:
@@ -35,7 +35,35 @@ PROBABILITIES = (0.025, 0.25, 0.5, 0.75, 0.975)  # the median, and the intervals
 SLOW = 20.0  # seconds
 
 
-def predict(run: Run, X: Any, *, noise: bool = False, theories: Sequence[str] | None = None) -> xr.Dataset:
+class FinishedRun(Protocol):
+    """What predictions need of a finished run; `stpbnn.runs.Run` has it."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+
+    @property
+    def card(self) -> Card:
+        """The card."""
+
+    @property
+    def theory(self) -> xr.Dataset:
+        """The predictions of the theories."""
+
+    @property
+    def posterior(self) -> xr.DataTree:
+        """The draws."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What run.json says."""
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """What turned a table into inputs."""
+
+
+def predict(run: FinishedRun, X: Any, *, noise: bool = False, theories: Sequence[str] | None = None) -> xr.Dataset:
     r"""Return what the posterior and the theories of a finished run predict at new inputs, in the units of the data.
 
     The posterior is the mixture of the laws of f given the hidden weights of the draws that kept their weights; where
@@ -68,7 +96,7 @@ def predict(run: Run, X: Any, *, noise: bool = False, theories: Sequence[str] | 
     """
     noise = check.boolean("noise", noise)
     names = _names(run, theories)
-    preparation = _preparation(run)
+    preparation = run.preparation
     inputs = _inputs(run, X, preparation)
     laws, draws = {}, 0
     if "weights" in run.posterior.children or "process" in run.posterior.attrs:
@@ -103,7 +131,7 @@ def predict(run: Run, X: Any, *, noise: bool = False, theories: Sequence[str] | 
 
 
 def predict_file(
-    run: Run, file: str | os.PathLike[str], *, noise: bool = False, theories: Sequence[str] | None = None
+    run: FinishedRun, file: str | os.PathLike[str], *, noise: bool = False, theories: Sequence[str] | None = None
 ) -> xr.Dataset:
     """Return what a finished run predicts for a table in a file; its rows are called by the lines of the file.
 
@@ -153,7 +181,7 @@ def table(predictions: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(predictions["test_point"].to_numpy(), name="row"))
 
 
-def _names(run: Run, theories: Sequence[str] | None) -> dict[str, str]:
+def _names(run: FinishedRun, theories: Sequence[str] | None) -> dict[str, str]:
     """Return the theories that are asked for, of those that the run has solved, by their long and short names."""
     solved = run.theory["mean"].notnull().any([dim for dim in run.theory["mean"].dims if dim != "theory"])
     there = {name: kind for name, kind in chosen(run.card).items() if name in run.theory["theory"]}
@@ -168,18 +196,7 @@ def _names(run: Run, theories: Sequence[str] | None) -> dict[str, str]:
     return {name: kind for name, kind in there.items() if name in found}
 
 
-def _preparation(run: Run) -> Preparation | None:
-    """Return what turned the table of the run into inputs, or None where it was given as arrays or by name."""
-    path = run.folder / PREPARATION
-    try:
-        return Preparation.from_json(read_bytes(path).decode())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise DamagedError(path, error, AGAIN) from None
-
-
-def _inputs(run: Run, X: Any, preparation: Preparation | None) -> np.ndarray:
+def _inputs(run: FinishedRun, X: Any, preparation: Preparation | None) -> np.ndarray:
     """Return the inputs as the network takes them."""
     features = run.posterior["constant_data"]["X"].sizes["feature"]
     if preparation is not None:
@@ -193,7 +210,7 @@ def _index(X: Any, rows: int) -> Any:
     return np.arange(rows) if index is None or callable(index) else np.asarray(index)
 
 
-def _none_kept(run: Run) -> str:
+def _none_kept(run: FinishedRun) -> str:
     asked = run.card.sampler.keep_draws
     if not asked:
         return "no weights of the posterior were kept, as sampler.keep_draws = 0 says"
@@ -201,7 +218,7 @@ def _none_kept(run: Run) -> str:
     return f"no weights of the posterior were kept ({weights})"
 
 
-def _posterior(run: Run, X: np.ndarray, noise: bool) -> Mixture:
+def _posterior(run: FinishedRun, X: np.ndarray, noise: bool) -> Mixture:
     """Return the law of f, or of new targets, under the draws of the posterior."""
     from stpbnn.samplers import functions
 
@@ -212,7 +229,7 @@ def _posterior(run: Run, X: np.ndarray, noise: bool) -> Mixture:
     return Mixture(np.full(len(means), 1 / len(means)), means, variances + T)
 
 
-def _theories(run: Run, names: dict[str, str], X: np.ndarray, noise: bool) -> dict[str, Any]:
+def _theories(run: FinishedRun, names: dict[str, str], X: np.ndarray, noise: bool) -> dict[str, Any]:
     """Return the laws of the theories, from the run folder or fitted again to the training set of the run."""
     train = run.posterior["constant_data"]["X"].to_numpy(), run.posterior["observed_data"]["y"].to_numpy()
     seconds = float(run.record.get("seconds", {}).get("theory", 0.0))

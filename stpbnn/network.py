@@ -22,7 +22,10 @@ import jax
 from stpbnn import activations
 from stpbnn._validation import integer, number, one_of
 
-__all__ = ["FullyConnected", "NetworkHolder", "Prior", "Weights"]
+__all__ = ["LIKELIHOODS", "FullyConnected", "NetworkHolder", "Prior", "Weights"]
+
+LIKELIHOODS = ("gaussian", "bernoulli", "categorical")
+GAUSSIAN = ("likelihood", "gaussian")
 
 Weights = Mapping[str, jax.Array]
 
@@ -73,11 +76,16 @@ class FullyConnected:
         Prior precisions λ_0..λ_L (inverse variances of the weights): one number for all, or L + 1 of them.
     bias_precision : float or None
         Prior precision λ_b of all biases; None means that there are none, as in the paper.
+    likelihood : {"gaussian", "bernoulli", "categorical"}
+        The law of a target given the outputs: of a number with noise of variance T; of one of two classes by the
+        logistic function of one output; of one of D classes by the softmax of D outputs. The last two are taken to the
+        power 1/T.
 
     Raises
     ------
     ValueError
-        For widths below one, an unknown activation, or precisions that are not positive or not L + 1 in number.
+        For widths below one, an unknown activation, precisions that are not positive or not L + 1 in number, or a
+        number of outputs that does not fit the likelihood.
 
     References
     ----------
@@ -99,6 +107,7 @@ class FullyConnected:
     outputs: int = 1
     weight_precision: float | Sequence[float] = 1.0
     bias_precision: float | None = None
+    likelihood: str = "gaussian"
 
     def __post_init__(self) -> None:
         widths = _widths(self.widths)
@@ -111,6 +120,17 @@ class FullyConnected:
         }
         for name, value in settings.items():
             object.__setattr__(self, name, value)
+        fits = {"gaussian": True, "bernoulli": self.outputs == 1, "categorical": self.outputs > 1}
+        if not fits[one_of("likelihood", self.likelihood, LIKELIHOODS)]:
+            expected = "1 output for two classes" if self.likelihood == "bernoulli" else "one output for each class"
+            raise ValueError(
+                f"likelihood: got {self.likelihood!r} with {self.outputs} output(s), expected {expected}; give outputs="
+            )
+
+    def __repr__(self) -> str:
+        """Return the settings; the Gaussian likelihood goes without saying."""
+        shown = {name: value for name, value in self.get_params().items() if (name, value) != GAUSSIAN}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def sigma(self) -> activations.Activation:
@@ -134,18 +154,19 @@ class FullyConnected:
         return Prior(self.precisions, 0.0 if self.bias_precision is None else 1 / self.bias_precision)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the five settings as plain numbers, strings and lists; FullyConnected(**d) reads them back."""
+        """Return the settings as plain numbers, strings and lists; FullyConnected(**d) reads them back."""
         precision = self.weight_precision
-        return {
+        plain = {
             "widths": list(self.widths),
             "activation": self.sigma.name,
             "outputs": self.outputs,
             "weight_precision": list(precision) if isinstance(precision, Sequence) else precision,
             "bias_precision": self.bias_precision,
         }
+        return plain if self.likelihood == "gaussian" else plain | {"likelihood": self.likelihood}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the five settings by name, as scikit-learn's searches and clones ask for them."""
+        """Return the settings by name, as scikit-learn's searches and clones ask for them."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def set_params(self, **settings: Any) -> FullyConnected:
@@ -156,7 +177,7 @@ class FullyConnected:
         Parameters
         ----------
         **settings
-            Any of the five, by name.
+            Any of them, by name.
 
         Raises
         ------

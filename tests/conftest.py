@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
+
+threadpool_limits(1)  # a plugin loads NumPy, and its BLAS, before the variable above is set
 
 # before the first import of stpbnn; its public doors speak for themselves
 ALGEBRA = "elastic layered matrix mean_kept minima newton one_scale resolvent response saddle_point width_curve"

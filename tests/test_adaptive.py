@@ -233,6 +233,7 @@ def test_two_starts_meet():
     assert model.log_marginal_likelihood_ == first.log_evidence
 
 
+@pytest.mark.long
 def test_standard_errors_are_the_spread_over_seeds():
     X, y, Xt = data()
     net = FullyConnected((20,), "erf")

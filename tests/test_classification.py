@@ -37,6 +37,13 @@ def test_accuracy_on_digits_is_that_of_each_class_against_the_rest():
     assert accuracy(finite.predict(X[test]), digits[test], classes) > 0.8
 
 
+def test_a_column_of_text_has_labels():
+    column = np.array(["b", "a", "b"], dtype=object)
+    targets, classes = one_hot(column)
+    assert classes.tolist() == ["a", "b"]
+    assert accuracy(targets, column, classes) == 1
+
+
 def test_two_classes_of_one_output():
     f = np.array([-1.2, 0.3, 0.9, -0.1])
     assert predicted_classes(f, [7, 9]).tolist() == [7, 9, 9, 7]

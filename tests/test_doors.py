@@ -48,6 +48,7 @@ MODULES = {
 RNG = np.random.default_rng(0)
 X, Y, XT, YT = RNG.normal(size=(6, 3)), RNG.normal(size=6), RNG.normal(size=(4, 3)), RNG.normal(size=4)
 NET = Net((5,), "linear")
+CLASSES = np.array([0, 1, 0, 1, 1, 0])
 HUGE = 10**400  # beyond the range of double precision
 
 
@@ -89,6 +90,10 @@ def queries(value):
 
 def targets(value):
     return arrays(value) | {"0-d": 1.0, "3-d": value[:, None, None], "empty": value[:0], "too short": value[:-1]}
+
+
+def weights(value):
+    return {k: v for k, v in arrays(value).items() if k != "none"} | {"negative": -value, "too short": value[:-1]}
 
 
 def values(value):  # NaN and infinity have their density
@@ -326,6 +331,9 @@ MEAN = {"closure": (choice, "nested"), "mean": (choice, "auto")}
 PROBABILITY = (probabilities, 0.5)
 
 
+TREND = {"trend": (choice, "zero")}
+
+
 def regressors():
     """The regressors with their own settings, small and quick."""
     adaptive = {"particles": (integers, 64), "reaction": (booleans, True), "second_start": (booleans, False)}
@@ -348,33 +356,67 @@ def regressors():
     }
     net = {"network": (optional_network, NET)}
     return {
-        stpbnn.NNGPRegressor: net | T | EVIDENCE,
+        stpbnn.NNGPRegressor: net | T | TREND | EVIDENCE,
         stpbnn.ProportionalLimitRegressor: net | T | MEAN | EVIDENCE,
         stpbnn.FiniteWidthRegressor: net | T | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
-        stpbnn.StudentTProcessRegressor: T | student,
+        stpbnn.StudentTProcessRegressor: T | TREND | student,
+    }
+
+
+def classifiers():
+    """The classifiers with their own settings."""
+    evidence = EVIDENCE | {"random_state": (None, None)}
+    own = {"network": (optional_network, NET), "temperature": (positive, 0.5)} | evidence
+    closure = {"closure": (choice, "nested")}
+    return {
+        stpbnn.NNGPClassifier: own,
+        stpbnn.ProportionalLimitClassifier: own | closure,
+        stpbnn.FiniteWidthClassifier: own | closure,
     }
 
 
 @functools.cache
 def model(kind):
-    """A fitted regressor."""
+    """A fitted regressor or classifier."""
+    settings = (regressors() | classifiers())[kind]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return kind(**{name: value for name, (_, value) in regressors()[kind].items()}).fit(X, Y)
+        return kind(**{name: value for name, (_, value) in settings.items()}).fit(
+            X, CLASSES if kind in classifiers() else Y
+        )
+
+
+def methods_of_classifier(kind):
+    """The doors of a classifier."""
+    query, thetas = {"X": (queries, XT)}, np.zeros(len(model(kind).hyperparameters_))
+    of_data = {"X": (inputs, X), "y": (labels, CLASSES)}
+    score = query | {"y": (labels, CLASSES[:4]), "sample_weight": (None, None)}
+    evidence = {"theta": (functools.partial(without, vector, "none"), thetas), "eval_gradient": (booleans, False)}
+    return {
+        "fit": (lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given), of_data),
+        "score": (None, score),
+        "log_marginal_likelihood": (None, evidence),
+    } | dict.fromkeys(("predict", "predict_proba", "decision_function", "latent"), (None, query))
 
 
 def methods(kind):
     """The doors of a regressor."""
     thetas = np.zeros(len(getattr(model(kind), "hyperparameters_", {})))
     if kind is stpbnn.StudentTProcessRegressor:
-        thetas = model(kind)._learnable.theta
+        thetas = model(kind)._hyperparameters.theta
     evidence = {"theta": (lambda v: {k: h for k, h in vector(v).items() if k != "none"}, thetas)}
     evidence |= {"eval_gradient": (booleans, False)}
     query, laws = {"X": (queries, XT)}, {"noise": (booleans, False), "joint": (booleans, False)}
     test = query | {"y": (targets, YT)}
+    weighted = "sample_weight" in inspect.signature(kind.fit).parameters
+    data = DATA | ({"sample_weight": (weights, np.ones(len(Y)))} if weighted else {})
     return {
-        "fit": (lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given), DATA),
+        "fit": (
+            lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given),
+            data,
+        ),
+        "predict_gradient": (None, query),
         "predict": (None, query | {"return_std": (booleans, False), "return_cov": (booleans, False)}),
         "predictive": (None, query | laws),
         "sample_y": (None, query | {"n_samples": (integers, 1), "random_state": (seed, 0)}),
@@ -461,6 +503,7 @@ def law(name):
         "Gaussian": lambda: predictive.Gaussian(0 * two, two),
         "StudentT": lambda: predictive.StudentT(0 * two, two, 4.0),
         "Mixture": lambda: predictive.Mixture(half, np.zeros((2, 2)), np.ones((2, 2))),
+        "SideBySide": lambda: predictive.SideBySide([predictive.Gaussian(np.zeros(1), np.ones(1))] * 2),
         "JointGaussian": lambda: predictive.JointGaussian(0 * two, two, eye),
         "JointStudentT": lambda: predictive.JointStudentT.of(0 * two, eye, 4.0),
         "JointMixture": lambda: predictive.JointMixture.of(half, np.zeros((2, 2)), np.array([eye, eye])),
@@ -523,7 +566,8 @@ def doors():
         "FullyConnected": (
             Net,
             {"widths": (widths, (5,)), "activation": (activation, "erf"), "outputs": (integers, 1)}
-            | {"weight_precision": (precisions, 1.0), "bias_precision": (optional_positive, 1.0)},
+            | {"weight_precision": (precisions, 1.0), "bias_precision": (optional_positive, 1.0)}
+            | {"likelihood": (choice, "gaussian")},
         ),
         "NNGPKernel": (
             lambda **given: stpbnn.NNGPKernel(**given).theta,
@@ -565,7 +609,8 @@ def doors():
             | T
             | OPTIONAL_TEST
             | chain
-            | {"sampler": (choice, "hmc"), "readout": (choice, "marginal"), "keep": (choice, "observables")}
+            | {"sampler": (choice, "hmc"), "readout": (optional_choice, "marginal"), "keep": (choice, "observables")}
+            | {"temperature": (optional_positive, 0.1)}
             | {"until": (goals, None), "block": (optional_integers, None), "keep_draws": (integers, 0)},
         ),
         "predictive_of": (
@@ -613,6 +658,11 @@ def doors():
                 "classes": (classes, ["a", "b"]),
             },
         ),
+        "classification.class_scores": (
+            classification.class_scores,
+            {"probabilities": (inputs, np.eye(2)), "labels": (labels, ["a", "b"]), "classes": (classes, ["a", "b"])},
+        ),
+        "classification.posterior_scores": (classification.posterior_scores, {"posterior": (tree, posterior()[0])}),
         "comparison.calibration": (comparison.calibration, both),
         "comparison.kernel_spectrum": (
             comparison.kernel_spectrum,  # without eigenmodes nothing is returned
@@ -790,6 +840,10 @@ def doors():
         for name, (call, arguments) in methods(kind).items():
             if hasattr(kind, name):
                 table[f"{kind.__name__}.{name}"] = (call or getattr(model(kind), name), arguments)
+    for kind, settings in classifiers().items():
+        table[kind.__name__] = (lambda kind=kind, **given: kind(**given).fit(X, CLASSES), settings)
+        for name, (call, arguments) in methods_of_classifier(kind).items():
+            table[f"{kind.__name__}.{name}"] = (call or getattr(model(kind), name), arguments)
     for name in (name for name in predictive.__all__ if name != "Law"):
         of, right = law(name), np.zeros_like(law(name).mean)
         for method in ("cdf", "logpdf", "pdf"):
@@ -926,8 +980,9 @@ FREE = {
     **dict.fromkeys(("Activation.kernel_error", "FullyConnected.features", "FullyConnected.forward"), COMPILED),
     **dict.fromkeys(("FullyConnected.readout", "FullyConnected.sample_prior", "FullyConnected.shapes"), COMPILED),
     **dict.fromkeys(("FullyConnected.get_params", "FullyConnected.set_params", "NNGPKernel.set_params"), SKLEARN),
-    **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors()},
+    **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
     **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on_tiles"), MADE_BY_THE_LIBRARY),
+    "classification.ClassScores": MADE_BY_THE_LIBRARY,
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Preparation", "datasets.Task"), MADE_BY_THE_LIBRARY),
     **{f"predictive.{name}": MADE_BY_THE_LIBRARY for name in predictive.__all__},
@@ -1029,6 +1084,8 @@ ELSEWHERE = {"NNGPKernel", "programs", "predictive", "comparison"}
 
 def finite(result):
     """Say whether all numbers of a result are: those of arrays, data sets, laws, and of what a regressor predicts."""
+    if hasattr(result, "predict_proba"):
+        return finite(result.predict_proba(XT))
     if hasattr(result, "predict"):
         return finite(result.predict(XT, return_std=True))
     if isinstance(result, predictive.Law):

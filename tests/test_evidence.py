@@ -115,8 +115,14 @@ def test_finite_width_of_one_layer(activation, prior):
     assert_gradient_is_that_of_refits(FiniteWidthRegressor, network((5,), activation, prior), *data(), mean="drop")
 
 
-@pytest.mark.parametrize("prior", PRIORS)
-@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize(
+    ("activation", "prior"),
+    [
+        ("relu", "tied"),
+        ("silu", "each"),
+        *(pytest.param(*other, marks=pytest.mark.long) for other in (("relu", "each"), ("silu", "tied"))),
+    ],
+)
 def test_finite_width_with_a_mean(activation, prior):
     assert_gradient_is_that_of_refits(FiniteWidthRegressor, network((5,), activation, prior), *data(), mean="keep")
 

@@ -7,7 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, DotProduct
 
 from stpbnn import StudentTProcessRegressor
-from stpbnn.scale.resolvent import eigenbasis
+from stpbnn.scale.resolvent import Resolvent
 
 X = np.array([1.0, 3.0, 5.0, 6.0, 7.0, 8.0])[:, None]
 Y = X[:, 0] * np.sin(X[:, 0])
@@ -64,5 +64,6 @@ def test_predictions_at_scales_at_which_rounding_counts(T, mean, std, tolerance)
 @pytest.mark.parametrize("offset", [0, 100])
 def test_eigenvalues_of_singular_kernels_are_zeros(P, offset):
     inputs = np.random.default_rng(P).normal(size=(P, 2)) + offset
-    k, _ = eigenbasis(DotProduct(1.0)(inputs))
-    assert np.count_nonzero(k) == 3
+    K = DotProduct(1.0)(inputs)
+    for temperature in (0.0, 0.1):
+        assert np.count_nonzero(Resolvent.spectral(K, np.ones((P, 1)), temperature).eigenvalues) == 3

@@ -13,22 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LONGEST = 300
 
-UPWARD = {("stpbnn.runs", "stpbnn.forecasts")}
 CIRCLES = {("stpbnn.cards.schema", "stpbnn.cards.limits")}
-LONG = {
-    "own_data",
-    "report.contents",
-    "runs",
-    "sweeps.running",
-}
-SAME_NAMES = {"catalogue", "left_out"}
-PAST_A_FACE = {
-    ("stpbnn.regressors.infinite", "stpbnn.scale.fluctuation"),
-    ("stpbnn.regressors.learnable_network", "stpbnn.kernels.hyperparameters"),
-    ("stpbnn.regressors.student_t_process", "stpbnn.kernels.contraction"),
-    ("stpbnn.regressors.student_t_process", "stpbnn.scale.units"),
-    ("stpbnn.scale.fluctuation", "stpbnn.kernels.hyperparameters"),
-}
 
 
 def modules():
@@ -76,12 +61,12 @@ def test_contributing_names_every_room_once():
 def test_no_room_imports_one_above_it():
     floor = {name: number for number, name in enumerate(order())}
     upward = {(one, other) for one, other in ARROWS if floor[room(other)] > floor[room(one)]}
-    assert upward == UPWARD
+    assert not upward
 
 
 def test_no_modules_import_one_another_in_a_circle():
     graph = {module: set() for module in MODULES}
-    for one, other in ARROWS - UPWARD - CIRCLES:
+    for one, other in ARROWS - CIRCLES:
         graph[one].add(other)
     try:
         TopologicalSorter(graph).prepare()
@@ -106,15 +91,15 @@ def test_a_room_is_entered_through_its_face():
         text = MODULES[face].read_text("utf-8")
         return f'    "{name}",\n' in text or f"from {face} import {name} as {name}\n" in text
 
-    assert {arrow for arrow in ARROWS if past(*arrow)} == PAST_A_FACE
+    assert not {arrow for arrow in ARROWS if past(*arrow)}
 
 
 def test_no_module_is_longer_than_a_reader_likes():
     long = {name for name, path in MODULES.items() if len(path.read_text("utf-8").splitlines()) > LONGEST}
-    assert long == {f"stpbnn.{name}" for name in LONG}
+    assert not long
 
 
 def test_no_two_modules_share_a_name():
     """A folder and a module beside it would share one too; every folder has a face."""
     count = Counter(name.rpartition(".")[2] for name in MODULES)
-    assert {name for name, times in count.items() if times > 1} == SAME_NAMES
+    assert not {name for name, times in count.items() if times > 1}

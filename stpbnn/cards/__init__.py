@@ -1,6 +1,7 @@
 """Model cards: TOML files that describe a run, their schema, and one clear message for each mistake in them."""
 
 from stpbnn.cards import code as code
+from stpbnn.cards import drafting as drafting
 from stpbnn.cards.checks import mistakes as mistakes
 from stpbnn.cards.checks import sweep_mistakes as sweep_mistakes
 from stpbnn.cards.data import OF_FILES as OF_FILES

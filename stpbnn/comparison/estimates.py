@@ -21,6 +21,11 @@ def posterior_draws(posterior: xr.DataTree) -> tuple[xr.DataArray, xr.DataArray 
     group = tree("posterior", posterior).get("predictions")
     if group is None or "f" not in group:
         raise ValueError("posterior: got no predictions of f, expected predictions/f; pass X_test to sample()")
+    if "class_probability" in group:
+        raise ValueError(
+            "posterior: got one of class probabilities, expected one of numbers; judge both sides with "
+            "stpbnn.classification: posterior_scores(posterior) and class_scores of a classifier's predict_proba"
+        )
     data = group.to_dataset()
     data = data.drop_vars(list(data.coords))
     integrated = "f_mean" in data and "f_variance" in data

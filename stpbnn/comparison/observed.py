@@ -20,9 +20,9 @@ FEWEST = 25  # draws: a fifth of them, the largest weights, are smoothed by a la
 def scored(theory: Any, X_test: np.ndarray, y_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     r"""Return F(y) and log p(y) of held-out targets under the law that a fitted theory has of them, noise included.
 
-    NaN for regressors that know no such law.
+    NaN for regressors that know no such law, or the noise of the training targets alone.
     """
-    if not hasattr(theory, "predictive"):
+    if not hasattr(theory, "predictive") or np.ndim(getattr(theory, "temperature", 0.0)):
         return np.full(y_test.shape, np.nan), np.full(y_test.shape, np.nan)
     law = theory.predictive(X_test, noise=True)
     y = y_test.reshape(law.mean.shape)

@@ -173,5 +173,7 @@ def _class(theory: Any) -> str:
 
 
 def _scalar(value: Any) -> float:
-    """Return a number; of a matrix over the outputs, the mean of its diagonal."""
+    """Return a number; of a matrix over the outputs the mean of its diagonal, of a vector NaN."""
+    if np.ndim(value) == 1:
+        return np.nan
     return float(np.trace(value) / len(value)) if np.ndim(value) == 2 else float(value)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from stpbnn._memory import refuse_beyond
 from stpbnn._validation import integer, number, shown
-from stpbnn.datasets.catalogue import SETS, DataSet, look_up
 from stpbnn.datasets.data_folder import home
+from stpbnn.datasets.named_sets import SETS, DataSet, look_up
 from stpbnn.datasets.task_arrays import choose_classes, encode, rows, share_out, standardise
 
 DRAWN = {"train": 500, "test": 1000, "size": 100}  # what a drawn set has by default

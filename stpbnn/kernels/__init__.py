@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from stpbnn.kernels import hyperparameters as hyperparameters
 from stpbnn.kernels.closures import (
     CLOSURES,
     Closure,
@@ -37,13 +38,26 @@ from stpbnn.kernels.tiles import (
 )
 
 if TYPE_CHECKING:
+    from stpbnn.kernels.contraction import Inputs, value_and_pullback
     from stpbnn.kernels.nngp_kernel import NNGPKernel
+    from stpbnn.kernels.slopes import InputSlopes, kernel_slopes, network_slopes
+
+OF_SCIKIT_LEARN = {
+    "Inputs": "contraction",
+    "value_and_pullback": "contraction",
+    "NNGPKernel": "nngp_kernel",
+    "InputSlopes": "slopes",
+    "kernel_slopes": "slopes",
+    "network_slopes": "slopes",
+}
 
 __all__ = [
     "CLOSURES",
     "Closure",
     "CrossKernel",
     "Gram",
+    "InputSlopes",
+    "Inputs",
     "KernelMap",
     "NNGPKernel",
     "Tile",
@@ -54,27 +68,31 @@ __all__ = [
     "feature_means",
     "features",
     "fluctuation_map",
+    "hyperparameters",
     "input_gram",
     "input_tiles",
     "input_variances",
+    "kernel_slopes",
     "lower_triangle",
     "map_tiles",
     "mean_kept",
     "mean_map",
+    "network_slopes",
     "nngp",
     "nngp_map",
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",
     "symmetric_kernels",
+    "value_and_pullback",
     "weight_tiles",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the kernel of scikit-learn's interface when it is first used: no sampler needs scikit-learn."""
-    if name != "NNGPKernel":
+    """Load what knows the kernels of scikit-learn when it is first used: no sampler needs scikit-learn."""
+    if name not in OF_SCIKIT_LEARN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from stpbnn.kernels.nngp_kernel import NNGPKernel
+    from importlib import import_module
 
-    return NNGPKernel
+    return getattr(import_module(f"{__name__}.{OF_SCIKIT_LEARN[name]}"), name)

@@ -12,6 +12,7 @@ from numpyro.distributions import Distribution, Normal, constraints
 
 from stpbnn._validation import instance
 from stpbnn.network import FullyConnected
+from stpbnn.programs.class_labels import refuse_labels
 from stpbnn.programs.doors import points, targets
 from stpbnn.programs.linear_model import design, log_normal
 from stpbnn.programs.sites import temperature_site
@@ -120,6 +121,7 @@ def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
     (['W1', 'y'], (5, 3))
     """
     instance("net", net, FullyConnected)
+    refuse_labels(net)
     readout = ("v", f"b{net.depth + 1}")
     prior = net.prior
 

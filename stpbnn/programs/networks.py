@@ -13,6 +13,7 @@ from numpyro import distributions as dist
 from stpbnn import kernels
 from stpbnn._validation import instance, one_of
 from stpbnn.network import FullyConnected
+from stpbnn.programs.class_labels import label_sites, refuse_labels
 from stpbnn.programs.doors import points, targets
 from stpbnn.programs.sites import degrees_of_freedom, parameter, temperature_site
 
@@ -26,7 +27,8 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
 
     The sites are the whitened weights "W1".."WL" and "v" (and "b1".."b(L+1)" with biases), "temperature" where it has
     a prior, and the observed "y" under the plate "data": leave-one-out statistics count P points whatever the number
-    of outputs.
+    of outputs. With the likelihood of classes y is 0 or 1 (given also as -1 and 1), or a unit vector, and its
+    probability is taken to the power 1/T.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
     instance("net", net, FullyConnected)
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
-        variance = temperature_site(temperature)
+        variance = temperature_site(temperature) if net.likelihood == "gaussian" else temperature
         X = points("X", X)
         y = None if y is None else targets(y, len(X), net.outputs)
         weights = {
@@ -67,6 +69,9 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
             for name, shape in net.shapes(X.shape[1]).items()
         }
         f = net.forward(weights, X)
+        if net.likelihood != "gaussian":
+            label_sites(net, f, y, temperature)
+            return f
         with numpyro.plate("data", X.shape[0]):
             numpyro.sample("y", dist.Normal(f, jnp.sqrt(variance)).to_event(f.ndim - 1), obs=y)
         return f
@@ -115,6 +120,7 @@ def scale_mixture(net: FullyConnected, closure: kernels.Closure = "nested") -> C
     """
     instance("net", net, FullyConnected)
     one_of("closure", closure, kernels.CLOSURES)
+    refuse_labels(net)
     if net.outputs > 1:
         raise ValueError(f"net: got {net.outputs} outputs, expected one: several have a matrix of order parameters")
 
@@ -173,6 +179,7 @@ def student_t_network(net: FullyConnected, df: Any = 5.0) -> Callable[..., jax.A
     """
     instance("net", net, FullyConnected)
     df = degrees_of_freedom(df)
+    refuse_labels(net)
     if net.outputs > 1:
         raise ValueError(f"net: got {net.outputs} outputs, expected one: fit each of them with a process of its own")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -84,12 +85,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         one it tells of units that are stuck on one side of a barrier, which makes the search slow.
     converged_ : bool
         Whether the averages had stopped drifting.
-    network_ : FullyConnected
-        The network that was used.
-    temperature_ : float
-        The temperature that was used.
-    seed_ : int
-        The seed that was used.
+    network_, temperature_, seed_ : FullyConnected, float, int
+        What was used.
 
     References
     ----------
@@ -156,7 +153,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             warnings.warn(
                 f"particles: got {self.particles} for {len(X)} examples, expected at least {2 * len(X)}: fewer "
                 "particles than twice the dimension of the kernel that they average leave it noisy",
-                stacklevel=4,
+                stacklevel=5,
             )
         if not self.converged_:
             warnings.warn(
@@ -164,7 +161,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
                 f"{self.drift_:.1f} standard errors, the residual is {self.history_[-1]:.1e}; give more particles or "
                 "a larger max_iter; there may be no solution for so narrow a network or so low a temperature",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _solve(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
@@ -189,11 +186,10 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         self._process = adaptive.AdaptiveProcess(net, X, problem, space, found.averages, found.snapshots, self.seed_)
         blocks = adaptive.Averages.of(found.averages).K.reshape(net.outputs, len(X), net.outputs, len(X))
         self.kernel_ = blocks[0, :, 0] if net.outputs == 1 else blocks.transpose(0, 2, 1, 3)
-        self.tilt_, self.drift_, self.converged_ = found.tilt, found.drift, found.converged
-        self.n_iter_ = found.moves
+        self.tilt_, self.drift_, self.converged_, self.n_iter_ = found.tilt, found.drift, found.converged, found.moves
         self.history_, self.acceptance_, self.autocorrelation_ = found.history, found.acceptance, found.autocorrelation
         second = found.second_moment * problem.precision
-        self.readout_second_moment_ = float(second[0, 0]) if net.outputs == 1 else second
+        self.readout_second_moment_ = second.item() if net.outputs == 1 else second
 
     def _searched(self, problem: adaptive.Problem) -> tuple[adaptive.Solution, list[adaptive.FixedPoint]]:
         """Return what is found from the prior or, where asked, from tilted units: that of the larger evidence."""
@@ -218,13 +214,11 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     def _log_evidence(self, problem: adaptive.Problem, averages: list[adaptive.Averages]) -> float:
         whole = adaptive.Averages.of(averages)
-        try:  # where a search was lost its kernels may be of no use
-            with one_thread(len(problem.y)):
-                there = adaptive.fields(problem, whole.K, whole.covariance())
-                log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
-                return adaptive.log_evidence(problem, whole, log_z)
-        except np.linalg.LinAlgError:
-            return float("nan")
+        with one_thread(len(problem.y)), contextlib.suppress(np.linalg.LinAlgError):
+            there = adaptive.fields(problem, whole.K, whole.covariance())
+            log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
+            return adaptive.log_evidence(problem, whole, log_z)
+        return float("nan")  # where a search was lost its kernels may be of no use
 
     def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> adaptive.FixedPoint:
         second = np.trace(found.second_moment) * problem.precision / problem.outputs
@@ -244,7 +238,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         return np.empty(0)  # a search that is lost says so by a warning
 
     @property
-    def _arrays(self) -> dict[str, np.ndarray]:
+    def _arrays(self) -> dict[str, np.ndarray]:  # type: ignore[override]
         return adaptive.packed(self._process.space, self._found, self.fixed_points_)
 
     def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:

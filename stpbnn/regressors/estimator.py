@@ -21,6 +21,7 @@ from stpbnn.scale import ZERO_TARGETS
 
 __all__ = ["Estimator"]
 
+OF_CLASSIFIERS = ("predict_proba", "predict_log_proba", "decision_function", "classes_")
 CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
 
 
@@ -39,7 +40,15 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
     n_features_in_: int
     feature_names_in_: np.ndarray
     _learned: ClassVar[tuple[str, ...]]  # names of what, with the parameters and the training set, determines the rest
+    _arrays: Mapping[str, np.ndarray] = {}  # what, read from a file, spares a search
     _kernels: ClassVar[int] = 3  # how many matrices of the size of the kernel a fit holds
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse what is missing; asked for class probabilities, say who has them."""
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if name in OF_CLASSIFIERS:
+            message += ": it predicts numbers; take a classifier, such as stpbnn.NNGPClassifier"
+        raise AttributeError(message, name=name, obj=self)
 
     @in_float64
     def fit(self, X: Any, y: Any) -> Any:
@@ -69,9 +78,14 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
             If a solver, a quadrature or the search for hyper-parameters does not converge, a hyper-parameter ends on a
             bound, or what was found explains nothing.
         """
+        return self._fit(X, y)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         self._check_settings()
         X, y = self._training_set(X, y, several=get_tags(self).target_tags.multi_output)
         y = check.targets("y", y, examples=len(X), outputs=self._outputs(1 if y.ndim == 1 else y.shape[1]))
+        if sample_weight is not None:
+            X, y = self._weighted(X, y, sample_weight)
         check.room_for_kernels("X", len(X), matrices=self._kernels)
         self.X_train_, self.y_train_ = X, y
         try:
@@ -95,6 +109,10 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
             raise
         return self
 
+    def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Take up the weights of the examples, and return the examples of positive weight."""
+        raise NotImplementedError
+
     def _check_settings(self) -> None:
         """Refuse settings that are out of range."""
 
@@ -116,14 +134,8 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         """Condition on the training set, at the hyper-parameters."""
         raise NotImplementedError
 
-    @property
-    def _arrays(self) -> dict[str, np.ndarray]:
-        """What beside the training set spares a search where it is read from a file; may be empty."""
-        return {}
-
     def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Condition on the training set at what was read from a file, with the arrays that are in it."""
-        self._condition()
+        self._condition()  # at what was read from a file
 
     @property
     def _numbers(self) -> np.ndarray:
@@ -135,11 +147,12 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
 
     def _singular(self, error: Exception, X: np.ndarray, y: np.ndarray) -> ValueError:
         """Return the error for a kernel plus temperature that is singular."""
-        if self.temperature == 0 and not y.any() and "falls without bound" in str(error):
+        at_zero = np.ndim(self.temperature) == 0 and self.temperature == 0
+        if at_zero and not y.any() and "falls without bound" in str(error):
             return ValueError(ZERO_TARGETS)
         return ValueError(
-            f"temperature: got {self.temperature!r} with a kernel that is singular to working precision ({error}); "
-            "remove repeated or linearly dependent inputs, or give a larger temperature"
+            f"temperature: got {check.shown(self.temperature)} with a kernel that is singular to working precision "
+            f"({error}); remove repeated or linearly dependent inputs, or give a larger temperature"
         )
 
     def _training_set(self, X: Any, y: Any, *, several: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +222,18 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         -------
         law
             A frozen distribution of `stpbnn.predictive`.
+
+        Raises
+        ------
+        ValueError
+            If X does not fit the training inputs, or the noise of new targets is not known since `temperature` is an
+            array.
         """
+        if check.boolean("noise", noise) and np.ndim(self.temperature):
+            raise ValueError(
+                "noise: got True with an array as temperature, which is the noise of the training targets; take "
+                "predictive(X), and add the noise of the new ones to its variance"
+            )
         return self._law(X, joint=joint, noise=noise)
 
     def predict(self, X: ArrayLike, return_std: bool = False, return_cov: bool = False) -> Any:

@@ -141,7 +141,7 @@ class FiniteWidthRegressor(LearnableNetwork):
                 f"temperature: at {self.temperature_:.3g} the rounding of the kernel counts: the log evidence is known "
                 f"to {lost:.1g} only; give a larger temperature",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _take_up_posterior(self) -> None:

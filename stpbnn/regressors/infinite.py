@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
 
-from stpbnn.kernels import nngp_map
+from stpbnn import _validation as check
+from stpbnn._precision import in_float64
+from stpbnn.kernels import InputSlopes, network_slopes, nngp_map
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian
+from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork
-from stpbnn.scale import FactorisedKernel, gaussian_log_evidence
-from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Landscape, gaussian_gradient
+from stpbnn.regressors.noise import check_noise, checked_weights, split
+from stpbnn.scale import (
+    CLOSURE_ACTIONS,
+    TRENDS,
+    Design,
+    FactorisedKernel,
+    Landscape,
+    Query,
+    RestrictedKernel,
+    gaussian_gradient,
+    gaussian_log_evidence,
+)
 
 __all__ = ["NNGPRegressor"]
 
 
-class NNGPRegressor(MultiOutputMixin, LearnableNetwork):
+class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
     r"""Infinite-width limit of a Bayesian network: Gaussian-process regression on the NNGP kernel.
 
     .. math:: A = K_L + T\,1, \qquad \bar f(x) = k_x \cdot A^{-1} y, \qquad \sigma^2(x) = k_{xx} - k_x \cdot A^{-1} k_x
@@ -26,8 +40,13 @@ class NNGPRegressor(MultiOutputMixin, LearnableNetwork):
     ----------
     network : FullyConnected or None
         The network, whose widths do not matter here; None means FullyConnected((200,)) with as many outputs as y.
-    temperature : float
-        T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned.
+    temperature : float or array of shape (P,)
+        T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned. An
+        array has the known variance of each training target, and is not learned.
+    trend : {"zero", "constant", "linear"}
+        What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
+        flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
+        their uncertainty.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
@@ -50,6 +69,8 @@ class NNGPRegressor(MultiOutputMixin, LearnableNetwork):
     converged_ : bool
         Whether the search for hyper-parameters, where there was one, has reached its optimum: there is nothing else
         to solve for.
+    noise_variances_ : array of shape (P,) or None
+        Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     network_ : FullyConnected
         The network that was used, with the precisions that were learned.
     temperature_ : float
@@ -69,32 +90,99 @@ class NNGPRegressor(MultiOutputMixin, LearnableNetwork):
     array([ 0.5,  0. , -0.5])
     """
 
+    noise_variances_: np.ndarray | None
+
+    _learned = (*LearnableNetwork._learned, "noise_variances_")
+
     def __init__(
         self,
         network: FullyConnected | None = None,
         *,
-        temperature: float = 0.01,
+        temperature: Any = 0.01,
+        trend: Literal["zero", "constant", "linear"] = "zero",
         optimizer: Any = None,
         n_restarts_optimizer: int = 0,
         random_state: Any = None,
     ) -> None:
         self.network = network
         self.temperature = temperature
+        self.trend = trend
         self.optimizer = optimizer
         self.n_restarts_optimizer = n_restarts_optimizer
         self.random_state = random_state
 
+    def _check_noise(self) -> None:
+        check_noise(self.temperature)
+        check.one_of("trend", self.trend, TRENDS)
+
+    @in_float64
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Condition on the training set, at the hyper-parameters of highest evidence where these are learned.
+
+        Parameters
+        ----------
+        X : array of shape (P, N_0)
+            Inputs.
+        y : array of shape (P,) or (P, D)
+            Targets, of as many outputs as the network has.
+        sample_weight : array of shape (P,) or None
+            w >= 0: the noise of an example has the variance T/w. Examples of weight zero are left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for the other regressors; for weights that are negative, all zero, of a wrong length, or beside T = 0;
+            for a trend of as many coefficients as examples, or of columns that depend on each other.
+        """
+        self.noise_variances_ = None
+        return self._fit(X, y, sample_weight)
+
+    def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+        weights = checked_weights(sample_weight, len(X), self.temperature)
+        kept = weights > 0
+        self.noise_variances_ = 1 / weights[kept]
+        return X[kept], y[kept]
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        if np.ndim(self.temperature):
+            check_noise(self.temperature, len(self.X_train_))
+            self.noise_variances_ = split(self.temperature)[1]
+        self._take_in()
+
+    def _take_in(self) -> None:
+        """Set trend and noise."""
+        self._design = Design.of(self.X_train_, self.trend, self.noise_variances_)
+
+    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._take_in()
+        self._condition()
+
     def _condition(self) -> None:
-        net, y = self.network_, self.y_train_
-        self._process = FactorisedKernel.of(net.prior, self.X_train_, y, nngp_map(net), self.temperature_)
-        log_det, quadratic = self._process.log_det * net.outputs, float(np.vdot(y, self._process.alpha))
+        net, y, design = self.network_, self.y_train_, self._design
+        data = net.prior, self.X_train_, y, nngp_map(net), self.temperature_
+        self._process = FactorisedKernel.of(*data) if design.plain else RestrictedKernel.restricted(*data, design)
+        contrasts = design.targets(y)[1]
+        log_det, quadratic = self._process.log_det * net.outputs, float(np.vdot(contrasts, self._process.alpha))
         self.order_parameters_ = np.ones(net.depth)
         self.action_ = float(sum(net.widths)) * net.outputs + log_det + quadratic
-        self.log_marginal_likelihood_ = gaussian_log_evidence(log_det, quadratic, y.size)
+        evidence = gaussian_log_evidence(log_det, quadratic, contrasts.size)
+        self.log_marginal_likelihood_ = evidence + net.outputs * design.log_jacobian
         self.converged_ = True
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)
+
+    def _input_slopes(self, X: np.ndarray) -> InputSlopes:
+        net = self.network_
+        return network_slopes(net, nngp_map(net), np.ones(net.depth), X, self.X_train_)
+
+    def _gradient_law(self, query: Query) -> Gaussian:
+        return self._process.gradient(query)
 
     def _left_out(self) -> Gaussian:
         return self._process.left_out(self.y_train_)
@@ -102,7 +190,7 @@ class NNGPRegressor(MultiOutputMixin, LearnableNetwork):
     def _evidence_gradient(self) -> np.ndarray:
         net = self.network_
         landscape = Landscape.of(net, self.X_train_, CLOSURE_ACTIONS["nested"])
-        return gaussian_gradient(landscape, np.zeros(net.depth), self.y_train_, self.temperature_)
+        return gaussian_gradient(landscape, np.zeros(net.depth), self.y_train_, self.temperature_, self._design)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.law(X, joint=joint, noise=noise)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -29,7 +29,7 @@ PRECISION_BOUNDS = (1e-5, 1e5)  # that of the readout over the mean square of th
 
 @dataclass(frozen=True)
 class NetworkHyperparameters:
-    """The precisions of a network and the temperature, which is learned unless it is zero.
+    """The precisions of a network and the temperature, which is learned unless it is zero or known.
 
     Examples
     --------
@@ -40,23 +40,29 @@ class NetworkHyperparameters:
 
     network: FullyConnected
     temperature: float
+    known: bool = False
+
+    @property
+    def _free(self) -> bool:
+        return self.temperature > 0 and not self.known
 
     @property
     def names(self) -> list[str]:
         """What is learned, in the order of theta."""
-        return [*hyperparameters.names(self.network), *["temperature"] * (self.temperature > 0)]
+        return [*hyperparameters.names(self.network), *["temperature"] * self._free]
 
     @property
     def theta(self) -> Float[np.ndarray, " n"]:
         """The logarithms of what is learned."""
         theta = hyperparameters.log_values(self.network)
-        return np.append(theta, np.log(self.temperature)) if self.temperature > 0 else theta
+        return np.append(theta, np.log(self.temperature)) if self._free else theta
 
     def at(self, theta: Float[np.ndarray, " n"]) -> Self:
         """Return the same at other values of what is learned."""
         precisions, temperature = np.split(theta, [len(hyperparameters.names(self.network))])
         network = hyperparameters.with_values(self.network, precisions)
-        return type(self)(network, float(np.exp(temperature[0])) if self.temperature > 0 else 0.0)
+        T = float(np.exp(temperature[0])) if self._free else self.temperature
+        return replace(self, network=network, temperature=T)
 
     def bounds(self, unit: float) -> Float[np.ndarray, "n 2"]:
         """Return the bounds of theta; precisions that act on the outputs are in units of the squared targets also."""
@@ -92,7 +98,7 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
 
     @property
     def _hyperparameters(self) -> NetworkHyperparameters:
-        return NetworkHyperparameters(self.network_, self.temperature_)
+        return NetworkHyperparameters(self.network_, self.temperature_, known=np.ndim(self.temperature) > 0)
 
     def _take_up(self, found: NetworkHyperparameters) -> None:
         self.network_, self.temperature_ = found.network, found.temperature
@@ -107,7 +113,7 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
         unit of the targets.
         """
         given, y = self._hyperparameters, self.y_train_
-        if self.temperature_ == 0:
+        if given.names[-1:] != ["temperature"]:
             return given
         try:
             process = FactorisedKernel.of(
@@ -138,7 +144,7 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
                 "and takes them as noise; standardise inputs and targets, or start from other values "
                 "(n_restarts_optimizer)",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     @in_float64

@@ -14,8 +14,9 @@ from stpbnn.activations import Activation
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.kernel_objects import kernel_of, refuse_indefinite
+from stpbnn.regressors.noise import split
 
-__all__ = ["NetworkRegressor"]
+__all__ = ["NetworkRegressor", "refuse_indefinite_kernel", "refuse_infinite_kernel"]
 
 
 class NetworkRegressor(Estimator):
@@ -29,10 +30,18 @@ class NetworkRegressor(Estimator):
     _learned: ClassVar[tuple[str, ...]] = ("network_", "temperature_", "converged_")
 
     def _check_settings(self) -> None:
-        check.number("temperature", self.temperature, minimum=0, inclusive=True)
+        self._check_noise()
         if self.network is not None:
-            check.instance("network", self.network, FullyConnected)
+            network = check.instance("network", self.network, FullyConnected)
+            if network.likelihood != "gaussian":
+                raise ValueError(
+                    f"network: got the likelihood {network.likelihood!r}, expected 'gaussian', that of numbers; for "
+                    "classes take a classifier, such as stpbnn.NNGPClassifier"
+                )
         super()._check_settings()
+
+    def _check_noise(self) -> None:
+        check.number("temperature", self.temperature, minimum=0, inclusive=True)
 
     def _outputs(self, given: int) -> int:
         return given if self.network is None else self.network.outputs
@@ -40,11 +49,11 @@ class NetworkRegressor(Estimator):
     def _prepare(self) -> None:
         outputs = 1 if self.y_train_.ndim == 1 else self.y_train_.shape[1]
         self.network_ = FullyConnected(outputs=outputs) if self.network is None else self.network
-        self.temperature_ = float(self.temperature)
+        self.temperature_, _ = split(self.temperature)
 
     def _refuse_kernel(self) -> None:
-        _refuse_infinite_kernel(self.network_, self.X_train_)
-        _refuse_indefinite_kernel(self.network_, self.X_train_)
+        refuse_infinite_kernel(self.network_, self.X_train_)
+        refuse_indefinite_kernel(self.network_, self.X_train_)
 
     @property
     def _numbers(self) -> np.ndarray:
@@ -52,7 +61,7 @@ class NetworkRegressor(Estimator):
 
     def _query_points(self, X: Any) -> np.ndarray:
         X = super()._query_points(X)
-        _refuse_infinite_kernel(self.network_, X)
+        refuse_infinite_kernel(self.network_, X)
         return X
 
 
@@ -63,7 +72,7 @@ def _variances(sigma: Activation, prior: Prior, values: jax.Array) -> jax.Array:
     return values
 
 
-def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+def refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
     """Refuse inputs that lead an activation to where it is NaN or infinite: the diagonal of its kernel shows it.
 
     A few of the variances, from the smallest to the largest, are looked at: as many for every set of inputs.
@@ -83,7 +92,7 @@ def _refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
         raise ValueError(f"X: got inputs of the size {size}: out of the range of double precision; scale them down")
 
 
-def _refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+def refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
     """Refuse activations whose kernel, where the user has given it, is no covariance."""
     if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{__name__.partition('.')[0]}."):
         refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))

@@ -113,7 +113,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     header, X, y, arrays = _read(check.path("path", path, "the path of a file that stpbnn.save wrote"))
     try:
         regressor = CLASSES[header["class"]](**decoded(header["parameters"]))
-        learned = decoded(header["learned"])
+        learned = {name: None for name in regressor._learned if name == "noise_variances_"}  # which older files lack
+        learned |= decoded(header["learned"])
         if set(learned) != set(regressor._learned):
             raise KeyError(f"learned: got {', '.join(learned)}")
         names = list(header["feature_names"])
@@ -148,7 +149,9 @@ def load(path: str | os.PathLike[str]) -> Any:
 def _check_learned(regressor: Any, y: np.ndarray) -> None:
     """Refuse settings, and what was learned, where they are of another kind than `fit` leaves."""
     regressor._check_settings()
-    check.number("temperature", regressor.get_params(deep=False)["temperature"], minimum=0, inclusive=True)
+    variances = getattr(regressor, "noise_variances_", None)
+    if variances is not None and not (np.shape(variances) == (len(y),) and np.min(variances) > 0):
+        raise ValueError(f"noise_variances_: got shape {np.shape(variances)}, expected {len(y)} positive numbers")
     check.number("temperature_", regressor.temperature_, minimum=0, inclusive=True)
     check.boolean("converged_", regressor.converged_)
     outputs = 1 if y.ndim == 1 else y.shape[1]

@@ -11,15 +11,17 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn import kernels
+from stpbnn.kernels import InputSlopes, network_slopes
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian
+from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork
-from stpbnn.scale import MEANS, Mean, keeps_mean, pose
+from stpbnn.scale import MEANS, FactorisedKernel, Mean, Query, keeps_mean, pose
 
 __all__ = ["ProportionalLimitRegressor"]
 
 
-class ProportionalLimitRegressor(MultiOutputMixin, LearnableNetwork):
+class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
     r"""Proportional limit of a Bayesian network: the renormalised kernel at the saddle point of the effective action.
 
     .. math:: \bar Q = \arg\min_Q \sum_l N_l (Q_l - \log Q_l) + \log\det A(Q) + y^T A(Q)^{-1} y,
@@ -136,11 +138,26 @@ class ProportionalLimitRegressor(MultiOutputMixin, LearnableNetwork):
                 f"the saddle point of the effective action was not reached: relative gradient {best.residual:.1e}; "
                 "raise the temperature or try another closure",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)
+
+    def _input_slopes(self, X: np.ndarray) -> InputSlopes:
+        net, conjugate = self.network_, getattr(self, "conjugate_order_parameter_", None)
+        if net.outputs > 1 or (net.depth > 1 and self.closure != "nested"):
+            raise ValueError(
+                f"network: got {net.outputs} outputs, {net.depth} hidden layers and the closure {self.closure!r}, "
+                "expected one output, and one hidden layer or the nested closure: other gradients are not known"
+            )
+        assert isinstance(self._process, FactorisedKernel)
+        share = None if conjugate is None else 1 / (1 + conjugate)
+        return network_slopes(net, self._process.kernel, self.order_parameters_, X, self.X_train_, share)
+
+    def _gradient_law(self, query: Query) -> Gaussian:
+        assert isinstance(self._process, FactorisedKernel)
+        return self._process.gradient(query)
 
     def _left_out(self) -> Gaussian:
         return self._process.left_out(self.y_train_)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -13,15 +12,21 @@ from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
-from stpbnn.kernels.contraction import Inputs, value_and_pullback
-from stpbnn.network import FullyConnected
+from stpbnn.kernels import Inputs, value_and_pullback
 from stpbnn.predictive import SideBySide, StudentT
-from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
-from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
-from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence, Learnable
-from stpbnn.scale import ACCURACY, InverseGamma, NoiseBeside, NoiseInside, OrderParameterPosterior, is_known
-from stpbnn.scale.units import Units
+from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence
+from stpbnn.regressors.learnable_kernel import LearnableKernel
+from stpbnn.regressors.noise import check_noise
+from stpbnn.scale import (
+    ACCURACY,
+    TRENDS,
+    InverseGamma,
+    NoiseBeside,
+    NoiseInside,
+    OrderParameterPosterior,
+    is_known,
+)
 
 __all__ = ["StudentTProcessRegressor"]
 
@@ -30,7 +35,7 @@ PARAMETRIZATIONS = ("covariance", "scale")
 DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
 
 
-class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters]):
+class StudentTProcessRegressor(MultiOutputMixin, LearnableKernel):
     r"""Student's t-process regression: a Gaussian process whose overall scale r is random, and learned from the data.
 
     .. math:: f \mid r \sim GP(0, r K), \qquad r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2), \qquad
@@ -54,10 +59,10 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
         constant within 1e-5 and 1e5, in units of one and of the mean square of the targets.
     df : float
         ν > 2, the degrees of freedom; where it is learned, the value to start from.
-    temperature : float
+    temperature : float or array of shape (P,)
         T >= 0, the variance of the noise (relative to r for noise "scale"), which scikit-learn's Gaussian processes
         call `alpha`. It is seldom known: `optimize_temperature=True` learns it, from this value on. T = 0 interpolates,
-        where the kernel is well conditioned.
+        where the kernel is well conditioned. An array has the known variance of each training target.
     noise : {"scale", "gaussian"}
         Whether the noise shares the random scale of f, or is independent of it.
     optimizer : "fmin_l_bfgs_b", callable or None
@@ -74,6 +79,9 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
     normalize_y : bool
         Whether to subtract the mean of the targets and divide by their standard deviation, output by output. K, T and
         the log evidence are then those of the normalised targets; predictions are in the units of y.
+    trend : {"zero", "constant", "linear"}
+        What is added to the process: nothing, a constant, or a linear function of the inputs, whose coefficients have a
+        flat prior and are integrated over: the evidence is the restricted likelihood.
     parametrization : {"covariance", "scale"}
         Whether K (+ T) is the covariance of the process, which exists for ν > 2 only, or its scale matrix, for any
         ν > 0: r ~ InvGamma(ν/2, ν/2). They differ by the constant factor ν/(ν − 2).
@@ -128,6 +136,7 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
         optimize_temperature: bool = False,
         n_restarts_optimizer: int = 0,
         normalize_y: bool = False,
+        trend: Literal["zero", "constant", "linear"] = "zero",
         parametrization: Literal["covariance", "scale"] = "covariance",
         random_state: Any = None,
     ) -> None:
@@ -140,6 +149,7 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
         self.optimize_temperature = optimize_temperature
         self.n_restarts_optimizer = n_restarts_optimizer
         self.normalize_y = normalize_y
+        self.trend = trend
         self.parametrization = parametrization
         self.random_state = random_state
 
@@ -153,43 +163,19 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
                 "or fewer has no covariance for the kernel to be; give more, or say parametrization='scale', where the "
                 "kernel is the scale matrix"
             )
-        check.number("temperature", self.temperature, minimum=0, inclusive=True)
+        check.one_of("trend", self.trend, TRENDS)
+        check_noise(self.temperature)
         check.boolean("normalize_y", self.normalize_y)
         for name in ("optimize_df", "optimize_temperature"):
             check.boolean(name, getattr(self, name))
             if getattr(self, name) and self.optimizer is None:
                 raise ValueError(f"{name}: got {getattr(self, name)!r} with optimizer=None; give an optimizer")
-        if self.optimize_temperature and self.temperature == 0:
-            raise ValueError("temperature: got 0 with optimize_temperature=True, expected a number greater than 0")
+        if self.optimize_temperature and (np.ndim(self.temperature) or self.temperature == 0):
+            given = "an array" if np.ndim(self.temperature) else 0
+            raise ValueError(
+                f"temperature: got {given} with optimize_temperature=True, expected a number greater than 0"
+            )
         super()._check_settings()
-
-    def _outputs(self, given: int) -> int:
-        return self.kernel.outputs if isinstance(self.kernel, FullyConnected) else given
-
-    def _prepare(self) -> None:
-        self._take_in()
-        self.kernel_ = kernel_of(self.kernel, 1.0 if self.optimizer is None else self._unit)
-        self.temperature_, self.df_ = float(self.temperature), float(self.df)
-        refuse_no_kernel(self.kernel_, np.asarray(self.kernel_(self.X_train_)), len(self.X_train_))
-
-    def _take_in(self) -> None:
-        """Set the targets as they are normalised, their mean square, and what kernels need of the inputs."""
-        self._units = Units.of(self.y_train_) if self.normalize_y else Units()
-        self._targets = self._units.normalised(self.y_train_)
-        self._unit = float(np.mean(self._targets**2)) or 1.0
-        self._inputs = Inputs(self.X_train_)
-
-    def _matrix(self) -> Float[np.ndarray, "P P"]:
-        """Return the lower triangle of the kernel in Fortran's order, with the same digits as in the search."""
-        return value_and_pullback(self.kernel_, self._inputs)[0]
-
-    @property
-    def _hyperparameters(self) -> KernelHyperparameters:
-        free = ("temperature",) * bool(self.optimize_temperature) + ("df",) * bool(self.optimize_df)
-        return KernelHyperparameters(self.kernel_, self.temperature_, self.df_, free)
-
-    def _take_up(self, found: KernelHyperparameters) -> None:
-        self.kernel_, self.temperature_, self.df_ = found.kernel, found.temperature, found.df
 
     def _bounds(self, start: KernelHyperparameters) -> Float[np.ndarray, "n 2"]:
         """Return the bounds of theta, those of T in the unit that it has: beside r that of the kernel, else of y."""
@@ -207,7 +193,8 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
         if "temperature" not in given.free:
             return given
         try:
-            process = NoiseInside.of(self._matrix(), self._targets, law, self.temperature_)
+            K = self._design.reduced(self._matrix()).contrasts
+            process = NoiseInside.of(K, self._contrasts, law, self.temperature_)
         except np.linalg.LinAlgError:
             return given
         factor = law.df * process.quadratic / (law.excess * process.alpha.size)
@@ -219,17 +206,18 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
     def _process_of(self, K: Float[np.ndarray, "P P"], temperature: float, df: float) -> NoiseInside | NoiseBeside:
         """Return the process at a kernel matrix, of which the lower triangle is read; it is overwritten."""
         kind = NoiseBeside if self.noise == "gaussian" and temperature > 0 else NoiseInside
-        return kind.of(K, self._targets, self._scale_law(df), temperature)
+        return kind.of(K, self._contrasts, self._scale_law(df), temperature)
 
     def _evidence(self, at: KernelHyperparameters | None, *, gradient: bool) -> Evidence:
         at = at or self._hyperparameters
         K, pullback = value_and_pullback(at.kernel, self._inputs)
-        process = self._process_of(K, at.temperature, at.df)
+        process = self._process_of(self._design.reduced(K).contrasts, at.temperature, at.df)
+        value = process.log_evidence + self._jacobian
         if not gradient:
-            return Evidence(process.log_evidence, np.empty(0))
+            return Evidence(value, np.empty(0))
         slopes = process.slopes
         free = [getattr(at, name) * getattr(slopes, name) for name in at.free]
-        return Evidence(process.log_evidence, np.append(pullback(slopes.kernel), free))
+        return Evidence(value, np.append(pullback(self._design.slopes(slopes.kernel)), free))
 
     @property
     def scale_posterior_(self) -> OrderParameterPosterior | None:
@@ -239,32 +227,27 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
     @property
     def alpha_(self) -> Float[np.ndarray, "P ..."]:
         """The coefficients of the mean."""
-        return self._process.alpha
+        return self._design.expanded(self._process.alpha)
+
+    @property
+    def _jacobian(self) -> float:
+        return self._design.log_jacobian * self._targets.size / len(self._targets)
 
     @property
     def _numbers(self) -> np.ndarray:
         return np.append(self.alpha_, self.log_marginal_likelihood_)
 
-    def _refuse_kernel(self) -> None:
-        refuse_indefinite(self.kernel_, self.kernel_(self.X_train_))
-
-    def _singular(self, error: Exception, X: np.ndarray, y: np.ndarray) -> ValueError:
-        refuse_indefinite(self.kernel_, self.kernel_(X))
-        return super()._singular(error, X, y)
-
     def _condition(self) -> None:
-        self._process = self._process_of(self._matrix(), self.temperature_, self.df_)
-        self.log_marginal_likelihood_ = self._process.log_evidence
+        blocks = self._design.reduced(self._matrix())
+        self._blocks = blocks._replace(contrasts=np.empty((0, 0)))
+        self._process = self._process_of(blocks.contrasts, self.temperature_, self.df_)
+        self.log_marginal_likelihood_ = self._process.log_evidence + self._jacobian
         self._inputs = Inputs(self.X_train_)  # without what the search has kept
         self.converged_ = self._known and self._process.error < ACCURACY
 
     @property
     def _known(self) -> bool:
         return is_known(self._process.lost, self.log_marginal_likelihood_)
-
-    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self._take_in()
-        self._condition()
 
     def _judge(self) -> None:
         if not self._known:
@@ -273,28 +256,20 @@ class StudentTProcessRegressor(MultiOutputMixin, Learnable[KernelHyperparameters
                 f"rounding of the kernel counts: the log evidence is known to {self._process.lost:.1g} only; give a "
                 "larger temperature, learn it with optimize_temperature=True, or take a rougher kernel",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if self._searched and (found := self._nothing_explained()):
             advice = "standardise the inputs, or start from other length scales"
             if not self.optimize_temperature:
                 advice += f"; T = {self.temperature_:.3g} is fixed: optimize_temperature=True learns it"
-            warnings.warn(f"kernel: {self.kernel_!r} {found}; {advice}", ConvergenceWarning, stacklevel=4)
-
-    def _nothing_explained(self) -> str:
-        """Return what the kernel that was found fails to do, or nothing."""
-        if unrelated(self._matrix()):
-            return "relates no two of the training inputs, and predicts nothing between them"
-        if explained(self._targets, self._process.mean(self.kernel_(self.X_train_, self.X_train_))) < NOTHING_EXPLAINED:
-            return "explains nothing of the targets, and takes them as noise"
-        return ""
+            warnings.warn(f"kernel: {self.kernel_!r} {found}; {advice}", ConvergenceWarning, stacklevel=5)
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
-        return self._units.restored(self._process.mean(query(self.kernel_, X, self.X_train_, joint=False).cross))
+        return self._units.restored(self._process.mean(self._query(X)))
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         added = self.temperature_ if noise else 0.0
-        return self._process.predictive(query(self.kernel_, X, self.X_train_, joint), added, self._units)
+        return self._process.predictive(self._query(X, joint=joint), added, self._units)
 
     def _left_out(self) -> StudentT | SideBySide:
-        return self._process.left_out(self._targets, self._units)
+        return self._process.left_out(self._targets, self._units, self._design)

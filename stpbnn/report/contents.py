@@ -16,6 +16,7 @@ from stpbnn.comparison import quote
 from stpbnn.report import processes
 from stpbnn.report.against_data import against_data
 from stpbnn.report.explanation import explanation
+from stpbnn.report.sections import coverage, layers, plural, spectrum
 
 __all__ = ["contents"]
 
@@ -49,10 +50,10 @@ def contents(
         "has_error": "error" in comparison,
         "criteria": _criteria(comparison, process),
         "explanation": explanation(posterior, predictions, comparison, name, saddle, network, sizes),
-        "coverage": _coverage(comparison),
+        "coverage": coverage(comparison),
         "data": against_data(comparison),
-        "spectrum": _spectrum(comparison, sizes),
-        "layers": _layers(posterior, predictions, network, sizes),
+        "spectrum": spectrum(comparison, sizes),
+        "layers": layers(posterior, predictions, network, sizes),
         "convergence": _convergence(posterior, comparison),
         "worst": _worst(comparison, name),
         "headline": name,
@@ -102,10 +103,6 @@ def _title(network: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     return f"Theory and posterior: {network['activation']} network of width {widths}{points}"
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def _setting(
     posterior: xr.DataTree,
     network: Mapping[str, Any],
@@ -126,9 +123,9 @@ def _setting(
             if process and not PROCESSES[process].has_widths
             else f"width {', '.join(map(str, widths))}"
         )
-        shape = f"{_plural(len(widths), 'hidden layer')} of {width}; {network['activation']}"
-        facts.append(("Network", f"{shape}; {_plural(outputs, 'output')}; weight precision λ = {weights}; {biases}"))
-    data = f"{_plural(sizes['test'], 'test point')}"
+        shape = f"{plural(len(widths), 'hidden layer')} of {width}; {network['activation']}"
+        facts.append(("Network", f"{shape}; {plural(outputs, 'output')}; weight precision λ = {weights}; {biases}"))
+    data = f"{plural(sizes['test'], 'test point')}"
     if "train" in sizes:
         data = f"P = {sizes['train']} training points with N₀ = {sizes['features']} inputs; {data}"
     facts.append(("Data", f"{data_set}; {data}" if data_set else data))
@@ -138,7 +135,7 @@ def _setting(
         value = attrs["temperature"]
         facts.append(("Temperature", f"T = {value:g}" if isinstance(value, int | float) else f"random, {value}"))
     chains = posterior["predictions"].sizes
-    length = f"{_plural(chains['chain'], 'chain')} of {_plural(chains['draw'], 'draw')}"
+    length = f"{plural(chains['chain'], 'chain')} of {plural(chains['draw'], 'draw')}"
     sampler = f"{str(attrs['sampler']).upper()}, {length}" if "sampler" in attrs else length
     sampler += f" after {attrs['warmup']} warm-up steps" if "warmup" in attrs else ""
     sampler += f"; readout {attrs['readout']}" if "readout" in attrs else ""
@@ -173,7 +170,7 @@ def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:
 def _criteria(comparison: xr.Dataset, process: str | None) -> str:
     limits, n = comparison.attrs, comparison["f_mean"].size
     sentence = (
-        f"A theory agrees if its largest |z| over {_plural(n, 'prediction')} is at most {limits['max_z']:.1f} "
+        f"A theory agrees if its largest |z| over {plural(n, 'prediction')} is at most {limits['max_z']:.1f} "
         f"(two-sided, family-wise level {limits['level']:g}, Bonferroni)"
     )
     if "error" in comparison:
@@ -191,76 +188,9 @@ def _criteria(comparison: xr.Dataset, process: str | None) -> str:
     return sentence + "." + converged + "." + (f" {series}" if limits["series"] == "f_mean" else "")
 
 
-def _coverage(comparison: xr.Dataset) -> dict[str, Any] | None:
-    """Return the table of interval coverage: a row for each theory, a column for each nominal probability."""
-    shown = [c for c in comparison["nominal"].to_numpy() if round(100 * c) in (50, 80, 90)]
-    found = comparison[["coverage", "coverage_mcse"]].sel(nominal=shown)
-    rows = []
-    for name in found["theory"].to_numpy():
-        one = found.sel(theory=name)
-        pairs = zip(one["coverage"].to_numpy(), one["coverage_mcse"].to_numpy(), strict=True)
-        rows.append({"name": str(name), "cells": [f"{quote(100 * float(v), 100 * float(e))} %" for v, e in pairs]})
-    return {"nominal": [f"{100 * c:.0f} %" for c in shown], "rows": rows}
-
-
-def _spectrum(comparison: xr.Dataset, sizes: Mapping[str, int]) -> str | None:
-    """Return a sentence on how much of the targets has been learned, over the eigenmodes."""
-    if "eigenvalue" not in comparison:
-        return None
-    power = comparison["target"]
-    whole = float(power.sum())
-    if not whole > 0:
-        return None
-    modes = _plural(power.size, "leading eigenmode")
-    of = f" of the {sizes['train']}" if sizes.get("train", 0) > power.size else ""
-    text = f"The {modes}{of} hold {100 * whole:.1f} % of the squared norm of the targets. Of that part the posterior"
-    text += f" mean has learned {100 * float((power * comparison['learned_posterior']).sum()) / whole:z.1f} %"
-    if "learned" not in comparison:
-        return text + "."
-    learned = 100 * (power * comparison["learned"]).sum("mode") / whole
-    pairs = zip(learned["theory"].to_numpy(), learned.to_numpy(), strict=True)
-    return text + "; " + ", ".join(f"“{name}” {float(value):z.1f} %" for name, value in pairs) + "."
-
-
-def _layers(
-    posterior: xr.DataTree, predictions: xr.Dataset, network: Mapping[str, Any], sizes: Mapping[str, int]
-) -> dict[str, Any] | None:
-    """Return the table of order parameters: a row for each hidden layer, with what was sampled beside the theories."""
-    group = posterior.get("posterior")
-    if group is None or "order_parameters" not in predictions or not network:
-        return None
-    if "Q" in group:
-        observed, what = ["Q, sampled"], "and of the posterior"
-    elif "kernel_scale" in group:
-        observed = ["Readout norm", "Kernel scale"]
-        what = "for the adaptive kernel its mean of the readout norm; readout norm and kernel scale of the posterior"
-    else:
-        return None
-    orders = predictions["order_parameters"].transpose("theory", "layer").to_numpy().copy()
-    if "readout_second_moment" in predictions:
-        orders[:, -1] = np.where(np.isnan(orders[:, -1]), predictions["readout_second_moment"], orders[:, -1])
-    names = [str(name) for name in predictions["theory"].to_numpy()]
-    rows = []
-    for i, width in enumerate(network["widths"]):
-        last = i == len(network["widths"]) - 1 and "readout_norm" in group
-        scale = processes.spread(group["Q" if "Q" in group else "kernel_scale"].isel(layer=i))
-        norm = processes.spread(group["readout_norm"]) if last else "–"
-        rows.append(
-            {
-                "layer": str(i + 1),
-                "width": str(width),
-                "load": f"{sizes['train'] / width:.3g}" if "train" in sizes else "",
-                "orders": [f"{q[i]:#.3g}" if i < len(q) and math.isfinite(q[i]) else "–" for q in orders],
-                "observed": [scale] if "Q" in group else [norm, scale],
-            }
-        )
-    caption = f"Order parameters Q̄ of the theories, {what} (mean ± standard deviation over draws)."
-    return {"theories": names, "observed": observed, "rows": rows, "caption": caption}
-
-
 def _convergence(posterior: xr.DataTree, comparison: xr.Dataset) -> list[str]:
     chains, draws = int(comparison["chains"]), int(comparison["draws"])
-    said = [f"{_plural(chains, 'chain')} of {_plural(draws, 'draw')}"]
+    said = [f"{plural(chains, 'chain')} of {plural(draws, 'draw')}"]
     worst = float(comparison["rhat_worst"])
     said.append(f"largest R-hat {worst:.3f}" if math.isfinite(worst) else "R-hat not computable, or infinite")
     smallest = float(comparison["ess_smallest"])
@@ -268,7 +198,7 @@ def _convergence(posterior: xr.DataTree, comparison: xr.Dataset) -> list[str]:
         f"smallest bulk effective sample size {smallest:.0f}" if math.isfinite(smallest) else "ESS not computable"
     )
     if "divergences" in comparison:
-        said.append(f"{_plural(int(comparison['divergences']), 'divergent transition')}")
+        said.append(f"{plural(int(comparison['divergences']), 'divergent transition')}")
     stats = posterior.get("sample_stats")
     if stats is not None and "energy" in stats and draws > 2:
         bfmi = az.bfmi(posterior)["energy"]

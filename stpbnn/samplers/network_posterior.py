@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -25,9 +26,12 @@ from stpbnn.samplers.draws import (
     Rotation,
     checked_data,
     draw_readout,
+    encoded,
     kernel_overlap,
+    new_labels,
     new_targets,
     observe,
+    observe_classes,
     observe_marginal,
     predict,
     references,
@@ -54,11 +58,11 @@ def sample(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    temperature: Any = 0.01,
+    temperature: Any = None,
     X_test: ArrayLike | None = None,
     y_test: ArrayLike | None = None,
     sampler: str | Sampler = "hmc",
-    readout: str = "marginal",
+    readout: str | None = None,
     warmup: int = 500,
     draws: int = 1000,
     chains: int = 4,
@@ -74,6 +78,8 @@ def sample(
 
     .. math:: p(\theta \mid X, y) \propto \exp\Big(-\frac{1}{2T} \sum_\mu |y^\mu - f(x^\mu)|^2\Big)\, p(\theta)
 
+    or, of a network whose targets are classes, the probability of the labels to the power 1/T times the prior.
+
     Chains start from draws of the prior and run side by side in JAX's default precision, vectorised on one device or
     spread over several. Ctrl-C returns the draws that are finished.
 
@@ -84,9 +90,10 @@ def sample(
     X : array of shape (P, N_0)
         Training inputs.
     y : array of shape (P,) or (P, D)
-        Training targets.
-    temperature : float or numpyro.distributions.Distribution
-        T > 0, the variance of the Gaussian likelihood; a distribution makes it a variable of the posterior.
+        Training targets; for the likelihoods of classes a label of any kind for each input, (P,).
+    temperature : float, numpyro.distributions.Distribution or None
+        T > 0, the variance of the Gaussian likelihood; a distribution makes it a variable of the posterior. Of classes
+        the inverse power of the likelihood: T = 1 is Bayes, T < 1 a cold posterior. None means 0.01, for classes 1.
     X_test : array of shape (n, N_0) or None
         Points at which the function is recorded at every draw.
     y_test : array of shape (n,) or (n, D) or None
@@ -95,9 +102,10 @@ def sample(
         The Markov chain: Hamiltonian Monte Carlo and the no-U-turn sampler, both with steps that are exact for the
         prior, Metropolis-adjusted Langevin, or the unadjusted dynamics of the reference, which is biased at its step
         size of 1e-3. A callable takes the NumPyro model and returns a NumPyro MCMCKernel.
-    readout : {"marginal", "explicit"}
+    readout : {"marginal", "explicit"} or None
         How the last layer is treated: "marginal" integrates it exactly and draws it given the hidden weights;
-        "explicit" samples its weights along with all others.
+        "explicit" samples its weights along with all others, the only way for classes. None means the first that is
+        known for the likelihood.
     warmup, draws, chains : int
         Adaptation steps and recorded draws of each chain, and the number of chains.
     seed : int
@@ -129,6 +137,10 @@ def sample(
         at the test points, and with the marginal readout f_mean and f_variance, its moments given the hidden weights;
         eigenmode, the coefficients of f (or its mean given the hidden weights) at the training inputs in the leading
         eigenmodes of the kernel of infinite width, which are in `constant_data` (up to P = 1000).
+        Of classes losses are negative log likelihoods; `posterior` has test_brier and test_accuracy of every draw,
+        `predictions` class_probability (test_point, class); scores of the averaged probabilities are those of
+        `stpbnn.classification.posterior_scores`. Targets are recorded as -1 and +1, or as unit vectors; `classes` is an
+        attribute of the root.
         `weights`: the whitened weights of the draws that `keep_draws` asks for, in single precision.
         `log_likelihood`: y, one entry a training point. `posterior_predictive`: y, a draw of new targets at the
         training points (up to P = 1000). `sample_stats`, `observed_data`, `constant_data`, `predictions_constant_data`.
@@ -159,9 +171,29 @@ def sample(
     >>> dict(posterior["predictions"]["f"].sizes)
     {'chain': 2, 'draw': 10, 'test_point': 2}
     """
+    check.instance("net", net, FullyConnected)
+    of_classes, told_classes = net.likelihood != "gaussian", {}
+    if of_classes:
+        y, y_test, classes = encoded(net, y, y_test)
+        told_classes = {"classes": json.dumps(classes.tolist())}
+    if temperature is None:
+        temperature = 1.0 if of_classes else 0.01
+    if readout is None:
+        readout = "explicit" if of_classes else "marginal"
     original = checked_data(net, X, y, X_test, y_test)
     plan = Plan(warmup, draws, chains, seed, until, checkpoint, block, keep_draws, progress)
     settings = {"readout": check.one_of("readout", readout, READOUTS), "keep": check.one_of("keep", keep, KEEP)}
+    settings |= told_classes
+    if of_classes and readout == "marginal":
+        raise ValueError(
+            f"readout: got 'marginal' with a {net.likelihood} likelihood, expected 'explicit': the readout can be "
+            "integrated with the Gaussian likelihood alone"
+        )
+    if of_classes and isinstance(temperature, Distribution):
+        raise ValueError(
+            f"temperature: got a prior with a {net.likelihood} likelihood, expected a number: T = 1 is Bayes, a "
+            "smaller one a cold posterior"
+        )
     if isinstance(temperature, Distribution):
         temperature = above("temperature", temperature, 0, "and a variance is positive")
     else:
@@ -223,11 +255,16 @@ def _chains(
         features = net.features(weights, inputs.data.X)[-1]
         if marginal:
             observed = observe_marginal(of_readout, net, weights, inputs.data, T)
+        elif net.likelihood != "gaussian":
+            observed = observe_classes(net, weights, inputs.data)
         else:
             observed = observe(net, weights, inputs.data, T)
         train_f = observed.pop("train_f")
         if inputs.references is not None:
-            observed["posterior_predictive"] = new_targets(key, train_f, T)
+            of_classes = net.likelihood != "gaussian"
+            observed["posterior_predictive"] = (
+                new_labels(key, net, train_f) if of_classes else new_targets(key, train_f, T)
+            )
             observed["kernel_overlap"] = kernel_overlap(features, inputs.references.kernels)
             if inputs.data.X_test is not None:
                 y = inputs.data.y

@@ -16,6 +16,10 @@ Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023); theory notes, sections 3 to 5
 """
 
 from stpbnn.scale.deep import LATTICE_DEPTH
+from stpbnn.scale.design import TRENDS as TRENDS
+from stpbnn.scale.design import Design as Design
+from stpbnn.scale.design import Query as Query
+from stpbnn.scale.design import Reduced as Reduced
 from stpbnn.scale.dual import dual_student_t
 from stpbnn.scale.factorised import (
     ZERO_TARGETS,
@@ -23,28 +27,39 @@ from stpbnn.scale.factorised import (
     refuse_singular,
     well_conditioned_cholesky,
 )
-from stpbnn.scale.left_out import left_out_mixture as left_out_mixture
+from stpbnn.scale.landscape import CLOSURE_ACTIONS, Landscape, gaussian_gradient, kernel_slopes, order_slopes
+from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
+from stpbnn.scale.lattice import lattice_posterior
+from stpbnn.scale.leave_one_out import left_out_mixture as left_out_mixture
 from stpbnn.scale.mean_kept import MeanKept
+from stpbnn.scale.minima import bracket_end
+from stpbnn.scale.minima import minima as minima_of_slope
+from stpbnn.scale.newton import backtracked, newton_step
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.pose import MEANS, Mean, keeps_mean, pose
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
-from stpbnn.scale.priors import Gamma, InverseGamma
+from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope
 from stpbnn.scale.problem import NetworkProblem
-from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence
+from stpbnn.scale.restricted import RestrictedKernel as RestrictedKernel
+from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence, laplace
 from stpbnn.scale.student_t import INDEFINITE as INDEFINITE
 from stpbnn.scale.student_t import NoiseBeside as NoiseBeside
 from stpbnn.scale.student_t import NoiseInside as NoiseInside
-from stpbnn.scale.student_t import Query as Query
+from stpbnn.scale.trapezoid import posterior_of_action
+from stpbnn.scale.units import Units as Units
 from stpbnn.scale.width_curve import WidthCurve
 
 __all__ = [
     "ACCURACY",
+    "CLOSURE_ACTIONS",
+    "LATTICE_ACCURACY",
     "LATTICE_DEPTH",
     "MEANS",
     "ZERO_TARGETS",
     "FactorisedKernel",
     "Gamma",
     "InverseGamma",
+    "Landscape",
     "Mean",
     "MeanKept",
     "NetworkProblem",
@@ -52,11 +67,23 @@ __all__ = [
     "OrderParameterPosterior",
     "SaddlePoint",
     "WidthCurve",
+    "backtracked",
+    "bracket_end",
     "dual_student_t",
+    "gaussian_gradient",
     "gaussian_log_evidence",
     "is_known",
     "keeps_mean",
+    "kernel_slopes",
+    "laplace",
+    "lattice_posterior",
+    "minima_of_slope",
+    "newton_step",
+    "order_slopes",
     "pose",
+    "posterior_of_action",
+    "prior_action",
+    "prior_slope",
     "refuse_singular",
     "well_conditioned_cholesky",
 ]

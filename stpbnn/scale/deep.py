@@ -32,9 +32,9 @@ from stpbnn.kernels import (
 from stpbnn.scale import importance, lattice
 from stpbnn.scale.elastic import elastic_minimum
 from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
-from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, Ingredients, Landscape, gaussian_gradient
+from stpbnn.scale.landscape import CLOSURE_ACTIONS, Ingredients, Landscape, gaussian_gradient
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation, descend
-from stpbnn.scale.left_out import Resolved, inverse_diagonal
+from stpbnn.scale.leave_one_out import Resolved, inverse_diagonal
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import Gamma

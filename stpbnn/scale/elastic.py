@@ -78,7 +78,7 @@ def elastic_minimum(
     arguments = net.sigma, closure, net.prior, input_gram(net.prior, few)
     k, basis = eigh(_sample_kernel(*arguments, np.zeros(net.depth)))
     design = np.stack([k, np.ones_like(k)], axis=1)
-    unit = np.maximum(np.exp(start.sum()) * k, rounding(k)) + temperature  # an eigenvalue of A
+    unit = np.maximum(np.exp(start.sum()) * k, rounding(k, temperature)) + temperature  # an eigenvalue of A
     fit = np.linalg.pinv(design / unit[:, None]) / unit
 
     def action(log_q: Float[np.ndarray, " L"]) -> tuple[float, Float[np.ndarray, " L"]]:

@@ -14,7 +14,8 @@ from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels import KernelMap
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian, relative_rounding
-from stpbnn.scale.left_out import Resolved, inverse_diagonal, left_out_gaussian
+from stpbnn.scale.design import Query
+from stpbnn.scale.leave_one_out import Resolved, inverse_diagonal, left_out_gaussian
 
 __all__ = [
     "ZERO_TARGETS",
@@ -111,7 +112,14 @@ class FactorisedKernel:
 
     def mean(self, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, "n ..."]:
         """Return the mean of f at query points."""
-        return _weighted(kernels.cross_kernel(self.kernel, self.prior, X, self.X).entries, self.alpha)
+        query = self._query(X, joint=False)
+        return _weighted(query.cross, self.alpha) + query.trend
+
+    def _query(self, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Query:
+        """Return the kernel at query points."""
+        cross = kernels.cross_kernel(self.kernel, self.prior, X, self.X)
+        within = np.array(kernels.cross_kernel(self.kernel, self.prior, X).entries) if joint else None
+        return Query(np.asarray(cross.entries), np.asarray(cross.left), within)
 
     @property
     def log_det(self) -> float:
@@ -120,17 +128,23 @@ class FactorisedKernel:
 
     def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
         """Return the law of f, or of a new target, at query points."""
-        cross = kernels.cross_kernel(self.kernel, self.prior, X, self.X)
-        added = self.temperature if noise else 0.0
-        mean = _weighted(cross.entries, self.alpha)
-        explained = solve_triangular(self.factor, cross.entries.T, lower=True, check_finite=False)
-        variance = np.maximum(cross.left - np.einsum("pn,pn->n", explained, explained), 0) + added
+        return self.law_of(self._query(X, joint=joint), self.temperature if noise else 0.0)
+
+    def gradient(self, query: Query) -> Gaussian:
+        """Return the law of the gradient of f at a point, given derivatives of the kernel as query points."""
+        return self.law_of(query, 0.0)
+
+    def law_of(self, query: Query, added: float) -> Gaussian:
+        """Return the law of f + noise of that variance, given the kernel at query points; joint if with `within`."""
+        mean = _weighted(query.cross, self.alpha) + query.trend
+        explained = solve_triangular(self.factor, query.cross.T, lower=True, check_finite=False)
+        variance = np.maximum(query.variances - np.einsum("pn,pn->n", explained, explained), 0)
+        variance = variance + added + query.noise_variances
         variance = np.array(np.broadcast_to(variance.reshape((-1,) + (1,) * (mean.ndim - 1)), mean.shape))
-        if not joint:
+        if query.within is None:
             return Gaussian(mean, variance)
-        error = relative_rounding(np.asarray(cross.left), variance)
-        covariance = np.array(kernels.cross_kernel(self.kernel, self.prior, X).entries)
-        covariance -= explained.T @ explained
+        error = relative_rounding(query.variances, variance)
+        covariance = query.within - explained.T @ explained + query.noise
         covariance[np.diag_indices_from(covariance)] = variance if mean.ndim == 1 else variance[:, 0]
         covariance = (covariance + covariance.T) / 2
         if mean.ndim == 1:

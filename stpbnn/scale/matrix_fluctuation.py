@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from stpbnn.scale.fluctuation import Landscape, along, directional_kernel
+from stpbnn.scale.landscape import Landscape, along, directional_kernel
 from stpbnn.scale.resolvent import Resolvent
 
 __all__ = ["matrix_saddle_gradient", "symmetric_basis"]

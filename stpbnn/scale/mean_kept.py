@@ -25,8 +25,8 @@ from jaxtyping import Float
 from stpbnn.kernels import cross_kernel, feature_means, fluctuation_map, mean_map, symmetric_kernel
 from stpbnn.network import FullyConnected
 from stpbnn.scale.factorised import FactorisedKernel
-from stpbnn.scale.fluctuation import FLUCTUATIONS, MEAN_KEPT, OUTER_MEAN, Landscape, kernel_slopes
-from stpbnn.scale.left_out import Resolved
+from stpbnn.scale.landscape import FLUCTUATIONS, MEAN_KEPT, OUTER_MEAN, Landscape, kernel_slopes
+from stpbnn.scale.leave_one_out import Resolved
 from stpbnn.scale.mean_integral import mean_posterior
 from stpbnn.scale.minima import minima
 from stpbnn.scale.posterior import OrderParameterPosterior

@@ -26,9 +26,8 @@ def bracket_end(start: float, step: float, beyond: Callable[[float], bool], limi
     return end
 
 
-def scan_points(lower: float, upper: float) -> Float[np.ndarray, " n"]:
+def scan_points(lower: float, upper: float, step: float = SCAN_STEP_LOG_SCALE) -> Float[np.ndarray, " n"]:
     """Return the points at which a function between two bounds is looked at, a step beyond both."""
-    step = SCAN_STEP_LOG_SCALE
     return np.linspace(lower - step, upper + step, int((upper - lower) / step) + 3)
 
 
@@ -37,12 +36,12 @@ def lowest_cells(slopes: Float[np.ndarray, "... n"]) -> tuple[np.ndarray, ...]:
     return np.nonzero((slopes[..., :-1] < 0) & (slopes[..., 1:] >= 0))
 
 
-def minima(slope: Curve, lower: float, upper: float) -> list[float]:
+def minima(slope: Curve, lower: float, upper: float, step: float = SCAN_STEP_LOG_SCALE) -> list[float]:
     """Return the minima between two bounds, to rounding: where the slope rises through zero.
 
     Scales at which the slope cannot be computed, the kernel being singular to rounding there, are no candidates.
     """
-    grid = scan_points(lower, upper)
+    grid = scan_points(lower, upper, step)
     (cells,) = lowest_cells(_where_regular(slope, grid))
     return [brentq(lambda u: slope(np.array([u]))[0], grid[i], grid[i + 1], xtol=1e-15, rtol=1e-15) for i in cells]
 

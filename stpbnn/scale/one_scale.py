@@ -22,8 +22,8 @@ from scipy.linalg import cho_solve
 from stpbnn.kernels import cross_kernel, feature_map, renormalised_map, symmetric_kernel
 from stpbnn.network import FullyConnected
 from stpbnn.scale.factorised import FactorisedKernel, well_conditioned_cholesky
-from stpbnn.scale.fluctuation import CLOSURE_ACTIONS, FEATURES, Landscape, kernel_slopes
-from stpbnn.scale.left_out import Resolved
+from stpbnn.scale.landscape import CLOSURE_ACTIONS, FEATURES, Landscape, kernel_slopes
+from stpbnn.scale.leave_one_out import Resolved
 from stpbnn.scale.minima import minima
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import Gamma, prior_action, prior_curvature, prior_slope

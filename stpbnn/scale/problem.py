@@ -10,8 +10,9 @@ from jaxtyping import Float
 
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, JointMixture, Mixture
-from stpbnn.scale.fluctuation import Ingredients, Landscape, saddle_gradient
-from stpbnn.scale.left_out import Resolved
+from stpbnn.scale.fluctuation import saddle_gradient
+from stpbnn.scale.landscape import Ingredients, Landscape
+from stpbnn.scale.leave_one_out import Resolved
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior
 from stpbnn.scale.resolvent import Moments
 from stpbnn.scale.saddle_point import SaddlePoint

@@ -10,6 +10,7 @@ Theory notes, sections 3 and 4: the action (4.1) of one scale, and the predictio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
@@ -19,11 +20,11 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from stpbnn.predictive import relative_rounding
-from stpbnn.scale.left_out import Resolved
+from stpbnn.scale.leave_one_out import Resolved
 from stpbnn.scale.response import ReducedKernel, Response
 from stpbnn.scale.tridiagonal import Diagonalisation, reduce
 
-__all__ = ["Moments", "Resolvent", "eigenbasis", "rounding"]
+__all__ = ["Moments", "Resolvent", "rounding"]
 
 BEYOND = 300.0  # log of a scale beside which nothing else counts
 
@@ -45,23 +46,20 @@ class Moments(NamedTuple):
         return max(relative_rounding(before, after + noise) for before, after in pairs)
 
 
-def rounding(eigenvalues: Float[np.ndarray, " P"]) -> float:
+def rounding(eigenvalues: Float[np.ndarray, " P"], temperature: float) -> float:
     """Return the size below which an eigenvalue of a kernel is zero to rounding; eigenvalues rise.
 
-    Those of singular kernels come out as two or three ε|K| at most, whatever their number.
+    Those of singular kernels come out as two or three ε|K| at most, whatever their number. At T = 0 everything rests on
+    the smallest of them, which must stand well above that.
     """
-    return float(max(4.0, np.sqrt(len(eigenvalues))) * np.finfo(np.float64).eps * eigenvalues[-1])
+    P = len(eigenvalues)
+    units = max(4.0, np.sqrt(P)) if temperature > 0 else max(4, P)
+    return float(units * np.finfo(np.float64).eps * eigenvalues[-1])
 
 
-def without_rounding(k: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
+def without_rounding(k: Float[np.ndarray, " P"], temperature: float) -> Float[np.ndarray, " P"]:
     """Return eigenvalues with those that are zero to rounding set to zero."""
-    return np.where(k > rounding(k), k, 0.0)
-
-
-def eigenbasis(K: Float[np.ndarray, "P P"]) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"]]:
-    """Return eigenvalues and eigenvectors of a kernel; eigenvalues that are zero to rounding are zero."""
-    k, U = eigh(K, driver="evd", check_finite=False)
-    return without_rounding(k), U
+    return np.where(k > rounding(k, temperature), k, 0.0)
 
 
 class Resolvent(ReducedKernel):
@@ -70,8 +68,8 @@ class Resolvent(ReducedKernel):
     @classmethod
     def spectral(cls, K: np.ndarray, V: np.ndarray, temperature: float, bias: float = 0.0) -> Resolvent:
         """Return the resolvent in the eigenbasis of K: the form that gives variances and derivatives."""
-        k, U = eigenbasis(K)
-        return cls._diagonal(k, U, V, temperature, bias)
+        k, U = eigh(K, driver="evd", check_finite=False)
+        return cls._diagonal(without_rounding(k, temperature), U, V, temperature, bias)
 
     @classmethod
     def tridiagonal(
@@ -84,8 +82,8 @@ class Resolvent(ReducedKernel):
         """
         basis = reduce(K)
         k = basis.eigenvalues
-        if exact and len(k) > 1 and not k[0] > rounding(k):
-            return cls._diagonal(without_rounding(k), basis.eigenvectors, V, temperature, bias)
+        if exact and len(k) > 1 and not k[0] > rounding(k, temperature):
+            return cls._diagonal(without_rounding(k, temperature), basis.eigenvectors, V, temperature, bias)
         columns, ones = _split(basis.rotate(_with_ones(V), transpose=True))
         return cls(k, basis.diagonal, basis.off_diagonal, columns, ones, basis, temperature, bias, exact)
 
@@ -100,7 +98,7 @@ class Resolvent(ReducedKernel):
         if isinstance(self.basis, Diagonalisation):
             return self
         V = self.basis.rotate(self.columns)
-        k = without_rounding(self.eigenvalues)
+        k = without_rounding(self.eigenvalues, self.temperature)
         return self._diagonal(k, self.basis.eigenvectors, V, self.temperature, self.bias)
 
     def with_columns(self, columns: Float[np.ndarray, "P k"]) -> Resolvent:
@@ -122,7 +120,7 @@ class Resolvent(ReducedKernel):
         """The largest u = log r at which the rounding of K does not count beside T."""
         if self.exact:
             return np.inf
-        lost = max(rounding(self.eigenvalues), np.finfo(np.float64).tiny)
+        lost = max(rounding(self.eigenvalues, self.temperature), np.finfo(np.float64).tiny)
         return float(np.log(self.temperature) - np.log(lost))
 
     @cached_property
@@ -159,10 +157,13 @@ class Resolvent(ReducedKernel):
             raise np.linalg.LinAlgError(f"condition number above {highest / max(lowest, 1e-300):.0e}")
         return self.basis.rotate(response.alpha[0])
 
-    def resolved(self, u: Float[np.ndarray, " n"]) -> Resolved:
-        """Return B^{-1} V (n, P, k) and the diagonal of B^{-1} (n, P), in the basis of the examples."""
+    def resolved(self, u: Float[np.ndarray, " n"], expand: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Resolved:
+        """Return B^{-1} V (n, P, k) and the diagonal of B^{-1} (n, P), in the basis of the examples.
+
+        Where these have a trend and K is that of their contrasts, `expand` takes contrasts to examples.
+        """
         of = self.diagonalised
-        at, U = of.at(u), of.eigenvectors
+        at, U = of.at(u), expand(of.eigenvectors)
         alpha = np.moveaxis(np.tensordot(U, at.alpha, (1, 1)), 0, 1)
         return Resolved(alpha, (1 / at.shifted) @ U.T**2 - at.beta[:, None] * (at.g @ U.T) ** 2)
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from stpbnn.kernels import cross_kernel, feature_map, symmetric_kernel
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs
-from stpbnn.scale.fluctuation import FEATURES, Landscape
+from stpbnn.scale.landscape import FEATURES, Landscape
 from stpbnn.scale.matrix import matrix_saddle_points
 from stpbnn.scale.matrix_fluctuation import matrix_saddle_gradient
 from stpbnn.scale.problem import NetworkProblem

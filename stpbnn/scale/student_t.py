@@ -29,27 +29,20 @@ from stpbnn.predictive import (
     log_density,
     relative_rounding,
 )
+from stpbnn.scale.design import Design, Query
 from stpbnn.scale.factorised import well_conditioned_cholesky
-from stpbnn.scale.left_out import Resolved, inverse_diagonal, left_out_mixture
+from stpbnn.scale.leave_one_out import Resolved, left_out_mixture
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import InverseGamma
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.trapezoid import scale_posterior
 from stpbnn.scale.units import Units
 
-__all__ = ["EvidenceSlopes", "NoiseBeside", "NoiseInside", "Query"]
+__all__ = ["EvidenceSlopes", "NoiseBeside", "NoiseInside"]
 
 
 INDEFINITE = 1e-8  # the size of a negative eigenvalue, relative to the largest, that is no rounding any more
 NEGATIVE = 1e-3  # the size of a negative variance, relative to that of the prior, that is no rounding any more
-
-
-class Query(NamedTuple):
-    """The kernel at query points: with the training points, of each with itself, and where asked between them."""
-
-    cross: Float[np.ndarray, "q P"]
-    variances: Float[np.ndarray, " q"]
-    within: Float[np.ndarray, "q q"] | None = None
 
 
 class EvidenceSlopes(NamedTuple):
@@ -147,30 +140,31 @@ class NoiseInside:
         df = normalisation + (nu + size) * q / (s * (s + q))
         return EvidenceSlopes(kernel, float(square - trace) / 2, float(df) / 2)
 
-    def mean(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q ..."]:
+    def mean(self, query: Query) -> Float[np.ndarray, "q ..."]:
         """Return the posterior mean of f."""
-        return cross @ self.alpha
+        return query.cross @ self.alpha + query.trend
 
     def predictive(self, query: Query, noise: float, units: Units) -> StudentT:
         """Return the law of f + noise of that variance, before it is scaled, in the units of the targets."""
         df = self.law.df + self.alpha.size
         spread = (self.law.excess + self.quadratic) / df
-        mean = units.restored(self.mean(query.cross))
+        mean = units.restored(self.mean(query))
         explained = solve_triangular(self.factor, query.cross.T, lower=True, check_finite=False)
         variances = query.variances - np.einsum("ij,ij->j", explained, explained)
         _warn_of_negative(variances, query.variances)
-        variances = np.maximum(variances, 0) + noise
+        variances = np.maximum(variances, 0) + noise + query.noise_variances
         if query.within is None:
             return StudentT(mean, units.size * np.sqrt(spread * _columns(variances, mean)), df)
-        matrix = query.within - explained.T @ explained
+        matrix = query.within - explained.T @ explained + query.noise
         matrix = (matrix + matrix.T) / 2
         matrix[np.diag_indices_from(matrix)] = variances
         return JointStudentT.of(mean, spread * matrix, df, units.size, relative_rounding(query.variances, variances))
 
-    def left_out(self, y: Float[np.ndarray, "P ..."], units: Units) -> StudentT:
+    def left_out(self, y: Float[np.ndarray, "P ..."], units: Units, design: Design) -> StudentT:
         """Return the law of each target given the others, in the units of the targets."""
-        mean, variance = Resolved(self.alpha, inverse_diagonal(self.factor)).law(y)
-        known = self.quadratic - np.sum((self.alpha**2 * variance).reshape(len(mean), -1), axis=1)
+        alpha = design.expanded(self.alpha)
+        mean, variance = Resolved(alpha, design.diagonal(self.factor)).law(y)
+        known = self.quadratic - np.sum((alpha**2 * variance).reshape(len(mean), -1), axis=1)
         df = self.law.df + self.alpha.size - self.outputs
         spread = _columns((self.law.excess + known) / df, mean)
         return StudentT(units.restored(mean), units.size * np.sqrt(spread * variance), df)
@@ -250,9 +244,9 @@ class NoiseBeside:
         df = -self.posterior.weights @ self.law.df_slope(self._u) / 2
         return EvidenceSlopes(found.lower, found.temperature, float(df))
 
-    def mean(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q ..."]:
+    def mean(self, query: Query) -> Float[np.ndarray, "q ..."]:
         """Return the posterior mean of f."""
-        return cross @ self.alpha
+        return query.cross @ self.alpha + query.trend
 
     def predictive(self, query: Query, noise: float, units: Units) -> Mixture:
         """Return the law of f + noise of that variance, in the units of the targets."""
@@ -262,18 +256,19 @@ class NoiseBeside:
         prior, explained = at.scales * query.variances, at.scales**2 * (projected**2 @ (1 / at.shifted[0]))
         _warn_of_negative(prior - explained, prior)
         found = of.moments(self._u, projected, query.variances, query.within)
-        means = units.shift + units.size * found.means.reshape((*found.means.shape[:2], *self.shape[1:]))
+        means = found.means.reshape((*found.means.shape[:2], *self.shape[1:])) + query.trend
+        means = units.shift + units.size * means
         if found.covariances is None:
-            variances = found.variances.reshape(found.variances.shape + (1,) * (means.ndim - 2)) + noise
+            variances = found.variances + noise + query.noise
+            variances = variances.reshape(variances.shape + (1,) * (means.ndim - 2))
             variances = np.array(np.broadcast_to(units.size**2 * variances, means.shape))
             return Mixture(self.posterior.weights, means, variances, offset=units.offset)
-        covariances = found.covariances + noise * np.eye(len(projected))
+        covariances = found.covariances + noise * np.eye(len(projected)) + query.noise
         return JointMixture.of(
             self.posterior.weights, means, covariances, units.size, found.error(noise), offset=units.offset
         )
 
-    def left_out(self, y: Float[np.ndarray, "P ..."], units: Units) -> SideBySide:
+    def left_out(self, y: Float[np.ndarray, "P ..."], units: Units, design: Design) -> SideBySide:
         """Return the law of each target given the others, in the units of the targets."""
-        alpha, diagonal = self.resolvent.resolved(self._u)
-        alpha = alpha.reshape(len(alpha), *self.shape)
-        return left_out_mixture(self.posterior.weights, Resolved(alpha, diagonal), y, units)
+        alpha, diagonal = self.resolvent.resolved(self._u, design.expanded)
+        return left_out_mixture(self.posterior.weights, Resolved(alpha.reshape(-1, *y.shape), diagonal), y, units)

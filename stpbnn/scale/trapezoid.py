@@ -27,7 +27,7 @@ from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, weighted
 from stpbnn.scale.priors import MixingLaw
 from stpbnn.scale.resolvent import Resolvent
 
-__all__ = ["NO_MINIMUM", "bracket", "mean_difference", "scale_posterior", "valleys"]
+__all__ = ["NO_MINIMUM", "bracket", "mean_difference", "posterior_of_action", "scale_posterior", "valleys"]
 
 RISE = 80.0  # of the action above its minimum, at which the integrand, e^-40, is left out
 TOLERANCE = 1e-10
@@ -168,8 +168,29 @@ def scale_posterior(resolvent: Resolvent, law: MixingLaw) -> OrderParameterPoste
     def slope(u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         return law.slope(u) + resolvent.at(u).slope
 
-    intervals_of_u = valleys(action, minima(slope, *bracket(resolvent, law.slope, law.centre)), RISE)
-    constant = resolvent.size * np.log(2 * np.pi) / 2
+    found = minima(slope, *bracket(resolvent, law.slope, law.centre))
+    return posterior_of_action(action, found, resolvent.size * np.log(2 * np.pi) / 2)
+
+
+def posterior_of_action(
+    action: Curve, minima: list[float], constant: float = 0.0, rise: float = RISE, tolerance: float = TOLERANCE
+) -> OrderParameterPosterior:
+    """Return the law of density exp(-action(u)/2 - constant) in u = log r, as nodes and weights.
+
+    Parameters
+    ----------
+    action : callable
+        -2 log p(u, y), of an array of u.
+    minima : list of float
+        Where it has its minima.
+    constant : float
+        What is left out of half the action.
+    rise : float
+        By how much the action rises above its minimum where the integrand is left out.
+    tolerance : float
+        Of log evidence and mean of r between a step and half of it.
+    """
+    intervals_of_u = valleys(action, minima, rise)
 
     def rule(n: int) -> OrderParameterPosterior:
         u = np.concatenate([np.linspace(left, right, n) for left, right in intervals_of_u])
@@ -178,7 +199,7 @@ def scale_posterior(resolvent: Resolvent, law: MixingLaw) -> OrderParameterPoste
 
     intervals = 16
     result = rule(intervals + 1)
-    while result.error > TOLERANCE and intervals < MAX_NODES:
+    while result.error > tolerance and intervals < MAX_NODES:
         intervals *= 2
         finer = rule(intervals + 1)
         result = finer._replace(error=mean_difference(finer, result))

@@ -125,11 +125,8 @@ def sweep(
     """
     cluster.refuse_in_its_own_worker()
     card, folder = check.instance("card", card, Card), Path(check.path("folder", folder)).absolute()
-    workers, many, progress = (
-        check.integer("workers", workers),
-        check.boolean("many", many),
-        check.boolean("progress", progress),
-    )
+    workers, progress = check.integer("workers", workers), check.boolean("progress", progress)
+    many = check.boolean("many", many)
     if data is not None:
         check.instance("data", data, Task)
     if scheduler is not None:

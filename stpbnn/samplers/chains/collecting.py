@@ -165,7 +165,7 @@ class Collector:
 
     def _predictions(self) -> xr.DataArray:
         """Return the draws of the predictions, or of the loss where there are no test points."""
-        name = next(name for name in ("f_mean", "f", "train_loss") if name in self._arrays)
+        name = next(name for name in ("class_probability", "f_mean", "f", "train_loss") if name in self._arrays)
         values = self._arrays[name][:, : self.done]
         return xr.DataArray(values, dims=("chain", "draw", "test_point", "output")[: values.ndim])
 

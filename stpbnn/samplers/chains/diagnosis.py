@@ -80,7 +80,7 @@ def diagnose(posterior: xr.DataTree) -> xr.Dataset:
 def _series(posterior: xr.DataTree) -> dict[str, xr.DataArray]:
     """Return the draws that matter by name, predictions first."""
     predictions, draws = _group(posterior, "predictions"), _group(posterior, "posterior")
-    mean = "f_mean" if "f_mean" in predictions else "f"
+    mean = next((name for name in ("class_probability", "f_mean") if name in predictions), "f")
     series = {mean: predictions[mean]} if mean in predictions else {}
     return series | {name: draws[name] for name in OBSERVABLES if name in draws}
 
@@ -91,7 +91,7 @@ def _group(posterior: xr.DataTree, name: str) -> xr.Dataset:
 
 def _decisive(series: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the series that decide: predictions, or else losses, or else all there is."""
-    for names in (("f_mean", "f"), ("train_loss", "test_loss")):
+    for names in (("class_probability", "f_mean", "f"), ("train_loss", "test_loss")):
         if found := tuple(name for name in names if name in series):
             return found
     return tuple(series)

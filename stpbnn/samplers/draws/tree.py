@@ -22,7 +22,7 @@ __all__ = ["provenance", "to_datatree"]
 DRAWS = ("chain", "draw")
 PREDICTIONS = ("f", "f_mean", "f_variance")
 RECORDED_AS = {name: (name, "y") for name in ("log_likelihood", "posterior_predictive")} | {
-    name: ("predictions", name) for name in (*PREDICTIONS, "eigenmode")
+    name: ("predictions", name) for name in (*PREDICTIONS, "class_probability", "eigenmode")
 }
 
 
@@ -53,6 +53,7 @@ def _dims(net: FullyConnected, name: str) -> tuple[str, ...]:
         "log_likelihood": ("train_point",),
         "posterior_predictive": ("train_point", *output),
         "eigenmode": ("mode", *output),
+        "class_probability": ("test_point", "class"),
         **dict.fromkeys(PREDICTIONS, ("test_point", *output)),
         "v": (f"unit_{net.depth}", *output),
         f"b{net.depth + 1}": output,
@@ -122,6 +123,8 @@ def to_datatree(
         stacked = {name: np.stack([each[name] for each in kept.values()], axis=1) for name in next(iter(kept.values()))}
         sets["weights"] = _dataset({name: (DRAWS + _dims(net, name), values) for name, values in stacked.items()})
         sets["weights"] = sets["weights"].assign_coords(draw=list(kept))
+    if "classes" in attributes and "predictions" in sets:
+        sets["predictions"] = sets["predictions"].assign_coords({"class": json.loads(attributes["classes"])})
     tree = xr.DataTree.from_dict(sets)
     tree.attrs.update(provenance() | {"network": json.dumps(net.to_dict())} | dict(attributes))
     return tree

@@ -1,40 +1,17 @@
 """Closed-form regressors against scikit-learn's Gaussian process, published numbers and independent algebra."""
 
-import os
-import subprocess
-import sys
-
-import arviz as az
-import jax
 import numpy as np
 import pytest
+from regression_data import REGRESSORS, data
 from scipy.integrate import quad_vec
 from scipy.stats import gamma, multivariate_normal
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
 from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-import stpbnn
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor, datasets
 from stpbnn.predictive import JointGaussian
-from stpbnn.regressors.hidden_kernel import kernel_overlap
-
-REGRESSORS = [NNGPRegressor, ProportionalLimitRegressor, FiniteWidthRegressor]
-
-
-@parametrize_with_checks([regressor(temperature=T) for regressor in REGRESSORS for T in (0.01, 1.0)])
-def test_scikit_learn_conformance(estimator, check):
-    check(estimator)
-
-
-def data(P=15, N0=4, outputs=1, seed=0):
-    rng = np.random.default_rng(seed)
-    X, Xt = rng.normal(size=(P, N0)), rng.normal(size=(7, N0))
-    shape = (P,) if outputs == 1 else (P, outputs)
-    return X, rng.normal(size=shape), Xt
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
@@ -176,85 +153,6 @@ def test_zero_temperature_interpolates(regressor):
 
 
 @pytest.mark.parametrize("regressor", REGRESSORS)
-@pytest.mark.parametrize("network", [FullyConnected((50,), "linear"), FullyConnected((50, 50), "linear")], ids=str)
-def test_zero_temperature_with_a_singular_kernel_is_refused(regressor, network):
-    X, y, _ = data(P=15, N0=4)  # rank 4
-    with pytest.raises(ValueError, match=r"temperature: got 0 with a kernel that is singular.*larger temperature"):
-        regressor(network, temperature=0).fit(X, y)
-    X, y, _ = data(N0=30)
-    X[1] = X[0]
-    with pytest.raises(ValueError, match="remove repeated"):
-        regressor(FullyConnected((50,), "erf"), temperature=0.0).fit(X, y)
-
-
-@pytest.mark.parametrize("regressor", REGRESSORS)
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"temperature": -0.1}, "temperature: got -0.1, expected a finite number at least 0"),
-        ({"temperature": float("nan")}, "temperature: got nan"),
-        ({"temperature": "hot"}, "temperature: got 'hot'"),
-        ({"network": "erf"}, "network: got 'erf', expected a stpbnn.FullyConnected"),
-    ],
-)
-def test_bad_settings_are_refused_by_fit(regressor, settings, message):
-    X, y, _ = data()
-    with pytest.raises(ValueError, match=message):
-        regressor(**settings).fit(X, y)
-
-
-@pytest.mark.parametrize("regressor", REGRESSORS)
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda X, y: (X[:, 0], y), "Expected 2D array, got 1D array"),
-        (lambda X, y: (X[:-1], y), "inconsistent numbers of samples"),
-        (lambda X, y: (X[:0], y[:0]), "0 sample"),
-        (lambda X, y: (np.where(X[2, 1] == X, np.nan, X), y), "contains NaN"),
-        (lambda X, y: (X, np.where(y == y[2], np.inf, y)), "contains infinity"),
-        (lambda X, y: (X, np.stack([y, y], axis=1)), r"shape \(15, 2\)"),
-    ],
-)
-def test_bad_data_are_refused_by_fit(regressor, change, message):
-    X, y, _ = data()
-    with pytest.raises(ValueError, match=message):
-        regressor(FullyConnected((10,))).fit(*change(X, y))
-
-
-def test_other_mistakes_are_refused():
-    X, y, Xt = data()
-    model = ProportionalLimitRegressor(closure="nestd")
-    with pytest.raises(ValueError, match="did you mean 'nested'"):
-        model.fit(X, y)
-    with pytest.raises(NotFittedError):
-        model.predict(Xt)
-    model = NNGPRegressor().fit(X, y)
-    with pytest.raises(ValueError, match="at most one"):
-        model.predict(Xt, return_std=True, return_cov=True)
-    with pytest.raises(ValueError, match="features"):
-        model.predict(Xt[:, :2])
-    with pytest.raises(ValueError, match="y: got shape"):
-        model.generalization_error(Xt, y)
-    two = np.stack([y, y], axis=1)
-    with pytest.raises(ValueError, match="known for one hidden layer"):
-        ProportionalLimitRegressor(FullyConnected((5, 5), outputs=2)).fit(X, two)
-    with pytest.raises(ValueError, match="expected 1: fit one regressor an output"):
-        FiniteWidthRegressor(FullyConnected(outputs=2)).fit(X, two)
-    with pytest.raises(ValueError, match="the mean is known for one hidden layer"):
-        ProportionalLimitRegressor(FullyConnected((5, 5), "relu"), mean="keep").fit(X, y)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
-def test_everything_is_float64_and_the_global_flag_stays(dtype):
-    X, y, Xt = data()
-    X = (10 * X).astype(dtype)
-    before = jax.config.jax_enable_x64
-    model = ProportionalLimitRegressor(FullyConnected((20, 20)), temperature=0.1).fit(X, y)
-    assert all(a.dtype == np.float64 for a in (*model.predict(Xt, return_std=True), model.order_parameters_))
-    assert jax.config.jax_enable_x64 == before
-
-
-@pytest.mark.parametrize("regressor", REGRESSORS)
 def test_column_targets_and_clones(regressor):
     X, y, Xt = data()
     model = clone(regressor(FullyConnected((30,)), temperature=0.2))
@@ -338,85 +236,6 @@ def test_finite_width_of_a_linear_network_against_quadrature():
     np.testing.assert_allclose(std**2, second - mean**2, rtol=1e-8)
     np.testing.assert_allclose(model.log_marginal_likelihood_, np.log(evidence), rtol=1e-9)
     assert model.converged_
-
-
-def test_hidden_kernel_of_a_linear_network_against_sampling():
-    """E[K̂ | y] is exact for linear networks: NUTS over all weights, entry by entry within 4.5 standard errors."""
-    X, y, _ = data(P=8)
-    net = FullyConnected((4,), "linear", weight_precision=(1.0, 2.0), bias_precision=4.0)
-    model = FiniteWidthRegressor(net, temperature=0.2).fit(X, y)
-    posterior = stpbnn.sample(
-        net, X, y, temperature=0.2, warmup=400, draws=1500, chains=4, keep="weights", progress=False
-    )["posterior"]
-    hidden = np.einsum("pi,csij->cspj", X / 2.0, posterior["W1"]) + posterior["b1"].values[:, :, None] / 2
-    sampled = np.einsum("cspj,csqj->cspq", hidden, hidden) / (2.0 * 4)
-    expected, prior = model.posterior_kernel(), (X @ X.T / 4 + 0.25) / 2
-    for i, j in [(0, 0), (1, 2), (3, 3), (4, 7), (5, 6)]:
-        draws = sampled[:, :, i, j]
-        assert az.rhat(draws) < 1.01
-        assert abs(draws.mean() - expected[i, j]) < 4.5 * az.mcse(draws)
-    assert np.abs(expected - prior).max() > 0.02  # it has moved
-    task = np.outer(y, y)
-    assert kernel_overlap(expected, task) > kernel_overlap(prior, task)
-    np.testing.assert_allclose(model.posterior_kernel(X[2:5]), expected[2:5, 2:5], rtol=1e-8)
-
-
-def test_hidden_kernel_at_the_saddle_point_approaches_the_average_over_order_parameters():
-    X, y, Xt = data()
-    gaps = []
-    for N in (50, 500):
-        net = FullyConnected((N,), "erf", bias_precision=2.0)
-        saddle = ProportionalLimitRegressor(net, temperature=0.1).fit(X, y).posterior_kernel(Xt)
-        average = FiniteWidthRegressor(net, temperature=0.1).fit(X, y).posterior_kernel(Xt)
-        gaps.append(np.abs(saddle - average).max())
-    assert gaps[1] < gaps[0] / 50  # both changes are of order 1/N, and Q fluctuates by as much
-    with pytest.raises(ValueError, match="expected one hidden layer"):
-        NNGPRegressor(FullyConnected((5, 5))).fit(X, y).posterior_kernel()
-
-
-@pytest.mark.parametrize("N", [10, 100])
-def test_feeding_the_hidden_kernel_back_leads_away_from_the_exact_answer(N):
-    """The learned kernel is no predictor: for linear networks the mixture is exact, the inserted kernel is not."""
-    X, y, Xt = data()
-    net = FullyConnected((N,), "linear")
-    exact = FiniteWidthRegressor(net, temperature=0.1).fit(X, y).predict(Xt)
-    saddle = ProportionalLimitRegressor(net, temperature=0.1).fit(X, y)
-    K = saddle.order_parameters_[0] * saddle.posterior_kernel(np.vstack([X, Xt]))
-    inserted = K[15:, :15] @ np.linalg.solve(K[:15, :15] + 0.1 * np.eye(15), y)
-    assert np.linalg.norm(inserted - exact) > np.linalg.norm(saddle.predict(Xt) - exact)
-
-
-def test_more_examples_than_memory_are_refused():
-    told = "X: got P = 1000000 examples, whose kernels take about 21.8 TiB, and .* of memory are free here; take fewer"
-    with pytest.raises(ValueError, match=told):
-        NNGPRegressor().fit(np.ones((10**6, 1)), np.ones(10**6))
-
-
-def test_importing_changes_no_global_state():
-    code = """
-import logging, warnings
-filters, level, handlers = list(warnings.filters), logging.root.level, list(logging.root.handlers)
-import sys, stpbnn
-assert not {"jax", "numpyro", "sklearn", "arviz", "matplotlib", "pydantic", "dask"} & set(sys.modules), "heavy import"
-assert set(stpbnn.__all__) <= set(dir(stpbnn))
-for name in stpbnn.__all__:
-    getattr(stpbnn, name)
-import jax
-assert not jax.config.jax_enable_x64
-assert (logging.root.level, logging.root.handlers) == (level, handlers)
-own = [f for f in warnings.filters if f not in filters and f[3] is not None and "stpbnn" in str(f[3])]
-assert not own, own
-import matplotlib
-assert matplotlib.rcParams == matplotlib.rcParamsDefault or matplotlib.rcParams._get_backend_or_none() is None
-try:
-    stpbnn.nonsense
-except AttributeError as error:
-    assert "nonsense" in str(error)
-else:
-    raise SystemExit("no error")
-"""
-    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 @pytest.mark.parametrize(("activation", "widths"), [("erf", 30), ("erf", 300), ("relu", 30), ("relu", 300)])

@@ -1,0 +1,99 @@
+"""Finite width: classification with the posterior of the order parameters in place of their saddle point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from stpbnn.classifiers.two_classes import TwoClassClassifier
+from stpbnn.latent import ClassesOfNetwork, average_logistic
+from stpbnn.scale import ACCURACY, LATTICE_ACCURACY, LATTICE_DEPTH
+
+__all__ = ["FiniteWidthClassifier"]
+
+
+class FiniteWidthClassifier(TwoClassClassifier):
+    r"""Bayesian network of finite width that tells two classes apart, as a mixture over its order parameters.
+
+    .. math::
+        p(c \mid x, y) = \int \mathrm{d}Q\; p(Q \mid y)\, E[\sigma(f(x)) \mid Q, y], \qquad
+        p(Q \mid y) \propto \prod_l \mathrm{Gamma}(Q_l; \tfrac{N_l}{2}, \tfrac{N_l}{2})\, Z(Q)
+
+    with Laplace's approximation of the latent function and of its evidence Z(Q) at every Q. The law of Q is exact for
+    one hidden layer of linear units. One output, up to three hidden layers. Features with a mean, such as those of
+    relu, are treated in the zero-mean form.
+
+    Parameters
+    ----------
+    network : FullyConnected or None
+        The network, of one output; None means FullyConnected((200,)).
+    temperature : float
+        T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
+    closure : {"nested", "global", "wishart"}
+        How the order parameters of deep networks enter the kernel. All agree for one hidden layer.
+    optimizer : "fmin_l_bfgs_b", callable or None
+        Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
+        scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5.
+    n_restarts_optimizer : int
+        How many further searches start from values drawn log-uniformly within these bounds.
+    random_state : int, numpy Generator, RandomState or None
+        Seed of the restarts.
+
+    Attributes
+    ----------
+    classes_ : array of shape (2,)
+        The labels, sorted.
+    order_parameters_ : array of shape (L,)
+        Posterior means of Q_1..Q_L.
+    order_parameter_posterior_ : OrderParameterPosterior
+        Nodes (n, L), weights (n,), log evidence and its error.
+    log_marginal_likelihood_ : float
+        Log evidence of the labels under the mixture.
+    converged_ : bool
+        Whether the integral has reached its accuracy, and the search for precisions, where there was one, its optimum.
+    network_ : FullyConnected
+        The network that was used, with the precisions that were learned.
+    hyperparameters_ : dict of str to float
+        Precisions by name.
+
+    References
+    ----------
+    Theory notes, sections 3 and 4.
+
+    Examples
+    --------
+    >>> from stpbnn import FullyConnected
+    >>> X, y = np.eye(4), np.array([0, 0, 1, 1])
+    >>> model = FiniteWidthClassifier(FullyConnected((10,), "linear", weight_precision=0.1)).fit(X, y)
+    >>> model.predict_proba(X[1:3]).round(3)
+    array([[0.748, 0.252],
+           [0.252, 0.748]])
+    """
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        if self.network is not None and self.network.depth > LATTICE_DEPTH:
+            raise ValueError(
+                f"network: got {self.network.depth} hidden layers, expected at most {LATTICE_DEPTH}, whose order "
+                "parameters can be integrated; take ProportionalLimitClassifier"
+            )
+
+    def _condition(self, X: np.ndarray) -> None:
+        self._problem = ClassesOfNetwork(self.network_, X, self._likelihood, self.closure)
+        self.order_parameter_posterior_ = posterior = self._problem.posterior()
+        self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
+        accuracy = ACCURACY if self.network_.depth == 1 else LATTICE_ACCURACY
+        self.converged_ = bool(posterior.error < accuracy)
+
+    def _evidence_gradient(self, X: np.ndarray) -> np.ndarray:
+        return self._problem.posterior_gradient(self.order_parameter_posterior_)
+
+    def _law(self, X: np.ndarray) -> Any:
+        return self._problem.mixture(self.order_parameter_posterior_, X)
+
+    def _probabilities(self, X: np.ndarray) -> Float[np.ndarray, "n 2"]:
+        law = self._law(X)
+        each = [average_logistic(sign * law.means, law.variances) for sign in (-1.0, 1.0)]
+        return np.stack([law.weights @ one for one in each], axis=1)

@@ -1,0 +1,116 @@
+"""Infinite width: classification with the NNGP kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from stpbnn.classifiers.network_classifier import NetworkClassifier
+from stpbnn.kernels import cross_kernel, nngp_map, symmetric_kernel
+from stpbnn.latent import average_logistic, average_softmax, laplace_approximation
+from stpbnn.network import FullyConnected
+from stpbnn.predictive import Gaussian
+from stpbnn.scale import CLOSURE_ACTIONS, Landscape, kernel_slopes
+
+__all__ = ["NNGPClassifier"]
+
+
+class NNGPClassifier(NetworkClassifier):
+    r"""Infinite-width limit of a Bayesian network that tells classes apart: Laplace's approximation, NNGP kernel.
+
+    .. math::
+        \hat f = K_L a, \quad a = \tfrac1T [y - \pi(\hat f)], \qquad
+        f(x) \mid y \sim N(k_x \cdot a,\; k_{xx} - k_x (K_L + W^{-1})^{-1} k_x), \qquad p(c \mid x) = E\, \pi_c(f(x))
+
+    Two classes have one output and the logistic function, C classes have C outputs and the softmax. Averages over one
+    latent function are exact; those over three or more are good to about 1e-3.
+
+    Parameters
+    ----------
+    network : FullyConnected or None
+        The network, whose widths do not matter here; None means FullyConnected((200,)) with one output for two classes
+        and C outputs for C of them. Two outputs for two classes are a softmax.
+    temperature : float
+        T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
+    optimizer : "fmin_l_bfgs_b", callable or None
+        Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
+        scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5. The
+        temperature is never learned: at T ≠ 1 the evidence is no probability of labels.
+    n_restarts_optimizer : int
+        How many further searches start from values drawn log-uniformly within these bounds.
+    random_state : int, numpy Generator, RandomState or None
+        Seed of the restarts.
+
+    Attributes
+    ----------
+    classes_ : array of shape (C,)
+        The labels, sorted.
+    order_parameters_ : array of shape (L,)
+        Ones.
+    log_marginal_likelihood_ : float
+        Laplace's approximation of the log evidence.
+    converged_ : bool
+        Whether the mode of the latent function was found, and the search for precisions, where there was one, has
+        reached its optimum.
+    network_ : FullyConnected
+        The network that was used, with the precisions that were learned.
+    hyperparameters_ : dict of str to float
+        Precisions by name.
+
+    References
+    ----------
+    Rasmussen, Williams, Gaussian Processes for Machine Learning (2006), chapter 3.
+
+    Examples
+    --------
+    >>> X, y = np.eye(4), np.array(["cat", "cat", "dog", "dog"])
+    >>> model = NNGPClassifier(FullyConnected((10,), "linear", weight_precision=0.1)).fit(X, y)
+    >>> model.predict_proba(X[1:3]).round(3)
+    array([[0.753, 0.247],
+           [0.247, 0.753]])
+    >>> model.predict(X).tolist()
+    ['cat', 'cat', 'dog', 'dog']
+    """
+
+    def __init__(
+        self,
+        network: FullyConnected | None = None,
+        *,
+        temperature: float = 1.0,
+        optimizer: Any = None,
+        n_restarts_optimizer: int = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.network = network
+        self.temperature = temperature
+        self.optimizer = optimizer
+        self.n_restarts_optimizer = n_restarts_optimizer
+        self.random_state = random_state
+
+    def _condition(self, X: np.ndarray) -> None:
+        net = self.network_
+        K = symmetric_kernel(nngp_map(net), net.prior, X)
+        self._laplace = laplace_approximation(self._likelihood, K)
+        self.order_parameters_ = np.ones(net.depth)
+        self.log_marginal_likelihood_ = self._laplace.log_evidence
+        self.converged_ = self._laplace.converged
+
+    def _evidence_gradient(self, X: np.ndarray) -> np.ndarray:
+        landscape = Landscape.of(self.network_, X, CLOSURE_ACTIONS["nested"])
+        return kernel_slopes(landscape, np.zeros(self.network_.depth), self._laplace.kernel_weights())
+
+    def _moments(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cross = cross_kernel(nngp_map(self.network_), self.network_.prior, X, self.X_train_)
+        return self._laplace.law(cross.entries, cross.left)
+
+    def _law(self, X: np.ndarray) -> Gaussian:
+        mean, spread = self._moments(X)
+        return Gaussian(mean, spread if mean.ndim == 1 else np.maximum(np.einsum("ncc->nc", spread), 0))
+
+    def _probabilities(self, X: np.ndarray) -> Float[np.ndarray, "n C"]:
+        mean, spread = self._moments(X)
+        if mean.ndim == 1:
+            return np.stack([average_logistic(sign * mean, spread) for sign in (-1.0, 1.0)], axis=1)
+        return average_softmax(mean, spread)

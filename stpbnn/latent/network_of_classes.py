@@ -1,0 +1,285 @@
+r"""Order parameters of a network whose targets are classes: Laplace's evidence in the place of the Gaussian one.
+
+.. math::
+    S(Q) = \sum_l N_l (Q_l - \log Q_l) - 2 \log Z(Q), \qquad
+    Z(Q) \simeq \int p(y \mid f)^{1/T}\, N(f; 0, K^R(Q))\, df
+
+Up to a constant that is -2 log p(log Q, y), as for regression: one hidden layer has the exact prior law of its scale.
+The minima of S are the saddle points; the posterior of Q is a quadrature. One output. A value of S costs a few Cholesky
+factorisations, its derivatives little more: they are weights on those of the kernel.
+
+References
+----------
+Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023); theory notes, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from stpbnn.kernels import Closure, KernelMap, cross_kernel, feature_map, renormalised_map, symmetric_kernel
+from stpbnn.latent.bernoulli import Bernoulli
+from stpbnn.latent.laplace import Laplace, laplace_approximation
+from stpbnn.network import FullyConnected
+from stpbnn.predictive import Mixture
+from stpbnn.scale import (
+    CLOSURE_ACTIONS,
+    Gamma,
+    Landscape,
+    OrderParameterPosterior,
+    SaddlePoint,
+    backtracked,
+    bracket_end,
+    kernel_slopes,
+    laplace,
+    lattice_posterior,
+    minima_of_slope,
+    newton_step,
+    order_slopes,
+    posterior_of_action,
+    prior_action,
+    prior_slope,
+)
+
+__all__ = ["ClassesOfNetwork"]
+
+SCAN_STEP = 0.5  # in log Q: the data's part of S is smoother than that of regression
+FARTHEST = 60.0  # of log Q
+STENCIL = 0.03  # in standard deviations of log Q or less: differences of the fourth order
+RISE = 50.0  # of S above its minimum, at which the integrand, e^-25, is left out
+REMEMBERED = 64  # modes, from which the next search starts
+TOLERANCE = 1e-7  # of evidence and mean, between the last two steps of the quadrature: about its square is left
+NEGLIGIBLE = 1e-8  # weights, relative to the largest, of nodes that add nothing to a probability
+MAX_STEPS = 50
+
+Scales = Float[np.ndarray, " L"]
+OFFSETS = np.array([-2.0, -1.0, 1.0, 2.0])
+FIRST = np.array([1.0, -8.0, 8.0, -1.0]) / 12  # derivatives from values at the offsets, and at the centre
+SECOND, SECOND_CENTRE = np.array([-1.0, 16.0, 16.0, -1.0]) / 12, -2.5
+
+
+@dataclass(frozen=True)
+class _Slopes:
+    """S at z = log Q, its gradient, and the derivatives of log Z in the logarithms of the precisions."""
+
+    z: Scales
+    value: float
+    gradient: Scales
+    precisions: Float[np.ndarray, " n"]
+    residual: float
+
+
+@dataclass(frozen=True, eq=False)
+class ClassesOfNetwork:
+    """A network of one output on a training set of two classes.
+
+    Parameters
+    ----------
+    net : FullyConnected
+        The network.
+    X : array of shape (P, N_0)
+        Training inputs.
+    likelihood : Bernoulli
+        Labels and temperature.
+    closure : {"nested", "global", "wishart"}
+        How the order parameters of deep networks enter the kernel.
+    """
+
+    net: FullyConnected
+    X: Float[np.ndarray, "P N0"]
+    likelihood: Bernoulli
+    closure: Closure = "nested"
+    _modes: deque[tuple[Scales, np.ndarray]] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
+
+    @property
+    def widths(self) -> Scales:
+        """N_1..N_L."""
+        return np.asarray(self.net.widths, dtype=np.float64)
+
+    @cached_property
+    def _features(self) -> Float[np.ndarray, "P P"]:
+        """The kernel of one hidden layer without scale and output bias."""
+        return symmetric_kernel(feature_map(self.net), self.net.prior, self.X)
+
+    @cached_property
+    def _landscape(self) -> Landscape:
+        return Landscape.of(self.net, self.X, CLOSURE_ACTIONS[self.closure])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: no compiled functions."""
+        return {name: value for name, value in self.__dict__.items() if name != "_landscape"}
+
+    def _map(self, z: Scales) -> KernelMap:
+        return renormalised_map(self.net, np.exp(z), self.closure)
+
+    def _kernel(self, z: Scales) -> Float[np.ndarray, "P P"]:
+        if self.net.depth > 1:
+            return symmetric_kernel(self._map(z), self.net.prior, self.X)
+        K = np.exp(z[0]) * self._features
+        K += self.net.prior.bias_variance
+        return K
+
+    def at(self, z: Scales) -> Laplace:
+        """Return Laplace's approximation at log Q = z."""
+        known = min(self._modes, key=lambda mode: float(np.abs(mode[0] - z).sum()), default=None)
+        found = laplace_approximation(self.likelihood, self._kernel(z), None if known is None else known[1])
+        self._modes.append((z, found.a))
+        return found
+
+    def action(self, z: Scales) -> float:
+        """Return S, without the parts of it that are constant."""
+        return float(prior_action(self.widths, z)) - 2 * self.at(z).log_evidence
+
+    def _slopes(self, z: Scales) -> _Slopes:
+        at = self.at(z)
+        weights = at.kernel_weights()
+        if self.net.depth > 1:
+            of_data = order_slopes(self._landscape, z, weights)
+        else:
+            of_data = np.exp(z) * np.vdot(weights, self._features)
+        gradient = prior_slope(self.widths, z) - 2 * of_data
+        size = self.widths * (np.exp(z) + 1)
+        value = float(prior_action(self.widths, z)) - 2 * at.log_evidence
+        return _Slopes(
+            z, value, gradient, kernel_slopes(self._landscape, z, weights), float(np.abs(gradient / size).max())
+        )
+
+    def _stencil(self, z: Scales, direction: Scales, step: float) -> list[_Slopes]:
+        return [self._slopes(z + step * offset * direction) for offset in OFFSETS]
+
+    def _hessian(self, z: Scales) -> Float[np.ndarray, "L L"]:
+        rows = []
+        for axis, width in zip(np.eye(len(z)), self.widths, strict=True):
+            step = STENCIL / np.sqrt(1 + width / 100)
+            found = self._stencil(z, axis, step)
+            rows.append(FIRST @ np.stack([at.gradient for at in found]) / step)
+        hessian = np.array(rows)
+        return (hessian + hessian.T) / 2
+
+    def _along_diagonal(self) -> list[float]:
+        """Return the minima of S where all log Q_l are equal."""
+        ones = np.ones(self.net.depth)
+
+        def slope(t: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+            return np.array([self._slopes(each * ones).gradient.sum() for each in t])
+
+        def outweighed(t: float) -> bool:
+            """Say whether the prior's part of the slope is twice that of the data or more."""
+            prior = float(prior_slope(self.widths, t * ones).sum())
+            return abs(prior) > 2 * abs(float(slope(np.array([t]))[0]) - prior)
+
+        refusal = np.linalg.LinAlgError("the effective action has no minimum in the range of double precision")
+        lower, upper = (bracket_end(step, step, outweighed, FARTHEST, refusal) for step in (-SCAN_STEP, SCAN_STEP))
+        return minima_of_slope(slope, lower, upper, SCAN_STEP)
+
+    def _descend(self, z: Scales) -> Scales:
+        """Return the minimum in whose valley z lies."""
+        at = self._slopes(z)
+        for _ in range(MAX_STEPS):
+            step, here = newton_step(at.gradient, self._hessian(at.z), 1e-10 * float(self.widths.min())), at.z
+
+            def trial(part: float, here: Scales = here, step: Scales = step) -> _Slopes:
+                return self._slopes(here + part * step)
+
+            better = backtracked(at, trial, float(at.gradient @ step), float(self.widths.sum()))
+            if better is None:
+                break
+            at = better
+        return at.z
+
+    def saddle_points(self) -> list[SaddlePoint]:
+        """Return the minima of S that were found, the lowest first.
+
+        Of one hidden layer that is all of them; of several, those in whose valleys the minima over one common scale
+        lie.
+        """
+        found: list[SaddlePoint] = []
+        for t in self._along_diagonal():
+            z = t * np.ones(self.net.depth)
+            z = z if self.net.depth == 1 else self._descend(z)
+            if not any(np.allclose(np.exp(z), other.order_parameters, rtol=1e-6) for other in found):
+                found.append(self._point(z))
+        if not found:
+            raise np.linalg.LinAlgError("no minimum of the effective action was found")
+        return sorted(found, key=lambda point: point.action)
+
+    def _point(self, z: Scales) -> SaddlePoint:
+        at, hessian = self._slopes(z), self._hessian(z)
+        evidence = laplace(at.value, hessian, self.widths, float(self.widths.sum()), 0)
+        return SaddlePoint(np.exp(z), at.value, at.residual, hessian, evidence)
+
+    def saddle_gradient(self, point: SaddlePoint) -> Float[np.ndarray, " n"]:
+        """Return the gradient of the log evidence at a saddle point in the logarithms of the precisions.
+
+        Derivatives in the precisions are analytic, those in log Q beyond the first are differences.
+        """
+        z = np.log(point.order_parameters)
+        curvatures, directions = np.linalg.eigh(point.hessian)
+        centre = self._slopes(z)
+        trace, pull, moves = np.zeros_like(centre.precisions), np.zeros_like(z), []
+        for curvature, v in zip(curvatures, directions.T, strict=True):
+            step = STENCIL / np.sqrt(1 + float(self.widths.max()) / 100)
+            found = self._stencil(z, v, step)
+            g, slopes = np.stack([at.precisions for at in found]), np.stack([at.gradient for at in found])
+            trace -= 2 * (SECOND @ g + SECOND_CENTRE * centre.precisions) / step**2 / curvature
+            pull += (SECOND @ slopes + SECOND_CENTRE * centre.gradient) / step**2 / curvature
+            moves.append(2 * np.outer(v, FIRST @ g / step) / curvature)
+        return centre.precisions - (trace + pull @ np.sum(moves, axis=0)) / 2
+
+    def posterior(self) -> OrderParameterPosterior:
+        """Return p(Q | y), by the trapezoidal rule for one hidden layer and on a lattice for two or three."""
+        points, known = self.saddle_points(), {}
+
+        def value(z: Scales) -> float:
+            if (place := z.tobytes()) not in known:
+                prior = sum(float(Gamma(N).value(u)) for N, u in zip(self.widths, z, strict=True))
+                known[place] = prior - 2 * self.at(z).log_evidence
+            return known[place]
+
+        if self.net.depth > 1:
+            return lattice_posterior(lambda places: np.array([value(z) for z in places]), points, 0)
+        lowest = [float(np.log(point.order_parameters[0])) for point in points]
+
+        def values(u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+            return np.array([value(each[None]) for each in u])
+
+        return posterior_of_action(values, lowest, rise=RISE, tolerance=TOLERANCE)
+
+    def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " n"]:
+        """Return the gradient of the mixture's log evidence in the logarithms of the precisions (Fisher's identity)."""
+        kept = self._kept(posterior)
+        return sum(w * self._slopes(np.log(Q)).precisions for Q, w in zip(kept.nodes, kept.weights, strict=True))
+
+    def law(self, point: SaddlePoint, X: Float[np.ndarray, "n N0"]) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of the latent function at query points, at a saddle point."""
+        z = np.log(point.order_parameters)
+        return self.at(z).law(*self._crossing(X)(z))
+
+    def _crossing(self, X: Float[np.ndarray, "n N0"]) -> Callable[[Scales], tuple[np.ndarray, np.ndarray]]:
+        """Return the function from log Q to the kernel between query and training points, and of each query point."""
+        net = self.net
+        if net.depth > 1:
+            return lambda z: cross_kernel(self._map(z), net.prior, X, self.X)[:2]
+        plain, b = cross_kernel(feature_map(net), net.prior, X, self.X), net.prior.bias_variance
+        return lambda z: (np.exp(z[0]) * plain.entries + b, np.exp(z[0]) * plain.left + b)
+
+    def mixture(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"]) -> Mixture:
+        """Return the law of the latent function at query points, a mixture over the order parameters."""
+        kept = self._kept(posterior)
+        crossing = self._crossing(X)
+        laws = [self.at(z).law(*crossing(z)) for z in np.log(kept.nodes)]
+        means, variances = (np.stack(part) for part in zip(*laws, strict=True))
+        return Mixture(kept.weights, means, variances)
+
+    def _kept(self, posterior: OrderParameterPosterior) -> OrderParameterPosterior:
+        """Return the posterior without nodes whose weight is negligible."""
+        some = posterior.weights > NEGLIGIBLE * posterior.weights.max()
+        weights = posterior.weights[some]
+        return posterior._replace(nodes=posterior.nodes[some], weights=weights / weights.sum())

@@ -1,0 +1,95 @@
+"""Kernel objects whose hyper-parameters are learned by maximising the log evidence, with trend and known noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from stpbnn.kernels import Inputs, InputSlopes, kernel_slopes, value_and_pullback
+from stpbnn.network import FullyConnected
+from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
+from stpbnn.regressors.gradients import WithGradient
+from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
+from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
+from stpbnn.regressors.learnable import Learnable
+from stpbnn.regressors.noise import check_noise, split
+from stpbnn.scale import Design, Query, Reduced, Units
+
+__all__ = ["LearnableKernel"]
+
+
+class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
+    """Regressors on a kernel object; a model adds the evidence, and the process on the contrasts of the targets."""
+
+    kernel: Any
+    df: float
+    normalize_y: bool
+    trend: str
+    optimize_df: bool
+    optimize_temperature: bool
+    _process: Any
+    _blocks: Reduced
+
+    def _outputs(self, given: int) -> int:
+        return self.kernel.outputs if isinstance(self.kernel, FullyConnected) else given
+
+    def _prepare(self) -> None:
+        check_noise(self.temperature, len(self.X_train_))
+        self._take_in()
+        self.kernel_ = kernel_of(self.kernel, 1.0 if self.optimizer is None else self._unit)
+        self.temperature_, self.df_ = split(self.temperature)[0], float(self.df)
+        refuse_no_kernel(self.kernel_, np.asarray(self.kernel_(self.X_train_)), len(self.X_train_))
+
+    def _take_in(self) -> None:
+        """Set the targets as they are normalised, their mean square, and what kernels need of the inputs."""
+        self._units = Units.of(self.y_train_) if self.normalize_y else Units()
+        self._targets = self._units.normalised(self.y_train_)
+        self._inputs = Inputs(self.X_train_)
+        self._design = Design.of(self.X_train_, self.trend, split(self.temperature)[1])
+        self._shared, self._contrasts = self._design.targets(self._targets)
+        self._unit = float(np.mean(self._contrasts**2)) or 1.0
+
+    def _matrix(self) -> Float[np.ndarray, "P P"]:
+        """Return the lower triangle of the kernel in Fortran's order, with the same digits as in the search."""
+        return value_and_pullback(self.kernel_, self._inputs)[0]
+
+    @property
+    def _hyperparameters(self) -> KernelHyperparameters:
+        free = ("temperature",) * bool(self.optimize_temperature) + ("df",) * bool(self.optimize_df)
+        return KernelHyperparameters(self.kernel_, self.temperature_, self.df_, free)
+
+    def _take_up(self, found: KernelHyperparameters) -> None:
+        self.kernel_, self.temperature_, self.df_ = found.kernel, found.temperature, found.df
+
+    def _refuse_kernel(self) -> None:
+        refuse_indefinite(self.kernel_, self.kernel_(self.X_train_))
+
+    def _singular(self, error: Exception, X: np.ndarray, y: np.ndarray) -> ValueError:
+        refuse_indefinite(self.kernel_, self.kernel_(X))
+        return super()._singular(error, X, y)
+
+    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._take_in()
+        self._condition()
+
+    def _nothing_explained(self) -> str:
+        """Return what the kernel that was found fails to do, or nothing."""
+        if unrelated(self._matrix()):
+            return "relates no two of the training inputs, and predicts nothing between them"
+        if explained(self._targets, self._process.mean(self._query(self.X_train_))) < NOTHING_EXPLAINED:
+            return "explains nothing of the targets, and takes them as noise"
+        return ""
+
+    def _query(self, X: np.ndarray, *, joint: bool = False) -> Query:
+        found = query(self.kernel_, X, self.X_train_, joint)
+        return self._design.query(found, self._design.basis(X), self._blocks, self._shared, self.temperature_)
+
+    def _input_slopes(self, X: np.ndarray) -> InputSlopes:
+        return kernel_slopes(self.kernel_, X, self.X_train_)
+
+    def _gradient_law(self, query: Query) -> Any:
+        query = self._design.query(query, self._design.basis_slopes, self._blocks, self._shared, self.temperature_)
+        return self._process.predictive(query, 0.0, Units(size=self._units.size))

@@ -1,0 +1,56 @@
+"""The noise as it is given: one variance, known variances of each example, or weights beside one variance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from stpbnn import _validation as check
+
+__all__ = ["check_noise", "checked_weights", "split"]
+
+
+def check_noise(temperature: Any, examples: int | None = None) -> None:
+    """Refuse what is neither a number from zero on nor an array of positive numbers, one an example."""
+    if np.ndim(temperature) == 0:
+        check.number("temperature", temperature, minimum=0, inclusive=True)
+        return
+    variances = check.numeric("temperature", temperature)
+    expected = "expected a number, or a variance for each example"
+    if variances.ndim != 1 or (examples is not None and len(variances) != examples):
+        shape = "" if examples is None else f": shape ({examples},)"
+        raise ValueError(f"temperature: got shape {variances.shape}, {expected}{shape}")
+    if not (np.isfinite(variances).all() and variances.min(initial=1.0) > 0):
+        raise ValueError(
+            f"temperature: got variances from {variances.min():.3g} to {variances.max():.3g}, expected finite numbers "
+            "greater than 0"
+        )
+
+
+def checked_weights(sample_weight: Any, examples: int, temperature: Any) -> Float[np.ndarray, " P"]:
+    """Return the weights of the examples; refuse those that are negative, all zero, or beside a noise of zero."""
+    weights = check.numeric("sample_weight", sample_weight)
+    if weights.shape not in ((), (examples,)):
+        raise ValueError(
+            f"sample_weight: got shape {weights.shape}. Sample weights must be 1D array or scalar: expected "
+            f"({examples},)"
+        )
+    if not (np.isfinite(weights).all() and weights.min(initial=0.0) >= 0 and weights.max(initial=0.0) > 0):
+        raise ValueError("sample_weight: got negative or infinite weights, or only zeros, expected positive numbers")
+    if np.ndim(temperature) or temperature == 0:
+        raise ValueError(
+            f"sample_weight: got weights with temperature={check.shown(temperature)}, expected one temperature greater "
+            "than 0, that of examples of weight one"
+        )
+    return np.broadcast_to(weights, (examples,)).astype(np.float64)
+
+
+def split(temperature: Any) -> tuple[float, Float[np.ndarray, " P"] | None]:
+    """Return T and the variances of the noise in units of it; of an array T is the geometric mean."""
+    if np.ndim(temperature) == 0:
+        return float(temperature), None
+    variances = np.asarray(temperature, dtype=np.float64)
+    T = float(np.exp(np.log(variances).mean()))
+    return T, variances / T

@@ -1,0 +1,107 @@
+"""Draws of a network whose targets are classes: labels as targets, class probabilities, and scores of one draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stpbnn import _validation as check
+from stpbnn.network import FullyConnected, Weights
+from stpbnn.samplers.draws.observables import kernel_scales
+from stpbnn.samplers.draws.training_data import Data
+
+__all__ = ["encoded", "log_probabilities", "new_labels", "observe_classes"]
+
+
+def encoded(net: FullyConnected, y: Any, y_test: Any) -> tuple[np.ndarray, Any, np.ndarray]:
+    """Return labels as targets, -1 and +1 or unit vectors, those of the test set, and the classes."""
+    check.instance("net", net, FullyConnected)
+    labels = _labels("y", y)
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(
+            f"y: got one class only, {classes.tolist()[0]!r}, expected at least two to tell apart; add examples of "
+            "another class"
+        )
+    expected = 2 if net.likelihood == "bernoulli" else net.outputs
+    if len(classes) != expected:
+        raise ValueError(
+            f"y: got {len(classes)} classes for a {net.likelihood} likelihood of {net.outputs} output(s), expected "
+            f"{expected}; give FullyConnected(..., outputs={len(classes)}, likelihood='categorical')"
+        )
+
+    def targets(labels: np.ndarray) -> np.ndarray:
+        place = np.searchsorted(classes, labels)
+        return 2.0 * place - 1 if net.likelihood == "bernoulli" else np.eye(len(classes))[place]
+
+    if y_test is None:
+        return targets(labels), None, classes
+    of_test = _labels("y_test", y_test)
+    check.refuse_unknown_labels("y_test", of_test, classes)
+    return targets(labels), targets(of_test), classes
+
+
+def _labels(what: str, labels: Any) -> np.ndarray:
+    check.refuse_no_labels(what, labels)
+    with check.named(what):
+        array = np.asarray(labels)
+    array = np.asarray(array.tolist()) if array.dtype.kind == "O" and labels is not None else array
+    if array.ndim != 1 or not len(array) or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+        raise ValueError(f"{what}: got shape {array.shape}, expected one list of class labels, finite numbers or text")
+    return array
+
+
+def log_probabilities(net: FullyConnected, f: jax.Array) -> jax.Array:
+    """Return the logarithms of the class probabilities, (n, C), from outputs (n,) or (n, C).
+
+    Examples
+    --------
+    >>> net = FullyConnected((3,), likelihood="bernoulli")
+    >>> jnp.exp(log_probabilities(net, jnp.zeros(1))).tolist()
+    [[0.5, 0.5]]
+    """
+    if net.likelihood == "bernoulli":
+        return jnp.stack([jax.nn.log_sigmoid(-f), jax.nn.log_sigmoid(f)], axis=1)
+    return jax.nn.log_softmax(f, axis=1)
+
+
+def _chosen(y: jax.Array) -> jax.Array:
+    """Return unit vectors (n, C)."""
+    return jnp.stack([y < 0, y > 0], axis=1).astype(y.dtype) if y.ndim == 1 else y
+
+
+def new_labels(key: jax.Array, net: FullyConnected, f: jax.Array) -> jax.Array:
+    """Return a draw of new labels, as targets, where f is a draw of the function."""
+    logs = log_probabilities(net, f)
+    drawn = jax.random.categorical(jax.random.fold_in(key, 2), logs, axis=1)
+    return (2.0 * drawn - 1).astype(f.dtype) if f.ndim == 1 else jax.nn.one_hot(drawn, f.shape[1], dtype=f.dtype)
+
+
+def observe_classes(net: FullyConnected, weights: Weights, data: Data) -> dict[str, jax.Array]:
+    """Return the observables of one draw of (whitened) weights, and `train_f`, the function at the training inputs.
+
+    Losses are negative log likelihoods, averaged over rows; log likelihoods are those of T = 1.
+    """
+    features = net.features(weights, data.X)
+    f = net.readout(weights, features[-1])
+    log_likelihood = jnp.sum(_chosen(data.y) * log_probabilities(net, f), axis=1)
+    observed = {
+        "readout_norm": jnp.mean(weights["v"] ** 2, axis=0),
+        "kernel_scale": kernel_scales(net, data.X, features),
+        "train_f": f,
+        "train_loss": -jnp.mean(log_likelihood),
+        "log_likelihood": log_likelihood,
+    }
+    if data.X_test is not None:
+        observed["f"] = net.forward(weights, data.X_test)
+        logs = log_probabilities(net, observed["f"])
+        observed["class_probability"] = jnp.exp(logs)
+        if data.y_test is not None:
+            truth = _chosen(data.y_test)
+            observed["test_loss"] = -jnp.mean(jnp.sum(truth * logs, axis=1))
+            observed["test_brier"] = jnp.mean(jnp.sum((jnp.exp(logs) - truth) ** 2, axis=1))
+            observed["test_accuracy"] = jnp.mean(jnp.argmax(logs, axis=1) == jnp.argmax(truth, axis=1), dtype=f.dtype)
+    return observed

@@ -1,0 +1,37 @@
+import shutil
+
+import pytest
+from run_folders import TINY
+
+from stpbnn import cards, files, runs
+from stpbnn.runs import stages
+
+
+@pytest.fixture(scope="session")
+def card():
+    return cards.load_card("smoke-1hl-linear", TINY)
+
+
+@pytest.fixture(scope="session")
+def finished(card, tmp_path_factory):
+    """One real run, sampled once; tests that change its folder copy it first."""
+    return runs.run_card(card, tmp_path_factory.mktemp("runs") / "deep" / "run", progress=False)
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    return shutil.copytree(finished.folder, tmp_path / "run")
+
+
+@pytest.fixture
+def no_sampling(monkeypatch):
+    def sample(*args, **kwargs):
+        raise AssertionError("sampled again")
+
+    monkeypatch.setattr("stpbnn.samplers.sample", sample)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """A report of one word, for tests that look at everything else."""
+    monkeypatch.setattr(stages, "write_report", lambda run: files.write_text(run.report, "report"))

@@ -1,0 +1,29 @@
+import pytest
+from small_sweep import CARD
+
+from stpbnn.sweeps import cluster, sweep
+
+
+@pytest.fixture(scope="package")
+def scheduler(tmp_path_factory):
+    """The address of a cluster such as sweep() starts; what its processes compile is kept for the others."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+        environment.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        with cluster._local(2) as local:
+            yield local.scheduler_address
+
+
+@pytest.fixture(scope="package")
+def finished(scheduler, tmp_path_factory):
+    """A sweep that has been run, for tests that change nothing in it or copy it."""
+    folder = tmp_path_factory.mktemp("sweeps") / "swept"
+    return folder, sweep(CARD, folder, scheduler=scheduler, progress=False)
+
+
+@pytest.fixture
+def no_cluster(monkeypatch):
+    def client(*arguments):
+        raise AssertionError("something is run")
+
+    monkeypatch.setattr(cluster, "client", client)

@@ -1,0 +1,351 @@
+"""Closed-form classifiers against scikit-learn's, real networks, quadrature and algebra written out."""
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logsumexp, roots_hermitenorm, softmax
+from scipy.stats import gamma
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.gaussian_process.kernels import ConstantKernel
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import stpbnn
+from stpbnn import FiniteWidthClassifier, FullyConnected, NNGPClassifier, NNGPKernel, ProportionalLimitClassifier
+from stpbnn.latent import average_softmax
+
+CLASSIFIERS = [NNGPClassifier, ProportionalLimitClassifier, FiniteWidthClassifier]
+BINARY = CLASSIFIERS[1:]
+NET = FullyConnected((20,), "erf", weight_precision=(0.5, 0.1), bias_precision=2.0)
+
+
+@parametrize_with_checks([classifier() for classifier in CLASSIFIERS])
+def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
+
+
+def data(P=25, N0=4, classes=2, seed=0):
+    """Inputs, labels that follow them with some noise, and test inputs."""
+    rng = np.random.default_rng(seed)
+    X, Xt = rng.normal(size=(P, N0)), rng.normal(size=(9, N0))
+    scores = X @ rng.normal(size=(N0, classes)) + 0.7 * rng.normal(size=(P, classes))
+    return X, scores.argmax(axis=1), Xt
+
+
+def peer(X, y, net, scale=1.0):
+    """Return scikit-learn's classifier with the kernel of the network times a scale."""
+    return GaussianProcessClassifier(ConstantKernel(scale) * NNGPKernel(net), optimizer=None).fit(X, y)
+
+
+@pytest.mark.parametrize("net", [NET, FullyConnected((9, 8), "relu", weight_precision=0.02)])
+def test_infinite_width_is_scikit_learns_classifier(net):
+    """Evidence, its gradient and the latent law; probabilities are the exact average over that law.
+
+    scikit-learn closes with an approximation of the logistic function, which is good to 2e-4.
+    """
+    X, y, Xt = data()
+    model, reference = NNGPClassifier(net).fit(X, y), GaussianProcessClassifier(NNGPKernel(net), optimizer=None)
+    reference.fit(X, y)
+    value, slope = reference.log_marginal_likelihood(reference.kernel_.theta, eval_gradient=True)
+    ours, our_slope = model.log_marginal_likelihood(eval_gradient=True)
+    assert ours == pytest.approx(value, abs=1e-6)
+    np.testing.assert_allclose(our_slope, slope, atol=1e-5)
+    mean, variance = reference.latent_mean_and_variance(Xt)
+    law = model.latent(Xt)
+    np.testing.assert_allclose(law.mean, mean, atol=1e-6)
+    np.testing.assert_allclose(law.variance, variance, atol=1e-6)
+
+    def averaged(m, v):
+        return quad(lambda z: expit(m + v**0.5 * z) * np.exp(-z * z / 2) / (2 * np.pi) ** 0.5, -9, 9, epsabs=1e-10)[0]
+
+    exact = [averaged(m, v) for m, v in zip(mean, variance, strict=True)]
+    np.testing.assert_allclose(model.predict_proba(Xt)[:, 1], exact, atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(Xt), reference.predict_proba(Xt), atol=2e-4)
+    np.testing.assert_array_equal(model.predict(Xt), reference.predict(Xt))
+    assert model.converged_
+
+
+def test_precisions_are_learned_as_scikit_learn_learns_them():
+    X, y, _ = data(40)
+    net = FullyConnected((20,), "erf", weight_precision=(0.5, 0.1))
+    reference = GaussianProcessClassifier(NNGPKernel(net)).fit(X, y)
+    model = NNGPClassifier(net, optimizer="fmin_l_bfgs_b").fit(X, y)
+    assert model.log_marginal_likelihood_ == pytest.approx(reference.log_marginal_likelihood_value_, abs=1e-4)
+    assert model.log_marginal_likelihood_ > NNGPClassifier(net).fit(X, y).log_marginal_likelihood_ + 0.1
+    assert list(model.hyperparameters_) == ["weight_precision[0]", "weight_precision[1]"]
+    assert model.converged_
+
+
+@pytest.mark.parametrize("classifier", BINARY)
+def test_saddle_point_and_mixture_have_scikit_learns_evidence_at_every_scale(classifier):
+    """The action and the integral over the scale, by SciPy, of the evidence that scikit-learn computes."""
+    X, y, Xt = data()
+    net = FullyConnected((15,), "erf", weight_precision=(0.5, 0.05))
+    N, model = 15, classifier(net).fit(X, y)
+
+    def evidence(Q):
+        return peer(X, y, net, Q).log_marginal_likelihood_value_
+
+    if classifier is ProportionalLimitClassifier:
+        found = minimize_scalar(
+            lambda u: N * (np.exp(u) - u) - 2 * evidence(np.exp(u)), (-0.5, 0.0, 0.5), options={"xtol": 1e-9}
+        )
+        assert model.order_parameters_[0] == pytest.approx(np.exp(found.x), rel=1e-5)
+        assert model.action_ == pytest.approx(found.fun, abs=1e-6)
+        mean, variance = peer(X, y, net, model.order_parameters_[0]).latent_mean_and_variance(Xt)
+        np.testing.assert_allclose(model.latent(Xt).mean, mean, atol=1e-6)
+        np.testing.assert_allclose(model.latent(Xt).variance, variance, atol=1e-6)
+    else:
+        law = gamma(N / 2, scale=2 / N)
+        nodes, weights = np.polynomial.legendre.leggauss(60)
+        Q, weights = 2 * (nodes + 1), 2 * weights  # between 0 and 4
+        integrand = weights * law.pdf(Q) * np.exp([evidence(q) - evidence(1.0) for q in Q])
+        assert model.log_marginal_likelihood_ == pytest.approx(np.log(integrand.sum()) + evidence(1.0), abs=1e-6)
+        assert model.order_parameters_[0] == pytest.approx(integrand @ Q / integrand.sum(), rel=1e-5)
+        probabilities = np.stack([peer(X, y, net, q).predict_proba(Xt)[:, 1] for q in Q])
+        expected = integrand @ probabilities / integrand.sum()
+        np.testing.assert_allclose(model.predict_proba(Xt)[:, 1], expected, atol=2e-4)
+    assert model.converged_
+
+
+def test_saddle_point_of_two_layers_is_that_of_scikit_learns_evidence():
+    """Without biases the nested kernel of order parameters Q_l is that of infinite width with λ_l/Q_l."""
+    X, y, _ = data(15)
+    net, N = FullyConnected((10, 20), "erf", weight_precision=(0.5, 0.3, 0.05)), np.array([10, 20])
+
+    model = ProportionalLimitClassifier(net).fit(X, y)
+
+    def action(u):
+        Q = np.exp(u)
+        other = FullyConnected((1, 1), "erf", weight_precision=(0.5, 0.3 / Q[0], 0.05 / Q[1]))
+        return float(N @ (Q - u)) - 2 * peer(X, y, other).log_marginal_likelihood_value_
+
+    place, h = np.log(model.order_parameters_), 1e-3
+    assert model.action_ == pytest.approx(action(place), abs=1e-6)
+    for e in np.eye(2):
+        slope = (action(place + h * e) - action(place - h * e)) / (2 * h)
+        assert abs(slope) < 1e-4 * N[0]
+    assert abs(model.order_parameters_ - 1).min() > 0.003
+    finite = FiniteWidthClassifier(net).fit(X, y)
+    assert finite.log_marginal_likelihood_ == pytest.approx(model.log_marginal_likelihood_, abs=0.02)
+    assert finite.converged_
+
+
+@pytest.mark.parametrize("width", [3, 20])
+def test_finite_width_against_real_linear_networks(width):
+    """Networks in NumPy, weighted by the likelihood of four labels; latent functions have a prior spread of two."""
+    rng = np.random.default_rng(0)
+    X, y, Xt = rng.normal(size=(4, 3)), np.array([0, 1, 1, 0]), rng.normal(size=(5, 3))
+    precision, draws = 0.7, 300_000
+    v = rng.normal(size=(draws, width))
+    effective = np.linalg.norm(v, axis=1)[:, None] * rng.normal(size=(draws, 3)) / np.sqrt(3 * width) / precision
+    f = effective @ np.vstack([X, Xt]).T
+    log_weights = -np.logaddexp(0, -(2 * y - 1) * f[:, :4]).sum(axis=1)
+    weights = np.exp(log_weights - logsumexp(log_weights))
+    model = FiniteWidthClassifier(FullyConnected((width,), "linear", weight_precision=precision)).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(Xt)[:, 1], weights @ expit(f[:, 4:]), atol=0.015)
+    evidence = logsumexp(log_weights) - np.log(draws)
+    assert model.log_marginal_likelihood_ == pytest.approx(evidence, abs=0.05)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [(0.5, 0.01), (0.2, 0.02), (0.05, 0.08)])
+def test_laplace_against_the_exact_posterior_of_the_latent_function(precision, tolerance):
+    """Three points: quadrature in three dimensions, and over the query point given them.
+
+    The variances of the prior are 1, 3 and 12: the more they are, the less confident Laplace's approximation is.
+    """
+    rng = np.random.default_rng(1)
+    X, y, Xt = rng.normal(size=(3, 2)), np.array([0, 1, 0]), rng.normal(size=(6, 2))
+    net = FullyConnected((1,), "erf", weight_precision=(0.5, precision))
+    K = NNGPKernel(net)
+    z, w = roots_hermitenorm(30)
+    grid, weights = np.stack(np.meshgrid(z, z, z), axis=-1).reshape(-1, 3), np.einsum("i,j,k", w, w, w).ravel()
+    f = grid @ np.linalg.cholesky(K(X)).T
+    weights = weights * np.prod(expit((2 * y - 1) * f), axis=1)
+    project = np.linalg.solve(K(X), K(X, Xt))
+    variance = np.diag(K(Xt)) - np.einsum("pn,pn->n", K(X, Xt), project)
+    nodes, node_weights = roots_hermitenorm(16)
+    query = expit((f @ project)[:, :, None] + np.sqrt(variance)[:, None] * nodes) @ node_weights / node_weights.sum()
+    exact = weights @ query / weights.sum()
+    np.testing.assert_allclose(NNGPClassifier(net).fit(X, y).predict_proba(Xt)[:, 1], exact, atol=tolerance)
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_half_the_temperature_is_every_example_twice(classifier):
+    X, y, Xt = data(12)
+    cold = classifier(NET, temperature=0.5).fit(X, y)
+    twice = classifier(NET, temperature=1.0).fit(np.vstack([X, X]), np.append(y, y))
+    assert cold.log_marginal_likelihood_ == pytest.approx(twice.log_marginal_likelihood_, abs=1e-8)
+    np.testing.assert_allclose(cold.order_parameters_, twice.order_parameters_, rtol=1e-7)
+    np.testing.assert_allclose(cold.predict_proba(Xt), twice.predict_proba(Xt), atol=1e-7)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.2])
+def test_softmax_against_dense_algebra(temperature):
+    """The mode by SciPy, and the curvature as one matrix of C P rows."""
+    X, y, Xt = data(12, classes=3)
+    net, targets, C, P = FullyConnected((1,), "erf", 3, weight_precision=(0.5, 0.1)), np.eye(3)[y], 3, 12
+    K = NNGPKernel(net)(X) + 1e-10 * np.eye(P)
+    L = np.linalg.cholesky(K)
+
+    def objective(x):
+        f = L @ x.reshape(P, C)
+        gradient = L.T @ ((targets - softmax(f, axis=1)) / temperature)
+        value = (np.vdot(targets, f) - logsumexp(f, axis=1).sum()) / temperature
+        return x @ x / 2 - value, x - gradient.ravel()
+
+    found = minimize(objective, np.zeros(P * C), jac=True, method="BFGS", options={"gtol": 1e-9})
+    f = L @ found.x.reshape(P, C)
+    pi = softmax(f, axis=1)
+    W = np.zeros((C, P, C, P))
+    for i in range(P):
+        W[:, i, :, i] = (np.diag(pi[i]) - np.outer(pi[i], pi[i])) / temperature
+    W, prior = W.reshape(C * P, C * P), np.kron(np.eye(C), K)
+    damped = np.linalg.solve(np.eye(C * P) + W @ prior, W)
+    model = NNGPClassifier(net, temperature=temperature).fit(X, y)
+    evidence = -found.fun - np.linalg.slogdet(np.eye(C * P) + W @ prior)[1] / 2
+    assert model.log_marginal_likelihood_ == pytest.approx(evidence, abs=1e-6)
+    k = np.kron(np.eye(C), NNGPKernel(net)(Xt[:1], X))
+    mean = k @ ((targets - pi) / temperature).T.ravel()
+    covariance = NNGPKernel(net).diag(Xt[:1]) * np.eye(C) - k @ damped @ k.T
+    law = model.latent(Xt[:1])
+    np.testing.assert_allclose(law.mean[0], mean, atol=1e-6)
+    np.testing.assert_allclose(law.variance[0], np.diag(covariance), atol=1e-6)
+    draws = softmax(np.random.default_rng(0).multivariate_normal(mean, covariance, 400_000), axis=1)
+    np.testing.assert_allclose(model.predict_proba(Xt[:1])[0], draws.mean(axis=0), atol=2e-3)
+
+
+def test_two_outputs_of_two_classes_are_one_output_of_twice_the_variance():
+    X, y, Xt = data()
+    two = NNGPClassifier(FullyConnected((1,), "erf", 2, weight_precision=(0.5, 0.1))).fit(X, y)
+    one = NNGPClassifier(FullyConnected((1,), "erf", 1, weight_precision=(0.5, 0.05))).fit(X, y)
+    assert two.log_marginal_likelihood_ == pytest.approx(one.log_marginal_likelihood_, abs=1e-8)
+    np.testing.assert_allclose(two.predict_proba(Xt), one.predict_proba(Xt), atol=1e-8)
+    np.testing.assert_allclose(two.decision_function(Xt), one.decision_function(Xt), atol=1e-6)
+
+
+def test_softmax_is_averaged_as_by_quadrature():
+    rng = np.random.default_rng(0)
+    mean, root = 2 * rng.normal(size=(4, 3)), rng.normal(size=(4, 3, 3))
+    z, w = roots_hermitenorm(40)
+    grid, weights = np.stack(np.meshgrid(z, z, z), axis=-1).reshape(-1, 3), np.einsum("i,j,k", w, w, w).ravel()
+    exact = [weights @ softmax(m + grid @ R.T, axis=1) / weights.sum() for m, R in zip(mean, root, strict=True)]
+    found = average_softmax(mean, root @ root.transpose(0, 2, 1))
+    np.testing.assert_allclose(found, exact, atol=1e-3)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.1])
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_slopes_of_the_evidence_are_its_differences(classifier, temperature):
+    X, y, _ = data(15, classes=3 if classifier is NNGPClassifier else 2)
+    net = NET if classifier is not NNGPClassifier else NET.set_params(outputs=3)
+    model = classifier(net, temperature=temperature).fit(X, y)
+    theta = np.log(list(model.hyperparameters_.values()))
+    _, slope = model.log_marginal_likelihood(eval_gradient=True)
+    h = 1e-3
+    differences = [
+        (model.log_marginal_likelihood(theta + h * e) - model.log_marginal_likelihood(theta - h * e)) / (2 * h)
+        for e in np.eye(len(theta))
+    ]
+    np.testing.assert_allclose(slope, differences, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_labels_of_any_kind_and_pipelines(classifier):
+    X, y, Xt = data()
+    of_text = make_pipeline(StandardScaler(), classifier(NET)).fit(X, np.array(["no", "yes"], dtype=object)[y])
+    of_bools = make_pipeline(StandardScaler(), classifier(NET)).fit(X, y == 1)
+    assert set(of_text.predict(Xt)) <= {"no", "yes"}
+    np.testing.assert_array_equal(of_text.predict(Xt) == "yes", of_bools.predict(Xt))
+    np.testing.assert_array_equal(of_text.decision_function(Xt) > 0, of_bools.predict(Xt))
+    np.testing.assert_allclose(of_text.predict_proba(Xt).sum(axis=1), 1, rtol=1e-12)
+    again = clone(of_text).set_params(**{f"{classifier.__name__.lower()}__network__widths": (30,)})
+    assert again[-1].network.widths == (30,)
+
+
+def test_ten_digits():
+    X, digits = load_digits(return_X_y=True)
+    X, train, test = X / 16, slice(0, 150), slice(150, 400)
+    net = FullyConnected((1,), "erf", 10, weight_precision=(0.1, 0.02))
+    model = NNGPClassifier(net).fit(X[train], digits[train])
+    assert model.score(X[test], digits[test]) > 0.85
+    several = OneVsRestClassifier(ProportionalLimitClassifier(FullyConnected((50,), "erf", weight_precision=0.1)))
+    assert several.fit(X[:40], digits[:40] % 3).score(X[test], digits[test] % 3) > 0.5
+
+
+LABELS = np.array([0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda X: NNGPClassifier().fit(X, [3, 3, 3, 3]), "y: got one class only, 3, expected at least two"),
+        (lambda X: NNGPClassifier().fit(X, ["a", 1, "a", 1]), "y: got labels of mixed type, text and numbers"),
+        (lambda X: NNGPClassifier(temperature=0).fit(X, LABELS), "temperature: got 0, .*give a positive number"),
+        (lambda X: NNGPClassifier(temperature=-1.0).fit(X, LABELS), "temperature: got -1.0"),
+        (lambda X: NNGPClassifier(FullyConnected((5,))).fit(X, [0, 1, 2, 1]), r"give FullyConnected\(..., outputs=3\)"),
+        (lambda X: FiniteWidthClassifier().fit(X, [0, 1, 2, 1]), "Only binary classification is supported"),
+        (lambda X: FiniteWidthClassifier(FullyConnected((5,) * 4)).fit(X, LABELS), "got 4 hidden layers, expected at"),
+        (lambda X: ProportionalLimitClassifier(FullyConnected((5,), outputs=2)).fit(X, LABELS), "got 2 outputs"),
+        (
+            lambda X: NNGPClassifier().fit(X, LABELS).score(X, [0, 1, 7, 1]),
+            r"y: got the class\(es\) 7, which the training set lacks",
+        ),
+        (
+            lambda X: NNGPClassifier().fit(X, ["a", "b"] * 2).score(X, ["a", "c", "b", "d"]),
+            r"y: got the class\(es\) 'c', 'd', which the training set lacks",
+        ),
+        (lambda X: NNGPClassifier().fit(X, LABELS + 0.5), "y: Unknown label type"),
+        (lambda X: stpbnn.classification.one_hot(["a", 1]), "labels: got labels of mixed type"),
+        (lambda X: NNGPClassifier().fit(X, np.arange(4).astype("M8[D]")), "y: got date values as labels"),
+    ],
+)
+def test_mistakes_are_refused(call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call(np.arange(8.0).reshape(4, 2))
+    assert "\n" not in str(caught.value)
+
+
+def test_probabilities_asked_of_a_regressor():
+    model = stpbnn.NNGPRegressor()
+    assert not hasattr(model, "predict_proba")
+    with pytest.raises(AttributeError, match=r"predict_proba.*: it predicts numbers; take a classifier"):
+        model.predict_proba(np.eye(2))
+
+
+@pytest.mark.long
+def test_probabilities_are_those_of_nuts_over_the_latent_function():
+    """NumPyro's own sampler, softmax of three classes and logistic function of two, with the kernel of the network."""
+    import jax
+    import jax.numpy as jnp
+    import numpyro
+    from numpyro.distributions import Bernoulli, Categorical, MultivariateNormal
+    from numpyro.infer import MCMC, NUTS
+
+    for classes in (2, 3):
+        X, y, Xt = data(12, classes=classes)
+        outputs = 1 if classes == 2 else 3
+        net = FullyConnected((1,), "erf", outputs, weight_precision=(0.5, 1.0))
+        both = np.vstack([X, Xt])
+        L = np.linalg.cholesky(NNGPKernel(net)(both) + 1e-8 * np.eye(len(both)))
+
+        def program(L=L, y=y, outputs=outputs):
+            z = numpyro.sample(
+                "z", MultivariateNormal(jnp.zeros(len(L)), jnp.eye(len(L))).expand([outputs]).to_event(1)
+            )
+            f = numpyro.deterministic("f", L @ z.T)
+            law = Bernoulli(logits=f[:12, 0]) if outputs == 1 else Categorical(logits=f[:12])
+            numpyro.sample("y", law, obs=y)
+
+        mcmc = MCMC(NUTS(program), num_warmup=300, num_samples=3000, num_chains=1, progress_bar=False)
+        mcmc.run(jax.random.key(0))
+        f = np.asarray(mcmc.get_samples()["f"], dtype=float)[:, 12:]
+        each = np.stack([expit(-f[..., 0]), expit(f[..., 0])], axis=-1) if outputs == 1 else softmax(f, axis=-1)
+        model = NNGPClassifier(net).fit(X, y)
+        np.testing.assert_allclose(model.predict_proba(Xt), each.mean(axis=0), atol=0.02)
