@@ -20,8 +20,7 @@ from stpbnn.cards import Card
 from stpbnn.catalogue import long_name
 from stpbnn.datasets import Preparation, read_table
 from stpbnn.predictive import Mixture
-from stpbnn.regressors import regressor_of
-from stpbnn.theories import chosen, settings
+from stpbnn.theories import chosen, fitted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +67,9 @@ def predict(run: FinishedRun, X: Any, *, noise: bool = False, theories: Sequence
     r"""Return what the posterior and the theories of a finished run predict at new inputs, in the units of the data.
 
     The posterior is the mixture of the laws of f given the hidden weights of the draws that kept their weights; where
-    the readout was sampled, it is their values. The theories are fitted again to the training set of the run.
+    the readout was sampled, it is their values. The theories are conditioned on the training set of the run again; what
+    the adaptive kernel took long to find is in the run folder, unless it is large or the folder older: then it is
+    searched for again.
 
     Parameters
     ----------
@@ -229,18 +230,16 @@ def _posterior(run: FinishedRun, X: np.ndarray, noise: bool) -> Mixture:
 
 
 def _theories(run: FinishedRun, names: dict[str, str], X: np.ndarray, noise: bool) -> dict[str, Any]:
-    """Return the laws of the theories, fitted again to the training set of the run."""
-    network, temperature, further = run.card.build(), run.card.posterior.temperature, settings(run.card)
+    """Return the laws of the theories, from the run folder or fitted again to the training set of the run."""
     train = run.posterior["constant_data"]["X"].to_numpy(), run.posterior["observed_data"]["y"].to_numpy()
     seconds = float(run.record.get("seconds", {}).get("theory", 0.0))
-    if names and seconds > SLOW:
+    if seconds > SLOW and "adaptive" in names.values() and not (run.folder / "adaptive.npz").exists():
         logger.info("solving the theories again, which took %.0f s in the run; --theory takes some of them", seconds)
     laws = {}
     for name, kind in names.items():
         look()
         start = time.perf_counter()
-        with warnings.catch_warnings(action="ignore"):  # they were told when the run was made
-            model = regressor_of(kind, network, temperature, **further).fit(*train)
+        model, found = fitted(run.card, kind, *train, run.folder)
         laws[name] = model.predictive(X, noise=noise)
-        logger.debug("%s: %.1f s", name, time.perf_counter() - start)
+        logger.debug("%s: %.1f s%s", name, time.perf_counter() - start, ", from the run folder" if found else "")
     return laws

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn._interrupt import look
 from stpbnn._validation import data_set, instance
 from stpbnn.cards import Arrays, Card
-from stpbnn.catalogue import THEORIES, known_theories
+from stpbnn.catalogue import THEORIES, known_theories, short_name
 from stpbnn.comparison import predict_theories
-from stpbnn.regressors import regressor_of
+from stpbnn.regressors import Estimator, load, regressor_of, save
 
-__all__ = ["chosen", "settings", "theory"]
+__all__ = ["chosen", "fitted", "keep", "settings", "solve", "theory"]
+
+logger = logging.getLogger(__name__)
+
+KEPT_BYTES = 2**24  # of the arrays of a fitted theory that is kept
 
 FILL = {"converged": False, "regressor": "", "network": "", "reason": ""}
 
@@ -62,6 +71,19 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
     >>> theory(card)["order_parameters"].sel(theory="infinite width").item()
     1.0
     """
+    return solve(card, data, known)[0]
+
+
+def solve(
+    card: Card, data: Arrays | None = None, known: xr.Dataset | None = None
+) -> tuple[xr.Dataset, dict[str, Estimator]]:
+    """Return what `theory` returns, and the fitted regressors of what was solved, by their names in it.
+
+    Parameters
+    ----------
+    card, data, known
+        As for `theory`.
+    """
     instance("card", card, Card)
     if known is not None:
         data_set("known", known, "theory", source="this function")
@@ -97,10 +119,56 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
     if not any(part["mean"].notnull().any() for part in parts):
         raise next(iter(failed.values()), ValueError(told[0][0]))
     for message, category in told:
-        warnings.warn(message, category, stacklevel=2)
+        warnings.warn(message, category, stacklevel=3)
     whole = _joined(parts).reindex(theory=list(names), fill_value=FILL)
     why = [reasons[name] if name in failed else str(whole["reason"].sel(theory=name).item()) for name in names]
-    return whole.assign(reason=("theory", why))
+    return whole.assign(reason=("theory", why)), solved
+
+
+def keep(models: Mapping[str, Estimator], folder: Path) -> None:
+    """Write those fitted theories into a folder that were long searched for, each as KEY.npz, where it is not large.
+
+    Parameters
+    ----------
+    models : mapping of str to regressor
+        What `solve` returned.
+    folder : path
+        Where `fitted` finds them.
+    """
+    for name, model in models.items():
+        if 0 < sum(array.nbytes for array in model._arrays.values()) <= KEPT_BYTES:
+            with suppress(ValueError):  # of an activation that a file cannot name
+                save(model, folder / f"{short_name(name)}.npz")
+
+
+def fitted(card: Card, kind: str, X: np.ndarray, y: np.ndarray, folder: Path) -> tuple[Estimator, bool]:
+    """Return the theory of a card fitted to its training set, and whether it was found in a folder.
+
+    A file that is not that of the same settings and of the same training set, or cannot be read, is left aside.
+
+    Parameters
+    ----------
+    card : Card
+        The card.
+    kind : str
+        The short name of the theory.
+    X, y : array
+        The training set.
+    folder : path
+        Where `keep` wrote.
+    """
+    model = regressor_of(kind, card.build(), card.posterior.temperature, **settings(card))
+    path = folder / f"{kind}.npz"
+    if path.exists():
+        try:
+            there = load(path)
+            same = type(there) is type(model) and there.get_params(deep=False) == model.get_params(deep=False)
+            if same and np.array_equal(there.X_train_, X) and np.array_equal(there.y_train_, y):
+                return there, True
+        except (OSError, ValueError) as error:
+            logger.debug("%s: is left aside (%s)", path, error)
+    with warnings.catch_warnings(action="ignore"):  # they were told when the run was made
+        return model.fit(X, y), False
 
 
 def _joined(parts: list[xr.Dataset]) -> xr.Dataset:

@@ -1,6 +1,7 @@
 """Predictions of a finished run at new inputs."""
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ RNG = np.random.default_rng(0)
 X, X_TEST = RNG.normal(size=(8, 3)), RNG.normal(size=(4, 3))
 Y, Y_TEST = X[:, 0] - X[:, 1], X_TEST[:, 0] - X_TEST[:, 1]
 NET = stpbnn.FullyConnected((5,), "linear")
-TINY = {"temperature": 0.1, "warmup": 10, "draws": 20, "chains": 2, "theories": ["infinite", "finite"]}
+TINY = {
+    "temperature": 0.1,
+    "warmup": 10,
+    "draws": 20,
+    "chains": 2,
+    "particles": 64,
+    "theories": ["infinite", "finite", "adaptive"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +78,8 @@ def test_a_table_has_a_row_for_each_input(predictions):
 def test_what_does_not_go_with_the_run_is_refused(finished):
     with pytest.raises(ValueError, match="X: got 2 features, expected 3"):
         finished.predict(X_TEST[:, :2])
-    with pytest.raises(ValueError, match="theories: got 'adaptive', expected one of"):
-        finished.predict(X_TEST, theories=["adaptive"])
+    with pytest.raises(ValueError, match="theories: got 'proportional', expected one of"):
+        finished.predict(X_TEST, theories=["proportional"])
     with pytest.raises(ValueError, match=r"theories: got 'finite', expected a list of names, such as \['finite'\]"):
         finished.predict(X_TEST, theories="finite")
 
@@ -95,3 +103,24 @@ def test_new_inputs_of_a_run_are_predicted_by_the_same_draws(finished):
     ridge = grid @ X.T / 3 @ np.linalg.solve(A, Y)
     np.testing.assert_allclose(found["mean"].sel(theory="infinite width"), ridge, rtol=1e-9)
     assert np.corrcoef(found["mean"].sel(theory="posterior"), ridge)[0, 1] > 0.9
+
+
+def test_the_adaptive_kernel_is_not_searched_for_again(finished, tmp_path, monkeypatch):
+    def search(*_):
+        raise RuntimeError("searched")
+
+    monkeypatch.setattr(stpbnn.adaptive, "solve", search)
+    folder = shutil.copytree(finished.folder, tmp_path / "run")
+    run = stpbnn.load_run(folder)
+    kept = run.predict(X_TEST, theories=["adaptive"]).sel(theory="adaptive kernel")
+    np.testing.assert_array_equal(kept["mean"], run.theory["mean"].sel(theory="adaptive kernel"))
+    content = (folder / "adaptive.npz").read_bytes()
+    other = stpbnn.load(folder / "adaptive.npz").set_params(particles=32)
+    for harm in (
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(content[:2000]),
+        partial(stpbnn.save, other),
+    ):
+        harm(folder / "adaptive.npz")
+        with pytest.raises(RuntimeError, match="searched"):
+            run.predict(X_TEST, theories=["adaptive"])

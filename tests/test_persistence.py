@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 import stpbnn
 from stpbnn import (
     Activation,
+    AdaptiveKernelRegressor,
     FiniteWidthRegressor,
     FullyConnected,
     NNGPKernel,
@@ -240,3 +241,31 @@ def test_files_that_are_none_are_refused(tmp_path):
     (tmp_path / "damaged").write_bytes(damaged)
     with pytest.raises(ValueError, match="damaged"):
         stpbnn.load(tmp_path / "damaged")
+
+
+def test_particles_are_not_moved_a_second_time(tmp_path, monkeypatch):
+    kind = AdaptiveKernelRegressor(FullyConnected((10,)), particles=24, max_iter=12, random_state=1, second_start=True)
+    with warnings.catch_warnings(action="ignore"):
+        model = kind.fit(X, y)
+    stpbnn.save(model, tmp_path / "model")
+
+    def search(*_):
+        raise RuntimeError("searched")
+
+    monkeypatch.setattr(stpbnn.adaptive, "solve", search)
+    again = stpbnn.load(tmp_path / "model")
+    for ours, theirs in zip(again.predict(Xt, return_cov=True), model.predict(Xt, return_cov=True), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(again.predict_populations(Xt), model.predict_populations(Xt))
+    np.testing.assert_array_equal(again.kernel_, model.kernel_)
+    assert again.fixed_points_ == model.fixed_points_
+    assert (again.drift_, again.n_iter_, again.converged_) == (model.drift_, model.n_iter_, model.converged_)
+    assert again.log_marginal_likelihood_ == model.log_marginal_likelihood_
+    with np.load(tmp_path / "model") as file:
+        contents = {name: file[name] for name in file}
+    np.savez(tmp_path / "other.npz", **contents | {"root": contents["root"][:5]})
+    with pytest.raises(ValueError, match="the fields of the file do not match"):
+        stpbnn.load(tmp_path / "other.npz")
+    np.savez(tmp_path / "older.npz", **{name: contents[name] for name in ("header", "X", "y")})
+    with pytest.raises(ValueError, match="searched"):  # as earlier versions wrote them
+        stpbnn.load(tmp_path / "older.npz")

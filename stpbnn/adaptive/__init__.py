@@ -5,11 +5,13 @@ from stpbnn.adaptive.fields import Averages, Fields, Problem, drive, fields
 from stpbnn.adaptive.particles import RowSpace
 from stpbnn.adaptive.process import AdaptiveProcess, Prediction
 from stpbnn.adaptive.search import Solution, Start, solve
+from stpbnn.adaptive.storing import FixedPoint, packed, unpacked
 
 __all__ = [
     "AdaptiveProcess",
     "Averages",
     "Fields",
+    "FixedPoint",
     "Prediction",
     "Problem",
     "RowSpace",
@@ -19,5 +21,7 @@ __all__ = [
     "drive",
     "fields",
     "log_evidence",
+    "packed",
     "solve",
+    "unpacked",
 ]

@@ -73,6 +73,10 @@ class Averages(NamedTuple):
         """Return G = K_w + Cov[w c σ], without the output bias."""
         return self.second - np.outer(self.mean, self.mean)
 
+    def symmetric(self) -> Averages:
+        """Return them without what rounding left of unequal halves."""
+        return Averages((self.K + self.K.T) / 2, (self.second + self.second.T) / 2, self.mean)
+
     @classmethod
     def of(cls, several: list[Averages]) -> Averages:
         """Return the mean of several."""

@@ -239,16 +239,16 @@ class _Walkers:
         )
 
     def _averages(self, population: Population) -> Averages:
-        """Return the averages of a population or, where they are of no use, its kernels as they stand."""
+        """Return the averages of a population or, where they are of no use, its kernels as they stand; symmetric."""
         halves = [half.value for half in population.halves if half.value is not None]
         if halves and not self.lost:
-            found = Averages.of(halves)  # of equally many iterations
+            found = Averages.of(halves).symmetric()  # of equally many iterations
             try:
                 self._summary(found)
                 return found
             except np.linalg.LinAlgError:
                 pass
-        return Averages(population.K, population.G, np.zeros(len(population.K)))
+        return Averages(population.K, population.G, np.zeros(len(population.K))).symmetric()
 
 
 def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:

@@ -26,6 +26,7 @@ MARKS = {  # of byte order, the longer ones first
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+BINARY = "is no text: it holds zero bytes or control characters, as pictures and programs do"
 COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
@@ -91,13 +92,15 @@ def _decode(content: bytes, encoding: str | None) -> str:
     except LookupError:
         raise ValueError(f'encoding: got {shown(encoding)}, expected one that Python knows, such as "cp1252"') from None
     except UnicodeDecodeError as error:
+        if not encoding and any(byte < 9 for byte in content[:2000]):
+            raise ValueError(f"{BINARY}; expected a text file such as CSV") from None
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(
             f"is not text in {marked or encoding or 'UTF-8'} (line {line}, byte {error.start}); name its encoding, "
             'such as encoding = "cp1252" for Western European Windows'
         ) from None
     if "\0" in text:
-        raise ValueError("is no text: it holds zero bytes; expected a text file, or name its encoding")
+        raise ValueError(f"{BINARY}; expected a text file such as CSV, or name its encoding")
     return text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff").rstrip("\x1a")  # of DOS
 
 

@@ -13,6 +13,7 @@ from stpbnn.regressors.adaptive_kernel import AdaptiveKernelRegressor
 from stpbnn.regressors.errors import GeneralizationError
 from stpbnn.regressors.errors import error_parts as error_parts
 from stpbnn.regressors.errors import standard_error as standard_error
+from stpbnn.regressors.estimator import Estimator as Estimator
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.grid import theory_grid
 from stpbnn.regressors.hidden_kernel import kernel_overlap
@@ -23,6 +24,8 @@ from stpbnn.regressors.network_regressor import refuse_infinite_kernel as refuse
 from stpbnn.regressors.of_theory import regressor_of as regressor_of
 from stpbnn.regressors.optimise import check_optimizer as check_optimizer
 from stpbnn.regressors.optimise import minimise as minimise
+from stpbnn.regressors.persistence import load as load
+from stpbnn.regressors.persistence import save as save
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 from stpbnn.regressors.student_t_process import StudentTProcessRegressor
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,31 +21,11 @@ from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers, seed_of
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.errors import GeneralizationError, error_parts, finite_error, standard_error
+from stpbnn.regressors.errors import GeneralizationError, StandardError, error_parts, finite_error, standard_error
 from stpbnn.regressors.network_regressor import NetworkRegressor
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
-__all__ = ["AdaptiveKernelRegressor", "FixedPoint", "StandardError"]
-
-
-class StandardError(NamedTuple):
-    """Monte Carlo standard errors of the mean and of the variance of f."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-
-
-class FixedPoint(NamedTuple):
-    """A solution of the self-consistent equations, and where the search for it began.
-
-    Its log evidence, λ_1 E|v|²/D, mean tilt of the units, and whether the search had settled there.
-    """
-
-    start: str
-    log_evidence: float
-    readout_second_moment: float
-    tilt: float
-    converged: bool
+__all__ = ["AdaptiveKernelRegressor"]
 
 
 class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
@@ -120,7 +101,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
     [0.5, 0.0, -0.5]
     """
 
-    fixed_points_: list[FixedPoint]
+    fixed_points_: list[adaptive.FixedPoint]
 
     _learned = (*NetworkRegressor._learned, "seed_")
 
@@ -183,10 +164,12 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
                 stacklevel=5,
             )
 
-    def _solve(self) -> None:
+    def _solve(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+        """Search for the fixed point, or take what an earlier search found."""
         net, X, y = self.network_, self.X_train_, self.y_train_
         prior, features = net.prior, kernels.feature_map(net)
-        space = adaptive.RowSpace.of(prior, X)
+        known = adaptive.unpacked(arrays, len(X), y.size) if arrays else None  # of which older files have none
+        space = adaptive.RowSpace.of(prior, X) if known is None else known[0]
         problem = adaptive.Problem(
             y.T.ravel(),
             space.root,
@@ -198,17 +181,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             prior.bias_variance,
             bool(self.reaction),
         )
-        saddle = ProportionalLimitRegressor(net, temperature=self.temperature_, mean="drop").fit(X, y)
-        K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
-        settings = self.particles, self.seed_, self.max_iter
-        found = adaptive.solve(problem, adaptive.Start(K, K), *settings)
-        self.fixed_points_, self._evidence = [], float("nan") if found.lost else None
-        if self.second_start:
-            other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, found)), *settings)
-            points = [(self._fixed_point(problem, *at), at[1]) for at in (("prior", found), ("tilted", other))]
-            points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
-            self.fixed_points_ = [point for point, _ in points]
-            found, self._evidence = points[0][1], self.fixed_points_[0].log_evidence
+        self._found, self.fixed_points_ = found, points = self._searched(problem) if known is None else known[1:]
+        self._evidence = points[0].log_evidence if points else float("nan") if found.lost else None
         self._process = adaptive.AdaptiveProcess(net, X, problem, space, found.averages, found.snapshots, self.seed_)
         blocks = adaptive.Averages.of(found.averages).K.reshape(net.outputs, len(X), net.outputs, len(X))
         self.kernel_ = blocks[0, :, 0] if net.outputs == 1 else blocks.transpose(0, 2, 1, 3)
@@ -216,6 +190,21 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         self.history_, self.acceptance_, self.autocorrelation_ = found.history, found.acceptance, found.autocorrelation
         second = found.second_moment * problem.precision
         self.readout_second_moment_ = second.item() if net.outputs == 1 else second
+
+    def _searched(self, problem: adaptive.Problem) -> tuple[adaptive.Solution, list[adaptive.FixedPoint]]:
+        """Return what is found from the prior or, where asked, from tilted units: that of the larger evidence."""
+        saddle = ProportionalLimitRegressor(self.network_, temperature=self.temperature_, mean="drop")
+        saddle.fit(self.X_train_, self.y_train_)
+        K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
+        settings = self.particles, self.seed_, self.max_iter
+        found = adaptive.solve(problem, adaptive.Start(K, K), *settings)
+        if self.second_start:
+            other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, found)), *settings)
+            both = {"prior": found, "tilted": other}
+            points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both.items()]
+            points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
+            return points[0][1], [point for point, _ in points]
+        return found, []
 
     def _tilted(self, problem: adaptive.Problem, found: adaptive.Solution) -> jax.Array:
         """Return units that feel twice the fields of a solution."""
@@ -231,10 +220,10 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             return adaptive.log_evidence(problem, whole, log_z)
         return float("nan")  # where a search was lost its kernels may be of no use
 
-    def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> FixedPoint:
+    def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> adaptive.FixedPoint:
         second = np.trace(found.second_moment) * problem.precision / problem.outputs
         evidence = float("nan") if found.lost else self._log_evidence(problem, found.averages)
-        return FixedPoint(start, evidence, float(second), found.tilt, found.converged)
+        return adaptive.FixedPoint(start, evidence, float(second), found.tilt, found.converged)
 
     @property
     def log_marginal_likelihood_(self) -> float:  # type: ignore[override]
@@ -248,8 +237,12 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
     def _numbers(self) -> np.ndarray:
         return np.empty(0)  # a search that is lost says so by a warning
 
-    def _recondition(self) -> None:
-        self._solve()
+    @property
+    def _arrays(self) -> dict[str, np.ndarray]:  # type: ignore[override]
+        return adaptive.packed(self._process.space, self._found, self.fixed_points_)
+
+    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._solve(arrays)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.predict(X, joint=joint).law(self.temperature_ if noise else 0.0)

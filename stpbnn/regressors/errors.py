@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["NOTHING_EXPLAINED", "GeneralizationError", "error_parts", "explained", "finite_error", "standard_error"]
+__all__ = [
+    "NOTHING_EXPLAINED",
+    "GeneralizationError",
+    "StandardError",
+    "error_parts",
+    "explained",
+    "finite_error",
+    "standard_error",
+]
 
 LARGEST = np.sqrt(np.finfo(np.float64).max) / 2**20  # of numbers whose squares are summed
 NOTHING_EXPLAINED = 0.01  # of the targets' variance, at the training inputs
@@ -19,6 +27,13 @@ class GeneralizationError(NamedTuple):
     total: float
     squared_bias: float
     variance: float
+
+
+class StandardError(NamedTuple):
+    """Monte Carlo standard errors of the mean and of the variance of f."""
+
+    mean: np.ndarray
+    variance: np.ndarray
 
 
 def error_parts(mean: np.ndarray, variance: np.ndarray, y: np.ndarray) -> tuple[Any, Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +39,7 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
     n_features_in_: int
     feature_names_in_: np.ndarray
     _learned: ClassVar[tuple[str, ...]]  # names of what, with the parameters and the training set, determines the rest
+    _arrays: Mapping[str, np.ndarray] = {}  # what, read from a file, spares a search
     _kernels: ClassVar[int] = 3  # how many matrices of the size of the kernel a fit holds
 
     def __getattr__(self, name: str) -> Any:
@@ -131,9 +133,8 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         """Condition on the training set, at the hyper-parameters."""
         raise NotImplementedError
 
-    def _recondition(self) -> None:
-        """Condition on the training set at what was read from a file."""
-        self._condition()
+    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._condition()  # at what was read from a file
 
     @property
     def _numbers(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ class FiniteWidthRegressor(LearnableNetwork):
         posterior = self.order_parameter_posterior_
         self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
 
-    def _recondition(self) -> None:
+    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._problem = self._pose()
         self._take_up_posterior()
 

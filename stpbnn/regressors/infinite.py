@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -157,7 +158,7 @@ class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
         """Set trend and noise."""
         self._design = Design.of(self.X_train_, self.trend, self.noise_variances_)
 
-    def _recondition(self) -> None:
+    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._take_in()
         self._condition()
 

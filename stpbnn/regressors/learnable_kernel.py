@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
         refuse_indefinite(self.kernel_, self.kernel_(X))
         return super()._singular(error, X, y)
 
-    def _recondition(self) -> None:
+    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._take_in()
         self._condition()
 

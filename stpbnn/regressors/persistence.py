@@ -1,8 +1,8 @@
 """Fitted regressors in files: numbers and names in a NumPy archive, without pickle.
 
 The archive holds the training set and a header in JSON: class, parameters, and what was learned. Loading conditions on
-the training set again, at the numbers that were learned: nothing is searched for or sampled a second time. The adaptive
-kernel is the exception: its particles are simulated again, with the seed of the first time, which takes as long.
+the training set again, at the numbers that were learned: nothing is searched for or sampled a second time. What the
+particles of the adaptive kernel found is in further arrays; a file without them takes as long as the first fit.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import math
 import os
 import warnings
 import zipfile
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.gaussian_process.kernels import Kernel
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
-from stpbnn import regressors
 from stpbnn._precision import in_float64
 from stpbnn._version import __version__
 from stpbnn.files import DAMAGE, destination, read_bytes, written_whole
 from stpbnn.network import FullyConnected
 from stpbnn.regressors.encoding import decoded, encode
 from stpbnn.regressors.estimator import Estimator
+from stpbnn.regressors.of_theory import CLASSES
 from stpbnn.scale import OrderParameterPosterior
 
 __all__ = ["load", "save"]
@@ -68,9 +68,9 @@ def save(regressor: Estimator, path: str | os.PathLike[str]) -> None:
     >>> bool(np.all(again.predict(np.eye(3)) == model.predict(np.eye(3))))
     True
     """
-    if type(regressor) not in _classes().values():
+    if type(regressor) not in CLASSES.values():
         steps = "; save the last of its steps, pipeline[-1]" if hasattr(regressor, "steps") else ""
-        raise ValueError(f"regressor: got a {type(regressor).__name__}, expected one of {', '.join(_classes())}{steps}")
+        raise ValueError(f"regressor: got a {type(regressor).__name__}, expected one of {', '.join(CLASSES)}{steps}")
     check_is_fitted(regressor, "X_train_")
     path = destination("path", path)
     header = {
@@ -82,9 +82,9 @@ def save(regressor: Estimator, path: str | os.PathLike[str]) -> None:
         "learned": {name: encode(name, getattr(regressor, name)) for name in regressor._learned},
         "feature_names": list(getattr(regressor, "feature_names_in_", [])),
     }
-    text = np.array(json.dumps(header))
+    text, arrays = np.array(json.dumps(header)), cast(dict[str, Any], regressor._arrays)
     with written_whole(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, header=text, X=regressor.X_train_, y=regressor.y_train_)
+        np.savez(file, header=text, X=regressor.X_train_, y=regressor.y_train_, **arrays)
 
 
 @in_float64
@@ -111,9 +111,9 @@ def load(path: str | os.PathLike[str]) -> Any:
         If the file is none of a regressor, is damaged, or was written in a schema that this version does not know; if
         its numbers are not finite or its fields do not match.
     """
-    header, X, y = _read(check.path("path", path, "the path of a file that stpbnn.save wrote"))
+    header, X, y, arrays = _read(check.path("path", path, "the path of a file that stpbnn.save wrote"))
     try:
-        regressor = _classes()[header["class"]](**decoded(header["parameters"]))
+        regressor = CLASSES[header["class"]](**decoded(header["parameters"]))
         learned = {name: None for name in regressor._learned if name in LATER}
         learned |= decoded(header["learned"])
         if set(learned) != set(regressor._learned):
@@ -130,7 +130,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         regressor.feature_names_in_ = np.array(names, dtype=object)
     try:
         _check_learned(regressor, y)
-        regressor._recondition()
+        regressor._recondition(arrays)
         with warnings.catch_warnings(action="ignore"):
             shown = regressor.predict(X[:1], return_std=True)
         if (
@@ -179,13 +179,7 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
         raise ValueError("order_parameter_posterior_: nodes and weights do not fit the network")
 
 
-def _classes() -> dict[str, type[Estimator]]:
-    """Return the regressors by name."""
-    public = {name: getattr(regressors, name) for name in regressors.__all__}
-    return {name: kind for name, kind in public.items() if isinstance(kind, type) and issubclass(kind, Estimator)}
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     name = os.fspath(path)
     try:
         content = read_bytes(path)
@@ -197,22 +191,24 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray, np.
     try:
         _refuse_false_sizes(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            contents = {key: archive[key] for key in ("header", "X", "y") if key in archive}
+            contents = {key: archive[key] for key in archive}
         header = json.loads(str(contents.get("header", "null")), parse_constant=_constant)
     except DAMAGE as error:
         raise ValueError(f"{name!r}: the file is damaged ({error})") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT or len(contents) != 3:
+    if not isinstance(header, dict) or header.get("format") != FORMAT or not {"X", "y"} <= set(contents):
         raise ValueError(f"{name!r}: not a file that stpbnn.save wrote: there is no header of the format {FORMAT!r}")
     if header.get("schema") != SCHEMA:
         raise ValueError(
             f"{name!r}: got schema {header.get('schema')!r}, written by stpbnn {header.get('version')}, expected "
             f"{SCHEMA}; read it with that version, or save it again"
         )
-    X, y = contents["X"], contents["y"]
+    X, y = contents.pop("X"), contents.pop("y")
+    arrays = {name: array for name, array in contents.items() if name != "header"}
     if X.dtype != np.float64 or y.dtype != np.float64 or X.ndim != 2 or y.ndim not in (1, 2) or len(X) != len(y):
         raise ValueError(f"{name!r}: the training set is damaged: X has shape {X.shape} and y {y.shape}")
     try:
-        return header, check.inputs("X", X), check.targets("y", y, examples=len(X), outputs=max(1, y[:1].size))
+        y = check.targets("y", y, examples=len(X), outputs=max(1, y[:1].size))
+        return header, check.inputs("X", X), y, arrays
     except ValueError as error:
         raise ValueError(f"{name!r}: the training set is damaged: {error}") from None
 

@@ -1,9 +1,10 @@
 """Runs: a folder that holds a card, its posterior, its theories, their comparison and a report.
 
 A run folder has card.toml, theory.nc, posterior.nc, comparison.nc, run.json and report.html; of a table of one's own
-also preparation.json, after the card: how it became inputs, and how outputs have its units. Each file appears whole, in
-this order, and what is there already is used again: theories one by one, and the posterior. While sampling goes on,
-its blocks are in the folder checkpoint; where the chains have not converged they stay, for more draws to join them.
+also preparation.json, after the card: how it became inputs, and how outputs have its units; and adaptive.npz before
+theory.nc, the adaptive kernel for predictions at new inputs, where it has 16 MB at most. Each file appears whole, in
+this order, and what is there already is used again: theories one by one, and the posterior. While sampling goes on, its
+blocks are in the folder checkpoint; where the chains have not converged they stay, for more draws to join them.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     data = card.load(data, sampled=True)  # what is finished need not fit
     posterior = _earlier(folder, card, data)
     with stages.timed(times, "theory"):
-        predictions = stages.theories(folder, card, data)
+        predictions, models = stages.theories(folder, card, data)
     predictions.attrs["fingerprint"] = mark
 
     new = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -101,6 +102,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
         write_text(folder / PREPARATION, preparation.to_json())
     for name, text in code.beside(card).items():
         write_text(folder / name, text)
+    stages.keep(models, folder)
+    del models  # which hold kernels
     write_netcdf(folder / "theory.nc", predictions)
     if posterior is None:
         try:

@@ -25,14 +25,14 @@ from stpbnn.files import DamagedError, read_netcdf, write_netcdf, write_text
 from stpbnn.runs.marks import digest, settings_of
 from stpbnn.runs.stored import AGAIN, Run
 
-__all__ = ["compared", "record", "sample", "theories", "timed", "write_report"]
+__all__ = ["compared", "keep", "record", "sample", "theories", "timed", "write_report"]
 
 logger = logging.getLogger(__name__)
 
 
-def theories(folder: Path, card: Card, data: Arrays) -> xr.Dataset:
-    """Return what the theories predict; those that are in the folder are not solved again."""
-    from stpbnn.theories import chosen, theory
+def theories(folder: Path, card: Card, data: Arrays) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Return what the theories predict, and what was fitted; those that are in the folder are not solved again."""
+    from stpbnn.theories import chosen, solve
 
     alone = {key: value for key, value in settings_of(card).items() if not key.startswith("sampler.")}
     settings = alone | {"sampler.seed": card.sampler.seed, "theories.particles": card.theories.particles}
@@ -45,7 +45,16 @@ def theories(folder: Path, card: Card, data: Arrays) -> xr.Dataset:
         known = xr.Dataset({"theory": []})
     if new := [name for name in chosen(card) if name not in known["theory"]]:
         logger.info("solving the theories: %s", ", ".join(new))
-    return theory(card, data, known).assign_attrs(solved_for=mark)
+    predictions, models = solve(card, data, known)
+    return predictions.assign_attrs(solved_for=mark), models
+
+
+def keep(models: Mapping[str, Any], folder: Path) -> None:
+    """Write what was long searched for into the folder, for predictions at new inputs."""
+    if models:
+        from stpbnn import theories
+
+        theories.keep(models, folder)
 
 
 def sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -> xr.DataTree:

@@ -59,8 +59,8 @@ class Run:
         noise : bool
             Whether the laws are those of new targets, with their noise, in the place of the function.
         theories : sequence of str, optional
-            Names of some of them, an empty list for the posterior alone; by default all. They are solved again, which
-            takes as long as in the run.
+            Names of some of them, an empty list for the posterior alone; by default all. Those whose solution is
+            not in the folder are solved again, which takes as long as in the run.
 
         Returns
         -------

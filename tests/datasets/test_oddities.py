@@ -233,7 +233,7 @@ REFUSED = {
     "empty file": ("", "is empty, expected a line of column names and lines of values"),
     "total below": (PLAIN + "445,Total,\n", "column 'price', row 7: the value is missing, one of 1; remove its row"),
     "bytes of zeros": (bytes(100), "is no text: it holds zero bytes"),
-    "a picture": (b"\x89PNG\r\n\x1a\n\0\0", "is not text in UTF-8 (line 1, byte 0)"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\0\0", "is no text: it holds zero bytes or control characters"),
     "Excel under another name": (
         b"PK\x03\x04 xl/workbook.xml",
         "is an Excel workbook or another zip archive; export the sheet as CSV",
