@@ -74,8 +74,7 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If a solver, a quadrature or the search for hyper-parameters does not converge, a hyper-parameter ends on a
-            bound, or what was found explains nothing.
+            If a search or a quadrature does not converge, a hyper-parameter ends on a bound, or nothing is explained.
         """
         return self._fit(X, y)
 

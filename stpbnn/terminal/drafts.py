@@ -21,7 +21,8 @@ def draft(file: Path, target: Sequence[str] | None, drop: Sequence[str] | None, 
     from stpbnn.cards import drafting
 
     written = drafting.draft(file, target[0] if len(target) == 1 else target, drop=drop or (), out=out)
-    typer.echo(f"Card: {written.path} (about {written.card.minutes:g} minutes on two cores)", err=err)
+    minutes = written.card.minutes
+    typer.echo(f"Card: {written.path} (about {minutes:g} minute{'s' * (minutes != 1)} on two cores)", err=err)
     typer.echo(f"Next: stpbnn run {written.path}", err=err)
     return written.path
 
