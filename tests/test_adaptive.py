@@ -188,6 +188,7 @@ def test_two_outputs_of_a_small_network_against_sampling():
     assert 0 < total < model.generalization_error(Xt, sampled).total
 
 
+@pytest.mark.long
 def test_log_evidence_of_linear_networks():
     """Exact by the mixture over the order parameter; the Bethe free energy leaves out less than 1/N of the gap."""
     X, y, _ = data()
@@ -220,6 +221,7 @@ def test_log_evidence_of_small_networks_by_drawing_from_the_prior():
     assert abs(found - drawn) < 4 * error + 0.2 * abs(limit - drawn)
 
 
+@pytest.mark.long
 def test_two_starts_meet():
     X, y, _ = data()
     net = FullyConnected((20,), "erf")

@@ -988,6 +988,7 @@ FREE = {
     "classification.ClassScores": MADE_BY_THE_LIBRARY,
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Preparation", "datasets.Task"), MADE_BY_THE_LIBRARY),
+    **dict.fromkeys(("theories.fitted", "theories.keep", "theories.solve"), "stages of a run, which checked its card"),
     **{f"predictive.{name}": MADE_BY_THE_LIBRARY for name in predictive.__all__},
     **{
         f"predictive.{name}.{of}": MADE_BY_THE_LIBRARY

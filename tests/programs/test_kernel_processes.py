@@ -228,6 +228,7 @@ def test_latent_function():
     np.testing.assert_allclose(density, expected, rtol=1e-10)
 
 
+@pytest.mark.long
 def test_nuts_on_diabetes():
     """The chains mix without divergences, and find about as much noise as linear regression does."""
     inputs, y = load_diabetes(return_X_y=True)

@@ -10,6 +10,7 @@ from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, Proporti
 from stpbnn.regressors.hidden_kernel import kernel_overlap
 
 
+@pytest.mark.long
 def test_hidden_kernel_of_a_linear_network_against_sampling():
     """E[K̂ | y] is exact for linear networks: NUTS over all weights, entry by entry within 4.5 standard errors."""
     X, y, _ = data(P=8)

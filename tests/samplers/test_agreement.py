@@ -93,6 +93,7 @@ def erf_moments(kernel, readout):
     return moments(functions(ERF, KERNELS[kernel], readout))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "case", [("hmc", "explicit"), ("mala", "marginal"), ("nuts", "explicit"), ("numpyro's nuts", "marginal")], ids=str
 )
@@ -102,6 +103,7 @@ def test_samplers_agree_on_an_erf_network(case):
     assert np.all(np.abs(a - b) < 4 * np.hypot(a_error, b_error))
 
 
+@pytest.mark.long
 def test_unadjusted_langevin_converges_to_the_posterior_with_its_step_size():
     """On the raw weights of a linear network: the mean square of f is too large, by more for longer steps."""
 

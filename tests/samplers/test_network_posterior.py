@@ -174,6 +174,7 @@ def test_kernel_scales_by_hand():
     np.testing.assert_allclose(scales, expected, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_seeds_and_lean_trees():
     net, (X, y, Xt, _) = FullyConnected((4,)), small()
     one, same, other = (quick(net, X, y, Xt, seed=s)["predictions"]["f"].values for s in (1, 1, 2))

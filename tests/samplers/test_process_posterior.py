@@ -79,6 +79,7 @@ def test_student_t_process_is_that_of_quadrature(student):
     assert_function(student, truth)
 
 
+@pytest.mark.long
 def test_deep_process_of_finite_width_is_that_of_quadrature(deep):
     u = np.linspace(-5, 3, 120)
     logs = np.stack([axis.ravel() for axis in np.meshgrid(u, u, indexing="ij")])

@@ -33,6 +33,7 @@ def first_blocks(folder):
     return found
 
 
+@pytest.mark.long
 def test_a_killed_worker_loses_nothing_that_was_written(finished, scheduler, tmp_path):
     """Both processes are killed in mid-run: later blocks join those that were there, whose draws are the known ones."""
     from distributed import Client

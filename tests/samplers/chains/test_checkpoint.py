@@ -156,6 +156,7 @@ def test_ctrl_c_before_the_first_draw_is_an_interruption(tmp_path, monkeypatch):
     assert names(tmp_path) == ["lock", "settings.json"]
 
 
+@pytest.mark.long
 def test_nuts_with_the_readout_integrated_goes_on_in_the_middle_of_a_block(tmp_path, monkeypatch):
     """All that its state holds: keys, adapted step sizes and mass matrices; more draws than were asked for at first."""
     settings = {"sampler": "nuts", "keep": "weights", "X_test": None}
@@ -329,6 +330,7 @@ def test_flags_of_xla_that_change_rounding_are_named_and_no_others(finished, mon
         small(folder, DRAWS)
 
 
+@pytest.mark.long
 def test_another_generator_of_random_numbers_goes_on_as_well(tmp_path):
     with jax.default_prng_impl("rbg"):
         small(tmp_path, 7, block=4)
