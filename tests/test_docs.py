@@ -96,7 +96,7 @@ def test_every_public_name_is_in_the_reference():
 def test_every_page_is_in_the_navigation():
     listed = set(re.findall(r"^\s+- (?:\w+: )?(\S+\.md)", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE))
     pages = {page.relative_to(ROOT / "docs").as_posix() for name, page in PAGES.items() if name.startswith("docs/")}
-    assert listed == pages | {"gallery/index.md"}
+    assert listed == pages | {"gallery/index.md", "changelog.md", "licence.md"}  # these are made by the build
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -78,10 +78,8 @@ def _mend(row: ElementTree.Element) -> None:
             del atom.attrib["mathvariant"]
         for place in range(len(atom) - 1, 0, -1):
             before, after = atom[place - 1], atom[place]
-            names, others = (_is_name(before), _is_name(after)), (after, before)
-            if any(
-                name and not other.tag.endswith(("mo", "mspace")) for name, other in zip(names, others, strict=True)
-            ):
+            pairs = (before, after), (after, before)
+            if any(_is_name(one) and not other.tag.endswith(("mo", "mspace")) for one, other in pairs):
                 atom.insert(place, ElementTree.Element(f"{{{MATHML}}}mspace", {"width": THIN}))
 
 

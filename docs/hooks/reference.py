@@ -83,10 +83,16 @@ def on_page_markdown(text: str, *, page: Page, **more: object) -> str:
     return GROUP.sub(lambda found: _group(found[0]), text)
 
 
+def picture(path: str) -> str:
+    """Return what shows the picture of a function of the figures: docs/hooks/figures.py draws it."""
+    room, _, name = path.rpartition(".")
+    return f"\n![{name}]({name}.png)\n" if room == "stpbnn.figures" else ""
+
+
 def _group(text: str) -> str:
     entries = ENTRY.findall(text)
     rows = [f"| [`{path.rpartition('.')[2]}`][{path}] | {_first(target(path))} |" for path, _ in entries]
-    functions = [f"::: {path}\n{options}" for path, options in entries if not target(path).is_class]
+    functions = [f"::: {path}\n{options}{picture(path)}" for path, options in entries if not target(path).is_class]
     table = "\n".join(['<div class="summary" markdown>\n', "| | |", "|---|---|", *rows, "\n</div>"])
     table = table if len(entries) > 1 or not functions else ""
     return "\n\n".join([table, *functions, ""])
