@@ -6,31 +6,18 @@ if (location.protocol === "file:") {
       const frame = document.createElement("iframe");
       frame.hidden = true;
       document.body.append(frame);
-      this.inside = frame.contentWindow;
+      const inside = (this.inside = frame.contentWindow);
+      inside.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
       this.ready = new Promise((resolve) => {
-        this.inside.document.open();
-        this.inside.postMessage = (data) => this.receive(data); // what the worker says goes to its owner
-        const script = this.inside.document.createElement("script");
+        const script = inside.document.createElement("script");
         script.src = url;
         script.onload = resolve;
-        this.inside.document.append(this.inside.document.createElement("html"));
-        this.inside.document.documentElement.append(script);
-        this.inside.document.close();
+        inside.document.head.append(script);
       });
-    }
-
-    receive(data) {
-      const event = new MessageEvent("message", { data });
-      this.dispatchEvent(event);
-      if (this.onmessage) this.onmessage(event);
     }
 
     postMessage(data) {
       this.ready.then(() => this.inside.dispatchEvent(new MessageEvent("message", { data })));
-    }
-
-    terminate() {
-      this.inside.frameElement.remove();
     }
   };
   window.Worker = window.IFrameWorker;

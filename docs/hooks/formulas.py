@@ -1,7 +1,6 @@
 """Formulas become MathML when the site is built, in pieces between which a line may break, with a font of their own."""
 
 import html
-import io
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from fontTools.ttLib import TTFont
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -29,11 +27,9 @@ ElementTree.register_namespace("", MATHML)
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add STIX Two Math, which is under the SIL Open Font License, packed for browsers."""
-    font = TTFont(Path(find_spec("ziamath").origin).with_name("fonts") / "STIXTwoMath-Regular.ttf")
-    font.flavor, packed = "woff2", io.BytesIO()
-    font.save(packed)
-    files.append(File.generated(config, "assets/stix-two-math.woff2", content=packed.getvalue()))
+    """Add the font STIX Two Math, which is under the SIL Open Font License."""
+    font = Path(find_spec("ziamath").origin).with_name("fonts") / "STIXTwoMath-Regular.ttf"
+    files.append(File.generated(config, f"assets/{font.name}", abs_src_path=str(font)))
     return files
 
 
