@@ -45,7 +45,7 @@ exact = (
 
 # %%
 def excess(step):
-    """Return the relative error of the variance of f, and its standard error."""
+    """Return the relative error of the variance, and its standard error."""
     posterior = stpbnn.sample(
         net,
         X,
