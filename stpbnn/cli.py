@@ -12,6 +12,7 @@ import typer
 
 from stpbnn import _interrupt
 from stpbnn._version import __version__
+from stpbnn.terminal.compiled import keep_compiled
 from stpbnn.terminal.drafts import draft, drafted
 from stpbnn.terminal.endings import exit_when_interrupted, refusals_in_one_line
 from stpbnn.terminal.looking import console, datasets, doctor, models
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         The words after `stpbnn`; by default those of the process.
     """
+    keep_compiled()
     with refusals_in_one_line():
         code = app(arguments, prog_name="stpbnn", standalone_mode=False)
     if code == INTERRUPTED:

@@ -36,6 +36,7 @@ def test_kept_draws_give_the_recorded_functions(kept):
     agrees(functions(kept, X_TEST), kept["predictions"].to_dataset())
 
 
+@pytest.mark.long
 def test_kept_draws_of_a_deep_network_with_biases_and_several_outputs():
     y = np.column_stack([Y, -Y[::-1]])
     posterior = sample(DEEP, X, y, draws=9, readout="explicit", keep_draws=6, **QUICK)

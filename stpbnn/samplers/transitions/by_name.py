@@ -34,7 +34,7 @@ def named(sampler: str, net: FullyConnected, temperature: Any) -> Sampler:
     sampler : {"hmc", "nuts", "mala", "langevin"}
         The name.
     net : FullyConnected
-        The network, whose raw weights "langevin" moves.
+        The network; its precisions λ set the scales c = Tλ of "langevin".
     temperature : float or numpyro.distributions.Distribution
         T, or its prior.
     """
