@@ -164,7 +164,7 @@ def predict(
     The units are those of the data. `row` is the line of the file, the header being 1.
     """
     from stpbnn import files, forecasts, runs
-    from stpbnn.terminal import records
+    from stpbnn.terminal import records, tables
 
     files.destination("out", out)
     if out.exists() and file.exists() and out.samefile(file):
@@ -178,10 +178,7 @@ def predict(
         typer.echo(records.as_json(table.reset_index().to_dict("records")))
         return
     files.write_text(out, table.to_csv())
-    names = ", ".join(predictions["theory"].to_numpy().tolist())
-    of = "std and intervals are of " + ("new targets" if noise else "the function; --noise adds that of new targets")
-    of = "the most probable class, and the probability of each" if "label" in predictions else of
-    typer.echo(f"Predictions: {out} ({len(table)} rows by {names}; {of})")
+    typer.echo(f"Predictions: {out} ({len(table)} rows by {tables.what_is_predicted(predictions)})")
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn theory digits-1hl-erf --set network.widths=[10]")

@@ -16,7 +16,15 @@ from stpbnn.quoting import SCORES, quote
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["cards_table", "curves_table", "datasets_table", "doctor_table", "sweep_table", "theory_table"]
+__all__ = [
+    "cards_table",
+    "curves_table",
+    "datasets_table",
+    "doctor_table",
+    "sweep_table",
+    "theory_table",
+    "what_is_predicted",
+]
 
 
 def theory_table(predictions: xr.Dataset) -> Table:
@@ -109,6 +117,15 @@ def sweep_table(results: xr.Dataset) -> Table:
             f"{float(point['ess_smallest']):.0f}",
         )
     return table
+
+
+def what_is_predicted(predictions: xr.Dataset) -> str:
+    """Return who predicts, and which of its laws the columns of the table are of."""
+    names = ", ".join(predictions["theory"].to_numpy().tolist())
+    if "label" in predictions:
+        return f"{names}; the most probable class, and the probability of each"
+    of = "new targets" if predictions.attrs["noise"] else "the function; --noise adds that of new targets"
+    return f"{names}; std and intervals are of {of}"
 
 
 def cards_table(cards: Mapping[str, Any]) -> Table:
