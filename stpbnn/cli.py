@@ -159,12 +159,12 @@ def predict(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Predict at new inputs with a finished run: mean, std and intervals of the posterior and of every theory.
+    """Predict at new inputs with a finished run: mean, std and intervals of the posterior and of every theory; classes.
 
     The units are those of the data. `row` is the line of the file, the header being 1.
     """
     from stpbnn import files, forecasts, runs
-    from stpbnn.terminal import records
+    from stpbnn.terminal import records, tables
 
     files.destination("out", out)
     if out.exists() and file.exists() and out.samefile(file):
@@ -178,9 +178,7 @@ def predict(
         typer.echo(records.as_json(table.reset_index().to_dict("records")))
         return
     files.write_text(out, table.to_csv())
-    of = "new targets" if noise else "the function; --noise adds that of new targets"
-    names = ", ".join(predictions["theory"].to_numpy().tolist())
-    typer.echo(f"Predictions: {out} ({len(table)} rows by {names}; std and intervals are of {of})")
+    typer.echo(f"Predictions: {out} ({len(table)} rows by {tables.what_is_predicted(predictions)})")
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn theory digits-1hl-erf --set network.widths=[10]")
