@@ -4,6 +4,7 @@ uv run python docs/hooks/figures.py FOLDER
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -33,6 +34,7 @@ def main(folder: Path) -> None:
     target = np.sin(2 * x[:, 0]) + rng.normal(0, 0.2, 60)
     wavy = stpbnn.FullyConnected((1,), "erf", bias_precision=1.0)
     fitted = stpbnn.NNGPRegressor(wavy, optimizer="fmin_l_bfgs_b").fit(x[::2], target[::2])
+    of_classes = {"plot_confusion": classes(), "plot_reliability": classes()}
     pictures = {
         "plot_band": lambda ax: figures.plot_band(fitted, x[::2], target[::2], ax=ax),
         "plot_observed": lambda ax: figures.plot_observed(fitted, x[1::2], target[1::2], ax=ax),
@@ -47,9 +49,19 @@ def main(folder: Path) -> None:
         if name in pictures:
             pictures[name](ax)
         else:
-            getattr(figures, name)(table, ax=ax)
+            getattr(figures, name)(of_classes.get(name, table), ax=ax)
         figure.savefig(folder / f"{name}.png", dpi=100)
         plt.close(figure)
+
+
+@cache
+def classes() -> xr.Dataset:
+    """Return a comparison of class probabilities, of three digits."""
+    X, y, Xt, yt = stpbnn.datasets.load("digits", classes=(3, 8, 9), train=60, test=90, seed=0)
+    labels, held = (np.array(["three", "eight", "nine"])[np.argmax(one, axis=1)] for one in (y, yt))
+    net = stpbnn.FullyConnected((20,), "erf", outputs=3, likelihood="categorical")
+    posterior = stpbnn.sample(net, X, labels, X_test=Xt, y_test=held, warmup=100, draws=100, progress=False)
+    return stpbnn.compare(posterior, {"infinite width": stpbnn.NNGPClassifier(net).fit(X, labels)}, Xt, held)
 
 
 def sweep() -> xr.Dataset:
