@@ -28,6 +28,9 @@ from stpbnn.samplers import rhat_limit
 
 __all__ = ["compare", "compare_predictions"]
 
+KEPT = ("order_parameters", "order_parameter_quantiles", "readout_second_moment", "log_marginal_likelihood")
+KEPT += ("target_pit", "log_score")
+
 
 def compare(
     posterior: xr.DataTree, theories: Mapping[str, Any], X_test: Any, y_test: Any = None, **thresholds: float
@@ -140,8 +143,8 @@ def compare_predictions(
         `theory_converged`, `order_parameters`, `readout_second_moment`, `log_marginal_likelihood`, and where the
         posterior was sampled by replica exchange `log_evidence_posterior` with `log_evidence_mcse`; `pit` (theory,
         level) and `coverage` (theory, nominal) with `pit_mcse` and `coverage_mcse`: the posterior probability below the
-        quantiles and inside the central intervals of the theory, averaged over the test predictions; `eigenvalue` and `target` (mode), `learned`
-        (theory, mode), `learned_posterior` and `learned_mcse` (mode), see `stpbnn.comparison.kernel_spectrum`, where
+        quantiles and inside the central intervals of the theory, averaged over the test predictions; `eigenvalue` and `target`
+        (mode), `learned` (theory, mode), `learned_posterior` and `learned_mcse` (mode), see `stpbnn.comparison.kernel_spectrum`, where
         the posterior was sampled with up to 1000 training points; `largest_z`, `agrees` and `verdict` (theory); with
         targets also `y_test`; `target_pit` and `log_score` (theory, test_point[, output]), `target_pit_posterior` and
         `log_score_posterior`: F(y) and log p(y) of the targets, noise included; where the log-likelihood was recorded
@@ -205,9 +208,7 @@ def compare_predictions(
     data["theory_mean"], data["theory_mcse"] = mean, own
     if "variance" in predictions:
         data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
-    kept = ("order_parameters", "order_parameter_quantiles", "readout_second_moment", "log_marginal_likelihood")
-    kept = (*kept, "target_pit", "log_score")
-    data |= {name: predictions[name] for name in kept if name in predictions} | stepping_stones(posterior)
+    data |= {name: predictions[name] for name in KEPT if name in predictions} | stepping_stones(posterior)
     if classes is None:
         data |= calibration(posterior, predictions) | kernel_spectrum(posterior, predictions) | left_out(posterior)
     else:
