@@ -364,7 +364,7 @@ def regressors():
         stpbnn.ProportionalLimitRegressor: net | T | SOLVER | MEAN | EVIDENCE,
         stpbnn.FiniteWidthRegressor: net | T | SOLVER | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
-        stpbnn.StudentTProcessRegressor: T | TREND | student,
+        stpbnn.StudentTProcessRegressor: T | SOLVER | TREND | student,
     }
 
 
