@@ -172,6 +172,7 @@ def test_small_erf_network_against_sampling():
     assert np.linalg.norm(gap) < 0.5 * np.linalg.norm(limit - sampled)
 
 
+@pytest.mark.long
 def test_two_outputs_of_a_small_network_against_sampling():
     """The outputs share the hidden units: both means follow, and the readout's second moments with them."""
     X, _, Xt = data(P=8)

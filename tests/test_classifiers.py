@@ -13,19 +13,32 @@ from sklearn.gaussian_process.kernels import ConstantKernel
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import stpbnn
 from stpbnn import FiniteWidthClassifier, FullyConnected, NNGPClassifier, NNGPKernel, ProportionalLimitClassifier
 from stpbnn.latent import average_softmax
 
 CLASSIFIERS = [NNGPClassifier, ProportionalLimitClassifier, FiniteWidthClassifier]
-BINARY = CLASSIFIERS[1:]
+OF_NETWORKS = CLASSIFIERS[1:]
 NET = FullyConnected((20,), "erf", weight_precision=(0.5, 0.1), bias_precision=2.0)
 
 
-@parametrize_with_checks([classifier() for classifier in CLASSIFIERS])
+@parametrize_with_checks([NNGPClassifier(), ProportionalLimitClassifier()])
 def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
+
+
+def of_finite_width():
+    """Return the checks of the mixture; those that fit 300 points of three classes again and again take long."""
+    for estimator, check in estimator_checks_generator(FiniteWidthClassifier()):
+        name = check.func.__name__ if hasattr(check, "func") else check.__name__
+        marks = [pytest.mark.long] if name in ("check_classifiers_train", "check_classifiers_classes") else []
+        yield pytest.param(estimator, check, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("estimator", "check"), list(of_finite_width()))
+def test_scikit_learn_conformance_of_finite_width(estimator, check):
     check(estimator)
 
 
@@ -81,7 +94,7 @@ def test_precisions_are_learned_as_scikit_learn_learns_them():
     assert model.converged_
 
 
-@pytest.mark.parametrize("classifier", BINARY)
+@pytest.mark.parametrize("classifier", OF_NETWORKS)
 def test_saddle_point_and_mixture_have_scikit_learns_evidence_at_every_scale(classifier):
     """The action and the integral over the scale, by SciPy, of the evidence that scikit-learn computes."""
     X, y, Xt = data()
@@ -111,6 +124,37 @@ def test_saddle_point_and_mixture_have_scikit_learns_evidence_at_every_scale(cla
         expected = integrand @ probabilities / integrand.sum()
         np.testing.assert_allclose(model.predict_proba(Xt)[:, 1], expected, atol=2e-4)
     assert model.converged_
+
+
+def test_three_outputs_have_one_scale_of_three_times_the_width():
+    """Saddle point and mixture, by SciPy, of the softmax evidence of infinite width with the precision λ/Q."""
+    X, y, Xt = data(15, classes=3)
+    N, C = 8, 3
+
+    def at(Q):
+        return NNGPClassifier(FullyConnected((1,), "erf", C, weight_precision=(0.5, 0.2 / Q))).fit(X, y)
+
+    def action(u):
+        return N * C * (np.exp(u) - u) - 2 * at(np.exp(u)).log_marginal_likelihood_
+
+    net = FullyConnected((N,), "erf", C, weight_precision=(0.5, 0.2))
+    saddle, finite = (kind(net).fit(X, y) for kind in OF_NETWORKS)
+    found = minimize_scalar(action, (-0.5, 0.0, 0.5), options={"xtol": 1e-9})
+    assert saddle.order_parameters_[0] == pytest.approx(np.exp(found.x), rel=1e-5)
+    assert saddle.action_ == pytest.approx(found.fun, abs=1e-6)
+    np.testing.assert_allclose(saddle.predict_proba(Xt), at(np.exp(found.x)).predict_proba(Xt), atol=1e-6)
+    law = gamma(N * C / 2, scale=2 / (N * C))
+    nodes, weights = np.polynomial.legendre.leggauss(50)
+    Q, weights = 2 * (nodes + 1), 2 * weights  # between 0 and 4
+    points = [at(q) for q in Q]
+    logs = np.array([point.log_marginal_likelihood_ for point in points])
+    integrand = weights * law.pdf(Q) * np.exp(logs - logs.max())
+    assert finite.log_marginal_likelihood_ == pytest.approx(np.log(integrand.sum()) + logs.max(), abs=1e-6)
+    assert finite.order_parameters_[0] == pytest.approx(integrand @ Q / integrand.sum(), rel=1e-5)
+    expected = np.tensordot(integrand / integrand.sum(), [point.predict_proba(Xt) for point in points], 1)
+    np.testing.assert_allclose(finite.predict_proba(Xt), expected, atol=1e-5)
+    assert saddle.converged_
+    assert finite.converged_
 
 
 def test_saddle_point_of_two_layers_is_that_of_scikit_learns_evidence():
@@ -290,9 +334,13 @@ LABELS = np.array([0, 1, 0, 1])
         (lambda X: NNGPClassifier(temperature=0).fit(X, LABELS), "temperature: got 0, .*give a positive number"),
         (lambda X: NNGPClassifier(temperature=-1.0).fit(X, LABELS), "temperature: got -1.0"),
         (lambda X: NNGPClassifier(FullyConnected((5,))).fit(X, [0, 1, 2, 1]), r"give FullyConnected\(..., outputs=3\)"),
-        (lambda X: FiniteWidthClassifier().fit(X, [0, 1, 2, 1]), "Only binary classification is supported"),
+        (lambda X: FiniteWidthClassifier(NET).fit(X, [0, 1, 2, 1]), r"got 1 output\(s\) for 3 classes, .*outputs=3\)"),
+        (
+            lambda X: FiniteWidthClassifier(FullyConnected((5, 5), outputs=3)).fit(X, [0, 1, 2, 1]),
+            "got 2 hidden layers and 3 outputs, expected one hidden layer for several outputs; take NNGPClassifier",
+        ),
         (lambda X: FiniteWidthClassifier(FullyConnected((5,) * 4)).fit(X, LABELS), "got 4 hidden layers, expected at"),
-        (lambda X: ProportionalLimitClassifier(FullyConnected((5,), outputs=2)).fit(X, LABELS), "got 2 outputs"),
+        (lambda X: ProportionalLimitClassifier(FullyConnected((5,), outputs=4)).fit(X, LABELS), "got 4 output"),
         (
             lambda X: NNGPClassifier().fit(X, LABELS).score(X, [0, 1, 7, 1]),
             r"y: got the class\(es\) 7, which the training set lacks",

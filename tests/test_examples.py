@@ -7,9 +7,11 @@ import matplotlib.pyplot as plt
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+SLOW = ("hyperparameters", "langevin_bias", "pipeline")  # the pages run them all, too
+CASES = [pytest.param(path, marks=pytest.mark.long) if path.stem in SLOW else path for path in EXAMPLES]
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", CASES, ids=lambda path: path.stem)
 def test_example(script, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", [str(script), str(tmp_path)])
     runpy.run_path(str(script), run_name="__main__")

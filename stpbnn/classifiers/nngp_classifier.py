@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from stpbnn.classifiers.network_classifier import NetworkClassifier
 from stpbnn.kernels import cross_kernel, nngp_map, symmetric_kernel
-from stpbnn.latent import average_logistic, average_softmax, laplace_approximation
+from stpbnn.latent import average_classes, each_output, laplace_approximation
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian
 from stpbnn.scale import CLOSURE_ACTIONS, Landscape, kernel_slopes
@@ -106,11 +106,7 @@ class NNGPClassifier(NetworkClassifier):
         return self._laplace.law(cross.entries, cross.left)
 
     def _law(self, X: np.ndarray) -> Gaussian:
-        mean, spread = self._moments(X)
-        return Gaussian(mean, spread if mean.ndim == 1 else np.maximum(np.einsum("ncc->nc", spread), 0))
+        return Gaussian(*each_output(*self._moments(X)))
 
     def _probabilities(self, X: np.ndarray) -> Float[np.ndarray, "n C"]:
-        mean, spread = self._moments(X)
-        if mean.ndim == 1:
-            return np.stack([average_logistic(sign * mean, spread) for sign in (-1.0, 1.0)], axis=1)
-        return average_softmax(mean, spread)
+        return average_classes(*self._moments(X))

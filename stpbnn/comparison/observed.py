@@ -65,6 +65,9 @@ def left_out(posterior: xr.DataTree) -> dict[str, Any]:
     likelihood = _variable(posterior, "log_likelihood")
     if likelihood is None or likelihood.dims[2:] != ("train_point",) or likelihood[0].size == 0:
         return {}
+    of_classes, T = "classes" in posterior.attrs, posterior.attrs.get("temperature", 1.0)
+    if of_classes and T != 1:  # the weights of a cold posterior are other ones
+        return {}
     few = likelihood.sizes["draw"] < 4 or likelihood.sizes["chain"] * likelihood.sizes["draw"] < FEWEST
     if few or not np.isfinite(likelihood).all():
         return {}
@@ -79,7 +82,7 @@ def left_out(posterior: xr.DataTree) -> dict[str, Any]:
         }
         data["good_k"] = float(found.good_k)
         drawn, y = _variable(posterior, "posterior_predictive"), _variable(posterior, "observed_data")
-        if drawn is not None and y is not None:
+        if drawn is not None and y is not None and not of_classes:
             outputs = range(drawn.sizes["output"]) if "output" in drawn.dims else [None]
             parts = [_pit(groups, drawn, y, output, found) for output in outputs]
             data["loo_pit"] = (("train_point", "output")[: y.ndim], parts[0] if y.ndim == 1 else np.stack(parts, 1))

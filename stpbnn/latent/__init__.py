@@ -11,14 +11,16 @@ from stpbnn.latent.bernoulli import Bernoulli
 from stpbnn.latent.categorical import Categorical
 from stpbnn.latent.laplace import Laplace, laplace_approximation
 from stpbnn.latent.network_of_classes import ClassesOfNetwork
-from stpbnn.latent.probabilities import average_logistic, average_softmax
+from stpbnn.latent.probabilities import average_classes, average_logistic, average_softmax, each_output
 
 __all__ = [
     "Bernoulli",
     "Categorical",
     "ClassesOfNetwork",
     "Laplace",
+    "average_classes",
     "average_logistic",
     "average_softmax",
+    "each_output",
     "laplace_approximation",
 ]

@@ -1,4 +1,4 @@
-"""The generalisation error of predictions, and how much of the targets they explain."""
+"""The generalisation error, eq. (4.2), squared bias plus variance; and R²."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class StandardError(NamedTuple):
 
 
 def error_parts(mean: np.ndarray, variance: np.ndarray, y: np.ndarray) -> tuple[Any, Any, Any]:
-    """Return total, squared bias and variance of predictions (..., n[, D]) of targets (n[, D]), summed over outputs."""
+    """Return ε = ⟨(y − f̄)² + σ²⟩ of eq. (4.2), then its squared bias and its variance.
+
+    Predictions are (..., n[, D]) and targets (n[, D]): an average over rows, a sum over outputs.
+    """
     axes = tuple(range(-y.ndim, 0))
     with np.errstate(over="ignore"):  # infinite
         squared_bias, spread = np.sum((y - mean) ** 2, axis=axes) / len(y), np.sum(variance, axis=axes) / len(y)

@@ -103,7 +103,7 @@ class Response:
 
     @cached_property
     def overlap(self) -> Float[np.ndarray, " n"]:
-        """B 1^T M^{-1} 1."""
+        """The number b 1^T M^{-1} 1."""
         return self.of.bias * (self.g @ self.of.ones)
 
     @cached_property
@@ -159,19 +159,19 @@ class Response:
 
     @cached_property
     def log_det(self) -> Float[np.ndarray, " n"]:
-        """Log det B."""
+        """The logarithm of det B."""
         log_det = np.log(self.shifted).sum(axis=1)
         return log_det + np.log1p(self.overlap) if self.of.bias else log_det
 
     @cached_property
     def freedom(self) -> Float[np.ndarray, " n"]:
-        """Tr B^{-1} D: the slope of log det B in u."""
+        """The trace of B^{-1} D, the slope of log det B in u."""
         share = (self._scaled / self.shifted).sum(axis=1)
         return share - self._bias_pull if self.of.bias else share
 
     @cached_property
     def freedom_squared(self) -> Float[np.ndarray, " n"]:
-        """Tr (B^{-1} D)²: what log det B is less convex by."""
+        """The trace of (B^{-1} D)²: `freedom` minus it is the second derivative of log det B in u."""
         squares = np.sum((self._scaled / self.shifted) ** 2, axis=1)
         if not self.of.bias:
             return squares
@@ -195,7 +195,7 @@ class Response:
 
     @property
     def misfit(self) -> Float[np.ndarray, " n"]:
-        """Y^T B^{-1} y, summed over columns."""
+        """The term y^T B^{-1} y of the action (4.1), summed over columns."""
         return np.trace(self.quadratic, axis1=1, axis2=2)
 
     @property
@@ -210,7 +210,7 @@ class Response:
 
     @property
     def value(self) -> Float[np.ndarray, " n"]:
-        """Log det B and misfit: −2 log p(V | r) without its P log 2π."""
+        """The data's part of the action (4.1), log det B + y^T B^{-1} y: −2 log p(V | r) without its P log 2π."""
         return self.of.columns.shape[1] * self.log_det + self.misfit
 
     @property

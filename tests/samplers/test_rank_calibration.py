@@ -19,7 +19,13 @@ NETS = {"linear": FullyConnected((3,), "linear"), "erf": FullyConnected((3,), "e
 
 @pytest.mark.parametrize(
     ("sampler", "net", "readout"),
-    [("hmc", "erf", "marginal"), ("mala", "linear", "marginal"), ("nuts", "erf", "explicit")],
+    [
+        ("mala", "linear", "marginal"),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (("hmc", "erf", "marginal"), ("nuts", "erf", "explicit"))
+        ),
+    ],
 )
 def test_ranks_are_uniform(sampler, net, readout):
     """Bonferroni over four quantities at one in a thousand; the full version is analysis/calibration_samplers.py."""
