@@ -18,7 +18,7 @@ def data(P=10, N0=4, seed=0):
 
 @pytest.mark.parametrize("D", [1, 2])
 def test_weight_and_moments_of_a_cluster_by_drawing_its_readouts(float64, D):
-    """Two units and three examples: E exp(a·x − xRx/2) over readouts, and moments of x under it, by two million draws."""
+    """Two units and three examples: E exp(a·x − xRx/2) over readouts, and moments of x under it, by drawing."""
     rng, n, P, N = np.random.default_rng(2), 2, 3, 5.0
     half = rng.normal(size=(D * P, D * P)) / 2
     R, a, h = half @ half.T, rng.normal(size=(D, P)), rng.normal(size=(1, n, P))

@@ -14,7 +14,7 @@ from stpbnn.adaptive.search import Populations, Snapshot, Solution
 
 __all__ = ["FixedPoint", "packed", "unpacked"]
 
-ALONE = {"position": 3, "twin": 3, "covariance": (3, 5), "mean": 3}
+ALONE: dict[str, int | tuple[int, ...]] = {"position": 3, "twin": 3, "covariance": (3, 5), "mean": 3}
 TOLD = ("drift", "bias", "acceptance", "autocorrelation", "tilt", "moves")
 TOLD_BEFORE = ("drift", "converged", "acceptance", "autocorrelation", "tilt", "moves", "lost")  # in older files
 CHECKS = ("drift", "particles", "acceptance", "lost")
@@ -138,7 +138,7 @@ def _populations(arrays: Mapping[str, np.ndarray], prefix: str, space: RowSpace,
     averages = [Averages(_whole(K, len(mean)), _whole(second, len(mean)), mean) for K, second, mean in kernels]
     units = {name: arrays[f"{prefix}units_{name}"] for name in Snapshot._fields}
     if units["position"].ndim == 4:  # of an older file, which has no axis of units in a cluster
-        units |= {name: np.expand_dims(units[name], axes) for name, axes in ALONE.items()}
+        units |= {name: np.expand_dims(np.asarray(units[name]), axes) for name, axes in ALONE.items()}
     groups = zip(*units.values(), strict=True)
     snapshots = [[Snapshot(*one) for one in zip(*group, strict=True)] for group in groups]
     if len(snapshots) != len(averages) or any(one.position.shape[2:] != space.root.shape[1:] for one in snapshots[0]):

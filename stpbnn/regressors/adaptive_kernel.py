@@ -1,4 +1,4 @@
-"""The self-consistent neuron: a network of one hidden layer whose kernel adapts to the task."""
+"""Self-consistent clusters of units: a network of one hidden layer whose kernel adapts to the task."""
 
 from __future__ import annotations
 
@@ -29,20 +29,17 @@ __all__ = ["AdaptiveKernelRegressor"]
 
 
 class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor):
-    r"""Bayesian network of one hidden layer whose kernel adapts to the task, by a self-consistent hidden unit.
+    r"""Bayesian network of one hidden layer whose kernel adapts to the task, by self-consistent clusters of units.
 
-    .. math:: K_w = E[w\, \sigma\sigma^T], \qquad a = (K_w + T)^{-1} y, \qquad
-              G = K_w + \tfrac1N \mathrm{Cov}[w c\, \sigma], \qquad R = (T + G)^{-1},
+    .. math:: p(h_1 \dots h_n) \propto \prod_i N(h_i; 0, C)\, |w|^{1/2} e^{c^T w c/2}, \qquad
+              c_i = a\cdot\sigma_i/\sqrt N, \quad w = (\lambda_1 + \sigma_i^T R\, \sigma_j / N)^{-1},
 
-    where the mean is over a hidden unit in the fields a and R of all others,
-
-    .. math:: p(h) \propto N(h; 0, C)\, w^{1/2} \exp(\tfrac{1}{2N} w c^2), \qquad
-              c = a\cdot\sigma(h), \quad w = 1/(\lambda_1 + \sigma^T R \sigma/N).
-
-    Particles represent its law. The theories that rescale the kernel of infinite width are its limit for Gaussian
-    features; infinite width is N → ∞. One hidden layer, T > 0. Predictive laws are Gaussian, with mean and variance of
-    the theory. D outputs share the units: kernels are matrices of D × D blocks, and predictive laws keep the covariance
-    within each output.
+    in the fields a and R of all other units. With :math:`K_w = \tfrac1n E \sum_{ij} w_{ij} \sigma_i \sigma_j^T`,
+    :math:`(T + K_w - \tfrac nN T R K_w)\, a = y`, and R follows from the covariance of what a cluster adds to f.
+    Clusters of one unit are the self-consistent neuron; one of all N units is the posterior. Particles represent their law.
+    Theories that rescale the kernel of infinite width are n = 1 with Gaussian features; infinite width is N → ∞. One
+    hidden layer, T > 0. Predictive laws are Gaussian, with mean and variance of the theory. D outputs share the
+    units: kernels are matrices of D × D blocks, and predictive laws keep the covariance within each output.
 
     Parameters
     ----------
@@ -52,13 +49,16 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         T > 0, the variance of the Gaussian likelihood.
     particles : int
         How many hidden units are simulated; better twice the number of examples or more.
+    cluster : int or "auto"
+        How many units n are sampled jointly, a divisor of the width. "auto" doubles n until the prediction moves by
+        less than its standard error, or a cluster is the network.
     reaction : bool
-        Whether to correct for the reaction of the others on a unit itself, a relative 1/N.
+        Whether to correct for the reaction of the others on a cluster itself, a relative n/N.
     second_start : bool
         Whether to search once more, from strongly tilted units, which takes as long again. Of two fixed points that
         are found that of the larger log evidence is taken.
     max_iter : int
-        How many times particles may move before a search is given up.
+        How many times particles may move before a search is given up; each size of clusters is a search.
     random_state : int, numpy Generator, RandomState or None
         Seed of the particles.
 
@@ -66,8 +66,10 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     ----------
     kernel_ : array of shape (P, P), or (D, D, P, P)
         K_w, the adapted kernel on the training inputs, without the output bias.
+    cluster_, clusters_ : int, list of int
+        The size of the clusters, and all sizes that were solved.
     tilt_ : float
-        Mean of c^T w c/N over units, how far they have left the prior.
+        Mean of c^T w c/n over clusters, how far units have left the prior.
     readout_second_moment_ : float or array of shape (D, D)
         λ_1 E v v^T, to be compared with the sampled readout norm λ_1 |v|²/N_1; one under the prior.
     log_marginal_likelihood_ : float
@@ -77,14 +79,14 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     history_ : array
         Relative residual of K_w a, one number for each update of a population.
     n_iter_ : int
-        How many times the particles moved.
-    drift_ : float
-        Drift of the averages in their standard errors, when the search ended.
+        How many times the particles moved, in the search for this size.
+    drift_, particle_bias_ : float
+        Drift of the averages, and what half of the particles change, in their standard errors, when the search ended.
     acceptance_, autocorrelation_ : float
         Of the particles' moves: their mean acceptance, and the correlation of the tilt from one move to the next. Near
         one it tells of units that are stuck on one side of a barrier, which makes the search slow.
-    converged_ : bool
-        Whether the averages had stopped drifting.
+    converged_, failed_checks_ : bool, tuple of str
+        Whether the search had settled, and which of its checks failed: "drift", "particles", "acceptance", "lost".
     network_, temperature_, seed_ : FullyConnected, float, int
         What was used.
 
@@ -190,16 +192,6 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         numbers = 2 * units * len(self.X_train_) + 4 * units * cluster * outputs**2
         what = f"particles: got {self.particles}, in clusters of {cluster}, whose features"
         refuse_beyond(4 * numbers, what, "take fewer particles, or smaller clusters")
-
-    def _told(self, failed: str) -> str:
-        """Return what a check that failed says, and what helps."""
-        return {
-            "drift": f"its averages drift by {self.drift_:.1f} standard errors; give more particles, a larger max_iter "
-            "or other clusters: there may be no solution for so narrow a network or so low a temperature",
-            "particles": f"half of the particles change it by {self.particle_bias_:.1f} standard errors; give more",
-            "acceptance": f"of the moves {self.acceptance_:.0%} are accepted; give a larger max_iter",
-            "lost": "its kernels grew beyond all bounds: there is no solution; take larger clusters",
-        }[failed]
 
     def _solve(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Search for the fixed point, or take what an earlier search found."""

@@ -29,6 +29,19 @@ class ParticleErrors:
     _smaller: list[adaptive.AdaptiveProcess]
     _halved: adaptive.AdaptiveProcess | None
     _chunks: Any
+    drift_: float
+    particle_bias_: float
+    acceptance_: float
+
+    def _told(self, failed: str) -> str:
+        """Return what a check that failed says, and what helps."""
+        return {
+            "drift": f"its averages drift by {self.drift_:.1f} standard errors; give more particles, a larger max_iter "
+            "or other clusters: there may be no solution for so narrow a network or so low a temperature",
+            "particles": f"half of the particles change it by {self.particle_bias_:.1f} standard errors; give more",
+            "acceptance": f"of the moves {self.acceptance_:.0%} are accepted; give a larger max_iter",
+            "lost": "its kernels grew beyond all bounds: there is no solution; take larger clusters",
+        }[failed]
 
     @in_float64
     def predict_populations(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -66,11 +79,11 @@ class ParticleErrors:
 
         A cluster that is the network counts as both.
         """
-        here = [part.mean(axis=0) for part in self._apart(self._process, X)]
+        here: list[np.ndarray] = [part.mean(axis=0) for part in self._apart(self._process, X)]
         if self.cluster_ == self.network_.widths[0]:
             before = here
         elif self._smaller:
-            before = [part.mean(axis=0) for part in self._apart(self._smaller[0], X)]
+            before = [np.asarray(part.mean(axis=0)) for part in self._apart(self._smaller[0], X)]
         else:
             before = [np.full_like(part, np.nan) for part in here]
         return np.array([before[0], here[0]]), np.array([before[1], here[1]])
