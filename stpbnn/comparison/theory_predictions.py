@@ -42,8 +42,8 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         `mean` and `variance` (theory, test_point[, output]) of the function f; with targets `error` (theory, part) and
         `y_test`, `target_pit` and `log_score` (theory, test_point[, output]): F(y) and log p(y) of the targets under
         the law of y, noise included, NaN for regressors without such a law. A theory that is simulated has standard
-        errors of its own, Monte Carlo and, where it is known, that of clusters which are too small, `theory_mcse` of the
-        mean and `theory_error_mcse` of the error, from
+        errors of its own, Monte Carlo and, where it is known, that of clusters which are too small, `theory_mcse` of
+        the mean and `theory_error_mcse` of the error, from
         `theory_freedom` degrees of freedom; closed forms have zero, zero and infinity. `quantiles` (theory, level,
         test_point[, output]) of f; `order_parameters` (theory, layer), NaN where a theory has none, and tr Q/D of the
         (D, D) matrix `order_parameter_matrix` for D > 1; where some theory has a law of them, its

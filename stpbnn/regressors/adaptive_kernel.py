@@ -36,10 +36,10 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
 
     in the fields a and R of all other units. With :math:`K_w = \tfrac1n E \sum_{ij} w_{ij} \sigma_i \sigma_j^T`,
     :math:`(T + K_w - \tfrac nN T R K_w)\, a = y`, and R follows from the covariance of what a cluster adds to f.
-    Clusters of one unit are the self-consistent neuron; one of all N units is the posterior. Particles represent their law.
-    Theories that rescale the kernel of infinite width are n = 1 with Gaussian features; infinite width is N → ∞. One
-    hidden layer, T > 0. Predictive laws are Gaussian, with mean and variance of the theory. D outputs share the
-    units: kernels are matrices of D × D blocks, and predictive laws keep the covariance within each output.
+    Clusters of one unit are the self-consistent neuron; one of all N units is the posterior. Particles represent
+    their law. Theories that rescale the kernel of infinite width are n = 1 with Gaussian features; infinite width is
+    N → ∞. One hidden layer, T > 0. Predictive laws are Gaussian, with mean and variance of the theory. D outputs share
+    the units: kernels are matrices of D × D blocks, and predictive laws keep the covariance within each output.
 
     Parameters
     ----------
