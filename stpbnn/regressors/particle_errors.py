@@ -68,7 +68,7 @@ class ParticleErrors:
         variances = np.concatenate([[group.covariance.T for group in groups] for groups in parts], axis=1)
         return (means[..., 0], variances[..., 0]) if self.network_.outputs == 1 else (means, variances)
 
-    def _means(self, process: adaptive.AdaptiveProcess, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    def _pooled(self, process: adaptive.AdaptiveProcess, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         means, variances = self._apart(process, X)
         return np.mean(means, axis=0), np.mean(variances, axis=0)
 
@@ -83,11 +83,11 @@ class ParticleErrors:
 
         A cluster that is the network counts as both.
         """
-        here = self._means(self._process, X)
+        here = self._pooled(self._process, X)
         if self.cluster_ == self.network_.widths[0]:
             before = here
         elif self._smaller:
-            before = self._means(self._smaller[0], X)
+            before = self._pooled(self._smaller[0], X)
         else:
             before = np.full_like(here[0], np.nan), np.full_like(here[1], np.nan)
         return np.array([before[0], here[0]]), np.array([before[1], here[1]])
