@@ -327,6 +327,7 @@ OPTIONAL_TEST = {
 }
 EVIDENCE = {"optimizer": (optimizers, None), "n_restarts_optimizer": (integers, 0), "random_state": (None, None)}
 T = {"temperature": (positive, 0.1)}
+SOLVER = {"solver": (choice, "auto")}
 MEAN = {"closure": (choice, "nested"), "mean": (choice, "auto")}
 PROBABILITY = (probabilities, 0.5)
 
@@ -359,9 +360,9 @@ def regressors():
     }
     net = {"network": (optional_network, NET)}
     return {
-        stpbnn.NNGPRegressor: net | T | TREND | EVIDENCE,
-        stpbnn.ProportionalLimitRegressor: net | T | MEAN | EVIDENCE,
-        stpbnn.FiniteWidthRegressor: net | T | MEAN | EVIDENCE | {"random_state": (seed, 0)},
+        stpbnn.NNGPRegressor: net | T | SOLVER | TREND | EVIDENCE,
+        stpbnn.ProportionalLimitRegressor: net | T | SOLVER | MEAN | EVIDENCE,
+        stpbnn.FiniteWidthRegressor: net | T | SOLVER | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
         stpbnn.StudentTProcessRegressor: T | TREND | student,
     }
