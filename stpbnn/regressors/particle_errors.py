@@ -75,7 +75,7 @@ class ParticleErrors:
     @in_float64
     def _of_half(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return what the populations of half the size predict; of older files none."""
-        return ([], []) if self._halved is None else self._apart(self._halved, X)
+        return (np.empty(0), np.empty(0)) if self._halved is None else self._apart(self._halved, X)
 
     @in_float64
     def _by_size(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
