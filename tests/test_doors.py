@@ -327,6 +327,7 @@ OPTIONAL_TEST = {
 }
 EVIDENCE = {"optimizer": (optimizers, None), "n_restarts_optimizer": (integers, 0), "random_state": (None, None)}
 T = {"temperature": (positive, 0.1)}
+SOLVER = {"solver": (choice, "auto")}
 MEAN = {"closure": (choice, "nested"), "mean": (choice, "auto")}
 PROBABILITY = (probabilities, 0.5)
 
@@ -359,9 +360,9 @@ def regressors():
     }
     net = {"network": (optional_network, NET)}
     return {
-        stpbnn.NNGPRegressor: net | T | TREND | EVIDENCE,
-        stpbnn.ProportionalLimitRegressor: net | T | MEAN | EVIDENCE,
-        stpbnn.FiniteWidthRegressor: net | T | MEAN | EVIDENCE | {"random_state": (seed, 0)},
+        stpbnn.NNGPRegressor: net | T | SOLVER | TREND | EVIDENCE,
+        stpbnn.ProportionalLimitRegressor: net | T | SOLVER | MEAN | EVIDENCE,
+        stpbnn.FiniteWidthRegressor: net | T | SOLVER | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
         stpbnn.StudentTProcessRegressor: T | TREND | student,
     }
@@ -788,6 +789,13 @@ def doors():
         "samplers.Langevin": (samplers.Langevin, kernels | {"scales": (scales, None), "num_steps": (integers, 1)}),
         "samplers.SplitHMC": (samplers.SplitHMC, kernels | rate | {"trajectory_length": (positive, 1.0)}),
         "samplers.SplitNUTS": (samplers.SplitNUTS, kernels | rate | {"max_tree_depth": (integers, 5)}),
+        "samplers.Tempered": (
+            samplers.Tempered,
+            {name: kernels[name] for name in ("step_size", "settings")}
+            | {"model": (lambda v: {"none": None}, program()), "target_accept_prob": (optional_positive, 0.8)}
+            | {"replicas": (integers, 3), "lowest": (positive, 0.5), "trajectory_length": (positive, 1.0)},
+        ),
+        "samplers.tempered_log_evidence": (samplers.tempered_log_evidence, {"posterior": (tree, posterior()[0])}),
         "samplers.diagnose": (samplers.diagnose, {"posterior": (tree, posterior()[0])}),
         "samplers.functions": (samplers.functions, {"posterior": (tree, with_weights()), "X": (queries, XT)}),
         "samplers.paper_scales": (samplers.paper_scales, net | T),
@@ -1015,7 +1023,7 @@ FREE = {
     **{f"predictive.Law.{of}": MADE_BY_THE_LIBRARY for of in ("interval", "logpdf", "pdf", "quantile")},
     **{
         f"samplers.{name}.{of}": NUMPYRO
-        for name in ("MALA", "Langevin", "SplitHMC", "SplitNUTS")
+        for name in ("MALA", "Langevin", "SplitHMC", "SplitNUTS", "Tempered")
         for of in ("adapt_extra", "get_diagnostics_str", "init", "postprocess_fn", "sample", "transition")
     },
     **{

@@ -95,8 +95,8 @@ class Posterior(Section):
 class Sampler(Section):
     """[sampler]: how it is sampled, the arguments of stpbnn.sample; a process has "nuts" and "marginal"."""
 
-    sampler: Literal["hmc", "nuts", "mala", "langevin"] = Field(
-        default="hmc", description='one of "hmc", "nuts", "mala", "langevin"'
+    sampler: Literal["hmc", "nuts", "tempered", "mala", "langevin"] = Field(
+        default="hmc", description='one of "hmc", "nuts", "tempered", "mala", "langevin"'
     )
     readout: Literal["marginal", "explicit"] = Field(default="marginal", description='"marginal" or "explicit"')
     warmup: PositiveInt = Field(default=500, description="a whole number from 1")

@@ -142,8 +142,8 @@ class OneScale(NetworkProblem):
         features, prior = feature_map(self.net), self.net.prior
         k = cross_kernel(features, prior, X, self.X)
         within = cross_kernel(features, prior, X).entries if joint else None
-        projected = k.entries @ self.resolvent.diagonalised.eigenvectors
-        found = self.resolvent.moments(np.log(posterior.nodes[:, 0]), projected, k.left, within)
+        projected, outside = self.resolvent.projected(k.entries, joint=joint)
+        found = self.resolvent.moments(np.log(posterior.nodes[:, 0]), projected, k.left, within, outside)
         return found._replace(means=found.means[:, :, 0])
 
     def resolved(self, posterior: OrderParameterPosterior) -> Resolved:

@@ -60,6 +60,7 @@ def test_an_interrupted_run_keeps_the_same_weights(kept, tmp_path):
     xr.testing.assert_identical(kept["weights"].to_dataset(), again["weights"].to_dataset())
 
 
+@pytest.mark.long
 def test_a_checkpoint_without_weights_goes_on(tmp_path):
     sample(NET, X, Y, draws=20, checkpoint=tmp_path, **QUICK)
     posterior = sample(NET, X, Y, draws=40, checkpoint=tmp_path, keep_draws=8, **QUICK)

@@ -106,7 +106,7 @@ def test_digits_posterior_has_the_known_test_loss(digits):
 @pytest.mark.parametrize(
     "net",
     [
-        FullyConnected((5, 3), "relu", bias_precision=2.0),
+        pytest.param(FullyConnected((5, 3), "relu", bias_precision=2.0), marks=pytest.mark.long),
         FullyConnected((4,), "erf", outputs=2, weight_precision=(0.5, 2.0)),
     ],
     ids=str,

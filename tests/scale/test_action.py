@@ -47,9 +47,15 @@ NETS = [
 ]
 
 
-@pytest.mark.parametrize("closure", kernels.CLOSURES)
-@pytest.mark.parametrize("net", NETS, ids=str)
-def test_saddle_point_is_a_minimum_of_the_action(net, closure):
+THREE_LAYERS = [pytest.param(closure, NETS[3], marks=pytest.mark.long) for closure in ("nested", "wishart")]
+
+
+@pytest.mark.parametrize(
+    ("closure", "net"),
+    [*((closure, net) for closure in kernels.CLOSURES for net in NETS[:3]), ("global", NETS[3]), *THREE_LAYERS],
+    ids=str,
+)
+def test_saddle_point_is_a_minimum_of_the_action(closure, net):
     """Value, gradient and Hessian at Q̄ against automatic differentiation of the formula."""
     X, y = problem()
     action = jax.jit(dense_action(net, X, y, 0.1, closure))

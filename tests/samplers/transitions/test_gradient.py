@@ -50,7 +50,7 @@ def test_chains_go_on_where_they_stopped(kernel):
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole.get_samples(group_by_chain=True)["W1"])
 
 
-@pytest.mark.parametrize("kernel", QUICK)
+@pytest.mark.parametrize("kernel", [pytest.param(name, marks=pytest.mark.long) for name in KERNELS])
 def test_chain_methods_agree(kernel):
     """The same keys give the same chains, one by one or side by side, to rounding."""
     with jax.enable_x64(True):
