@@ -372,6 +372,7 @@ def classifiers():
     """The classifiers with their own settings."""
     evidence = EVIDENCE | {"random_state": (None, None)}
     own = {"network": (optional_network, NET), "temperature": (positive, 0.5)} | evidence
+    own |= {"approximation": (choice, "laplace")}
     closure = {"closure": (choice, "nested")}
     return {
         stpbnn.NNGPClassifier: own,
