@@ -42,7 +42,8 @@ def class_grid(
 
     .. math:: -\frac1n \sum_\mu \log p(c_\mu \mid x_\mu)
 
-    is the error, beside the other scores of `class_scores`. Every point is fitted; infinite width once a temperature.
+    is the error, beside the other scores of `class_scores`. Every point is fitted, of two classes by expectation
+    propagation; infinite width once a temperature.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def class_grid(
     >>> net = FullyConnected((9,), "linear", weight_precision=0.1, likelihood="bernoulli")
     >>> grid = class_grid(net, X, y, X, y, widths=[5, 50], temperatures=[0.1, 1.0])
     >>> grid["error"].sel(theory="proportional", part="total", train=4).round(3).values.tolist()
-    [[0.083, 0.284], [0.079, 0.283]]
+    [[0.042, 0.172], [0.042, 0.172]]
     """
     import xarray as xr
 

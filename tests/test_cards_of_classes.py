@@ -229,7 +229,8 @@ def test_theories_over_a_sweep_are_those_of_each_point(write):
     curves = theory_curves(card)
     X, y, Xt, yt = card.load()
     for N in (3, 30):
-        model = stpbnn.FiniteWidthClassifier(FullyConnected((N,), likelihood="bernoulli"), temperature=0.5).fit(X, y)
+        net = FullyConnected((N,), likelihood="bernoulli")
+        model = stpbnn.FiniteWidthClassifier(net, temperature=0.5, approximation="ep").fit(X, y)
         at = curves.sel(theory="finite width", width=N, temperature=0.5).squeeze("train")
         assert at["error"].item() == pytest.approx(log_loss(yt, model.predict_proba(Xt)), rel=1e-9)
         assert at["scores"].sel(score="accuracy") == model.score(Xt, yt)
@@ -242,8 +243,8 @@ def test_theories_over_a_sweep_are_those_of_each_point(write):
 def test_arrays_with_labels_of_any_kind(flowers):
     inputs, labels = flowers[["height", "width"]], flowers["kind"] == "rose"
     net, data = FullyConnected((3,), likelihood="bernoulli"), (inputs[:20], labels[:20], inputs[20:], labels[20:])
-    found = stpbnn.sweep(net, data, widths=[3], theories=["proportional"], sample=False)
-    model = stpbnn.ProportionalLimitClassifier(net).fit(inputs[:20], labels[:20])
+    found = stpbnn.sweep(net, data, widths=[3], theories=["proportional"], sample=False, progress=False)
+    model = stpbnn.ProportionalLimitClassifier(net, approximation="ep").fit(inputs[:20], labels[:20])
     p = model.predict_proba(inputs[20:])
     assert found["error"].item() == pytest.approx(log_loss(labels[20:], p), rel=1e-9)
     assert found["temperature"].item() == 1.0

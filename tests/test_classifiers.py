@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logsumexp, roots_hermitenorm, softmax
-from scipy.stats import gamma
+from scipy.stats import gamma, norm
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.gaussian_process import GaussianProcessClassifier
@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 import stpbnn
 from stpbnn import FiniteWidthClassifier, FullyConnected, NNGPClassifier, NNGPKernel, ProportionalLimitClassifier
-from stpbnn.latent import average_softmax
+from stpbnn.latent import Bernoulli, average_softmax, expectation_propagation
 
 CLASSIFIERS = [NNGPClassifier, ProportionalLimitClassifier, FiniteWidthClassifier]
 OF_NETWORKS = CLASSIFIERS[1:]
@@ -197,8 +197,11 @@ def test_finite_width_against_real_linear_networks(width):
     assert model.log_marginal_likelihood_ == pytest.approx(evidence, abs=0.05)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [(0.5, 0.01), (0.2, 0.02), (0.05, 0.08)])
-def test_laplace_against_the_exact_posterior_of_the_latent_function(precision, tolerance):
+@pytest.mark.parametrize(
+    ("approximation", "precision", "tolerance"),
+    [("laplace", 0.5, 0.01), ("laplace", 0.2, 0.02), ("laplace", 0.05, 0.08), ("ep", 0.5, 2e-4), ("ep", 0.05, 5e-3)],
+)
+def test_approximations_against_the_exact_posterior_of_the_latent_function(approximation, precision, tolerance):
     """Three points: quadrature in three dimensions, and over the query point given them.
 
     The variances of the prior are 1, 3 and 12: the more they are, the less confident Laplace's approximation is.
@@ -216,7 +219,33 @@ def test_laplace_against_the_exact_posterior_of_the_latent_function(precision, t
     nodes, node_weights = roots_hermitenorm(16)
     query = expit((f @ project)[:, :, None] + np.sqrt(variance)[:, None] * nodes) @ node_weights / node_weights.sum()
     exact = weights @ query / weights.sum()
-    np.testing.assert_allclose(NNGPClassifier(net).fit(X, y).predict_proba(Xt)[:, 1], exact, atol=tolerance)
+    model = NNGPClassifier(net, approximation=approximation).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(Xt)[:, 1], exact, atol=tolerance)
+    evidence = np.log(weights.sum() / np.einsum("i,j,k", w, w, w).sum())
+    assert model.log_marginal_likelihood_ == pytest.approx(evidence, abs=0.1 if approximation == "laplace" else 0.01)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.1])
+def test_propagation_is_exact_for_independent_points(temperature):
+    """Evidence, mean and variance of each point, by SciPy's quadrature of the prior times the likelihood."""
+    y, variances = np.array([1.0, -1.0, 1.0]), np.array([0.1, 4.0, 100.0])
+    found = expectation_propagation(Bernoulli(y, temperature), np.asfortranarray(np.diag(variances)))
+    evidence, spread = 0.0, found.law(np.diag(variances), variances)[1]
+    for i, (label, v) in enumerate(zip(y, variances, strict=True)):
+
+        def moment(power, label=label, v=v):
+            law = norm(0, np.sqrt(v))
+            integrand = lambda f: f**power * law.pdf(f) * expit(label * f) ** (1 / temperature)  # noqa: E731
+            return quad(integrand, -12 * np.sqrt(v), 12 * np.sqrt(v), points=[0.0], limit=400, epsabs=0, epsrel=1e-10)[
+                0
+            ]
+
+        zeroth, first, second = (moment(power) for power in range(3))
+        evidence += np.log(zeroth)
+        assert found.f[i] == pytest.approx(first / zeroth, rel=1e-7)
+        assert spread[i] == pytest.approx(second / zeroth - (first / zeroth) ** 2, rel=1e-6)
+    assert found.log_evidence == pytest.approx(evidence, rel=1e-8)
+    assert found.converged
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
@@ -285,11 +314,13 @@ def test_softmax_is_averaged_as_by_quadrature():
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1])
-@pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_slopes_of_the_evidence_are_its_differences(classifier, temperature):
+@pytest.mark.parametrize(
+    ("classifier", "approximation"), [*((kind, "laplace") for kind in CLASSIFIERS), (ProportionalLimitClassifier, "ep")]
+)
+def test_slopes_of_the_evidence_are_its_differences(classifier, approximation, temperature):
     X, y, _ = data(15, classes=3 if classifier is NNGPClassifier else 2)
     net = NET if classifier is not NNGPClassifier else NET.set_params(outputs=3)
-    model = classifier(net, temperature=temperature).fit(X, y)
+    model = classifier(net, temperature=temperature, approximation=approximation).fit(X, y)
     theta = np.log(list(model.hyperparameters_.values()))
     _, slope = model.log_marginal_likelihood(eval_gradient=True)
     h = 1e-3
@@ -332,6 +363,10 @@ LABELS = np.array([0, 1, 0, 1])
         (lambda X: NNGPClassifier().fit(X, [3, 3, 3, 3]), "y: got one class only, 3, expected at least two"),
         (lambda X: NNGPClassifier().fit(X, ["a", 1, "a", 1]), "y: got labels of mixed type, text and numbers"),
         (lambda X: NNGPClassifier(temperature=0).fit(X, LABELS), "temperature: got 0, .*give a positive number"),
+        (
+            lambda X: NNGPClassifier(FullyConnected((5,), outputs=2), approximation="ep").fit(X, LABELS),
+            "approximation: got 'ep' with 2 classes and 2 outputs, expected 'laplace'",
+        ),
         (lambda X: NNGPClassifier(temperature=-1.0).fit(X, LABELS), "temperature: got -1.0"),
         (lambda X: NNGPClassifier(FullyConnected((5,))).fit(X, [0, 1, 2, 1]), r"give FullyConnected\(..., outputs=3\)"),
         (lambda X: FiniteWidthClassifier(NET).fit(X, [0, 1, 2, 1]), r"got 1 output\(s\) for 3 classes, .*outputs=3\)"),
@@ -395,5 +430,6 @@ def test_probabilities_are_those_of_nuts_over_the_latent_function():
         mcmc.run(jax.random.key(0))
         f = np.asarray(mcmc.get_samples()["f"], dtype=float)[:, 12:]
         each = np.stack([expit(-f[..., 0]), expit(f[..., 0])], axis=-1) if outputs == 1 else softmax(f, axis=-1)
-        model = NNGPClassifier(net).fit(X, y)
-        np.testing.assert_allclose(model.predict_proba(Xt), each.mean(axis=0), atol=0.02)
+        for approximation in ("laplace", "ep")[: 2 if outputs == 1 else 1]:
+            model = NNGPClassifier(net, approximation=approximation).fit(X, y)
+            np.testing.assert_allclose(model.predict_proba(Xt), each.mean(axis=0), atol=0.02)

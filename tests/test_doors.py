@@ -364,7 +364,7 @@ def regressors():
         stpbnn.ProportionalLimitRegressor: net | T | SOLVER | MEAN | EVIDENCE,
         stpbnn.FiniteWidthRegressor: net | T | SOLVER | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
-        stpbnn.StudentTProcessRegressor: T | TREND | student,
+        stpbnn.StudentTProcessRegressor: T | SOLVER | TREND | student,
     }
 
 
@@ -372,6 +372,7 @@ def classifiers():
     """The classifiers with their own settings."""
     evidence = EVIDENCE | {"random_state": (None, None)}
     own = {"network": (optional_network, NET), "temperature": (positive, 0.5)} | evidence
+    own |= {"approximation": (choice, "laplace")}
     closure = {"closure": (choice, "nested")}
     return {
         stpbnn.NNGPClassifier: own,

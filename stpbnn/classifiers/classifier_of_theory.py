@@ -19,12 +19,14 @@ CLASSES: dict[str, Any] = {
 
 
 def classifier_of(theory: str, network: FullyConnected, temperature: float) -> NetworkClassifier:
-    """Return the classifier of a theory, not fitted.
+    """Return the classifier of a theory, not fitted; two classes have the better approximation.
 
     Examples
     --------
     >>> classifier_of("infinite", FullyConnected((9,), likelihood="bernoulli"), 1.0).temperature
     1.0
     """
-    made: NetworkClassifier = CLASSES[THEORIES[theory].classifier](network, temperature=temperature)
+    how = "laplace" if network.outputs > 1 else "ep"
+    kind = CLASSES[THEORIES[theory].classifier]
+    made: NetworkClassifier = kind(network, temperature=temperature, approximation=how)
     return made

@@ -35,6 +35,10 @@ class FiniteWidthClassifier(OrderParameterClassifier):
         T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel. All agree for one hidden layer.
+    approximation : {"laplace", "ep"}
+        Of the posterior of the latent function: Laplace's, about its mode, or expectation propagation, which has its
+        moments, for two classes and one output. That costs ten times as much, and is far better where the prior is
+        wide.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5.
@@ -83,7 +87,7 @@ class FiniteWidthClassifier(OrderParameterClassifier):
             )
 
     def _condition(self, X: np.ndarray) -> None:
-        self._problem = ClassesOfNetwork(self.network_, X, self._likelihood, self.closure)
+        self._problem = ClassesOfNetwork(self.network_, X, self._likelihood, self.closure, self.approximation)
         self.order_parameter_posterior_ = posterior = self._problem.posterior()
         self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
         accuracy = ACCURACY if self.network_.depth == 1 else LATTICE_ACCURACY

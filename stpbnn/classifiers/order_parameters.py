@@ -7,6 +7,7 @@ from typing import Any
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.classifiers.network_classifier import NetworkClassifier
+from stpbnn.latent import Approximation
 from stpbnn.network import FullyConnected
 
 __all__ = ["OrderParameterClassifier"]
@@ -23,6 +24,7 @@ class OrderParameterClassifier(NetworkClassifier):
         *,
         temperature: float = 1.0,
         closure: kernels.Closure = "nested",
+        approximation: Approximation = "laplace",
         optimizer: Any = None,
         n_restarts_optimizer: int = 0,
         random_state: Any = None,
@@ -30,6 +32,7 @@ class OrderParameterClassifier(NetworkClassifier):
         self.network = network
         self.temperature = temperature
         self.closure = closure
+        self.approximation = approximation
         self.optimizer = optimizer
         self.n_restarts_optimizer = n_restarts_optimizer
         self.random_state = random_state

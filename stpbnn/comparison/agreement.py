@@ -28,8 +28,7 @@ from stpbnn.samplers import rhat_limit
 
 __all__ = ["compare", "compare_predictions"]
 
-KEPT = ("order_parameters", "order_parameter_quantiles", "readout_second_moment", "log_marginal_likelihood")
-KEPT += ("target_pit", "log_score")
+KEPT = "order_parameters order_parameter_quantiles readout_second_moment log_marginal_likelihood target_pit log_score"
 
 
 def compare(
@@ -143,16 +142,16 @@ def compare_predictions(
         `theory_converged`, `order_parameters`, `readout_second_moment`, `log_marginal_likelihood`, and where the
         posterior was sampled by replica exchange `log_evidence_posterior` with `log_evidence_mcse`; `pit` (theory,
         level) and `coverage` (theory, nominal) with `pit_mcse` and `coverage_mcse`: the posterior probability below the
-        quantiles and inside the central intervals of the theory, averaged over the test predictions; `eigenvalue` and `target`
-        (mode), `learned` (theory, mode), `learned_posterior` and `learned_mcse` (mode), see `stpbnn.comparison.kernel_spectrum`, where
-        the posterior was sampled with up to 1000 training points; `largest_z`, `agrees` and `verdict` (theory); with
-        targets also `y_test`; `target_pit` and `log_score` (theory, test_point[, output]), `target_pit_posterior` and
-        `log_score_posterior`: F(y) and log p(y) of the targets, noise included; where the log-likelihood was recorded
-        `elpd_loo` and `pareto_k` (train_point), its threshold `good_k`, and `loo_pit`, by Pareto-smoothed importance
-        sampling; `error`, its own standard error `theory_error_mcse`, `relative_error` with the standard
-        error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior` and `error_mcse` (part); scalars
-        `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`, `draws`, `divergences`. Thresholds are
-        attributes.
+        quantiles and inside the central intervals of the theory, averaged over the test predictions; `eigenvalue` and
+        `target` (mode), `learned` (theory, mode), `learned_posterior` and `learned_mcse` (mode), see
+        `stpbnn.comparison.kernel_spectrum`, where the posterior was sampled with up to 1000 training points;
+        `largest_z`, `agrees` and `verdict` (theory); with targets also `y_test`; `target_pit` and `log_score` (theory,
+        test_point[, output]), `target_pit_posterior` and `log_score_posterior`: F(y) and log p(y) of the targets, noise
+        included; where the log-likelihood was recorded `elpd_loo` and `pareto_k` (train_point), its threshold `good_k`,
+        and `loo_pit`, by Pareto-smoothed importance sampling; `error`, its own standard error `theory_error_mcse`,
+        `relative_error` with the standard error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior`
+        and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`,
+        `draws`, `divergences`. Thresholds are attributes.
         Of classes f is the probability of the second of two, or of each of several (output); the errors are negative
         log likelihoods, and there are `scores` and `scores_z` (theory, score), `scores_posterior` and `scores_mcse`
         (score), those of `stpbnn.classification.posterior_scores`. A theory agrees if its negative log likelihood does
@@ -208,7 +207,7 @@ def compare_predictions(
     data["theory_mean"], data["theory_mcse"] = mean, own
     if "variance" in predictions:
         data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
-    data |= {name: predictions[name] for name in KEPT if name in predictions} | stepping_stones(posterior)
+    data |= {name: predictions[name] for name in KEPT.split() if name in predictions} | stepping_stones(posterior)
     if classes is None:
         data |= calibration(posterior, predictions) | kernel_spectrum(posterior, predictions) | left_out(posterior)
     else:

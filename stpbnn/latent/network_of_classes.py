@@ -28,10 +28,12 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.kernels import Closure, KernelMap, cross_kernel, feature_map, renormalised_map, symmetric_kernel
+from stpbnn.latent.approximations import Approximation, approximate
 from stpbnn.latent.bernoulli import Bernoulli
 from stpbnn.latent.categorical import Categorical
-from stpbnn.latent.laplace import Laplace, laplace_approximation
+from stpbnn.latent.laplace import Laplace
 from stpbnn.latent.probabilities import each_output
+from stpbnn.latent.propagation import Propagated
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Mixture
 from stpbnn.scale import (
@@ -95,13 +97,16 @@ class ClassesOfNetwork:
         Labels and temperature.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel.
+    approximation : {"laplace", "ep"}
+        Of the posterior of the latent function at given order parameters.
     """
 
     net: FullyConnected
     X: Float[np.ndarray, "P N0"]
     likelihood: Bernoulli | Categorical
     closure: Closure = "nested"
-    _modes: deque[tuple[Scales, np.ndarray]] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
+    approximation: Approximation = "laplace"
+    _modes: deque[tuple[Scales, Any]] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
 
     @property
     def widths(self) -> Scales:
@@ -131,11 +136,11 @@ class ClassesOfNetwork:
         K += self.net.prior.bias_variance
         return K
 
-    def at(self, z: Scales) -> Laplace:
-        """Return Laplace's approximation at log Q = z."""
+    def at(self, z: Scales) -> Laplace | Propagated:
+        """Return the approximation at log Q = z."""
         known = min(self._modes, key=lambda mode: float(np.abs(mode[0] - z).sum()), default=None)
-        found = laplace_approximation(self.likelihood, self._kernel(z), None if known is None else known[1])
-        self._modes.append((z, found.a))
+        found = approximate(self.likelihood, self._kernel(z), self.approximation, None if known is None else known[1])
+        self._modes.append((z, found.start))
         return found
 
     def action(self, z: Scales) -> float:

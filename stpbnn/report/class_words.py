@@ -113,10 +113,13 @@ def _finding(one: xr.Dataset, name: str) -> str:
 
 
 def _approximations(posterior: xr.DataTree, predictions: xr.Dataset, network: Mapping[str, Any]) -> str:
+    gaussian = "with its moments (expectation propagation)"
+    if network.get("outputs", 1) > 1:
+        gaussian = "about its mode (Laplace), so that probabilities are too cautious where the prior is wide"
     text = (
-        "Three things are left out. The posterior of the latent function is taken for a Gaussian about its mode "
-        "(Laplace), which makes probabilities too cautious where the prior is wide. The hidden units only rescale the "
-        "kernel of infinite width, whereas those of the sampled network also turn it towards the task."
+        f"Three things are left out. The posterior of the latent function has a Gaussian in its place, {gaussian}. The "
+        "hidden units only rescale the kernel of infinite width, whereas those of the sampled network also turn it "
+        "towards the task."
     )
     kinds = zip(predictions["theory"].to_numpy(), predictions["regressor"].to_numpy(), strict=True)
     told = [f"“{theory}” {APPROXIMATIONS[str(kind)]}" for theory, kind in kinds if str(kind) in APPROXIMATIONS]

@@ -37,7 +37,8 @@ def theory_table(predictions: xr.Dataset) -> Table:
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=Text(caption) if caption else None, caption_justify="left")
     scored = "scores" in predictions
     judged = list(SCORES.values()) if scored else ["error", "bias²", "variance"]
-    for header in ("theory", *judged, "order\nparameters", "log\nevidence", "con-\nverged"):
+    orders = "Q" if scored else "order\nparameters"
+    for header in ("theory", *judged, orders, "log\nevidence", "con-\nverged"):
         table.add_column(header, no_wrap=True)
     for name in predictions["theory"].to_numpy():
         one = predictions.sel(theory=name)
