@@ -68,7 +68,8 @@ mcmc = MCMC(
 )
 mcmc.run(jax.random.key(0), X, y, temperature=noise)
 tree = programs.to_datatree(model, mcmc, X, y, temperature=noise, X_new=line)
-print(az.summary(tree, kind="all", ci_prob=0.9, ci_kind="eti"))
+summary = az.summary(tree, kind="all", ci_prob=0.9, ci_kind="eti")
+print(summary[["mean", "sd", "eti90_lb", "eti90_ub", "ess_bulk", "r_hat"]])
 print(az.loo(tree))
 
 # %%

@@ -338,7 +338,7 @@ TREND = {"trend": (choice, "zero")}
 def regressors():
     """The regressors with their own settings, small and quick."""
     adaptive = {"particles": (integers, 64), "reaction": (booleans, True), "second_start": (booleans, False)}
-    adaptive |= {"max_iter": (integers, 12), "random_state": (seed, 0)}
+    adaptive |= {"max_iter": (integers, 12), "random_state": (seed, 0), "cluster": (integers, "auto")}
     student = {
         "kernel": (kernel, NET),
         "df": (positive, 5.0),
@@ -364,7 +364,7 @@ def regressors():
         stpbnn.ProportionalLimitRegressor: net | T | SOLVER | MEAN | EVIDENCE,
         stpbnn.FiniteWidthRegressor: net | T | SOLVER | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
-        stpbnn.StudentTProcessRegressor: T | TREND | student,
+        stpbnn.StudentTProcessRegressor: T | SOLVER | TREND | student,
     }
 
 
@@ -429,8 +429,10 @@ def methods(kind):
         "log_marginal_likelihood": (None, evidence if len(thetas) else evidence | {"theta": (None, None)}),
         "posterior_kernel": (None, {"X": (lambda v: {k: h for k, h in queries(v).items() if k != "none"}, XT)}),
         "generalization_error_standard_error": (None, test),
+        "generalization_error_systematic_error": (None, test),
         "predict_populations": (None, query),
         "standard_error": (None, query),
+        "systematic_error": (None, query),
     }
 
 

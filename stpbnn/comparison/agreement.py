@@ -14,7 +14,7 @@ from stpbnn._version import __version__
 from stpbnn.comparison.calibration import calibration
 from stpbnn.comparison.class_scoring import classes_of, refuse_other_kind, scores_beside
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
-from stpbnn.comparison.observed import held_out, left_out
+from stpbnn.comparison.observed import held_out, left_out, stepping_stones
 from stpbnn.comparison.same_posterior import (
     check_test_inputs,
     test_targets,
@@ -27,6 +27,8 @@ from stpbnn.comparison.verdicts import chains_verdict, normal_score, verdict
 from stpbnn.samplers import rhat_limit
 
 __all__ = ["compare", "compare_predictions"]
+
+KEPT = "order_parameters order_parameter_quantiles readout_second_moment log_marginal_likelihood target_pit log_score"
 
 
 def compare(
@@ -137,18 +139,19 @@ def compare_predictions(
     xarray.Dataset
         `z` and `theory_mcse` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `rhat_limit`,
         `ess` (bulk), `ess_tail`, `ess_within` (test_point[, output]); `theory_mean`, `theory_variance`,
-        `theory_converged`, `order_parameters`, `readout_second_moment`; `pit` (theory, level) and `coverage` (theory,
-        nominal) with `pit_mcse` and `coverage_mcse`: the posterior probability below the quantiles and inside the
-        central intervals of the theory, averaged over the test predictions; `eigenvalue` and `target` (mode), `learned`
-        (theory, mode), `learned_posterior` and `learned_mcse` (mode), see `stpbnn.comparison.kernel_spectrum`, where
-        the posterior was sampled with up to 1000 training points; `largest_z`, `agrees` and `verdict` (theory); with
-        targets also `y_test`; `target_pit` and `log_score` (theory, test_point[, output]), `target_pit_posterior` and
-        `log_score_posterior`: F(y) and log p(y) of the targets, noise included; where the log-likelihood was recorded
-        `elpd_loo` and `pareto_k` (train_point), its threshold `good_k`, and `loo_pit`, by Pareto-smoothed importance
-        sampling; `error`, its own standard error `theory_error_mcse`, `relative_error` with the standard
-        error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior` and `error_mcse` (part); scalars
-        `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`, `draws`, `divergences`. Thresholds are
-        attributes.
+        `theory_converged`, `order_parameters`, `readout_second_moment`, `log_marginal_likelihood`, and where the
+        posterior was sampled by replica exchange `log_evidence_posterior` with `log_evidence_mcse`; `pit` (theory,
+        level) and `coverage` (theory, nominal) with `pit_mcse` and `coverage_mcse`: the posterior probability below the
+        quantiles and inside the central intervals of the theory, averaged over the test predictions; `eigenvalue` and
+        `target` (mode), `learned` (theory, mode), `learned_posterior` and `learned_mcse` (mode), see
+        `stpbnn.comparison.kernel_spectrum`, where the posterior was sampled with up to 1000 training points;
+        `largest_z`, `agrees` and `verdict` (theory); with targets also `y_test`; `target_pit` and `log_score` (theory,
+        test_point[, output]), `target_pit_posterior` and `log_score_posterior`: F(y) and log p(y) of the targets, noise
+        included; where the log-likelihood was recorded `elpd_loo` and `pareto_k` (train_point), its threshold `good_k`,
+        and `loo_pit`, by Pareto-smoothed importance sampling; `error`, its own standard error `theory_error_mcse`,
+        `relative_error` with the standard error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior`
+        and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`,
+        `draws`, `divergences`. Thresholds are attributes.
         Of classes f is the probability of the second of two, or of each of several (output); the errors are negative
         log likelihoods, and there are `scores` and `scores_z` (theory, score), `scores_posterior` and `scores_mcse`
         (score), those of `stpbnn.classification.posterior_scores`. A theory agrees if its negative log likelihood does
@@ -204,8 +207,7 @@ def compare_predictions(
     data["theory_mean"], data["theory_mcse"] = mean, own
     if "variance" in predictions:
         data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
-    kept = ("order_parameters", "order_parameter_quantiles", "readout_second_moment", "target_pit", "log_score")
-    data |= {name: predictions[name] for name in kept if name in predictions}
+    data |= {name: predictions[name] for name in KEPT.split() if name in predictions} | stepping_stones(posterior)
     if classes is None:
         data |= calibration(posterior, predictions) | kernel_spectrum(posterior, predictions) | left_out(posterior)
     else:

@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 from stpbnn.predictive import Mixture
+from stpbnn.samplers import tempered_log_evidence
 
-__all__ = ["held_out", "left_out", "scored"]
+__all__ = ["held_out", "left_out", "scored", "stepping_stones"]
 
 BLOCK = 2**20  # components of mixtures that are held at a time
 FEWEST = 25  # draws: a fifth of them, the largest weights, are smoothed by a law fitted to five at least
@@ -54,6 +55,15 @@ def held_out(
         law = Mixture(np.full(len(means), 1 / len(means)), means[:, at], spread[:, at] + T)
         pit[at], score[at] = law.cdf(rows[at]), law.logpdf(rows[at])
     return {"target_pit_posterior": (y.dims, pit), "log_score_posterior": (y.dims, score)}
+
+
+def stepping_stones(posterior: xr.DataTree) -> dict[str, Any]:
+    """Return log p(y) of the network with its standard error, where replica exchange went down to the prior."""
+    stats = posterior.get("sample_stats")
+    if stats is None or "stepping_stone" not in stats or float(stats["power"].min()) > 0:
+        return {}
+    value, error = tempered_log_evidence(posterior)
+    return {"log_evidence_posterior": value, "log_evidence_mcse": error}
 
 
 def left_out(posterior: xr.DataTree) -> dict[str, Any]:

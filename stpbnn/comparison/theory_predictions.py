@@ -15,7 +15,7 @@ from stpbnn.comparison.class_predictions import predict_classes
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
 from stpbnn.comparison.learned import learned
 from stpbnn.comparison.observed import scored
-from stpbnn.regressors import error_parts, standard_error
+from stpbnn.regressors import error_parts, own_error
 
 __all__ = ["PARTS", "predict_theories", "squeezed"]
 
@@ -41,8 +41,9 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
     xarray.Dataset
         `mean` and `variance` (theory, test_point[, output]) of the function f; with targets `error` (theory, part) and
         `y_test`, `target_pit` and `log_score` (theory, test_point[, output]): F(y) and log p(y) of the targets under
-        the law of y, noise included, NaN for regressors without such a law. A theory that is simulated has Monte Carlo
-        standard errors of its own, `theory_mcse` of the mean and `theory_error_mcse` of the error, from
+        the law of y, noise included, NaN for regressors without such a law. A theory that is simulated has standard
+        errors of its own, Monte Carlo and, where it is known, that of clusters which are too small, `theory_mcse` of
+        the mean and `theory_error_mcse` of the error, from
         `theory_freedom` degrees of freedom; closed forms have zero, zero and infinity. `quantiles` (theory, level,
         test_point[, output]) of f; `order_parameters` (theory, layer), NaN where a theory has none, and tr Q/D of the
         (D, D) matrix `order_parameter_matrix` for D > 1; where some theory has a law of them, its
@@ -89,7 +90,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
                 "theories of one kind; compare numbers and classes apart"
             )
         return predict_classes(theories, X_test, y_test)
-    means, variances, levels, populations, shape = [], [], [], [], None
+    means, variances, levels, own, shape = [], [], [], [], None
     for name, theory in theories.items():
         check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
         if getattr(theory, "n_features_in_", X_test.shape[1]) != X_test.shape[1]:
@@ -109,20 +110,20 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         )
         variances.append(variance)
         levels.append(quantiles(mean, std, law))
-        populations.append(_populations(theory, X_test, shape))
+        own.append(_own_error(theory, X_test, shape))
     dims = ("theory", "test_point", "output")[: len(means[0].shape) + 1]
     fitted = list(theories.values())
     data: dict[str, Any] = {"mean": (dims, np.stack(means)), "variance": (dims, np.stack(variances))}
-    data["theory_mcse"] = (dims, np.stack([standard_error(each) for each, _ in populations]))
-    data["theory_freedom"] = ("theory", [len(each) - 1 or np.inf for each, _ in populations])
+    data["theory_mcse"] = (dims, np.stack([error for error, _ in own]))
+    data["theory_freedom"] = ("theory", [freedom for _, freedom in own])
     data["quantiles"] = (("theory", "level", *dims[1:]), np.stack(levels))
     coords: dict[str, Any] = {"theory": list(theories), "level": LEVELS}
     if y_test is not None:
         y_test = targets("y_test", y_test, examples=len(X_test), outputs=1 if len(dims) == 2 else means[0].shape[1])
         data["y_test"] = (dims[1:], y_test)
         errors = np.array([error_parts(*each, y_test) for each in zip(means, variances, strict=True)])
-        own = [[standard_error(part) for part in error_parts(*each, y_test)] for each in populations]
-        data |= {"error": (("theory", "part"), errors), "theory_error_mcse": (("theory", "part"), np.array(own))}
+        own_parts = np.array([own_error(theory, X_test, y_test) for theory in fitted])
+        data |= {"error": (("theory", "part"), errors), "theory_error_mcse": (("theory", "part"), own_parts)}
         transforms, scores = zip(*(scored(theory, X_test, y_test) for theory in theories.values()), strict=True)
         data |= {"target_pit": (dims, np.stack(transforms)), "log_score": (dims, np.stack(scores))}
         coords["part"] = list(PARTS)
@@ -139,11 +140,12 @@ def squeezed(values: Any) -> np.ndarray:
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
-def _populations(theory: Any, X_test: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return means and variances of the independent populations of a simulated theory; one of zeros for the others."""
-    if not hasattr(theory, "predict_populations"):
-        return np.zeros((1, *shape)), np.zeros((1, *shape))
-    means, variances = (np.asarray(a, dtype=np.float64) for a in theory.predict_populations(X_test))
-    means = means.reshape(-1, *shape)
-    variances = variances.reshape(*variances.shape, *(1,) * (means.ndim - variances.ndim))
-    return means, np.broadcast_to(variances, means.shape)
+def _own_error(theory: Any, X_test: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, float]:
+    """Return the error of the mean that a simulated theory has, and its degrees of freedom; of the others 0 and ∞.
+
+    It is the Monte Carlo error and, where it is known, that of clusters which are too small.
+    """
+    if not hasattr(theory, "systematic_error"):
+        return np.zeros(shape), np.inf
+    parts = theory.standard_error(X_test).mean, np.nan_to_num(theory.systematic_error(X_test).mean)
+    return np.hypot(*parts).reshape(shape), len(theory.predict_populations(X_test[:1])[0]) - 1

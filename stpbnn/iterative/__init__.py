@@ -5,7 +5,16 @@ random probes as starting vectors gives, at any of them, solutions, log determin
 """
 
 from stpbnn.iterative.krylov import Krylov, RitzPairs
-from stpbnn.iterative.tiled_matrix import TiledMatrix, network_blocks
+from stpbnn.iterative.tiled_matrix import Blocks, TiledMatrix, network_blocks
 from stpbnn.iterative.trace_measure import SpectralMeasure, found, spectral_measure
 
-__all__ = ["Krylov", "RitzPairs", "SpectralMeasure", "TiledMatrix", "found", "network_blocks", "spectral_measure"]
+__all__ = [
+    "Blocks",
+    "Krylov",
+    "RitzPairs",
+    "SpectralMeasure",
+    "TiledMatrix",
+    "found",
+    "network_blocks",
+    "spectral_measure",
+]

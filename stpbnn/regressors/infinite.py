@@ -181,12 +181,6 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
         self._take_in()
         self._condition()
 
-    def _condition(self) -> None:
-        if self.solver_ == "iterative":
-            self._iterate()
-        else:
-            self._factorise()
-
     def _iterate(self) -> None:
         net, y, T = self.network_, self.y_train_, self.temperature_
         solved = iterated_problem(net, self.X_train_, y.reshape(len(y), -1), T, lambda resolvent: np.zeros(1))

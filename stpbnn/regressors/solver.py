@@ -36,7 +36,7 @@ def only_exact(net: FullyConnected, closure: str, mean: Mean, *, mixture: bool =
 
 
 class WithSolver(Estimator):
-    """Estimators that can do without a factorisation; a model adds `_only_exact`."""
+    """Estimators that can do without a factorisation; a model adds `_only_exact`, `_factorise` and `_iterate`."""
 
     solver: Solver
     solver_: str
@@ -78,6 +78,20 @@ class WithSolver(Estimator):
     @property
     def _factorised(self) -> bool:
         return self.solver_ != "iterative"
+
+    def _condition(self) -> None:
+        if self._factorised:
+            self._factorise()
+        else:
+            self._iterate()
+
+    def _factorise(self) -> None:
+        """Condition on the training set with a factorised kernel."""
+        raise NotImplementedError
+
+    def _iterate(self) -> None:
+        """Condition on the training set with products of the kernel."""
+        raise NotImplementedError
 
     def _take_up_errors(self, errors: NumericalErrors) -> None:
         """Set the errors of the iterative solver, and say so where they are too large."""

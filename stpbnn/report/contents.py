@@ -215,6 +215,11 @@ def _convergence(posterior: xr.DataTree, comparison: xr.Dataset) -> list[str]:
     if stats is not None and "energy" in stats and draws > 2:
         bfmi = az.bfmi(posterior)["energy"]
         said.append(f"smallest BFMI {float(bfmi.min()):.2f}")
+    if "log_evidence_posterior" in comparison:
+        found = quote(float(comparison["log_evidence_posterior"]), float(comparison["log_evidence_mcse"]))
+        theories = comparison.get("log_marginal_likelihood", xr.DataArray([], dims="theory", coords={"theory": []}))
+        beside = [f"{name} {value:.2f}" for name, value in zip(theories["theory"].values, theories.values, strict=True)]
+        said.append(f"log evidence by stepping stones {found}" + (f" ({', '.join(beside)})" if beside else ""))
     if remedy := comparison.attrs.get("remedy"):
         said.append(f"what may help: {remedy}")
     return said

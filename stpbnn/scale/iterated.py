@@ -17,19 +17,22 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import blas
 
 from stpbnn._memory import available, refuse_beyond
 from stpbnn.iterative import Krylov, RitzPairs, SpectralMeasure, TiledMatrix, found, spectral_measure
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.tridiagonal import Diagonalisation
 
-__all__ = ["IteratedProblem", "NumericalErrors"]
+__all__ = ["NEGLIGIBLE", "IteratedProblem", "NumericalErrors", "Scales"]
 
 WIDTH = 32  # vectors of a block: targets and probes
 FIRST, GROWTH = 12, 1.25  # blocks before the first look at what is known, and between two looks
 FEWEST, MOST = 640, 6144  # dimensions of the space
 SHARE = 0.5  # of the memory that the kernel leaves free, for the space
 SOUGHT, MEAN = 1e-3, 1e-2  # error of the mean, in standard deviations: at which the space stops, and that is accepted
+SAMPLE = 16  # training inputs at which standard deviations are judged
+NEGLIGIBLE = 1e-6  # weight of a scale
 EVIDENCE, SCALE = 1e-3, 2e-3  # relative errors of the log evidence and of the order parameter that are accepted
 
 Scales = Callable[[Resolvent], Float[np.ndarray, " n"]]
@@ -44,6 +47,9 @@ class NumericalErrors(NamedTuple):
         The norm of y − A α over that of y, after a product with the kernel in single precision.
     mean : float
         Error of the mean of f at the training inputs, its root mean square, in posterior standard deviations.
+    std : float
+        Relative error of the standard deviation of a new target at a sample of training inputs, its root mean square.
+        Elsewhere it is smaller: at the inputs themselves little but the kernel's smallest eigenvalues matters.
     log_evidence : float
         Standard error of the log evidence.
     log_order_parameter : float
@@ -54,6 +60,7 @@ class NumericalErrors(NamedTuple):
 
     residual: float
     mean: float
+    std: float
     log_evidence: float
     log_order_parameter: float
     dimension: int
@@ -74,8 +81,9 @@ class IteratedProblem:
         Nodes of the spectrum with their multiplicities, and Ritz vectors as eigenvectors.
     measure : SpectralMeasure
         The same nodes, with the scatter of the probes.
-    residual, size : float
-        Norms of y − A α and of y, at the first of the scales that were asked for.
+    residual, size, std : float
+        Norms of y − A α and of y, and the relative error of standard deviations, at the first of the scales that were
+        asked for.
     u : float
         The logarithm of that scale.
     """
@@ -84,6 +92,7 @@ class IteratedProblem:
     measure: SpectralMeasure
     residual: float
     size: float
+    std: float
     u: float
 
     @classmethod
@@ -141,7 +150,8 @@ class IteratedProblem:
         alpha = resolvent.coefficients(u)
         product = matrix.product(alpha, np.float64)
         rest = V - np.exp(u) * product - bias * alpha.sum(axis=0) - temperature * alpha
-        return cls(resolvent, measure, float(np.linalg.norm(rest)), float(np.linalg.norm(V)), u)
+        std = _std_error(matrix, resolvent, u, rng.choice(P, min(P, SAMPLE), replace=False))
+        return cls(resolvent, measure, float(np.linalg.norm(rest)), float(np.linalg.norm(V)), std, u)
 
     def errors(self, curvature: float = 0.0) -> NumericalErrors:
         """Return the errors at the scale, given the second derivative of the action in its logarithm."""
@@ -153,6 +163,7 @@ class IteratedProblem:
         return NumericalErrors(
             self.residual / self.size if self.size else 0.0,
             float(self.residual / np.sqrt(T * freedom)) if freedom else 0.0,
+            self.std,
             outputs * self.measure.error(np.log(r * k + T)) / 2,
             slope / curvature if curvature else 0.0,
             len(k),
@@ -171,6 +182,26 @@ def _refined(matrix: TiledMatrix, space: Krylov, pairs: RitzPairs) -> RitzPairs:
     values[len(values) - count :] = np.einsum("pk,pk->k", top, matrix.product(top, np.float64))
     order = np.argsort(values)
     return RitzPairs(values[order], pairs.vectors[:, order], pairs.residuals[order])
+
+
+def _std_error(matrix: TiledMatrix, resolvent: Resolvent, u: float, rows: np.ndarray) -> float:
+    r"""Return the relative error of the standard deviations of new targets at some training inputs.
+
+    What the space leaves of k, that is k', enters the variance by :math:`k' \cdot (rK + T)^{-1} k'`, for which a mean
+    over all inputs is taken. The estimate compares it with :math:`|k'|^4 / k' \cdot (rK + T) k'`, the bound of each.
+    """
+    units = np.zeros((matrix.size, len(rows)))
+    units[rows, range(len(rows))] = 1.0
+    k, at = matrix.product(units), resolvent.at(np.array([u]))
+    U, r, T = resolvent.eigenvectors, np.exp(u), resolvent.temperature
+    inside = blas.dgemm(1.0, U, k, trans_a=1)
+    left = k - blas.dgemm(1.0, U, inside)
+    squares = np.einsum("pk,pk->k", left, left)
+    drawn = np.einsum("pk,pk->k", left, matrix.product(left)) / np.maximum(squares, np.finfo(np.float64).tiny)
+    explained = inside.T**2 @ (1 / at.shifted[0])
+    variances = r * k[rows, range(len(rows))] - r**2 * (explained + at.outside[0] * squares)
+    differences = r**2 * squares * (at.outside[0] - 1 / (r * np.maximum(drawn, 0) + T))
+    return float(np.sqrt(np.mean((differences / (2 * (np.maximum(variances, 0) + T))) ** 2)))
 
 
 def _dimensions(P: int) -> int:

@@ -11,15 +11,13 @@ from stpbnn.iterative import TiledMatrix, network_blocks
 from stpbnn.kernels import cross_kernel, feature_map
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
-from stpbnn.scale.iterated import IteratedProblem, NumericalErrors, Scales
+from stpbnn.scale.iterated import NEGLIGIBLE, IteratedProblem, NumericalErrors, Scales
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint
 
 __all__ = ["IteratedKernel", "IteratedScale", "iterated_problem"]
-
-NEGLIGIBLE = 1e-6  # weight of a scale
 
 
 def iterated_problem(
@@ -98,9 +96,7 @@ class IteratedScale(OneScale):
         def scales(resolvent: Resolvent) -> Float[np.ndarray, " n"]:
             problem = OneScale(net, X, y, temperature, resolvent)
             if mixture:
-                posterior = problem.posterior()
-                u = np.log(posterior.nodes[:, 0])
-                return np.array([posterior.weights @ u, u[posterior.weights > NEGLIGIBLE].max()])
+                return problem.posterior().scales_that_matter(NEGLIGIBLE)
             return np.array([np.log(point.order_parameters).sum() for point in problem.saddle_points()])
 
         solved = iterated_problem(net, X, y[:, None], temperature, scales)
@@ -114,5 +110,4 @@ class IteratedScale(OneScale):
         """Return the numerical errors at a saddle point, or of the posterior of the order parameter."""
         if isinstance(found, SaddlePoint):
             return self.solved.errors(float(np.linalg.eigvalsh(found.hessian)[0]))
-        u = np.log(found.nodes[:, 0])
-        return self.solved.errors(2 / float(found.weights @ (u - found.weights @ u) ** 2))
+        return self.solved.errors(found.curvature)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
+from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 
 import stpbnn
 from stpbnn import (
@@ -11,6 +13,7 @@ from stpbnn import (
     FullyConnected,
     NNGPRegressor,
     ProportionalLimitRegressor,
+    StudentTProcessRegressor,
 )
 
 RNG = np.random.default_rng(2)
@@ -86,6 +89,39 @@ def test_several_outputs_at_infinite_width():
     assert model.predictive(X_TEST).std.shape == (40, 2)
 
 
+@pytest.mark.parametrize("noise", ["scale", "gaussian"])
+def test_a_t_process_on_any_kernel(noise):
+    given = {"temperature": 0.1, "noise": noise, "optimizer": None, "normalize_y": True}
+    kernel = RBF(2.0) + WhiteKernel(0.01)
+    exact, model = (
+        StudentTProcessRegressor(kernel, solver=way, **given).fit(X, 3 + Y) for way in ("exact", "iterative")
+    )
+    missed = model.log_marginal_likelihood_ - exact.log_marginal_likelihood_
+    assert abs(missed) < 5 * model.numerical_errors_.log_evidence
+    assert model.numerical_errors_.dimension < P
+    law, truth = model.predictive(X_TEST, noise=True), exact.predictive(X_TEST, noise=True)
+    assert np.abs((law.mean - truth.mean) / truth.std).max() < 1e-3
+    np.testing.assert_allclose(law.std, truth.std, rtol=0.02)
+    np.testing.assert_allclose(model.predict(X_TEST), exact.predict(X_TEST), atol=1e-3)
+    joint, whole = (one.predictive(X_TEST[:4], joint=True).covariance for one in (model, exact))
+    assert np.abs(joint - whole).max() < 0.02 * whole.max()
+
+
+class Distance(RBF):
+    """One minus half the distance: a covariance of no more than two points."""
+
+    def __call__(self, X, Y=None, eval_gradient=False):
+        return 1 - cdist(X, X if Y is None else Y) / 2
+
+
+def test_a_t_process_names_a_kernel_that_is_not_positive(monkeypatch):
+    """The first inputs do not show it."""
+    monkeypatch.setattr("stpbnn.regressors.learnable_kernel.LOOKED_AT", 1)
+    model = StudentTProcessRegressor(Distance(), temperature=0.1, optimizer=None, solver="iterative")
+    with pytest.raises(ValueError, match=r"kernel: .*not positive semidefinite on the training inputs"):
+        model.fit(X[:200], Y[:200])
+
+
 def test_a_kernel_of_low_rank():
     """A linear network of eight inputs: nearly all eigenvalues are zero."""
     net = FullyConnected((N,), "linear")
@@ -118,6 +154,8 @@ def test_a_file_knows_the_solver(fits, tmp_path):
         (ProportionalLimitRegressor(FullyConnected((9,), "relu"), solver="iterative"), "mean='drop'"),
         (FiniteWidthRegressor(FullyConnected((9, 9)), closure="global", solver="iterative"), "2 hidden layers"),
         (ProportionalLimitRegressor(NET, solver="fast"), "solver: got 'fast'"),
+        (StudentTProcessRegressor(RBF(), solver="iterative"), "optimizer='fmin_l_bfgs_b'"),
+        (StudentTProcessRegressor(RBF(), optimizer=None, noise="robust", solver="iterative"), "noise='robust'"),
     ],
 )
 def test_what_the_iterative_solver_cannot_do_is_refused(model, message):

@@ -10,7 +10,8 @@ from numpyro.infer import MCMC
 from scipy import stats
 from scipy.integrate import quad
 
-from stpbnn import FullyConnected, sample
+from stpbnn import FiniteWidthRegressor, FullyConnected, comparison, sample
+from stpbnn.report.contents import contents
 from stpbnn.samplers import Tempered, diagnose, tempered_log_evidence
 
 RNG = np.random.default_rng(0)
@@ -55,6 +56,18 @@ def test_evidence_and_means_of_a_linear_network_are_those_of_quadrature(posterio
         exact = over_scales(weighted)
         blocks = f[:, :, i].reshape(40, -1).mean(axis=1)
         assert abs(blocks.mean() - exact / evidence) < 4 * blocks.std() / 39**0.5
+
+
+def test_the_comparison_and_the_report_have_the_evidence(posterior):
+    theories = {"mixture": FiniteWidthRegressor(FullyConnected((N,), "linear"), temperature=T).fit(X, Y)}
+    predicted = comparison.predict_theories(theories, X_TEST)
+    compared = comparison.compare_predictions(posterior, predicted)
+    value, error = tempered_log_evidence(posterior)
+    assert (compared["log_evidence_posterior"], compared["log_evidence_mcse"]) == (value, error)
+    exact = compared["log_marginal_likelihood"].item()
+    assert abs(exact - np.log(over_scales(lambda A, k: stats.multivariate_normal(cov=A).pdf(Y)))) < 1e-6
+    told = contents(posterior, predicted, compared)["convergence"]
+    assert any(line.startswith("log evidence by stepping stones -") and f"mixture {exact:.2f}" in line for line in told)
 
 
 def test_neighbours_swap_at_one_rate_and_walkers_go_round(posterior):
