@@ -742,7 +742,7 @@ def doors():
         "programs.student_t_network": (programs.student_t_network, net | {"df": (positive, 5.0)}),
         "programs.gaussian_process": (
             programs.gaussian_process,
-            {"kernel": (none_too(kernel), NET), "priors": (priors, {})},
+            {"kernel": (none_too(kernel), NET), "priors": (priors, {}), "noise_df": (none_too(positive), None)},
         ),
         "programs.student_t_process": (
             programs.student_t_process,
