@@ -20,7 +20,7 @@ import numpy as np
 
 from stpbnn import FullyConnected
 from stpbnn.files import write_text, written_whole
-from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS
+from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS, Tempered
 from stpbnn.samplers.rank_calibration import ranks, uniformity
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +31,7 @@ NETS = {"linear": FullyConnected((3,), "linear"), "erf": FullyConnected((3,), "e
 SAMPLERS = {
     "hmc": SplitHMC,
     "nuts": partial(SplitNUTS, max_tree_depth=6),
+    "tempered": partial(Tempered, replicas=3),
     "mala": partial(MALA, num_steps=3),
     "langevin, step 0.002": partial(Langevin, step_size=0.002, num_steps=20),
     "langevin, step 0.05": partial(Langevin, step_size=0.05, num_steps=20),

@@ -27,7 +27,9 @@ import stpbnn
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
 
 # %%
-X, y, X_test, y_test = stpbnn.datasets.load("diabetes", train=150, test=200, seed=0)
+X, y, X_test, y_test = stpbnn.datasets.load(
+    "diabetes", train=150, test=200, seed=0
+)
 precisions, T = np.geomspace(0.03, 30, 19), 0.5
 evidence, error = [], []
 for precision in precisions:
@@ -38,18 +40,33 @@ for precision in precisions:
 
 # %%
 net = stpbnn.FullyConnected((50,), "erf")
-learned = stpbnn.FiniteWidthRegressor(net, temperature=T, optimizer="fmin_l_bfgs_b").fit(X, y)
-print(f"on the curve: highest evidence at λ = {precisions[np.argmax(evidence)]:.2f}, ", end="")
+learned = stpbnn.FiniteWidthRegressor(
+    net, temperature=T, optimizer="fmin_l_bfgs_b"
+).fit(X, y)
+best = precisions[np.argmax(evidence)]
+print(f"on the curve: highest evidence at λ = {best:.2f}, ", end="")
 print(f"smallest error at λ = {precisions[np.argmin(error)]:.2f}")
-print("all learned:", ", ".join(f"{name} {value:.3g}" for name, value in learned.hyperparameters_.items()))
+print(
+    "all learned:",
+    ", ".join(
+        f"{name} {value:.3g}"
+        for name, value in learned.hyperparameters_.items()
+    ),
+)
 print(f"squared error: {min(error):.3f} at best on the curve, ", end="")
-print(f"{np.mean((learned.predict(X_test) - y_test) ** 2):.3f} with all learned")
+print(
+    f"{np.mean((learned.predict(X_test) - y_test) ** 2):.3f} with all learned"
+)
 
 # %%
 fig, ax = plt.subplots(figsize=(5.5, 3.8), layout="constrained")
 ax.plot(precisions, evidence, "o-", ms=3, color="tab:blue")
 ax.axvline(precisions[np.argmax(evidence)], color="tab:blue", lw=1, ls=":")
-ax.set(xscale="log", xlabel="precision λ of the readout", ylabel="log evidence of 150 targets")
+ax.set(
+    xscale="log",
+    xlabel="precision λ of the readout",
+    ylabel="log evidence of 150 targets",
+)
 ax.yaxis.label.set_color("tab:blue")
 other = ax.twinx()
 other.plot(precisions, error, "s--", ms=3, color="tab:orange")

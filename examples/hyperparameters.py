@@ -38,16 +38,22 @@ line = np.linspace(-4, 4, 100)[:, None]
 
 # %%
 def kernel(X1, X2, lengthscale, amplitude):
-    """Matern's kernel of smoothness 3/2; `distance` has finite slopes at x = x'."""
+    """Matern's kernel of smoothness 3/2; `distance` has finite slopes."""
     r = 3**0.5 * programs.distance(X1, X2, lengthscale)
     return amplitude**2 * (1 + r) * jnp.exp(-r)
 
 
 df = dist.TransformedDistribution(
-    dist.Gamma(2.0, 0.1), dist.transforms.AffineTransform(2.0, 1.0, dist.constraints.positive)
+    dist.Gamma(2.0, 0.1),
+    dist.transforms.AffineTransform(2.0, 1.0, dist.constraints.positive),
 )
 model = programs.student_t_process(
-    kernel, {"lengthscale": dist.LogNormal(0.0, 0.5), "amplitude": dist.LogNormal(0.0, 0.5), "df": df}
+    kernel,
+    {
+        "lengthscale": dist.LogNormal(0.0, 0.5),
+        "amplitude": dist.LogNormal(0.0, 0.5),
+        "df": df,
+    },
 )
 noise = dist.LogNormal(-2.0, 1.0)
 
@@ -62,13 +68,16 @@ mcmc = MCMC(
 )
 mcmc.run(jax.random.key(0), X, y, temperature=noise)
 tree = programs.to_datatree(model, mcmc, X, y, temperature=noise, X_new=line)
-print(az.summary(tree, kind="all", ci_prob=0.9, ci_kind="eti"))
+summary = az.summary(tree, kind="all", ci_prob=0.9, ci_kind="eti")
+print(summary[["mean", "sd", "eti90_lb", "eti90_ub", "ess_bulk", "r_hat"]])
 print(az.loo(tree))
 
 # %%
 functions = tree["predictions"]["f"].stack(sample=("chain", "draw"))
 fig, ax = plt.subplots(figsize=(6, 3.5))
-ax.fill_between(line[:, 0], *np.quantile(functions, [0.05, 0.95], axis=1), alpha=0.3)
+ax.fill_between(
+    line[:, 0], *np.quantile(functions, [0.05, 0.95], axis=1), alpha=0.3
+)
 ax.plot(line, functions[:, ::60], lw=0.7)
 ax.plot(X, y, "k.")
 ax.set(xlabel="x", ylabel="f(x): 90 % interval and draws")

@@ -33,11 +33,19 @@ widths = [10, 20, 50, 100, 200, 500, 1000, 2000]
 saddle, law = [], []
 for width in widths:
     net = stpbnn.FullyConnected((width,), "erf")
-    saddle.append(stpbnn.ProportionalLimitRegressor(net, temperature=0.2).fit(X, y).order_parameters_[0])
+    saddle.append(
+        stpbnn.ProportionalLimitRegressor(net, temperature=0.2)
+        .fit(X, y)
+        .order_parameters_[0]
+    )
     finite = stpbnn.FiniteWidthRegressor(net, temperature=0.2).fit(X, y)
     law.append(finite.order_parameter_posterior_.quantile([0.05, 0.5, 0.95])[0])
     low, middle, high = law[-1].round(3)
-    print(f"N = {width:4d}: Q̄ = {saddle[-1]:.3f}; p(Q | y): median {middle}, 90 % between {low} and {high}")
+    print(
+        f"N = {width:4d}: Q̄ = {saddle[-1]:.3f}; p(Q | y): median {middle}",
+        end="",
+    )
+    print(f", 90 % between {low} and {high}")
 
 # %%
 low, middle, high = np.transpose(law)

@@ -37,14 +37,24 @@ line = np.linspace(-3.5, 3.5, 200)[:, None]
 
 # %%
 fig, axes = plt.subplots(2, 2, figsize=(8, 5), sharex=True, sharey=True)
-for row, (title, df) in enumerate({"Gaussian process": 1e6, "t-process, ν = 3": 3.0}.items()):
-    for ax, y, label in zip(axes[row], (clean, surprising), ("as expected", "three outliers"), strict=True):
-        model = StudentTProcessRegressor(RBF(0.7), df=df, temperature=0.01, optimizer=None).fit(X, y)
+for row, (title, df) in enumerate(
+    {"Gaussian process": 1e6, "t-process, ν = 3": 3.0}.items()
+):
+    for ax, y, label in zip(
+        axes[row],
+        (clean, surprising),
+        ("as expected", "three outliers"),
+        strict=True,
+    ):
+        model = StudentTProcessRegressor(
+            RBF(0.7), df=df, temperature=0.01, optimizer=None
+        ).fit(X, y)
         law = model.predictive(line, noise=True)
         ax.fill_between(line[:, 0], *law.interval(0.95).T, alpha=0.3)
         ax.plot(line, law.mean)
         ax.plot(X, y, "k.", ms=4)
         ax.set_title(f"{title}: {label}", fontsize=9)
-        print(f"{title}, {label}: mean width of 95 % intervals {np.diff(law.interval(0.95)).mean():.2f}")
+        width = np.diff(law.interval(0.95)).mean()
+        print(f"{title}, {label}: mean width of 95 % intervals {width:.2f}")
 axes[0, 0].set_ylim(-4, 4)
 fig.savefig(FOLDER / "outliers.png", dpi=100)

@@ -25,18 +25,32 @@ import stpbnn
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
 
 # %%
-X, y, X_test, y_test = stpbnn.datasets.load("diabetes", train=300, test=142, seed=0)
+X, y, X_test, y_test = stpbnn.datasets.load(
+    "diabetes", train=300, test=142, seed=0
+)
 kernel = ConstantKernel(1.0) * RBF(3.0)
-model = stpbnn.StudentTProcessRegressor(kernel, df=5.0, temperature=0.5, optimize_temperature=True).fit(X, y)
+model = stpbnn.StudentTProcessRegressor(
+    kernel, df=5.0, temperature=0.5, optimize_temperature=True
+).fit(X, y)
 law = model.predictive(X_test, noise=True)
 low, high = law.interval(0.9).T
-print(
-    f"R² {model.score(X_test, y_test):.2f}, coverage of 90 % intervals {((low < y_test) & (y_test < high)).mean():.2f}"
-)
+inside = ((low < y_test) & (y_test < high)).mean()
+print(f"R² {model.score(X_test, y_test):.2f}, ", end="")
+print(f"coverage of 90 % intervals {inside:.2f}")
 
 # %%
 fig, ax = plt.subplots(figsize=(5, 4))
-ax.errorbar(y_test, law.mean, yerr=[law.mean - low, high - law.mean], fmt="o", ms=3, lw=0.5)
+ax.errorbar(
+    y_test,
+    law.mean,
+    yerr=[law.mean - low, high - law.mean],
+    fmt="o",
+    ms=3,
+    lw=0.5,
+)
 ax.axline((0, 0), slope=1, color="0.6")
-ax.set(xlabel="disease progression, standardised", ylabel="prediction and 90 % interval")
+ax.set(
+    xlabel="disease progression, standardised",
+    ylabel="prediction and 90 % interval",
+)
 fig.savefig(FOLDER / "t_process_diabetes.png", dpi=100)

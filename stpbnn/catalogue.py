@@ -37,6 +37,8 @@ class Theory:
         Whether it is solved only where it is asked for by name.
     condition : str
         When it applies, for messages.
+    classifier : str
+        The class in `stpbnn.classifiers` that it is for targets that are classes; none where it is not known for them.
     """
 
     key: str
@@ -47,6 +49,7 @@ class Theory:
     settings: Mapping[str, Any] = field(default_factory=dict)
     on_request: bool = False
     condition: str = ""
+    classifier: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,22 @@ def _zero_mean(net: FullyConnected, process: str | None) -> bool:
 def _finite(net: FullyConnected, process: str | None) -> bool:
     from stpbnn.scale import LATTICE_DEPTH
 
-    return process != "student-t" and net.outputs == 1 and net.depth <= LATTICE_DEPTH
+    several = net.likelihood == "categorical" and net.depth == 1  # with one scale for all outputs
+    return process != "student-t" and (net.outputs == 1 or several) and net.depth <= LATTICE_DEPTH
 
 
 THEORIES: dict[str, Theory] = {
     theory.key: theory
     for theory in (
-        Theory("infinite", "infinite width", "NNGPRegressor", lambda net, process: True),
-        Theory("proportional", "proportional limit", "ProportionalLimitRegressor", _proportional, takes=("mean",)),
+        Theory("infinite", "infinite width", "NNGPRegressor", lambda net, process: True, classifier="NNGPClassifier"),
+        Theory(
+            "proportional",
+            "proportional limit",
+            "ProportionalLimitRegressor",
+            _proportional,
+            takes=("mean",),
+            classifier="ProportionalLimitClassifier",
+        ),
         Theory(
             "zero-mean",
             "mean dropped",
@@ -117,7 +128,14 @@ THEORIES: dict[str, Theory] = {
             condition="the proportional limit keeps a mean of the features, that it could drop, for one hidden layer, "
             "one output and an activation that is not odd",
         ),
-        Theory("finite", "finite width", "FiniteWidthRegressor", _finite, takes=("mean",)),
+        Theory(
+            "finite",
+            "finite width",
+            "FiniteWidthRegressor",
+            _finite,
+            takes=("mean",),
+            classifier="FiniteWidthClassifier",
+        ),
         Theory(
             "adaptive",
             "adaptive kernel",
@@ -180,7 +198,9 @@ def known_theories(network: FullyConnected, process: str | None = None, *, on_re
     return {
         theory.label: theory.key
         for theory in THEORIES.values()
-        if theory.applies(network, process) and (on_request or not theory.on_request)
+        if (network.likelihood == "gaussian" or theory.classifier)
+        and theory.applies(network, process)
+        and (on_request or not theory.on_request)
     }
 
 

@@ -14,6 +14,7 @@ from stpbnn import _validation as check
 __all__ = ["ClassScores", "class_scores", "posterior_scores"]
 
 BINS = 10  # of confidence
+BATCHES = 20  # of draws, of all chains together, that the jackknife leaves out one by one
 LOWEST = np.finfo(np.float64).tiny
 
 
@@ -89,9 +90,16 @@ def class_scores(probabilities: ArrayLike, labels: ArrayLike, classes: ArrayLike
 
 
 def posterior_scores(posterior: xr.DataTree) -> xr.Dataset:
-    """Return the scores of a sampled posterior's class probabilities on the test set, with Monte Carlo errors.
+    r"""Return the scores of a sampled posterior's class probabilities on the test set, with Monte Carlo errors.
 
-    Probabilities are averaged over all draws before they are judged. Errors are those of the jackknife over chains.
+    Probabilities are averaged over all draws before they are judged. The errors of log score and Brier score are the
+    Monte Carlo standard errors of their slopes times the draws (delta method),
+
+    .. math::
+        -\frac1n \sum_\mu p_{\mu c_\mu} / \bar p_{\mu c_\mu}, \qquad
+        \frac2n \sum_{\mu c} (\bar p_{\mu c} - \delta_{c c_\mu})\, p_{\mu c}
+
+    and those of accuracy and calibration error, which have no slope, are of the jackknife over batches of draws.
 
     Parameters
     ----------
@@ -101,8 +109,8 @@ def posterior_scores(posterior: xr.DataTree) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        `value` and `standard_error` over `score`: negative_log_likelihood, brier, accuracy, calibration_error. Of one
-        chain the errors are NaN.
+        `value` and `standard_error` over `score`: negative_log_likelihood, brier, accuracy, calibration_error. Of fewer
+        than four draws a chain the errors are NaN.
 
     Raises
     ------
@@ -117,13 +125,35 @@ def posterior_scores(posterior: xr.DataTree) -> xr.Dataset:
             "posterior: got no class probabilities with test labels, expected what stpbnn.sample returned for a "
             "network with likelihood='bernoulli' or 'categorical', X_test and y_test"
         )
-    of_chains = predictions["class_probability"].mean("draw").to_numpy().astype(np.float64)
+    draws = predictions["class_probability"].transpose("chain", "draw", "test_point", "class").to_numpy()
     targets = held["y_test"].to_numpy()
     truth = (targets > 0).astype(int) if targets.ndim == 1 else targets.argmax(axis=1)
-    value = np.array(_scores(of_chains.mean(axis=0), truth))
-    chains, error = len(of_chains), np.full(len(value), np.nan)
-    if chains > 1:
-        without = [_scores(np.delete(of_chains, i, axis=0).mean(axis=0), truth) for i in range(chains)]
-        error = np.sqrt(chains - 1) * np.std(np.array(without), axis=0)
+    value, error = _with_errors(draws, truth)
     variables = {"value": ("score", value), "standard_error": ("score", error)}
     return xr.Dataset(variables, {"score": list(ClassScores._fields)})
+
+
+def _with_errors(draws: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of the averaged draws (chain, draw, n, C), and their Monte Carlo errors."""
+    import arviz_stats as az
+
+    chains, length = draws.shape[:2]
+    batches = max(1, min(length, BATCHES // chains))
+    parts = np.concatenate([part.mean(axis=1, dtype=np.float64) for part in np.array_split(draws, batches, axis=1)])
+    sizes = np.repeat([len(part) for part in np.array_split(np.arange(length), batches)], chains)
+    mean = np.average(parts, axis=0, weights=sizes)
+    value, error = np.array(_scores(mean, truth)), np.full(4, np.nan)
+    if length < 4:
+        return value, error
+    rows = np.arange(len(truth))
+    chosen = np.maximum(mean[rows, truth], LOWEST)
+    slopes = 2 * (mean - np.eye(mean.shape[1])[truth])
+    series = (
+        -(draws[..., rows, truth] / chosen).mean(axis=-1, dtype=np.float64),
+        np.tensordot(draws, slopes / len(truth), 2),
+    )
+    error[:2] = [float(az.mcse(one, method="mean")) for one in series]
+    left = [_scores(np.average(np.delete(parts, i, 0), 0, np.delete(sizes, i)), truth)[2:] for i in range(len(parts))]
+    spread = np.std(np.array(left), axis=0)
+    error[2:] = np.where(spread > 1e-12, np.sqrt(len(parts) - 1) * spread, 0.0)  # where no label changes, not rounding
+    return value, error

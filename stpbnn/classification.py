@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stpbnn import _validation as check
+from stpbnn._labels import class_labels
+from stpbnn.class_grid import class_grid
 from stpbnn.class_scores import ClassScores, class_scores, posterior_scores
 
-__all__ = ["ClassScores", "accuracy", "class_scores", "one_hot", "posterior_scores", "predicted_classes"]
+__all__ = ["ClassScores", "accuracy", "class_grid", "class_scores", "one_hot", "posterior_scores", "predicted_classes"]
 
 
 def one_hot(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +42,7 @@ def one_hot(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
            [0., 1.],
            [1., 0.]]), array(['cat', 'dog'], dtype='<U3'))
     """
-    given = _labels("labels", labels)
+    given = class_labels("labels", labels)
     classes, place = np.unique(given, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"labels: got {len(classes)} class, {list(classes)}, expected at least two to tell apart")
@@ -76,7 +76,7 @@ def predicted_classes(predictions: ArrayLike, classes: ArrayLike) -> np.ndarray:
     >>> predicted_classes([-0.7, 0.1], ["cat", "dog"]).tolist()
     ['cat', 'dog']
     """
-    values, classes = check.numeric("predictions", predictions), _labels("classes", classes)
+    values, classes = check.numeric("predictions", predictions), class_labels("classes", classes)
     if len(np.unique(classes)) < len(classes):
         repeated = [str(each) for each in classes if np.sum(classes == each) > 1]
         raise ValueError(f"classes: got {repeated[0]} more than once, expected one class for each column")
@@ -121,23 +121,10 @@ def accuracy(predictions: ArrayLike, labels: ArrayLike, classes: ArrayLike) -> f
     >>> prediction.shape, round(accuracy(prediction, digits[100:], classes), 2)
     ((437, 3), 0.92)
     """
-    found, given = predicted_classes(predictions, classes), _labels("labels", labels)
+    found, given = predicted_classes(predictions, classes), class_labels("labels", labels)
     if found.shape != given.shape:
         raise ValueError(f"labels: got {len(given)} of them, expected {len(found)}, one for each prediction")
     unknown = np.setdiff1d(given, np.asarray(classes))
     if len(unknown):
         raise ValueError(f"labels: got {unknown.tolist()}, expected labels among {np.asarray(classes).tolist()}")
     return float(np.mean(found == given))
-
-
-def _labels(what: str, values: Any) -> np.ndarray:
-    check.refuse_no_labels(what, values)
-    with check.named(what):
-        array = np.asarray(values)
-    if array.dtype.kind == "O" and values is not None:  # such as a column of text in a table
-        array = np.asarray(array.tolist())
-    if array.ndim != 1 or not len(array):
-        raise ValueError(f"{what}: got shape {array.shape}, expected one list of class labels")
-    if array.dtype.kind not in "biuUS" and not (array.dtype.kind == "f" and np.isfinite(array).all()):
-        raise ValueError(f"{what}: got {array.dtype} values, expected finite numbers or text")
-    return array

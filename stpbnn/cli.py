@@ -12,6 +12,7 @@ import typer
 
 from stpbnn import _interrupt
 from stpbnn._version import __version__
+from stpbnn.terminal.compiled import keep_compiled
 from stpbnn.terminal.drafts import draft, drafted
 from stpbnn.terminal.endings import exit_when_interrupted, refusals_in_one_line
 from stpbnn.terminal.looking import console, datasets, doctor, models
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         The words after `stpbnn`; by default those of the process.
     """
+    keep_compiled()
     with refusals_in_one_line():
         code = app(arguments, prog_name="stpbnn", standalone_mode=False)
     if code == INTERRUPTED:
@@ -157,12 +159,12 @@ def predict(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Predict at new inputs with a finished run: mean, std and intervals of the posterior and of every theory.
+    """Predict at new inputs with a finished run: mean, std and intervals of the posterior and of every theory; classes.
 
     The units are those of the data. `row` is the line of the file, the header being 1.
     """
     from stpbnn import files, forecasts, runs
-    from stpbnn.terminal import records
+    from stpbnn.terminal import records, tables
 
     files.destination("out", out)
     if out.exists() and file.exists() and out.samefile(file):
@@ -176,9 +178,7 @@ def predict(
         typer.echo(records.as_json(table.reset_index().to_dict("records")))
         return
     files.write_text(out, table.to_csv())
-    of = "new targets" if noise else "the function; --noise adds that of new targets"
-    names = ", ".join(predictions["theory"].to_numpy().tolist())
-    typer.echo(f"Predictions: {out} ({len(table)} rows by {names}; std and intervals are of {of})")
+    typer.echo(f"Predictions: {out} ({len(table)} rows by {tables.what_is_predicted(predictions)})")
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn theory digits-1hl-erf --set network.widths=[10]")

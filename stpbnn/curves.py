@@ -11,6 +11,7 @@ import xarray as xr
 from stpbnn._validation import boolean, instance
 from stpbnn._version import __version__
 from stpbnn.cards import TEMPERATURE, WIDTHS, Card, changed, dimension, labels
+from stpbnn.class_grid import class_grid
 from stpbnn.datasets import Task
 from stpbnn.regressors import theory_grid
 from stpbnn.theories import chosen, settings
@@ -38,8 +39,9 @@ def theory_curves(card: Card, *, data: Task | None = None, progress: bool = Fals
     Returns
     -------
     xarray.Dataset
-        As `stpbnn.theory_grid` gives it, with the theories' long names, and with a dimension for every other key: its
-        dotted name, and `train` for data.train. Values that are lists are written as text.
+        As `stpbnn.theory_grid` gives it, or of classes `stpbnn.classification.class_grid`, with the theories' long
+        names, and with a dimension for every other key: its dotted name, and `train` for data.train. Values that are
+        lists are written as text.
 
     Raises
     ------
@@ -83,7 +85,8 @@ def _grid(
     X, y, X_test, y_test = card.load(None if data is None else data.first(card.data.train))
     network = card.build()
     theories = chosen(card)
-    grid = theory_grid(
+    of_classes = card.network.of_classes
+    grid = (class_grid if of_classes else theory_grid)(
         network,
         X,
         y,
@@ -92,7 +95,7 @@ def _grid(
         widths=widths,
         temperatures=sweep.get(TEMPERATURE, [card.posterior.temperature]),
         theories=tuple(theories.values()),
-        **settings(card),
+        **({} if of_classes else settings(card)),
         progress=progress,
     )
     return grid.isel(train=0).assign_coords(theory=list(theories))

@@ -213,7 +213,7 @@ def refuse_long_names(what: str, path: Path) -> None:
 
 
 def remove_leftovers(folder: str | os.PathLike[str], name: str = "") -> None:
-    """Remove the temporary files of processes of this machine that are no more, and those of others after a week.
+    """Remove temporary files of dead processes of this machine, and any others older than a week.
 
     Parameters
     ----------
@@ -263,13 +263,13 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # of another user
+    except OSError:  # another user's process
         return True
     return True
 
 
 def _unread(error: OSError, path: str | os.PathLike[str]) -> OSError:
-    """Return the error of a file that cannot be read, saying what it is; a file that is not there needs no advice."""
+    """Return the error with what to do added; FileNotFoundError is returned as it is."""
     if isinstance(error, FileNotFoundError):
         return error
     reason = f"cannot be read now ({error.strerror or error}); it is left as it is: see to that, and call again"
@@ -277,7 +277,7 @@ def _unread(error: OSError, path: str | os.PathLike[str]) -> OSError:
 
 
 def _locked_here() -> AbstractContextManager[Any]:
-    """Have xarray take a lock of this process: in a task of Dask it would ask the cluster for one."""
+    """Return a context in which xarray locks within this process; inside a Dask task it would ask the cluster."""
     if "distributed" not in sys.modules:
         return nullcontext()
     import dask

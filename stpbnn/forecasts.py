@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import xarray as xr
+from scipy.special import expit, softmax
 
 from stpbnn import _validation as check
 from stpbnn._interrupt import look
 from stpbnn._version import __version__
 from stpbnn.cards import Card
 from stpbnn.catalogue import long_name
+from stpbnn.comparison import classes_of, stored_labels
 from stpbnn.datasets import Preparation, read_table
 from stpbnn.predictive import Mixture
 from stpbnn.theories import chosen, fitted
@@ -87,26 +89,38 @@ def predict(run: FinishedRun, X: Any, *, noise: bool = False, theories: Sequence
     xarray.Dataset
         `mean` and `std` (theory, test_point[, output]), and `quantiles` (theory, probability, test_point[, output]) at
         2.5, 25, 50, 75 and 97.5 %, where the first `theory` is "posterior"; it is left out where no weights were kept.
-        The attributes say how many `draws` there are, and whether `noise` is added.
+        The attributes say how many `draws` there are, and whether `noise` is added. Of classes there are `label`
+        (theory, test_point), the most probable class, and `probability` (theory, test_point, class) in their place.
 
     Raises
     ------
     ValueError
         If the inputs are not those of the run, or a theory is not one of it, or nothing is left to predict with.
     """
-    noise = check.boolean("noise", noise)
+    noise, of_classes = check.boolean("noise", noise), run.card.network.of_classes
+    if noise and of_classes:
+        raise ValueError("noise: got True with classes, whose probabilities are the law of new labels; leave it out")
     names = _names(run, theories)
     preparation = run.preparation
     inputs = _inputs(run, X, preparation)
     laws, draws = {}, 0
     if "weights" in run.posterior.children or "process" in run.posterior.attrs:
         laws[POSTERIOR] = _posterior(run, inputs, noise)
-        draws = len(laws[POSTERIOR].weights)
+        draws = (
+            run.posterior["weights"].sizes["draw"] * run.posterior["weights"].sizes["chain"]
+            if of_classes
+            else len(laws[POSTERIOR].weights)
+        )
     elif not names:
         raise ValueError(f"{run.folder}: {_none_kept(run)}")
     else:
         warnings.warn(f"{run.folder}: {_none_kept(run)}; the theories alone predict", stacklevel=3)
     laws |= _theories(run, names, inputs, noise)
+    about = {"card": run.card.name, "draws": draws, "noise": int(noise), "stpbnn_version": __version__}
+    if preparation is not None:
+        about["targets"] = list(preparation.target_names)
+    if (classes := classes_of(run.posterior)) is not None:
+        return _classified(laws, classes, _index(X, len(inputs)), about)
     shape = next(iter(laws.values())).mean.shape
     dims = ("test_point", "output")[: len(shape)]
     mean = np.stack([law.mean for law in laws.values()])
@@ -124,9 +138,6 @@ def predict(run: FinishedRun, X: Any, *, noise: bool = False, theories: Sequence
         "std": (("theory", *dims), std),
         "quantiles": (("theory", "probability", *dims), quantiles),
     }
-    about = {"card": run.card.name, "draws": draws, "noise": int(noise), "stpbnn_version": __version__}
-    if preparation is not None:
-        about["targets"] = list(preparation.target_names)
     return xr.Dataset(data, coords, about)
 
 
@@ -155,6 +166,8 @@ def predict_file(
 def table(predictions: xr.Dataset) -> pd.DataFrame:
     """Return predictions as a table: a row for each input; mean, std and quantiles of the posterior and each theory.
 
+    Of classes the most probable one, and the probability of each.
+
     Parameters
     ----------
     predictions : xarray.Dataset
@@ -170,6 +183,14 @@ def table(predictions: xr.Dataset) -> pd.DataFrame:
     import pandas as pd
 
     columns = {}
+    for theory in predictions["theory"].to_numpy().tolist() if "label" in predictions else []:
+        at = predictions.sel(theory=theory)
+        columns[f"{theory} class"] = at["label"].to_numpy()
+        columns |= {
+            f"{theory} P({name})": at["probability"].sel({"class": name}).to_numpy() for name in at["class"].values
+        }
+    if columns:
+        return pd.DataFrame(columns, index=pd.Index(predictions["test_point"].to_numpy(), name="row"))
     outputs = predictions["output"].to_numpy().tolist() if "output" in predictions.dims else [None]
     for theory in predictions["theory"].to_numpy().tolist():
         for output in outputs:
@@ -179,6 +200,16 @@ def table(predictions: xr.Dataset) -> pd.DataFrame:
             for p in at["probability"].to_numpy().tolist():
                 columns[f"{title} {100 * p:g} %"] = at["quantiles"].sel(probability=p).to_numpy()
     return pd.DataFrame(columns, index=pd.Index(predictions["test_point"].to_numpy(), name="row"))
+
+
+def _classified(laws: Mapping[str, Any], classes: np.ndarray, index: Any, about: dict[str, Any]) -> xr.Dataset:
+    """Return class probabilities by the name of their source, and the most probable classes."""
+    probabilities = np.stack(list(laws.values()))
+    data = {
+        "label": (("theory", "test_point"), classes[probabilities.argmax(axis=2)]),
+        "probability": (("theory", "test_point", "class"), probabilities),
+    }
+    return xr.Dataset(data, {"theory": list(laws), "test_point": index, "class": classes}, about)
 
 
 def _names(run: FinishedRun, theories: Sequence[str] | None) -> dict[str, str]:
@@ -218,12 +249,15 @@ def _none_kept(run: FinishedRun) -> str:
     return f"no weights of the posterior were kept ({weights})"
 
 
-def _posterior(run: FinishedRun, X: np.ndarray, noise: bool) -> Mixture:
-    """Return the law of f, or of new targets, under the draws of the posterior."""
+def _posterior(run: FinishedRun, X: np.ndarray, noise: bool) -> Any:
+    """Return the law of f, or of new targets, under the draws of the posterior; of classes their probabilities."""
     from stpbnn.samplers import functions
 
     found = functions(run.posterior, X).stack(sample=("chain", "draw"), create_index=False).transpose("sample", ...)
     means = found["f_mean" if "f_mean" in found else "f"].to_numpy()
+    if run.card.network.of_classes:
+        of_draws = softmax(means, axis=2) if means.ndim == 3 else np.stack([expit(-means), expit(means)], axis=2)
+        return of_draws.mean(axis=0)
     variances = found["f_variance"].to_numpy() if "f_variance" in found else np.zeros_like(means)
     T = run.card.posterior.temperature if noise else 0.0
     return Mixture(np.full(len(means), 1 / len(means)), means, variances + T)
@@ -231,7 +265,9 @@ def _posterior(run: FinishedRun, X: np.ndarray, noise: bool) -> Mixture:
 
 def _theories(run: FinishedRun, names: dict[str, str], X: np.ndarray, noise: bool) -> dict[str, Any]:
     """Return the laws of the theories, from the run folder or fitted again to the training set of the run."""
-    train = run.posterior["constant_data"]["X"].to_numpy(), run.posterior["observed_data"]["y"].to_numpy()
+    y = stored_labels(run.posterior, "observed_data", "y")
+    y = run.posterior["observed_data"]["y"].to_numpy() if y is None else y
+    train = run.posterior["constant_data"]["X"].to_numpy(), y
     seconds = float(run.record.get("seconds", {}).get("theory", 0.0))
     if seconds > SLOW and "adaptive" in names.values() and not (run.folder / "adaptive.npz").exists():
         logger.info("solving the theories again, which took %.0f s in the run; --theory takes some of them", seconds)
@@ -240,6 +276,6 @@ def _theories(run: FinishedRun, names: dict[str, str], X: np.ndarray, noise: boo
         look()
         start = time.perf_counter()
         model, found = fitted(run.card, kind, *train, run.folder)
-        laws[name] = model.predictive(X, noise=noise)
+        laws[name] = model.predict_proba(X) if run.card.network.of_classes else model.predictive(X, noise=noise)
         logger.debug("%s: %.1f s%s", name, time.perf_counter() - start, ", from the run folder" if found else "")
     return laws

@@ -50,8 +50,9 @@ def run(
         A network; or a card, its file, or the name of one that `stpbnn models` lists.
     data : sequence of four arrays or frames, optional
         X, y, Xt, yt: training and test set as they are given to the network, standardised already, as
-        `stpbnn.datasets.load_table` does it. They take the place of the data of a card; a network needs them. Frames
-        of pandas or polars keep the names of their columns.
+        `stpbnn.datasets.load_table` does it; with a likelihood of classes y and yt are labels of any kind. They take
+        the place of the data of a card; a network needs them. Frames of pandas or polars keep the names of their
+        columns.
     folder : path, optional
         The run folder. By default runs/NAME with the name of the card.
     progress : bool
@@ -87,8 +88,8 @@ def run(
     ...     finished.predict(X[8:])["mean"].sizes["test_point"]
     4
     """
-    given = None if data is None else given_task(data)
     progress, allow_code = check.boolean("progress", progress), check.boolean("allow_code", allow_code)
+    given = None if data is None else given_task(data, classes=_of_classes(card_or_network, allow_code))
     folder = None if folder is None else check.path("folder", folder)
     card = _card(card_or_network, given, settings, {}, folder, allow_code)
     place = Path("runs") / card.name if folder is None else Path(folder)
@@ -154,8 +155,8 @@ def sweep(
     >>> dict(curve["error"].sizes)
     {'train': 2, 'theory': 2, 'width': 2, 'temperature': 1, 'part': 3}
     """
-    given = None if data is None else given_task(data)
     progress, allow_code = check.boolean("progress", progress), check.boolean("allow_code", allow_code)
+    given = None if data is None else given_task(data, classes=_of_classes(card_or_network, allow_code))
     sample, many, workers = (
         check.boolean("sample", sample),
         check.boolean("many", many),
@@ -249,9 +250,20 @@ def _of_network(network: FullyConnected, settings: Mapping[str, Any], folder: An
             f"network: got the activation {name!r}, which is not registered, and a run tells it by its name; call "
             "stpbnn.activations.register(activation) first"
         )
-    if "temperature" not in settings:
+    if "temperature" not in settings and network.likelihood == "gaussian":
         raise ValueError("temperature: missing, expected a positive number, the variance of the Gaussian likelihood")
     called = "own-data" if folder is None else re.sub(r"[^A-Za-z0-9._-]+", "-", Path(folder).name).lstrip("._-")[:100]
     plain = {key: value for key, value in network.to_dict().items() if value is not None}
     shape = f"{len(network.widths)} hidden layer(s) of {', '.join(map(str, network.widths))}, {name}"
-    return {"name": called or "own-data", "title": f"Data of one's own: {shape}", "network": plain, "posterior": {}}
+    posterior = {} if network.likelihood == "gaussian" else {"temperature": 1.0}
+    title = f"Data of one's own: {shape}"
+    return {"name": called or "own-data", "title": title, "network": plain, "posterior": posterior}
+
+
+def _of_classes(source: Any, code: bool) -> bool:
+    """Say whether the targets of a network or a card are classes."""
+    if isinstance(source, (str, os.PathLike)):
+        source = load_card(source, allow_code=code)
+    if isinstance(source, Card):
+        return source.network.of_classes
+    return isinstance(source, FullyConnected) and source.likelihood != "gaussian"

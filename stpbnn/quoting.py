@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     import xarray as xr
     from rich.table import Table
 
-__all__ = ["comparison_table", "quote"]
+__all__ = ["SCORES", "comparison_table", "quote"]
+
+SCORES = {  # of class probabilities, as tables call them
+    "negative_log_likelihood": "−log p",
+    "brier": "Brier",
+    "accuracy": "accuracy",
+    "calibration_error": "ECE",
+}
 
 
 def quote(value: float, error: float = math.nan) -> str:
@@ -63,21 +70,26 @@ def comparison_table(comparison: xr.Dataset) -> Table:
     from rich.text import Text
 
     data_set("comparison", comparison, "verdict")
-    errors = "error" in comparison
+    names = [str(name) for name in comparison["score"].to_numpy()] if "scores_posterior" in comparison else []
+    errors = "error" in comparison and not names
     verdicts = {
         str(name): str(comparison["verdict"].sel(theory=name).item()) for name in comparison["theory"].to_numpy()
     }
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", caption_style="")
-    for header in ("", *(("error", "bias²", "variance", "diff.") if errors else ()), "|z|", "verdict"):
+    judged = [SCORES[name] for name in names] or (["error", "bias²", "variance", "diff."] if errors else [])
+    for header in ("", *judged, "|z|", "verdict"):
         table.add_column(header, justify="left" if header in ("", "verdict") else "right", overflow="fold")
     cells: list[str] = []
+    if names:
+        pairs = zip(comparison["scores_posterior"].to_numpy(), comparison["scores_mcse"].to_numpy(), strict=True)
+        cells = [quote(float(value), float(mcse)) for value, mcse in pairs]
     if errors:
         pairs = zip(comparison["error_posterior"].to_numpy(), comparison["error_mcse"].to_numpy(), strict=True)
         cells = [*(quote(float(value), float(mcse)) for value, mcse in pairs), ""]
     table.add_row("posterior (MCMC)", *cells, "", "")
     for name, verdict in verdicts.items():
         one = comparison.sel(theory=name)
-        cells = []
+        cells = [f"{float(value):#.3g}" for value in one["scores"].to_numpy()] if "scores" in one else [""] * len(names)
         if errors:
             relative = 100 * float(one["relative_error"].sel(part="total"))
             own = one["theory_error_mcse"] if "theory_error_mcse" in one else 0 * one["error"]

@@ -17,7 +17,9 @@ from stpbnn._interrupt import look
 from stpbnn._validation import data_set, instance
 from stpbnn.cards import Arrays, Card
 from stpbnn.catalogue import THEORIES, known_theories, short_name
+from stpbnn.classifiers import NetworkClassifier, classifier_of
 from stpbnn.comparison import predict_theories
+from stpbnn.network import FullyConnected
 from stpbnn.regressors import Estimator, load, regressor_of, save
 
 __all__ = ["chosen", "fitted", "keep", "settings", "solve", "theory"]
@@ -25,6 +27,8 @@ __all__ = ["chosen", "fitted", "keep", "settings", "solve", "theory"]
 logger = logging.getLogger(__name__)
 
 KEPT_BYTES = 2**24  # of the arrays of a fitted theory that is kept
+
+type Model = Estimator | NetworkClassifier
 
 FILL = {"converged": False, "regressor": "", "network": "", "reason": ""}
 
@@ -34,10 +38,11 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
 
     These are infinite width; the proportional limit, unless there are several outputs and several hidden layers; the
     mixture of finite width, for one output and up to three hidden layers; and the adaptive kernel, for one hidden
-    layer. A Student's t-process has its own closed form beside infinite width; the process of finite width has all but
-    the adaptive kernel. A card may ask for some of them, and for "zero-mean", the proportional limit with the mean of
-    the features dropped where the other keeps it. A theory without a solution does not lose the others: it is
-    listed as not converged, for a `reason`.
+    layer. Of classes there are the first three, the mixture also for several outputs of one hidden layer. A Student's
+    t-process has its own closed form beside infinite width; the process of finite width has all but the adaptive
+    kernel. A card may ask for some of them, and for "zero-mean", the proportional limit with the mean of the features
+    dropped where the other keeps it. A theory without a solution does not lose the others: it is listed as not
+    converged, for a `reason`.
 
     Parameters
     ----------
@@ -76,7 +81,7 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
 
 def solve(
     card: Card, data: Arrays | None = None, known: xr.Dataset | None = None
-) -> tuple[xr.Dataset, dict[str, Estimator]]:
+) -> tuple[xr.Dataset, dict[str, Model]]:
     """Return what `theory` returns, and the fitted regressors of what was solved, by their names in it.
 
     Parameters
@@ -95,7 +100,7 @@ def solve(
         if name in there:
             continue
         look()
-        model = regressor_of(kind, network, card.posterior.temperature, **further)
+        model = model_of(kind, network, card.posterior.temperature, **further)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
@@ -125,7 +130,29 @@ def solve(
     return whole.assign(reason=("theory", why)), solved
 
 
-def keep(models: Mapping[str, Estimator], folder: Path) -> None:
+def model_of(kind: str, network: FullyConnected, temperature: float, **further: Any) -> Model:
+    """Return the regressor of a theory, or its classifier where the targets are classes; not fitted.
+
+    Parameters
+    ----------
+    kind : str
+        The short name of the theory.
+    network, temperature
+        What the posterior has.
+    **further
+        What `settings` returned.
+
+    Examples
+    --------
+    >>> model_of("infinite", FullyConnected((9,), likelihood="bernoulli"), 1.0, particles=64).temperature
+    1.0
+    """
+    if network.likelihood != "gaussian":
+        return classifier_of(kind, network, temperature)
+    return regressor_of(kind, network, temperature, **further)
+
+
+def keep(models: Mapping[str, Model], folder: Path) -> None:
     """Write those fitted theories into a folder that were long searched for, each as KEY.npz, where it is not large.
 
     Parameters
@@ -136,12 +163,14 @@ def keep(models: Mapping[str, Estimator], folder: Path) -> None:
         Where `fitted` finds them.
     """
     for name, model in models.items():
+        if isinstance(model, NetworkClassifier):
+            continue  # of whom none searches long
         if 0 < sum(array.nbytes for array in model._arrays.values()) <= KEPT_BYTES:
             with suppress(ValueError):  # of an activation that a file cannot name
                 save(model, folder / f"{short_name(name)}.npz")
 
 
-def fitted(card: Card, kind: str, X: np.ndarray, y: np.ndarray, folder: Path) -> tuple[Estimator, bool]:
+def fitted(card: Card, kind: str, X: np.ndarray, y: np.ndarray, folder: Path) -> tuple[Model, bool]:
     """Return the theory of a card fitted to its training set, and whether it was found in a folder.
 
     A file that is not that of the same settings and of the same training set, or cannot be read, is left aside.
@@ -157,7 +186,7 @@ def fitted(card: Card, kind: str, X: np.ndarray, y: np.ndarray, folder: Path) ->
     folder : path
         Where `keep` wrote.
     """
-    model = regressor_of(kind, card.build(), card.posterior.temperature, **settings(card))
+    model = model_of(kind, card.build(), card.posterior.temperature, **settings(card))
     path = folder / f"{kind}.npz"
     if path.exists():
         try:

@@ -1,6 +1,7 @@
 """The scripts of the paper's figures: what they say of a sweep, on one that is made by hand, and on drawn numbers."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.figure import Figure
+from scipy.optimize import minimize_scalar
 
 from stpbnn import theories
 from stpbnn.cards import Theories, load_card, points
@@ -15,7 +17,7 @@ from stpbnn.files import write_netcdf
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
 FIGURES = ("figure1", "figure2", "figure3", "closures", "finite_width", "student_t", "gaps", "adaptive")
-MODULES = ("collect", "learning", "readme", *FIGURES)
+MODULES = ("collect", "learning", "readme", *FIGURES, "primer")
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +205,22 @@ def test_collected_theories_are_those_of_single_points(analysis):
         np.testing.assert_allclose(found["error"].isel(width=i).sel(theory=single["theory"]), single, rtol=1e-6)
     X, y, *_ = card.data.load()
     np.testing.assert_allclose(found["nngp_overlap"], y @ X @ X.T @ y / (y @ y) / np.linalg.norm(X @ X.T), rtol=1e-5)
+
+
+def test_the_table_of_the_primer_is_that_of_the_committed_results(analysis):
+    page = analysis["primer"].PRIMER.read_text(encoding="utf-8")
+    assert f"<!-- load: begin -->\n{analysis['primer'].table()}\n<!-- load: end -->" in page
+
+
+def test_order_parameters_of_the_primer_maximise_the_posterior_of_a_scale(analysis):
+    """The mode of log Q for a Gamma(N/2, N/2) prior and P targets of mean square s, by SciPy's minimiser."""
+    page = analysis["primer"].PRIMER.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| α = ([\d.]+) \| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    for load, cells in rows:
+        for s, shown in zip((0.25, 1.0, 4.0), map(float, cells.split("|")), strict=True):
+
+            def action(u, s=s, load=float(load)):
+                return np.exp(u) - u + load * (u + s * np.exp(-u))
+
+            assert shown == pytest.approx(np.exp(minimize_scalar(action, (-1, 1)).x), abs=0.006)

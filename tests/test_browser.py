@@ -1,14 +1,19 @@
-"""Report and sweep index in a real browser: Chromium, driven by Playwright.
+"""Report, sweep index and documentation in a real browser: Chromium, driven by Playwright.
 
 Skipped where there is no Chromium, unless the variable STPBNN_BROWSER names one: then a missing browser is a failure.
+The documentation is looked at where STPBNN_SITE says that it is built; otherwise five of its pages are built.
 """
 
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from report_data import made, rendered
 
 from stpbnn.comparison import compare_predictions, predict_theories
@@ -227,3 +232,79 @@ def test_sweep_sorts_by_click_and_by_key_and_leads_to_reports(opened, folder):
     links.first.click()
     assert page.title() == "Reports in a browser"
     assert page.url.endswith("/points/a/report.html")
+
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["index", "primer", "theory", "choosing", "t-process"]
+MORE = ["api/regressors", "api/ProportionalLimitRegressor", "api/figures", "gallery/evidence"]  # of the whole site
+CUT = """() => {
+  const wide = innerWidth, found = [];
+  const note = (what, element) => found.push(`${what}: ${element.textContent.slice(0, 60)}`);
+  if (document.documentElement.scrollWidth > wide) found.push("the page scrolls sideways");
+  for (const code of document.querySelectorAll("pre > code"))
+    if (code.scrollWidth > code.clientWidth + 1) note("code is cut", code);
+  for (const formula of document.querySelectorAll(".formula > div")) {
+    const scrolls = getComputedStyle(formula).overflowX === "auto";
+    if (!scrolls && formula.scrollWidth > formula.clientWidth + 1) note("a formula is cut", formula);
+    const left = formula.getBoundingClientRect().left - formula.scrollLeft - 1;
+    for (const piece of formula.querySelectorAll("math"))
+      if (piece.getBoundingClientRect().left < left) note("a formula is cut at its left", formula);
+  }
+  for (const math of document.querySelectorAll(".md-content p > math"))
+    if (math.getBoundingClientRect().right > wide) note("a formula leaves the page", math);
+  return found;
+}"""
+WRAPPED = """() => [...document.querySelectorAll("pre > code > span[id]")]
+  .filter((line) => line.getBoundingClientRect().height > 1.5 * parseFloat(getComputedStyle(line).lineHeight))
+  .map((line) => line.textContent)"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the documentation."""
+    if built := os.environ.get("STPBNN_SITE"):
+        return Path(built)
+    if NAMED is None:
+        pytest.importorskip("material")
+        pytest.importorskip("latex2mathml")
+    folder = tmp_path_factory.mktemp("docs")
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+    settings |= {
+        "docs_dir": str(ROOT / "docs"),
+        "site_dir": str(folder / "site"),
+        "hooks": [str(ROOT / "docs/hooks/formulas.py")],
+        "nav": [f"{name}.md" for name in PAGES],
+        "exclude_docs": "*.md\n" + "".join(f"!/{name}.md\n" for name in PAGES),
+        "plugins": ["search", "offline"],
+    }
+    (folder / "mkdocs.yml").write_text(yaml.safe_dump(settings), "utf-8")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "-f", str(folder / "mkdocs.yml")]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / "site"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1280])
+def test_no_page_of_the_documentation_is_cut(opened, site, width, scheme):
+    there = [name for name in PAGES + MORE if (site / f"{name}.html").exists()]
+    assert there[: len(PAGES)] == PAGES
+    page = opened(site / "index.html", width, scheme)
+    for name in there:
+        page.goto((site / f"{name}.html").as_uri())
+        assert page.evaluate(CUT) == [], name
+        if width == 1280 and name in PAGES:
+            assert page.evaluate(WRAPPED) == [], name
+        if page.locator("math").count():
+            page.evaluate("document.fonts.ready.then(() => null)")
+            assert page.evaluate("[...document.fonts].map((font) => font.status)") == ["loaded"], name
+        for picture in page.locator(".md-content img").all():
+            turned = picture.evaluate("(image) => getComputedStyle(image).filter") != "none"
+            assert turned == (scheme == "dark" and "dark" not in picture.get_attribute("src")), name
+
+
+def test_the_documentation_is_searched_from_a_folder(opened, site):
+    page = opened(site / "theory.html")
+    page.locator("input.md-search__input").click()
+    page.keyboard.type("glossary")
+    page.locator(".md-search-result__link").first.wait_for()
+    assert "primer.html" in page.locator(".md-search-result__link").first.get_attribute("href")

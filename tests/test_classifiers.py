@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logsumexp, roots_hermitenorm, softmax
-from scipy.stats import gamma
+from scipy.stats import gamma, norm
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.gaussian_process import GaussianProcessClassifier
@@ -13,19 +13,32 @@ from sklearn.gaussian_process.kernels import ConstantKernel
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import stpbnn
 from stpbnn import FiniteWidthClassifier, FullyConnected, NNGPClassifier, NNGPKernel, ProportionalLimitClassifier
-from stpbnn.latent import average_softmax
+from stpbnn.latent import Bernoulli, average_softmax, expectation_propagation
 
 CLASSIFIERS = [NNGPClassifier, ProportionalLimitClassifier, FiniteWidthClassifier]
-BINARY = CLASSIFIERS[1:]
+OF_NETWORKS = CLASSIFIERS[1:]
 NET = FullyConnected((20,), "erf", weight_precision=(0.5, 0.1), bias_precision=2.0)
 
 
-@parametrize_with_checks([classifier() for classifier in CLASSIFIERS])
+@parametrize_with_checks([NNGPClassifier(), ProportionalLimitClassifier()])
 def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
+
+
+def of_finite_width():
+    """Return the checks of the mixture; those that fit 300 points of three classes again and again take long."""
+    for estimator, check in estimator_checks_generator(FiniteWidthClassifier()):
+        name = check.func.__name__ if hasattr(check, "func") else check.__name__
+        marks = [pytest.mark.long] if name in ("check_classifiers_train", "check_classifiers_classes") else []
+        yield pytest.param(estimator, check, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("estimator", "check"), list(of_finite_width()))
+def test_scikit_learn_conformance_of_finite_width(estimator, check):
     check(estimator)
 
 
@@ -81,7 +94,7 @@ def test_precisions_are_learned_as_scikit_learn_learns_them():
     assert model.converged_
 
 
-@pytest.mark.parametrize("classifier", BINARY)
+@pytest.mark.parametrize("classifier", OF_NETWORKS)
 def test_saddle_point_and_mixture_have_scikit_learns_evidence_at_every_scale(classifier):
     """The action and the integral over the scale, by SciPy, of the evidence that scikit-learn computes."""
     X, y, Xt = data()
@@ -111,6 +124,37 @@ def test_saddle_point_and_mixture_have_scikit_learns_evidence_at_every_scale(cla
         expected = integrand @ probabilities / integrand.sum()
         np.testing.assert_allclose(model.predict_proba(Xt)[:, 1], expected, atol=2e-4)
     assert model.converged_
+
+
+def test_three_outputs_have_one_scale_of_three_times_the_width():
+    """Saddle point and mixture, by SciPy, of the softmax evidence of infinite width with the precision λ/Q."""
+    X, y, Xt = data(15, classes=3)
+    N, C = 8, 3
+
+    def at(Q):
+        return NNGPClassifier(FullyConnected((1,), "erf", C, weight_precision=(0.5, 0.2 / Q))).fit(X, y)
+
+    def action(u):
+        return N * C * (np.exp(u) - u) - 2 * at(np.exp(u)).log_marginal_likelihood_
+
+    net = FullyConnected((N,), "erf", C, weight_precision=(0.5, 0.2))
+    saddle, finite = (kind(net).fit(X, y) for kind in OF_NETWORKS)
+    found = minimize_scalar(action, (-0.5, 0.0, 0.5), options={"xtol": 1e-9})
+    assert saddle.order_parameters_[0] == pytest.approx(np.exp(found.x), rel=1e-5)
+    assert saddle.action_ == pytest.approx(found.fun, abs=1e-6)
+    np.testing.assert_allclose(saddle.predict_proba(Xt), at(np.exp(found.x)).predict_proba(Xt), atol=1e-6)
+    law = gamma(N * C / 2, scale=2 / (N * C))
+    nodes, weights = np.polynomial.legendre.leggauss(50)
+    Q, weights = 2 * (nodes + 1), 2 * weights  # between 0 and 4
+    points = [at(q) for q in Q]
+    logs = np.array([point.log_marginal_likelihood_ for point in points])
+    integrand = weights * law.pdf(Q) * np.exp(logs - logs.max())
+    assert finite.log_marginal_likelihood_ == pytest.approx(np.log(integrand.sum()) + logs.max(), abs=1e-6)
+    assert finite.order_parameters_[0] == pytest.approx(integrand @ Q / integrand.sum(), rel=1e-5)
+    expected = np.tensordot(integrand / integrand.sum(), [point.predict_proba(Xt) for point in points], 1)
+    np.testing.assert_allclose(finite.predict_proba(Xt), expected, atol=1e-5)
+    assert saddle.converged_
+    assert finite.converged_
 
 
 def test_saddle_point_of_two_layers_is_that_of_scikit_learns_evidence():
@@ -153,8 +197,11 @@ def test_finite_width_against_real_linear_networks(width):
     assert model.log_marginal_likelihood_ == pytest.approx(evidence, abs=0.05)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [(0.5, 0.01), (0.2, 0.02), (0.05, 0.08)])
-def test_laplace_against_the_exact_posterior_of_the_latent_function(precision, tolerance):
+@pytest.mark.parametrize(
+    ("approximation", "precision", "tolerance"),
+    [("laplace", 0.5, 0.01), ("laplace", 0.2, 0.02), ("laplace", 0.05, 0.08), ("ep", 0.5, 2e-4), ("ep", 0.05, 5e-3)],
+)
+def test_approximations_against_the_exact_posterior_of_the_latent_function(approximation, precision, tolerance):
     """Three points: quadrature in three dimensions, and over the query point given them.
 
     The variances of the prior are 1, 3 and 12: the more they are, the less confident Laplace's approximation is.
@@ -172,7 +219,33 @@ def test_laplace_against_the_exact_posterior_of_the_latent_function(precision, t
     nodes, node_weights = roots_hermitenorm(16)
     query = expit((f @ project)[:, :, None] + np.sqrt(variance)[:, None] * nodes) @ node_weights / node_weights.sum()
     exact = weights @ query / weights.sum()
-    np.testing.assert_allclose(NNGPClassifier(net).fit(X, y).predict_proba(Xt)[:, 1], exact, atol=tolerance)
+    model = NNGPClassifier(net, approximation=approximation).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(Xt)[:, 1], exact, atol=tolerance)
+    evidence = np.log(weights.sum() / np.einsum("i,j,k", w, w, w).sum())
+    assert model.log_marginal_likelihood_ == pytest.approx(evidence, abs=0.1 if approximation == "laplace" else 0.01)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.1])
+def test_propagation_is_exact_for_independent_points(temperature):
+    """Evidence, mean and variance of each point, by SciPy's quadrature of the prior times the likelihood."""
+    y, variances = np.array([1.0, -1.0, 1.0]), np.array([0.1, 4.0, 100.0])
+    found = expectation_propagation(Bernoulli(y, temperature), np.asfortranarray(np.diag(variances)))
+    evidence, spread = 0.0, found.law(np.diag(variances), variances)[1]
+    for i, (label, v) in enumerate(zip(y, variances, strict=True)):
+
+        def moment(power, label=label, v=v):
+            law = norm(0, np.sqrt(v))
+            integrand = lambda f: f**power * law.pdf(f) * expit(label * f) ** (1 / temperature)  # noqa: E731
+            return quad(integrand, -12 * np.sqrt(v), 12 * np.sqrt(v), points=[0.0], limit=400, epsabs=0, epsrel=1e-10)[
+                0
+            ]
+
+        zeroth, first, second = (moment(power) for power in range(3))
+        evidence += np.log(zeroth)
+        assert found.f[i] == pytest.approx(first / zeroth, rel=1e-7)
+        assert spread[i] == pytest.approx(second / zeroth - (first / zeroth) ** 2, rel=1e-6)
+    assert found.log_evidence == pytest.approx(evidence, rel=1e-8)
+    assert found.converged
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
@@ -241,11 +314,13 @@ def test_softmax_is_averaged_as_by_quadrature():
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1])
-@pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_slopes_of_the_evidence_are_its_differences(classifier, temperature):
+@pytest.mark.parametrize(
+    ("classifier", "approximation"), [*((kind, "laplace") for kind in CLASSIFIERS), (ProportionalLimitClassifier, "ep")]
+)
+def test_slopes_of_the_evidence_are_its_differences(classifier, approximation, temperature):
     X, y, _ = data(15, classes=3 if classifier is NNGPClassifier else 2)
     net = NET if classifier is not NNGPClassifier else NET.set_params(outputs=3)
-    model = classifier(net, temperature=temperature).fit(X, y)
+    model = classifier(net, temperature=temperature, approximation=approximation).fit(X, y)
     theta = np.log(list(model.hyperparameters_.values()))
     _, slope = model.log_marginal_likelihood(eval_gradient=True)
     h = 1e-3
@@ -288,11 +363,19 @@ LABELS = np.array([0, 1, 0, 1])
         (lambda X: NNGPClassifier().fit(X, [3, 3, 3, 3]), "y: got one class only, 3, expected at least two"),
         (lambda X: NNGPClassifier().fit(X, ["a", 1, "a", 1]), "y: got labels of mixed type, text and numbers"),
         (lambda X: NNGPClassifier(temperature=0).fit(X, LABELS), "temperature: got 0, .*give a positive number"),
+        (
+            lambda X: NNGPClassifier(FullyConnected((5,), outputs=2), approximation="ep").fit(X, LABELS),
+            "approximation: got 'ep' with 2 classes and 2 outputs, expected 'laplace'",
+        ),
         (lambda X: NNGPClassifier(temperature=-1.0).fit(X, LABELS), "temperature: got -1.0"),
         (lambda X: NNGPClassifier(FullyConnected((5,))).fit(X, [0, 1, 2, 1]), r"give FullyConnected\(..., outputs=3\)"),
-        (lambda X: FiniteWidthClassifier().fit(X, [0, 1, 2, 1]), "Only binary classification is supported"),
+        (lambda X: FiniteWidthClassifier(NET).fit(X, [0, 1, 2, 1]), r"got 1 output\(s\) for 3 classes, .*outputs=3\)"),
+        (
+            lambda X: FiniteWidthClassifier(FullyConnected((5, 5), outputs=3)).fit(X, [0, 1, 2, 1]),
+            "got 2 hidden layers and 3 outputs, expected one hidden layer for several outputs; take NNGPClassifier",
+        ),
         (lambda X: FiniteWidthClassifier(FullyConnected((5,) * 4)).fit(X, LABELS), "got 4 hidden layers, expected at"),
-        (lambda X: ProportionalLimitClassifier(FullyConnected((5,), outputs=2)).fit(X, LABELS), "got 2 outputs"),
+        (lambda X: ProportionalLimitClassifier(FullyConnected((5,), outputs=4)).fit(X, LABELS), "got 4 output"),
         (
             lambda X: NNGPClassifier().fit(X, LABELS).score(X, [0, 1, 7, 1]),
             r"y: got the class\(es\) 7, which the training set lacks",
@@ -347,5 +430,6 @@ def test_probabilities_are_those_of_nuts_over_the_latent_function():
         mcmc.run(jax.random.key(0))
         f = np.asarray(mcmc.get_samples()["f"], dtype=float)[:, 12:]
         each = np.stack([expit(-f[..., 0]), expit(f[..., 0])], axis=-1) if outputs == 1 else softmax(f, axis=-1)
-        model = NNGPClassifier(net).fit(X, y)
-        np.testing.assert_allclose(model.predict_proba(Xt), each.mean(axis=0), atol=0.02)
+        for approximation in ("laplace", "ep")[: 2 if outputs == 1 else 1]:
+            model = NNGPClassifier(net, approximation=approximation).fit(X, y)
+            np.testing.assert_allclose(model.predict_proba(Xt), each.mean(axis=0), atol=0.02)

@@ -7,11 +7,14 @@ import pydoc
 import re
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 import matplotlib.pyplot as plt
 import pytest
+import yaml
 
 import stpbnn
 
@@ -96,7 +99,47 @@ def test_every_public_name_is_in_the_reference():
 def test_every_page_is_in_the_navigation():
     listed = set(re.findall(r"^\s+- (?:\w+: )?(\S+\.md)", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE))
     pages = {page.relative_to(ROOT / "docs").as_posix() for name, page in PAGES.items() if name.startswith("docs/")}
-    assert listed == pages | {"gallery/index.md"}
+    assert listed == pages | {"gallery/index.md", "changelog.md", "licence.md"}  # these are made by the build
+
+
+LISTING = re.compile(r"(?<=\n\n)(?:    .*\n)+(?=\n)")  # an indented block
+
+
+def test_code_of_the_pages_fits_its_column():
+    """At 1280 pixels a line of 80 characters is whole; the scripts of examples/ are pages of the gallery."""
+    for name, page in PAGES.items():
+        text = page.read_text("utf-8")
+        blocks = re.findall(r"^```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        blocks += [textwrap.dedent(block) for block in LISTING.findall(re.sub(r"```.*?```", "", text, flags=re.DOTALL))]
+        assert [line for block in blocks for line in block.splitlines() if len(line) > 80] == [], name
+    for script in sorted(ROOT.glob("examples/*.py")):
+        lines = script.read_text("utf-8").splitlines()
+        assert [line for line in lines if len(line) > 80 and not line.startswith("# ")] == [], script.name
+
+
+def test_the_version_is_the_same_wherever_it_is_written():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == stpbnn.__version__
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert f"version = {{{stpbnn.__version__}}}" in PAGES["docs/cite.md"].read_text("utf-8")
+    wheels = re.findall(r"stpbnn-([\d.]+)-py3", PAGES["docs/install.md"].read_text("utf-8"))
+    assert set(wheels) == {stpbnn.__version__}
+
+
+@pytest.mark.skipif("STPBNN_SITE" not in os.environ, reason="STPBNN_SITE names no built site")
+def test_no_link_of_the_site_is_dead():
+    site = Path(os.environ["STPBNN_SITE"]).resolve()
+    texts = {page: page.read_text("utf-8") for page in site.rglob("*.html") if page.name != "404.html"}
+    names = {page: set(re.findall(r'\b(?:id|name)="?([^"\s>]+)', text)) for page, text in texts.items()}
+    dead = []
+    for page, text in texts.items():
+        for link, _, place in {link.partition("#") for link in re.findall(r'(?:href|src)="([^":?]+)"', text)}:
+            target = (page.parent / unquote(link)).resolve() if link else page
+            target = target / "index.html" if target.is_dir() else target
+            if not target.is_file() or (place and target in names and unquote(place) not in names[target]):
+                dead.append(f"{page.relative_to(site)}: {link}#{place}")
+    assert len(texts) > 60
+    assert dead == []
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -327,6 +327,7 @@ OPTIONAL_TEST = {
 }
 EVIDENCE = {"optimizer": (optimizers, None), "n_restarts_optimizer": (integers, 0), "random_state": (None, None)}
 T = {"temperature": (positive, 0.1)}
+SOLVER = {"solver": (choice, "auto")}
 MEAN = {"closure": (choice, "nested"), "mean": (choice, "auto")}
 PROBABILITY = (probabilities, 0.5)
 
@@ -337,7 +338,7 @@ TREND = {"trend": (choice, "zero")}
 def regressors():
     """The regressors with their own settings, small and quick."""
     adaptive = {"particles": (integers, 64), "reaction": (booleans, True), "second_start": (booleans, False)}
-    adaptive |= {"max_iter": (integers, 12), "random_state": (seed, 0)}
+    adaptive |= {"max_iter": (integers, 12), "random_state": (seed, 0), "cluster": (integers, "auto")}
     student = {
         "kernel": (kernel, NET),
         "df": (positive, 5.0),
@@ -359,11 +360,11 @@ def regressors():
     }
     net = {"network": (optional_network, NET)}
     return {
-        stpbnn.NNGPRegressor: net | T | TREND | EVIDENCE,
-        stpbnn.ProportionalLimitRegressor: net | T | MEAN | EVIDENCE,
-        stpbnn.FiniteWidthRegressor: net | T | MEAN | EVIDENCE | {"random_state": (seed, 0)},
+        stpbnn.NNGPRegressor: net | T | SOLVER | TREND | EVIDENCE,
+        stpbnn.ProportionalLimitRegressor: net | T | SOLVER | MEAN | EVIDENCE,
+        stpbnn.FiniteWidthRegressor: net | T | SOLVER | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
-        stpbnn.StudentTProcessRegressor: T | TREND | student,
+        stpbnn.StudentTProcessRegressor: T | SOLVER | TREND | student,
     }
 
 
@@ -371,6 +372,7 @@ def classifiers():
     """The classifiers with their own settings."""
     evidence = EVIDENCE | {"random_state": (None, None)}
     own = {"network": (optional_network, NET), "temperature": (positive, 0.5)} | evidence
+    own |= {"approximation": (choice, "laplace")}
     closure = {"closure": (choice, "nested")}
     return {
         stpbnn.NNGPClassifier: own,
@@ -427,8 +429,10 @@ def methods(kind):
         "log_marginal_likelihood": (None, evidence if len(thetas) else evidence | {"theta": (None, None)}),
         "posterior_kernel": (None, {"X": (lambda v: {k: h for k, h in queries(v).items() if k != "none"}, XT)}),
         "generalization_error_standard_error": (None, test),
+        "generalization_error_systematic_error": (None, test),
         "predict_populations": (None, query),
         "standard_error": (None, query),
+        "systematic_error": (None, query),
     }
 
 
@@ -665,6 +669,16 @@ def doors():
             classification.class_scores,
             {"probabilities": (inputs, np.eye(2)), "labels": (labels, ["a", "b"]), "classes": (classes, ["a", "b"])},
         ),
+        "classification.class_grid": (
+            classification.class_grid,
+            {"net": (network, Net((5,), "linear", likelihood="bernoulli")), "X": (inputs, X), "X_test": (queries, XT)}
+            | {"y": (labels, CLASSES), "y_test": (labels, CLASSES[: len(XT)])}
+            | {"widths": (listed, [5]), "temperatures": (listed, [0.1]), "theories": (listed, ["infinite"])}
+            | {
+                "train": (lambda v: {k: h for k, h in listed(v).items() if k != "none"}, None),
+                "progress": (booleans, False),
+            },
+        ),
         "classification.posterior_scores": (classification.posterior_scores, {"posterior": (tree, posterior()[0])}),
         "comparison.calibration": (comparison.calibration, both),
         "comparison.kernel_spectrum": (
@@ -695,6 +709,7 @@ def doors():
             lambda **given: cards.attributed(**given).__enter__(),  # which reads no card
             {"card": (functools.partial(without, card_name, "absent"), "smoke"), "overrides": (overrides, ())},
         ),
+        "cards.Data.load": (smoke().data.load, {"classes": (booleans, False)}),
         "cards.Card.load": (smoke().load, {"data": (four, None), "sampled": (booleans, False)}),
         "cards.points": (cards.points, {"card": (card, smoke())}),
         "datasets.describe": (datasets.describe, {"data_home": (home, None)}),
@@ -712,7 +727,7 @@ def doors():
             | {"test_file": (lambda v: without(frames, "none", v), None), "split": (a_column, None)}
             | {"seed": (lambda v: {k: h for k, h in seed(v).items() if k != "beyond double"}, None)}
             | {"missing": (choice, "refuse"), "standardize": (optional_choice, None)}
-            | {"normalize_target": (booleans, True)}
+            | {"normalize_target": (booleans, True), "classes": (booleans, False)}
             | of_text,
         ),
         "datasets.read_table": (
@@ -776,6 +791,13 @@ def doors():
         "samplers.Langevin": (samplers.Langevin, kernels | {"scales": (scales, None), "num_steps": (integers, 1)}),
         "samplers.SplitHMC": (samplers.SplitHMC, kernels | rate | {"trajectory_length": (positive, 1.0)}),
         "samplers.SplitNUTS": (samplers.SplitNUTS, kernels | rate | {"max_tree_depth": (integers, 5)}),
+        "samplers.Tempered": (
+            samplers.Tempered,
+            {name: kernels[name] for name in ("step_size", "settings")}
+            | {"model": (lambda v: {"none": None}, program()), "target_accept_prob": (optional_positive, 0.8)}
+            | {"replicas": (integers, 3), "lowest": (positive, 0.5), "trajectory_length": (positive, 1.0)},
+        ),
+        "samplers.tempered_log_evidence": (samplers.tempered_log_evidence, {"posterior": (tree, posterior()[0])}),
         "samplers.diagnose": (samplers.diagnose, {"posterior": (tree, posterior()[0])}),
         "samplers.functions": (samplers.functions, {"posterior": (tree, with_weights()), "X": (queries, XT)}),
         "samplers.paper_scales": (samplers.paper_scales, net | T),
@@ -823,6 +845,11 @@ def doors():
     left_out = xr.Dataset({name: ("train_point", value) for name, value in point.items()} | {"good_k": 0.7})
     for name in ("plot_loo_pit", "plot_pareto_k"):
         table[f"figures.{name}"] = (getattr(figures, name), comparing | {"comparison": (data_set, left_out)})
+    p = xr.DataArray([0.9, 0.2], dims="test_point")
+    judged = xr.Dataset({"f_mean": p, "theory_mean": p.expand_dims(theory=["GP"]), "y_test": ("test_point", [1, 0])})
+    of_classes = comparing | {"comparison": (data_set, judged.assign_attrs(classes="[0, 1]"))}
+    table["figures.plot_reliability"] = (figures.plot_reliability, of_classes)
+    table["figures.plot_confusion"] = (figures.plot_confusion, of_classes | {"theory": (optional_choice, "GP")})
     against_data = {"model": (fitted, model(stpbnn.NNGPRegressor)), "X": (queries, XT), "y": (targets, YT)}
     level, drawn = {"p": (numbers, 0.9)}, {"noise": (booleans, True), "ax": (axes, None)}
     table["figures.plot_residuals"] = (figures.plot_residuals, against_data | {"ax": (axes, None)})
@@ -998,7 +1025,7 @@ FREE = {
     **{f"predictive.Law.{of}": MADE_BY_THE_LIBRARY for of in ("interval", "logpdf", "pdf", "quantile")},
     **{
         f"samplers.{name}.{of}": NUMPYRO
-        for name in ("MALA", "Langevin", "SplitHMC", "SplitNUTS")
+        for name in ("MALA", "Langevin", "SplitHMC", "SplitNUTS", "Tempered")
         for of in ("adapt_extra", "get_diagnostics_str", "init", "postprocess_fn", "sample", "transition")
     },
     **{
@@ -1083,6 +1110,7 @@ def test_hostile_values_are_refused_in_a_line_that_names_the_argument(name, argu
 
 ARRAYS = {"X", "Y", "X_test", "X_new", "y", "y_test", "K1", "K2", "predictions"}
 SLOW = {"sample", "samplers.sample_process", "AdaptiveKernelRegressor.fit", "write_report", "theory_grid"}
+SLOW.add("classification.class_grid")
 ELSEWHERE = {"NNGPKernel", "programs", "predictive", "comparison"}
 
 

@@ -75,7 +75,7 @@ def test_proportional_limit_with_a_mean(prior):
     ("closure", "activation", "prior"),
     [
         ("nested", "erf", "tied"),
-        ("nested", "relu", "each"),
+        pytest.param("nested", "relu", "each", marks=pytest.mark.long),
         ("global", "erf", "each"),
         ("global", "tanh", "tied"),
         ("wishart", "erf", "each"),
@@ -119,8 +119,10 @@ def test_finite_width_of_one_layer(activation, prior):
     ("activation", "prior"),
     [
         ("relu", "tied"),
-        ("silu", "each"),
-        *(pytest.param(*other, marks=pytest.mark.long) for other in (("relu", "each"), ("silu", "tied"))),
+        *(
+            pytest.param(*other, marks=pytest.mark.long)
+            for other in (("relu", "each"), ("silu", "each"), ("silu", "tied"))
+        ),
     ],
 )
 def test_finite_width_with_a_mean(activation, prior):

@@ -142,7 +142,13 @@ def test_finite_width_of_relu_is_the_zero_mean_form():
     assert float(found) == pytest.approx(model.generalization_error(X_test, y_test).total, rel=1e-9)
 
 
-@pytest.mark.parametrize("changes", [[*STUDENT, "network.widths=[5, 7]"], FINITE], ids=["student-t", "finite-width"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param([*STUDENT, "network.widths=[5, 7]"], id="student-t"),
+        pytest.param(FINITE, id="finite-width", marks=pytest.mark.long),
+    ],
+)
 def test_run_is_that_of_the_library_and_is_used_and_drawn_again(changes, tmp_path, monkeypatch):
     card = load_card("smoke-1hl-linear", changes)
     run = runs.run_card(card, tmp_path / "run", progress=False)

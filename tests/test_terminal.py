@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from rich.console import Console
+from run_folders import CLOSED, TINY
 from threadpoolctl import threadpool_info
 from typer.testing import CliRunner
 
@@ -23,9 +24,6 @@ import stpbnn
 from stpbnn import cli, runs
 from stpbnn.cards import load_card, shipped_cards
 from stpbnn.terminal import doctor, records, tables
-
-CLOSED = "theories.names=['infinite', 'proportional', 'finite']"
-TINY = ("sampler=hmc", "warmup=10", "draws=20", "chains=2")
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +49,7 @@ def document(*arguments):
 
 def test_a_run_in_json_has_the_numbers_of_its_folder(tmp_path, monkeypatch, caplog):
     folder = tmp_path / "run"
-    changes = [word for change in TINY for word in ("--set", f"sampler.{change}")] + ["--set", CLOSED]
+    changes = [word for change in TINY for word in ("--set", change)]
     told = document("run", "smoke-1hl-linear", "-o", folder, "-q", "-v", *changes)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "data",

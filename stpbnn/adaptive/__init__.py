@@ -1,10 +1,12 @@
-"""The self-consistent neuron: how the kernel of one hidden layer adapts to the task."""
+"""Self-consistent clusters of hidden units: how the kernel of one hidden layer adapts to the task."""
 
+from stpbnn.adaptive.doubling import doubled, nearest_divisor, units_of
 from stpbnn.adaptive.evidence import anneal, log_evidence
-from stpbnn.adaptive.fields import Averages, Fields, Problem, drive, fields
+from stpbnn.adaptive.fields import Averages, Fields, Problem, Response, drive, fields
 from stpbnn.adaptive.particles import RowSpace
 from stpbnn.adaptive.process import AdaptiveProcess, Prediction
-from stpbnn.adaptive.search import Solution, Start, solve
+from stpbnn.adaptive.search import Populations, Solution, Start, solve
+from stpbnn.adaptive.settled import monte_carlo_error
 from stpbnn.adaptive.storing import FixedPoint, packed, unpacked
 
 __all__ = [
@@ -12,16 +14,22 @@ __all__ = [
     "Averages",
     "Fields",
     "FixedPoint",
+    "Populations",
     "Prediction",
     "Problem",
+    "Response",
     "RowSpace",
     "Solution",
     "Start",
     "anneal",
+    "doubled",
     "drive",
     "fields",
     "log_evidence",
+    "monte_carlo_error",
+    "nearest_divisor",
     "packed",
     "solve",
+    "units_of",
     "unpacked",
 ]

@@ -1,9 +1,10 @@
-r"""Log evidence of the self-consistent neuron: a Bethe free energy, and the one integral that it needs.
+r"""Log evidence of self-consistent clusters: a Bethe free energy, and the one integral that it needs.
 
-Each unit adds x = vσ(h)/√N to the output. In the place of its prior law stands the Gaussian N(μ, Σ) that, in the fields
-of the unit, has the moments of the unit. Then (expectation propagation; P log 2π is in the first term)
+Each cluster of n units adds x to the output. In the place of its prior law stands the Gaussian N(μ, Σ) that, in the
+fields of the cluster, has the moments of the cluster. Then, with M = N/n (expectation propagation; P log 2π is in the
+first term)
 
-.. math:: \log Z = \log N(y; N\mu, T + N\Sigma) + N (\log z - \log \tilde z), \qquad
+.. math:: \log Z = \log N(y; M\mu, T + M\Sigma) + M (\log z - \log \tilde z), \qquad
           z = E_{prior}\, e^{a\cdot x - x^T R x/2}, \quad \tilde z = \int N(x; \mu, \Sigma)\, e^{a\cdot x - x^T R x/2}.
 
 It is stationary in fields and Gaussians, so that errors of the fixed point enter in second order only. log z comes from
@@ -20,10 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.special import logsumexp
 
-from stpbnn.adaptive.fields import Averages, Fields, Problem, drive, fields, padded, up
+from stpbnn.adaptive.fields import Averages, Fields, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive, log_weight
 from stpbnn.adaptive.particles import move
 from stpbnn.adaptive.search import estimate
@@ -34,27 +34,33 @@ STAGES = 32
 
 
 class Annealed(NamedTuple):
-    """log z of a unit; its mean tilt, particles (M, r) and averages in equilibrium with the fields."""
+    """log z of a cluster; its mean tilt, particles (M, n, r) and averages in equilibrium with the fields."""
 
     log_z: float
     tilt: float
     position: jax.Array
     averages: Averages
 
+    @property
+    def units(self) -> jax.Array:
+        """The positions of all units, (M n, r)."""
+        return self.position.reshape(-1, self.position.shape[2])
+
 
 def anneal(problem: Problem, found: Fields, particles: int, seed: int, stages: int = STAGES) -> Annealed:
     """Switch the fields on in equal steps: reweight, resample and move particles, drawn from the prior, at each."""
     P, r = problem.root.shape
     root = padded(problem.root, up(P), up(r))
+    number = max(2, particles // problem.cluster)
     key, start = jax.random.split(jax.random.key(seed))
-    position = jax.random.normal(start, (particles, up(r)), jnp.float32)
+    position = jax.random.normal(start, (number, problem.cluster, up(r)), jnp.float32)
     before, log_z, steps = drive(problem, found, 0.0), 0.0, 2
     for stage in range(1, stages + 1):
         key, choice, momentum = jax.random.split(key, 3)
         after = drive(problem, found, stage / stages)
         gain = np.asarray(_gain(problem.sigma, position, root, before, after), dtype=float)
         total = logsumexp(gain)
-        log_z += float(total) - np.log(particles)
+        log_z += float(total) - np.log(number)
         chosen = systematic(np.exp(gain - total), float(jax.random.uniform(choice)))
         moved = move(problem.sigma, momentum, position[chosen], root, after, jnp.int32(steps))
         position, before = moved.position, after
@@ -77,18 +83,17 @@ def _gain(
 
 
 def log_evidence(problem: Problem, averages: Averages, log_z: float) -> float:
-    """Return log Z at a fixed point, from the averages over a unit and its log z."""
-    N, G, noise = problem.width, averages.covariance(), problem.noise
-    a, R = fields(problem, averages.K, G)
-    values, L = eigh(G / N)
-    L *= np.sqrt(np.maximum(values, 0))  # V = L L^T, the covariance of x; averages may leave it a little negative
-    factor = cholesky(np.eye(len(G)) - L.T @ R @ L, lower=True)
-    half = solve_triangular(factor, L.T, lower=True)  # Σ = (V^{-1} − R)^{-1} = half^T half
-    shift = averages.K @ a / N - L @ (L.T @ a)
-    mu = shift + half.T @ (half @ (R @ shift))  # (1 − V R)^{-1} = 1 + Σ R
-    outer = cholesky(N * (half.T @ half) + noise, lower=True)
-    white = solve_triangular(outer, problem.y - N * mu, lower=True)
-    gaussian = -(white @ white + len(G) * np.log(2 * np.pi)) / 2 - np.log(np.diag(outer)).sum()
-    b = L.T @ (a - R @ mu)
-    log_z_gaussian = np.log(np.diag(factor)).sum() + a @ mu - mu @ R @ mu / 2 + b @ b / 2
-    return float(gaussian + N * (log_z - log_z_gaussian))
+    """Return log Z at a fixed point, from the averages over a cluster and its log z."""
+    response = Response.of(problem, averages.covariance())
+    g, r, vectors = response
+    a = fields(problem, averages.K, response).a
+    v = np.minimum(problem.part * g, (1 - 1e-9) / r)
+    s = v / (1 - r * v)  # of Σ
+    y, m = vectors.T @ problem.y, vectors.T @ (problem.part * (averages.K @ a))
+    drift = vectors.T @ (problem.noise @ a)  # a·x in these coordinates
+    mu, number = (1 + r * s) * m - s * drift, 1 / problem.part
+    whole = 1 + number * s
+    gaussian = -np.sum((y - number * mu) ** 2 / whole + np.log(2 * np.pi * whole)) / 2
+    gaussian -= np.linalg.slogdet(problem.noise)[1] / 2
+    log_z_gaussian = np.sum(mu * drift - r * mu**2 / 2 + v * (drift - r * mu) ** 2 / 2 - np.log1p(r * s) / 2)
+    return float(gaussian + number * (log_z - log_z_gaussian))

@@ -1,10 +1,17 @@
-r"""Self-consistency: kernels that a unit averages, and the fields that these kernels make.
+r"""Self-consistency: kernels that clusters average, and the fields that these kernels make.
 
-.. math:: a = (K_w + T)^{-1} y, \qquad R = (T + G)^{-1}, \qquad K_w = E[w\sigma\sigma^T], \qquad
-          G = K_w + \mathrm{Cov}[w c\, \sigma]
+A cluster of n units adds x to the output, of mean (n/N) K_w a and covariance V = (n/N) G. In place of each other
+cluster stands a Gaussian of covariance Σ, that which has the moments of a cluster in the same fields (expectation
+propagation):
+
+.. math:: \Sigma = (V^{-1} - R)^{-1}, \qquad R = (T + (N/n - 1) \Sigma)^{-1}, \qquad
+          (T + K_w - \tfrac nN T R K_w)\, a = y.
+
+All of Σ, R and V have the same eigenvectors, so that Σ solves a quadratic equation for each eigenvalue. n = N gives
+R = 1/T and a = y/T. Without reaction terms R = (T + G)^{-1} and a = (K_w + T)^{-1} y, the limit n/N → 0.
 
 With D outputs the kernels are matrices of D × D blocks, one for each pair of outputs, and y is the targets of the first
-output, then those of the second, and so on.
+output, then those of the second, and so on. An output bias is part of the noise: T + 1/λ_b 11^T stands for T.
 """
 
 from __future__ import annotations
@@ -18,12 +25,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import lapack
+from scipy.linalg import eigh
 
-from stpbnn._linalg import lower_cholesky
 from stpbnn.adaptive.neuron import Drive
 
-__all__ = ["Averages", "Fields", "Problem", "drive", "fields", "padded", "up"]
+__all__ = ["Averages", "Fields", "Problem", "Response", "drive", "fields", "padded", "up"]
 
 BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of them
 
@@ -41,11 +47,22 @@ class Problem:
     precision: float
     bias_variance: float = 0.0
     reaction: bool = True
+    cluster: int = 1
 
     @property
     def outputs(self) -> int:
         """How many outputs the network has."""
         return len(self.y) // len(self.kernel)
+
+    @property
+    def part(self) -> float:
+        """n/N, the part of all units that a cluster has."""
+        return self.cluster / self.width
+
+    @property
+    def reacting(self) -> float:
+        """n/N where reaction terms are taken into account, 0 elsewhere."""
+        return self.part if self.reaction else 0.0
 
     @cached_property
     def noise(self) -> Float[np.ndarray, "DP DP"]:
@@ -54,23 +71,29 @@ class Problem:
         noise[np.diag_indices_from(noise)] += self.temperature
         return noise
 
+    @cached_property
+    def whitening(self) -> Float[np.ndarray, "DP DP"]:
+        """The inverse square root of the noise."""
+        values, U = np.linalg.eigh(self.noise)
+        return (U / np.sqrt(values)) @ U.T
+
 
 class Fields(NamedTuple):
-    """The fields of one unit: a (that of its cavity where there are reaction terms), and R = (T + G)^{-1}."""
+    """The fields of one cluster: a, that of its cavity where there are reaction terms, and R."""
 
     a: Float[np.ndarray, " DP"]
     R: Float[np.ndarray, "DP DP"]
 
 
 class Averages(NamedTuple):
-    """K_w, E[(w + w c c^T w) σσ^T] and E[w c σ] over particles and iterations."""
+    """K_w, N/n E[xx^T] and √(N/n) E[x] of a cluster, over particles and iterations."""
 
     K: Float[np.ndarray, "DP DP"]
     second: Float[np.ndarray, "DP DP"]
     mean: Float[np.ndarray, " DP"]
 
     def covariance(self) -> Float[np.ndarray, "DP DP"]:
-        """Return G = K_w + Cov[w c σ], without the output bias."""
+        """Return G, the covariance of a cluster times N/n, without the output bias."""
         return self.second - np.outer(self.mean, self.mean)
 
     def symmetric(self) -> Averages:
@@ -83,27 +106,42 @@ class Averages(NamedTuple):
         return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(3)))
 
 
-def fields(problem: Problem, K: Float[np.ndarray, "DP DP"], G: Float[np.ndarray, "DP DP"]) -> Fields:
-    """Return the fields that kernels make; LinAlgError where T + G is not positive."""
-    noise = problem.noise
-    R = symmetric_inverse(G + noise)
-    A = K + noise
-    if problem.reaction:
-        A -= (noise @ R @ K if problem.bias_variance else problem.temperature * (R @ K)) / problem.width
+class Response(NamedTuple):
+    """Eigenvalues g of G and r of R in the coordinates Φ, in which the noise is one: R = Φ r Φ^T."""
+
+    g: Float[np.ndarray, " DP"]
+    r: Float[np.ndarray, " DP"]
+    vectors: Float[np.ndarray, "DP DP"]
+
+    @classmethod
+    def of(cls, problem: Problem, G: Float[np.ndarray, "DP DP"]) -> Response:
+        """Return it for a covariance, which noise may have left a little negative."""
+        if problem.bias_variance:
+            g, U = eigh(problem.whitening @ G @ problem.whitening, driver="evd")
+            vectors = problem.whitening @ U
+        else:
+            g, vectors = eigh(G / problem.temperature, driver="evd")
+            vectors /= np.sqrt(problem.temperature)
+        g, others = np.maximum(g, 0), 1 - problem.reacting
+        rest = (g - 1 + np.sqrt((g - 1) ** 2 + 4 * others * g)) / 2  # the variance of the others
+        return cls(g, 1 / (1 + rest) if others > 0 else np.ones_like(g), vectors)
+
+    def matrix(self, values: Float[np.ndarray, " DP"]) -> Float[np.ndarray, "DP DP"]:
+        """Return Φ diag(values) Φ^T."""
+        return (self.vectors * values) @ self.vectors.T
+
+
+def fields(problem: Problem, K: Float[np.ndarray, "DP DP"], response: Response) -> Fields:
+    """Return the fields that kernels make."""
+    R = response.matrix(response.r)
+    A = K + problem.noise
+    if problem.reacting:
+        A -= problem.reacting * (problem.noise @ R @ K if problem.bias_variance else problem.temperature * (R @ K))
     return Fields(np.linalg.solve(A, problem.y), R)
 
 
-def symmetric_inverse(A: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """Return the inverse of a positive definite matrix, which may be overwritten; LinAlgError for others."""
-    factor, failure = lower_cholesky(A, clean=False)
-    if failure:
-        raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
-    lower, _ = lapack.dpotri(factor, lower=1)
-    return np.tril(lower) + np.tril(lower, -1).T
-
-
 def drive(problem: Problem, found: Fields, share: float = 1.0) -> Drive:
-    """Return what a unit feels in a share of the fields, in single precision."""
+    """Return what a cluster feels in a share of the fields, in single precision."""
     D, P, N = problem.outputs, len(problem.kernel), problem.width
     with np.errstate(over="ignore"):
         field = padded((share / np.sqrt(N) * found.a).reshape(D, P), D, up(P))

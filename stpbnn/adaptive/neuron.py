@@ -1,17 +1,18 @@
-r"""One effective hidden unit: its weight, and the moments that the others see of it.
+r"""A cluster of n hidden units: its weight, and the moments that the others see of it.
 
-A unit has D readout weights v and pre-activations h. In the fields a (the residual over T) and R (the response),
+A unit has D readout weights v_i and pre-activations h_i; the units of a cluster add x = Σ_i v_i σ(h_i)/√N to the
+output. In the fields a (the residual over T) and R (the response of all other units),
 
-.. math:: p(v, h) \propto N(v; 0, 1/\lambda_1)\, N(h; 0, C)\,
-          \exp\!\big( v\cdot a\,\sigma(h)/\sqrt N - \tfrac12 v^T [\sigma(h)^T R\, \sigma(h)/N]\, v \big),
+.. math:: p(v, h) \propto \prod_i N(v_i; 0, 1/\lambda_1)\, N(h_i; 0, C)\; \exp(a\cdot x - \tfrac12 x^T R\, x),
 
-where a is D × P, R couples outputs and examples, and the bracket is D × D. v is integrated exactly: given h it is
-Gaussian of covariance w and mean w c,
+where a is D × P, and R couples outputs and examples. v is integrated exactly: given h it is Gaussian of covariance w
+and mean w c,
 
-.. math:: c = a\,\sigma/\sqrt N, \qquad w = (\lambda_1 + \sigma^T R \sigma/N)^{-1}, \qquad
-          \log \text{weight of } h = \tfrac12 \log\det w + \tfrac12 c^T w c.
+.. math:: c_i = a\,\sigma_i/\sqrt N, \qquad w = (\lambda_1 + \sigma_i^T R\, \sigma_j/N)^{-1}, \qquad
+          \log \text{weight of } h = \tfrac12 \log\det w + \tfrac12 c^T w c,
 
-All moments are even in v, so that h and −h count alike for odd σ: there is nothing to gain from antithetic pairs.
+with rows and columns of w numbered by unit and output. All moments are even in v, so that h and −h count alike for odd
+σ: there is nothing to gain from antithetic pairs.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Drive", "Moments", "Readout", "log_weight", "moments_of_units", "posterior_readout"]
+__all__ = ["Drive", "Moments", "Readout", "log_weight", "moments_of_clusters", "posterior_readout", "weighed"]
 
 
 class Drive(NamedTuple):
-    """What one unit feels: a/√N (D, P), R/N (D, P, D, P) and the readout's prior precision λ_1."""
+    """What a cluster feels: a/√N (D, P), R/N (D, P, D, P) and the readout's prior precision λ_1."""
 
     field: jax.Array
     response: jax.Array
@@ -34,7 +35,7 @@ class Drive(NamedTuple):
 
 
 class Readout(NamedTuple):
-    """Covariance w (M, D, D), mean w c (M, D) and tilt c^T w c (M,) of the readout weights of particles."""
+    """Covariance w (M, n, D, n, D), mean w c (M, n, D) and tilt c^T w c (M,) of the readouts of clusters."""
 
     covariance: jax.Array
     mean: jax.Array
@@ -42,7 +43,7 @@ class Readout(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Averages over particles: E[w σσ^T], E[(w + w c c^T w) σσ^T], E[w c σ], and E[σσ^T]/λ_1 over the untilted twins.
+    """Averages over clusters of what one unit adds to K_w, to E[xx^T] and, times √n, to E[x]; and E[σσ^T]/λ_1 of twins.
 
     The first two are (D, D, P, P), the third is (D, P), the last (P, P).
     """
@@ -53,48 +54,57 @@ class Moments(NamedTuple):
     untilted: jax.Array
 
 
-def posterior_readout(features: jax.Array, drive: Drive) -> tuple[Readout, jax.Array]:
-    """Return the readout of particles with features (M, P), and R σ/N, (M, D, D, P)."""
-    response = jnp.einsum("mp,dpeq->mdeq", features, drive.response)
-    pull = jnp.sum(response * features[:, None, None, :], axis=3)
-    D = len(drive.field)
-    if D == 1:
-        w = 1 / (drive.precision + jnp.maximum(pull, 0))
+def posterior_readout(features: jax.Array, drive: Drive) -> tuple[Readout, jax.Array, jax.Array]:
+    """Return the readout of clusters with features (M, n, P), log det w (M,), and R σ/N, (M, n, D, D, P)."""
+    response = jnp.einsum("mip,dpeq->mideq", features, drive.response)
+    (M, n), D = features.shape[:2], len(drive.field)
+    if n * D == 1:
+        w = 1 / (drive.precision + jnp.maximum(jnp.sum(response * features[..., None, None, :], axis=4), 0))
+        size, w = jnp.log(w).reshape(M), w[..., None]
     else:
-        w = jnp.linalg.inv(drive.precision * jnp.eye(D, dtype=pull.dtype) + (pull + jnp.swapaxes(pull, 1, 2)) / 2)
+        pull = jnp.einsum("mideq,mjq->midje", response, features).reshape(M, n * D, n * D)
+        A = drive.precision * jnp.eye(n * D, dtype=pull.dtype) + (pull + jnp.swapaxes(pull, 1, 2)) / 2
+        factor = jnp.linalg.cholesky(A)
+        size = -2 * jnp.sum(jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)), axis=1)
+        half = jax.lax.linalg.triangular_solve(
+            factor, jnp.broadcast_to(jnp.eye(n * D, dtype=pull.dtype), A.shape), left_side=True, lower=True
+        )
+        w = (jnp.swapaxes(half, 1, 2) @ half).reshape(M, n, D, n, D)
     c = features @ drive.field.T
-    mean = jnp.einsum("mde,me->md", w, c)
-    return Readout(w, mean, jnp.sum(c * mean, axis=1)), response
+    mean = jnp.einsum("midje,mje->mid", w, c)
+    return Readout(w, mean, jnp.sum(c * mean, axis=(1, 2))), size, response
 
 
 def log_weight(sigma: Callable[[jax.Array], jax.Array], h: jax.Array, drive: Drive) -> tuple[jax.Array, jax.Array]:
-    """Return the log weight of pre-activations h (M, P), and its gradient in h."""
+    """Return the log weight of pre-activations h (M, n, P), and its gradient in h."""
     features, back = jax.vjp(sigma, h)
-    (w, mean, tilt), response = posterior_readout(features, drive)
-    size = w[:, 0, 0] if len(drive.field) == 1 else jnp.linalg.det(w)
-    slope = mean @ drive.field - jnp.sum((w + _squares(mean))[..., None] * response, axis=(1, 2))
-    return (jnp.log(size) + tilt) / 2, back(slope)[0]
+    (w, mean, tilt), size, response = posterior_readout(features, drive)
+    second = w + mean[:, :, :, None, None] * mean[:, None, None, :, :]
+    slope = mean @ drive.field - jnp.einsum("miejd,mjdeq->miq", second, response)
+    return (size + tilt) / 2, back(slope)[0]
 
 
-def moments_of_units(features: jax.Array, readout: Readout, untilted: jax.Array, precision: jax.Array) -> Moments:
-    """Return the averages over particles from their features (M, P), and those of their untilted twins."""
-    number = len(features)
+def moments_of_clusters(features: jax.Array, readout: Readout, untilted: jax.Array, precision: jax.Array) -> Moments:
+    """Return the averages over clusters from their features (M, n, P), and those of their untilted twins."""
+    M, n, P = features.shape
+    D, units = readout.mean.shape[2], M * n
+    flat, twins = features.reshape(units, P), untilted.reshape(units, P)
 
-    def average(weights: jax.Array) -> jax.Array:
-        return (features * weights[:, None]).T @ features / number
+    def average(weights: jax.Array) -> jax.Array:  # one product at a time: so many would not fit into a cache
+        return flat.T @ weighed(weights, features).reshape(units, P) / units
 
-    def each(weights: jax.Array) -> jax.Array:  # one product at a time: so many would not fit into a cache
-        flat = jax.lax.map(average, jnp.moveaxis(weights, 0, -1).reshape(-1, number))
-        return flat.reshape(*weights.shape[1:], *flat.shape[1:])
-
-    w, mean, _ = readout
+    blocks = jnp.moveaxis(readout.covariance, (2, 4), (0, 1)).reshape(D * D, M, n, n)
+    kernel = jax.lax.map(average, blocks).reshape(D, D, P, P)
+    share = jnp.einsum("mid,mip->mdp", readout.mean, features)
+    outer = (share.reshape(M, D * P).T @ share.reshape(M, D * P) / units).reshape(D, P, D, P)
     return Moments(
-        each(w),
-        each(w + _squares(mean)),
-        mean.T @ features / number,
-        untilted.T @ untilted / (number * precision),
+        kernel,
+        kernel + jnp.swapaxes(outer, 1, 2),
+        jnp.mean(share, axis=0) / jnp.sqrt(jnp.asarray(n, share.dtype)),
+        twins.T @ twins / (units * precision),
     )
 
 
-def _squares(mean: jax.Array) -> jax.Array:
-    return mean[:, :, None] * mean[:, None, :]
+def weighed(weights: jax.Array, features: jax.Array) -> jax.Array:
+    """Return Σ_j w_ij σ_j for weights (M, n, n) and features (M, n, P) of clusters."""
+    return weights * features if features.shape[1] == 1 else weights @ features

@@ -1,9 +1,10 @@
 r"""Particles of the tilted Gaussian: Hamiltonian moves that are exact for the untilted one.
 
-Pre-activations of the training inputs are h = B z, B B^T = C, with z standard normal in the row space of the inputs
-under the prior. A move draws a momentum p, alternates kicks by the gradient of the log weight with rotations in the
-plane of z and p, a quarter of a turn in all, and is accepted with Metropolis' probability. Without a tilt it ends at p
-itself: p is the untilted twin of the particle, whose expectations are known in closed form: a control variate.
+A particle is a cluster of n hidden units. The pre-activations of a unit at the training inputs are h = B z, B B^T = C,
+with z standard normal in the row space of the inputs under the prior. A move draws a momentum p, alternates kicks by
+the gradient of the log weight with rotations in the plane of z and p, a quarter of a turn in all, and is accepted with
+Metropolis' probability. Without a tilt it ends at p itself: p is the untilted twin of the particle, whose expectations
+are known in closed form: a control variate.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments_of_units, posterior_readout
+from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments_of_clusters, posterior_readout
 from stpbnn.network import Prior
 
 __all__ = ["Move", "RowSpace", "move", "whitened_inputs"]
@@ -49,12 +50,13 @@ def whitened_inputs(prior: Prior, X: Float[np.ndarray, "n N0"]) -> Float[np.ndar
 
 
 class Move(NamedTuple):
-    """Particles (M, r) after a move, their twins, readout, acceptance, moments."""
+    """Particles (M, n, r) after a move, their twins, readout, acceptance, likeness to the twins, moments."""
 
     position: jax.Array
     twin: jax.Array
     readout: Readout
     acceptance: jax.Array
+    likeness: jax.Array
     moments: Moments
 
 
@@ -67,7 +69,7 @@ def move(
     drive: Drive,
     steps: jax.Array,
 ) -> Move:
-    """Move all particles once by a quarter of a turn in `steps` rotations, and average over them."""
+    """Move all particles (M, n, r) once by a quarter of a turn in `steps` rotations, and average over them."""
 
     def slope(z: jax.Array) -> tuple[jax.Array, jax.Array]:
         value, gradient = log_weight(sigma, z @ root.T, drive)
@@ -79,11 +81,11 @@ def move(
     def step(_: int, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         z, p, energy, value, gradient = state
         kick = angle / 2 * gradient
-        energy, p = energy + jnp.sum((p + kick / 2) * kick, axis=1), p + kick
+        energy, p = energy + jnp.sum((p + kick / 2) * kick, axis=(1, 2)), p + kick
         z, p = cosine * z + sine * p, cosine * p - sine * z
         value, gradient = slope(z)
         kick = angle / 2 * gradient
-        return z, p + kick, energy + jnp.sum((p + kick / 2) * kick, axis=1), value, gradient
+        return z, p + kick, energy + jnp.sum((p + kick / 2) * kick, axis=(1, 2)), value, gradient
 
     key_momentum, key_accept = jax.random.split(key)
     momentum = jax.random.normal(key_momentum, position.shape, position.dtype)
@@ -92,8 +94,16 @@ def move(
     z, _, energy, after, _ = jax.lax.fori_loop(0, steps, step, start)
     probability = jnp.nan_to_num(jnp.exp(jnp.minimum(after - before - energy, 0)))
     accepted = jax.random.uniform(key_accept, probability.shape, position.dtype) < probability
-    position = jnp.where(accepted[:, None], z, position)
-    features = sigma(position @ root.T)
-    readout, _ = posterior_readout(features, drive)
-    found = moments_of_units(features, readout, sigma(momentum @ root.T), drive.precision)
-    return Move(position, momentum, readout, jnp.mean(probability), found)
+    position = jnp.where(accepted[:, None, None], z, position)
+    features, twins = sigma(position @ root.T), sigma(momentum @ root.T)
+    readout, _, _ = posterior_readout(features, drive)
+    found = moments_of_clusters(features, readout, twins, drive.precision)
+    return Move(position, momentum, readout, jnp.mean(probability), _likeness(readout, twins, drive), found)
+
+
+def _likeness(readout: Readout, twins: jax.Array, drive: Drive) -> jax.Array:
+    """Return the slope of the clusters' tilts over those of their twins, from 0 to 1: one where there is no tilt."""
+    pull = jnp.sum((twins @ drive.field.T) ** 2, axis=(1, 2)) * jnp.mean(jnp.einsum("midid->mid", readout.covariance))
+    pull = pull - jnp.mean(pull)
+    slope = jnp.sum(pull * readout.tilt) / jnp.maximum(jnp.sum(pull**2), 1e-30)
+    return jnp.clip(slope, 0, 1)

@@ -1,4 +1,4 @@
-r"""Predictions of the self-consistent neuron at new inputs, from snapshots of the particles.
+r"""Predictions of self-consistent clusters at new inputs, from snapshots of the particles.
 
 The features at new inputs are split into what those of the training inputs tell and a rest, σ_x = B σ + ρ, with
 B = k_x (K_1 + T)^{-1}: the first part uses the averages over all iterations, the rest those of the snapshots.
@@ -20,7 +20,8 @@ from jaxtyping import Float
 from scipy.linalg import cho_factor, cho_solve
 
 from stpbnn import kernels
-from stpbnn.adaptive.fields import Averages, Problem, fields, padded, up
+from stpbnn.adaptive.fields import Averages, Problem, Response, fields, padded, up
+from stpbnn.adaptive.neuron import weighed
 from stpbnn.adaptive.particles import RowSpace, whitened_inputs
 from stpbnn.adaptive.search import Snapshot
 from stpbnn.network import FullyConnected
@@ -50,7 +51,7 @@ class Prediction(NamedTuple):
 
 
 class _Rest(NamedTuple):
-    """E[w ρσ^T], E[(w + w c c^T w) ρσ^T], E[w c ρ], and of each output E[(w + w c c^T w) ρρ^T] or its diagonal."""
+    """K_w, N/n E[xx^T] and √(N/n) E[x] with ρ in place of the first σ; the second with ρ twice, or its diagonal."""
 
     K: Float[np.ndarray, "Dn DP"]
     second: Float[np.ndarray, "Dn DP"]
@@ -141,35 +142,33 @@ class AdaptiveProcess:
         return _Rest.of(found)
 
     def _combined(self, averages: Averages, rest: _Rest, B: np.ndarray, joint: bool) -> Prediction:
-        problem, N, D = self.problem, self.problem.width, self.problem.outputs
-        G, noise = averages.covariance(), problem.noise
-        a, R = fields(problem, averages.K, G)
+        problem, D, n = self.problem, self.problem.outputs, len(B)
+        G, bias, reacting = averages.covariance(), problem.bias_variance, problem.reacting
+        response = Response.of(problem, G)
+        a, R = fields(problem, averages.K, response)
         hidden = averages.K @ a
         mean = (B @ hidden.reshape(D, -1).T).T.ravel() + rest.K @ a
-        residual = a - R @ hidden / N if problem.reaction else a  # (y − f̄)/T
+        residual = a - reacting * (R @ hidden)  # (y − f̄)/T
         B_G = _left(B, G, D)
         rest_G = rest.second - np.outer(rest.mean, averages.mean)
-        cross = B_G + rest_G
-        adapted = G + G @ R @ G / N if problem.reaction else G
+        cross, r = B_G + rest_G, response.r
+        alone = 1 - reacting * response.g * r  # V to Σ
+        pulled = (1 - reacting) * (cross @ response.matrix(r / alone))  # of all outputs at once: they couple
         covariances = []
-        pulled = cross @ R  # of all outputs at once: they couple
-        reacted = cross + pulled @ G / N if problem.reaction else cross
-        factor = cho_factor(adapted + noise, lower=True)
-        for d, rows in enumerate(np.arange(D * len(B)).reshape(D, -1)):
+        for d, rows in enumerate(np.arange(D * n).reshape(D, -1)):
             columns = slice(d * B.shape[1], (d + 1) * B.shape[1])
             rest_mean = rest.mean[rows]
             outer = np.outer(rest_mean, rest_mean) if joint else rest_mean**2
             mixed = _product(B, rest_G[rows, columns], joint)
             within = _product(B, B_G[rows, columns], joint) + mixed + (mixed.T if joint else mixed)
-            within = within + rest.within[d] - outer
-            if problem.reaction:
-                within = within + _product(pulled[rows], cross[rows], joint) / N
-            biased = reacted[rows]
-            biased[:, columns] += problem.bias_variance
-            explained = _product(biased, cho_solve(factor, biased.T).T, joint)
-            covariances.append(within + problem.bias_variance - explained)
+            within = within + rest.within[d] - outer - _product(pulled[rows], cross[rows], joint)
+            if bias:
+                shift = cross[rows] @ R[:, columns].sum(axis=1)
+                shared = response.vectors[columns].sum(axis=0) ** 2 @ (r * alone)
+                within += bias - bias * (np.add.outer(shift, shift) if joint else 2 * shift) - bias**2 * shared
+            covariances.append(within)
         residuals = residual.reshape(D, -1).sum(axis=1)
-        return Prediction(mean.reshape(D, -1).T + problem.bias_variance * residuals, np.array(covariances))
+        return Prediction(mean.reshape(D, -1).T + bias * residuals, np.array(covariances))
 
 
 def _product(left: np.ndarray, right: np.ndarray, joint: bool) -> np.ndarray:
@@ -203,28 +202,37 @@ def _averaged(
     B: jax.Array,
 ) -> tuple[jax.Array, ...]:
     """Average the rest of the features at new inputs over the particles of a snapshot and over their twins."""
-    free = jax.random.normal(key, (len(position), across.shape[1]), position.dtype) @ across.T
+    M, n, _ = position.shape
+    free = jax.random.normal(key, (M, n, across.shape[1]), position.dtype) @ across.T
 
     def split(z: jax.Array) -> tuple[jax.Array, jax.Array]:
         features = sigma(z @ root.T)
         return features, sigma(z @ along.T + free) - features @ B.T
 
-    def inner(rest: jax.Array, weights: jax.Array) -> jax.Array:
-        return (rest * weights[:, None]).T @ rest if joint else weights @ rest**2
+    def flat(values: jax.Array) -> jax.Array:
+        return values.reshape(-1, values.shape[-1])
+
+    def inner(left: jax.Array, right: jax.Array) -> jax.Array:
+        return flat(left).T @ flat(right) if joint else jnp.sum(flat(left) * flat(right), axis=0)
 
     features, rest = split(position)
     features_twin, rest_twin = split(twin)
-    number = len(mean)
-    second = (covariance + mean[:, :, None] * mean[:, None, :]) / number
+    D, number = mean.shape[2], M * n
 
-    def crossed(weights: jax.Array) -> jax.Array:
-        return jnp.einsum("mde,mn,mp->denp", weights, rest, features, optimize="optimal")
+    def crossed(d: int, e: int) -> jax.Array:
+        return flat(weighed(covariance[:, :, d, :, e], rest)).T @ flat(features) / number
 
+    def within(d: int) -> jax.Array:
+        share = shares[0][:, d]
+        return (inner(rest, weighed(covariance[:, :, d, :, d], rest)) + inner(share, share)) / number
+
+    kernel = jnp.stack([jnp.stack([crossed(d, e) for e in range(D)]) for d in range(D)])
+    shares = [jnp.einsum("mid,mip->mdp", mean, each, optimize="optimal") for each in (rest, features)]
     return (
-        crossed(covariance / number),
-        crossed(second),
-        mean.T @ rest / number,
-        jnp.stack([inner(rest, second[:, d, d]) for d in range(mean.shape[1])]),
-        rest_twin.T @ features_twin / number,
-        inner(rest_twin, jnp.full(number, 1 / number)),
+        kernel,
+        kernel + jnp.einsum("mdn,mep->denp", *shares, optimize="optimal") / number,
+        jnp.mean(shares[0], axis=0) / jnp.sqrt(n),
+        jnp.stack([within(d) for d in range(D)]),
+        flat(rest_twin).T @ flat(features_twin) / number,
+        inner(rest_twin, rest_twin) / number,
     )

@@ -16,26 +16,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn._linalg import lower_cholesky
-from stpbnn.adaptive.fields import Averages, Problem, drive, fields, padded, up
+from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move, move
+from stpbnn.adaptive.settled import checked, summary
 
-__all__ = ["Snapshot", "Solution", "Start", "solve"]
+__all__ = ["Populations", "Snapshot", "Solution", "Start", "solve"]
 
-GROUPS = 4  # independent populations
+GROUPS, HALVED = 4, 2  # independent populations, and those of half the size beside them
 SETTLING, ROUND = 80, 60  # iterations before averages are taken, and in a round of averages
 SNAPSHOTS = 8  # of each population, kept for predictions
 WIDER, FALLING = 8.0, 40  # times the width at first, and the iterations until it has fallen to its own
 GAIN = 0.15
-SIGNIFICANT = 4.0  # drift in standard errors: the five-per-cent level of two drifts with as few populations
-NEGLIGIBLE = 0.005  # drift that is accepted whatever the standard error
-COARSE, MOVING = 0.25, 0.5  # a larger drift, or a smaller acceptance, is no solution however large the noise
+SLOWER = 20  # moves after which the gain has fallen to a half
+MOVING = 0.5  # a smaller acceptance is no solution
 RUNAWAY = 1e4
 
 
 class Start(NamedTuple):
-    """Kernels K_w and G to begin with, and particles (M, r); None means draws from the prior."""
+    """Kernels K_w and G to begin with, and units (M, r); None means draws from the prior."""
 
     K: Float[np.ndarray, "DP DP"]
     G: Float[np.ndarray, "DP DP"]
@@ -43,7 +42,7 @@ class Start(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Particles at one iteration, with their twins and readout, and the coefficient of the control variate."""
+    """Clusters at one iteration, with their twins and readout, and the coefficient of the control variate."""
 
     position: np.ndarray
     twin: np.ndarray
@@ -52,29 +51,51 @@ class Snapshot(NamedTuple):
     control: np.ndarray
 
 
-class Solution(NamedTuple):
-    """What the populations found: averages and snapshots of each, and how they got there."""
+class Populations(NamedTuple):
+    """Averages and snapshots of several populations, each for itself."""
 
     averages: list[Averages]
     snapshots: list[list[Snapshot]]
+
+    @property
+    def cluster(self) -> int:
+        """How many units a cluster has."""
+        return int(self.snapshots[0][0].position.shape[1])
+
+
+class Solution(NamedTuple):
+    """What the populations found, and how they got there; beside them what others found with half of the particles."""
+
+    whole: Populations
+    halved: Populations
     history: np.ndarray
     drift: float
-    converged: bool
+    bias: float
+    failed: tuple[str, ...]
     acceptance: float
     autocorrelation: float
     tilt: float
     moves: int
-    lost: bool
+
+    @property
+    def lost(self) -> bool:
+        """Whether the kernels grew beyond all bounds."""
+        return "lost" in self.failed
+
+    @property
+    def converged(self) -> bool:
+        """Whether no check failed."""
+        return not self.failed
 
     @property
     def second_moment(self) -> Float[np.ndarray, "D D"]:
         """E v v^T over the snapshots of all populations."""
         moments = [
-            np.mean(s.covariance + s.mean[:, :, None] * s.mean[:, None, :], axis=0, dtype=float)
-            for snapshots in self.snapshots
+            (np.einsum("midie->de", s.covariance) + np.einsum("mid,mie->de", s.mean, s.mean)) / s.mean[..., 0].size
+            for snapshots in self.whole.snapshots
             for s in snapshots
         ]
-        return np.mean(moments, axis=0)
+        return np.mean(moments, axis=0, dtype=float)
 
 
 @dataclass
@@ -117,13 +138,12 @@ def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: i
     while True:
         walkers.forget()
         for step in range(2 * half):
+            walkers.gain = GAIN / (1 + (done + step - SETTLING) / SLOWER) if done + step > SETTLING else GAIN
             walkers.iterate(half=step // half, keep=step % max(1, 2 * half // SNAPSHOTS) == 0)
         done += 2 * half
-        drift, relative = walkers.drift()
-        settled = relative < NEGLIGIBLE or (drift < SIGNIFICANT and relative < COARSE)
-        converged = settled and walkers.acceptance > MOVING
-        if converged or walkers.lost or done + 2 * half > max_iter:
-            return walkers.solution(drift, converged and not walkers.lost)
+        found = walkers.solution()
+        if found.converged or found.lost or done + 2 * half > max_iter:
+            return found
 
 
 class _Walkers:
@@ -131,18 +151,25 @@ class _Walkers:
 
     def __init__(self, problem: Problem, particles: int, seed: int, start: Start) -> None:
         P, r = problem.root.shape
-        self.problem, self.size, self.steps, self.lost = problem, max(2, particles // GROUPS), 2, False
+        self.problem, self.steps, self.lost, self.gain = problem, 2, False, GAIN
         self.root = padded(problem.root, up(P), up(r))
         self.history: list[float] = []
         self.tilts: list[list[np.ndarray]] = []
-        keys = jax.random.split(jax.random.key(seed), GROUPS)
-        self.populations = [Population(key, self._position(i, key, start), *start[:2]) for i, key in enumerate(keys)]
+        keys = jax.random.split(jax.random.key(seed), GROUPS + HALVED)
+        size = max(4, particles // (GROUPS * problem.cluster))
+        sizes = [size] * GROUPS + [size // 2] * HALVED
+        self.populations = [
+            Population(key, self._position(i, size, key, start), start.K, start.G)
+            for i, (size, key) in enumerate(zip(sizes, keys, strict=True))
+        ]
         self.acceptance, self.moves = 1.0, 0
 
-    def _position(self, group: int, key: jax.Array, start: Start) -> jax.Array:
-        if start.position is not None:
-            return start.position[group * self.size : (group + 1) * self.size]
-        return jax.random.normal(jax.random.fold_in(key, 1), (self.size, self.root.shape[1]), jnp.float32)
+    def _position(self, group: int, size: int, key: jax.Array, start: Start) -> jax.Array:
+        shape = size, self.problem.cluster, self.root.shape[1]
+        if start.position is None:
+            return jax.random.normal(jax.random.fold_in(key, 1), shape, jnp.float32)
+        units = jnp.roll(start.position, -group * size * shape[1], axis=0)
+        return jnp.resize(units, shape)
 
     def forget(self) -> None:
         for population in self.populations:
@@ -175,22 +202,18 @@ class _Walkers:
                 population.snapshots.append(population.last)
         self._adapt(moves)
         if half is not None:
-            self.tilts.append([np.asarray(moved.readout.tilt) for moved in moves])
+            self.tilts.append([np.asarray(moved.readout.tilt) / problem.cluster for moved in moves[:GROUPS]])
 
     def _drive(self, population: Population) -> tuple[np.ndarray, Drive]:
-        found = fields(self.problem, population.K, population.G)
+        found = fields(self.problem, population.K, Response.of(self.problem, population.G))
         return found.a, drive(self.problem, found)
 
     def _approach(self, population: Population, a: np.ndarray, found: Averages) -> None:
-        """Move the kernels of a population; the step of G is halved until T + G is positive."""
-        problem, K, G, gain = self.problem, population.K, population.G, GAIN
-        population.K = K + gain * (found.K - K)
+        """Move the kernels of a population towards what its particles show."""
+        problem, K = self.problem, population.K
         self.history.append(float(np.linalg.norm((found.K - K) @ a) / (np.linalg.norm(K @ a) or 1.0)))
-        for _ in range(20):
-            population.G = G + gain * (found.covariance() - G)
-            if lower_cholesky(population.G + problem.noise, clean=False)[1] == 0:
-                break
-            gain /= 2
+        population.K = K + self.gain * (found.K - K)
+        population.G = population.G + self.gain * (found.covariance() - population.G)
         size = np.trace(population.K)
         self.lost |= not np.isfinite(size) or size > RUNAWAY * problem.outputs * np.trace(problem.kernel)
 
@@ -201,41 +224,41 @@ class _Walkers:
         elif self.acceptance > 0.97 and self.steps > 1:
             self.steps -= 1
 
-    def drift(self) -> tuple[float, float]:
-        """Return the drift between the halves of a round in standard errors, and relative."""
+    def _rows(self) -> np.ndarray | None:
+        """Return the summaries of both halves of a round, for all populations."""
         halves = [[half.value for half in p.halves if half.value is not None] for p in self.populations]
         if self.lost or any(len(both) < 2 for both in halves):
-            return np.inf, np.inf
+            return None
         try:
-            rows = np.array([[self._summary(half) for half in both] for both in halves])
+            rows = np.array([[summary(self.problem, half) for half in both] for both in halves])
         except np.linalg.LinAlgError:
-            return np.inf, np.inf
-        change = rows[:, 1] - rows[:, 0]
-        error = np.std(change, axis=0, ddof=1) / np.sqrt(len(change))
-        moved = np.abs(change.mean(axis=0))
-        return float(np.max(moved / np.maximum(error, 1e-300))), float(np.max(moved / np.abs(rows).mean(axis=(0, 1))))
+            return None
+        return rows if np.isfinite(rows).all() else None
 
-    def _summary(self, averages: Averages) -> list[float]:
-        """Return numbers that tell the fixed point: the size of K_w, and the explained part of the targets, a·K_w a."""
-        a = fields(self.problem, averages.K, averages.covariance()).a
-        return [float(np.trace(averages.K)), float(a @ averages.K @ a)]
-
-    def solution(self, drift: float, converged: bool) -> Solution:
+    def solution(self) -> Solution:
+        rows = self._rows()
+        drift, bias, failed = (np.inf, np.inf, ["drift"]) if rows is None else checked(rows, GROUPS)
+        if self.acceptance <= MOVING:
+            failed.append("acceptance")
+        if self.lost:
+            failed = ["lost"]
         series = np.array([np.concatenate(tilts) for tilts in self.tilts]) if self.tilts else np.zeros((2, 1))
         centred = series - series.mean()
         spread = float(np.mean(centred**2))
         correlation = float(np.mean(centred[1:] * centred[:-1])) / spread if spread > 0 and len(series) > 1 else 0.0
+        averages = [self._averages(p) for p in self.populations]
+        snapshots = [p.snapshots or [p.last] for p in self.populations if p.last is not None]
         return Solution(
-            [self._averages(p) for p in self.populations],
-            [p.snapshots or [p.last] for p in self.populations if p.last is not None],
+            Populations(averages[:GROUPS], snapshots[:GROUPS]),
+            Populations(averages[GROUPS:], snapshots[GROUPS:]),
             np.array(self.history),
             drift,
-            converged,
+            bias,
+            tuple(failed),
             self.acceptance,
             correlation,
             float("nan") if self.lost else float(series.mean()),
             self.moves,
-            self.lost,
         )
 
     def _averages(self, population: Population) -> Averages:
@@ -243,11 +266,8 @@ class _Walkers:
         halves = [half.value for half in population.halves if half.value is not None]
         if halves and not self.lost:
             found = Averages.of(halves).symmetric()  # of equally many iterations
-            try:
-                self._summary(found)
+            if np.isfinite(found.second).all():
                 return found
-            except np.linalg.LinAlgError:
-                pass
         return Averages(population.K, population.G, np.zeros(len(population.K))).symmetric()
 
 
@@ -255,8 +275,9 @@ def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:
     """Return the moments of a move, with the control variate, and its coefficient (D, D)."""
     D, P = problem.outputs, len(problem.kernel)
     kernel, second, mean, untilted = (np.asarray(m, dtype=float)[..., :P] for m in moved.moments)
-    control = np.asarray(jnp.mean(moved.readout.covariance, axis=0), dtype=float)
-    control *= problem.precision * float(moved.acceptance)
+    control = np.asarray(jnp.einsum("midie->de", moved.readout.covariance), dtype=float)
+    control /= moved.position.shape[0] * problem.cluster
+    control *= problem.precision * float(moved.acceptance * moved.likeness)
     known = np.kron(control, problem.kernel - untilted[:P])
 
     def whole(blocks: np.ndarray) -> np.ndarray:
@@ -267,5 +288,5 @@ def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:
 
 def snapshot(moved: Move, control: np.ndarray, rank: int) -> Snapshot:
     """Return the particles of a move, in single precision as they are."""
-    position, twin = (np.asarray(x)[:, :rank] for x in (moved.position, moved.twin))
+    position, twin = (np.asarray(x)[..., :rank] for x in (moved.position, moved.twin))
     return Snapshot(position, twin, np.asarray(moved.readout.covariance), np.asarray(moved.readout.mean), control)

@@ -10,11 +10,14 @@ from jaxtyping import Float
 
 from stpbnn.adaptive.fields import Averages
 from stpbnn.adaptive.particles import RowSpace
-from stpbnn.adaptive.search import Snapshot, Solution
+from stpbnn.adaptive.search import Populations, Snapshot, Solution
 
 __all__ = ["FixedPoint", "packed", "unpacked"]
 
-TOLD = ("drift", "converged", "acceptance", "autocorrelation", "tilt", "moves", "lost")
+ALONE: dict[str, int | tuple[int, ...]] = {"position": 3, "twin": 3, "covariance": (3, 5), "mean": 3}
+TOLD = ("drift", "bias", "acceptance", "autocorrelation", "tilt", "moves")
+TOLD_BEFORE = ("drift", "converged", "acceptance", "autocorrelation", "tilt", "moves", "lost")  # in older files
+CHECKS = ("drift", "particles", "acceptance", "lost")
 
 
 class FixedPoint(NamedTuple):
@@ -30,39 +33,31 @@ class FixedPoint(NamedTuple):
     converged: bool
 
 
-def packed(space: RowSpace, found: Solution, points: Sequence[FixedPoint]) -> dict[str, np.ndarray]:
-    """Return a solution and the coordinates of its particles as arrays; of symmetric matrices the lower triangle.
+def packed(space: RowSpace, found: Sequence[Solution], points: Sequence[FixedPoint]) -> dict[str, np.ndarray]:
+    """Return solutions and the coordinates of their particles as arrays; of symmetric matrices the lower triangle.
 
     Parameters
     ----------
     space : RowSpace
         The coordinates: those of another machine may have other signs.
-    found : Solution
-        What a search found.
+    found : sequence of Solution
+        What searches found: that of the largest clusters, then those of smaller ones.
     points : sequence of FixedPoint
         All that were found, where there were two searches.
 
     Examples
     --------
-    >>> units = Snapshot(*(np.ones((2, *shape), np.float32) for shape in [(1,), (1,), (1, 1), (1,)]), np.ones((1, 1)))
-    >>> averages = Averages(np.eye(3), 2 * np.eye(3), np.zeros(3))
-    >>> found = Solution([averages], [[units, units]], np.zeros(4), 0.5, True, 0.9, 0.1, 0.2, 80, False)
-    >>> space, again, _ = unpacked(packed(RowSpace(np.ones((3, 1)), np.ones((1, 1))), found, []), 3, 3)
-    >>> again.averages[0].second[2, 2], again.snapshots[0][1].position.shape, again.drift, again.converged
-    (np.float64(2.0), (2, 1), 0.5, True)
+    >>> units = Snapshot(*(np.ones((2, 1, 1, 1, 1)[:n], np.float32) for n in (3, 3, 5, 3)), np.ones((1, 1)))
+    >>> some = Populations([Averages(np.eye(3), 2 * np.eye(3), np.zeros(3))], [[units, units]])
+    >>> found = Solution(some, some, np.zeros(4), 0.5, 0.1, (), 0.9, 0.1, 0.2, 80)
+    >>> space, again, _ = unpacked(packed(RowSpace(np.ones((3, 1)), np.ones((1, 1))), [found], []), 3, 3)
+    >>> again[0].whole.averages[0].second[2, 2], again[0].whole.snapshots[0][1].position.shape, again[0].drift
+    (np.float64(2.0), (2, 1, 1), 0.5)
     """
     return {
         "root": space.root,
         "directions": space.directions,
-        "K": np.array([_triangle(each.K) for each in found.averages]),
-        "second": np.array([_triangle(each.second) for each in found.averages]),
-        "mean": np.array([each.mean for each in found.averages]),
-        **{
-            f"units_{name}": np.array([[getattr(one, name) for one in group] for group in found.snapshots])
-            for name in Snapshot._fields
-        },
-        "history": found.history,
-        "told": np.array([float(getattr(found, name)) for name in TOLD]),
+        **{name: array for number, each in enumerate(found) for name, array in _told(each, _prefix(number)).items()},
         "tilted": np.array([point.start == "tilted" for point in points], dtype=bool),
         "fixed_points": np.array([point[1:] for point in points], dtype=float).reshape(len(points), 4),
     }
@@ -70,8 +65,8 @@ def packed(space: RowSpace, found: Solution, points: Sequence[FixedPoint]) -> di
 
 def unpacked(
     arrays: Mapping[str, np.ndarray], examples: int, targets: int
-) -> tuple[RowSpace, Solution, list[FixedPoint]]:
-    """Return coordinates, solution and fixed points from the arrays that `packed` made of them.
+) -> tuple[RowSpace, list[Solution], list[FixedPoint]]:
+    """Return coordinates, solutions and fixed points from the arrays that `packed` made of them.
 
     Parameters
     ----------
@@ -86,21 +81,71 @@ def unpacked(
         If one is not there, or not of the shape of the others.
     """
     space = RowSpace(arrays["root"], arrays["directions"])
-    kernels = zip(arrays["K"], arrays["second"], arrays["mean"], strict=True)
-    averages = [Averages(_whole(K, len(mean)), _whole(second, len(mean)), mean) for K, second, mean in kernels]
-    groups = zip(*(arrays[f"units_{name}"] for name in Snapshot._fields), strict=True)
-    snapshots = [[Snapshot(*one) for one in zip(*group, strict=True)] for group in groups]
-    if len(snapshots) != len(averages) or any(one.position.shape[1:] != space.root.shape[1:] for one in snapshots[0]):
-        raise ValueError(f"{len(averages)} populations and the particles of {len(snapshots)}")
-    if len(space.root) != examples or any(len(each.mean) != targets for each in averages):
+    if len(space.root) != examples:
         raise ValueError(f"coordinates of {len(space.root)} examples, expected {examples}")
-    told = dict(zip(TOLD, arrays["told"].tolist(), strict=True))
-    kinds = {"converged": bool, "moves": int, "lost": bool}
-    told = {name: kinds.get(name, float)(value) for name, value in told.items()}
+    found = [_solution(arrays, "", space, targets)]
+    while (prefix := _prefix(len(found))) + "told" in arrays:
+        found.append(_solution(arrays, prefix, space, targets))
     starts = ["tilted" if tilted else "prior" for tilted in arrays["tilted"]]
     numbers = zip(starts, arrays["fixed_points"].tolist(), strict=True)
     points = [FixedPoint(start, z, second, tilt, bool(settled)) for start, (z, second, tilt, settled) in numbers]
-    return space, Solution(averages=averages, snapshots=snapshots, history=arrays["history"], **told), points
+    return space, found, points
+
+
+def _prefix(number: int) -> str:
+    return f"before{number}_" if number else ""
+
+
+def _told(found: Solution, prefix: str) -> dict[str, np.ndarray]:
+    return {
+        **_arrays(found.whole, prefix),
+        **_arrays(found.halved, prefix + "halved_"),
+        prefix + "history": found.history,
+        prefix + "told": np.array([float(getattr(found, name)) for name in TOLD]),
+        prefix + "failed": np.array([name in found.failed for name in CHECKS]),
+    }
+
+
+def _solution(arrays: Mapping[str, np.ndarray], prefix: str, space: RowSpace, targets: int) -> Solution:
+    whole = _populations(arrays, prefix, space, targets)
+    if prefix + "failed" in arrays:
+        halved = _populations(arrays, prefix + "halved_", space, targets)
+        told = dict(zip(TOLD, arrays[prefix + "told"].tolist(), strict=True))
+        failed = tuple(name for name, fails in zip(CHECKS, arrays[prefix + "failed"], strict=True) if fails)
+    else:
+        halved = Populations([], [])
+        told = dict(zip(TOLD_BEFORE, arrays["told"].tolist(), strict=True)) | {"bias": 0.0}
+        lost, settled = told.pop("lost"), told.pop("converged")
+        failed = ("lost",) if lost else () if settled else ("drift",)
+    told["moves"] = int(told["moves"])
+    return Solution(whole=whole, halved=halved, history=arrays[prefix + "history"], failed=failed, **told)
+
+
+def _arrays(some: Populations, prefix: str) -> dict[str, np.ndarray]:
+    return {
+        prefix + "K": np.array([_triangle(each.K) for each in some.averages]),
+        prefix + "second": np.array([_triangle(each.second) for each in some.averages]),
+        prefix + "mean": np.array([each.mean for each in some.averages]),
+        **{
+            f"{prefix}units_{name}": np.array([[getattr(one, name) for one in group] for group in some.snapshots])
+            for name in Snapshot._fields
+        },
+    }
+
+
+def _populations(arrays: Mapping[str, np.ndarray], prefix: str, space: RowSpace, targets: int) -> Populations:
+    kernels = zip(*(arrays[prefix + name] for name in ("K", "second", "mean")), strict=True)
+    averages = [Averages(_whole(K, len(mean)), _whole(second, len(mean)), mean) for K, second, mean in kernels]
+    units = {name: arrays[f"{prefix}units_{name}"] for name in Snapshot._fields}
+    if units["position"].ndim == 4:  # of an older file, which has no axis of units in a cluster
+        units |= {name: np.expand_dims(np.asarray(units[name]), axes) for name, axes in ALONE.items()}
+    groups = zip(*units.values(), strict=True)
+    snapshots = [[Snapshot(*one) for one in zip(*group, strict=True)] for group in groups]
+    if len(snapshots) != len(averages) or any(one.position.shape[2:] != space.root.shape[1:] for one in snapshots[0]):
+        raise ValueError(f"{len(averages)} populations and the particles of {len(snapshots)}")
+    if any(len(each.mean) != targets for each in averages):
+        raise ValueError(f"averages of {len(averages[0].mean)} targets, expected {targets}")
+    return Populations(averages, snapshots)
 
 
 def _triangle(matrix: Float[np.ndarray, "n n"]) -> np.ndarray:

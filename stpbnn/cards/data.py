@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, Strict
 
+from stpbnn import _validation as check
 from stpbnn.cards.section import NonEmpty, Section, Seed
 
 if TYPE_CHECKING:
@@ -104,17 +105,25 @@ class Data(Section):
         elif self.file is not None and self.target is None:
             raise ValueError("data.target: missing, expected the column to predict, or a list of them")
 
-    def load(self) -> Arrays:
+    def load(self, *, classes: bool = False) -> Arrays:
         """Return X, y and the test set Xt, yt; ValueError, naming the key, if the data cannot be had so.
 
         Those of a table are a `stpbnn.datasets.Task`, whose `preparation` gives predictions back their units.
+
+        Parameters
+        ----------
+        classes : bool
+            Whether the targets are class labels, as a likelihood of classes takes them.
         """
         from stpbnn import datasets
 
+        classes = check.boolean("classes", classes)
         self.check()
         options = self.model_dump()
         try:
-            return datasets.load_table(**_of_table(options)) if self.is_table else datasets.load(**_of_name(options))
+            if self.is_table:
+                return datasets.load_table(**_of_table(options), classes=classes)
+            return datasets.load(**_of_name(options) | ({"labels": "classes"} if classes else {}))
         except ValueError as error:  # begins with the argument, or tells of a file
             said = str(error) if self.openml is None else re.sub("^file:", "openml:", str(error))
             named = re.match(r"(\w+)[:=]", said)

@@ -40,7 +40,9 @@ def refuse_data(card: Card, data: Arrays) -> None:
     """
     X, y = data[:2]
     outputs, examples = 1 if y.ndim == 1 else y.shape[1], len(X)
-    if outputs != card.network.outputs:
+    if card.network.of_classes:
+        _refuse_classes(card, data)
+    elif outputs != card.network.outputs:
         raise ValueError(
             f"network.outputs: got {card.network.outputs}, expected {outputs}: the targets of {card.data.label} "
             f"have {outputs} column(s)"
@@ -51,9 +53,40 @@ def refuse_data(card: Card, data: Arrays) -> None:
         KERNELS * 8 * examples**2, f"data.train: got {examples}, whose kernels", "take fewer training examples"
     )
     names, particles = card.theories.names, card.theories.particles
-    if card.process is None and len(card.network.widths) == 1 and (names is None or "adaptive" in names):
+    if (
+        card.process is None
+        and not card.network.of_classes
+        and len(card.network.widths) == 1
+        and (names is None or "adaptive" in names)
+    ):
         refuse_beyond(
             2 * 4 * particles * examples, f"theories.particles: got {particles}, whose features", "take fewer particles"
+        )
+
+
+def _refuse_classes(card: Card, data: Arrays) -> None:
+    """Refuse classes that do not go with the outputs, and those of the test set that training lacks, by their names."""
+    import numpy as np
+
+    classes, network = np.unique(data[1]).tolist(), card.network
+    if len(classes) < 2:
+        raise ValueError(
+            f"data.train: got one class only, {classes[0]!r}, in {len(data[1])} training rows, expected two at least; "
+            "take more rows, or shuffle them with data.seed"
+        )
+    expected = 2 if network.likelihood == "bernoulli" else network.outputs
+    if len(classes) != expected:
+        outputs = (
+            'likelihood = "bernoulli"' if len(classes) == 2 else f'likelihood = "categorical", outputs = {len(classes)}'
+        )
+        raise ValueError(
+            f"network.outputs: got {network.outputs} with the {network.likelihood} likelihood, for {expected} classes, "
+            f"but the training rows of {card.data.label} have {len(classes)}; give {outputs}"
+        )
+    if unknown := [label for label in np.unique(data[3]).tolist() if label not in classes]:
+        raise ValueError(
+            f"data.test: got the class(es) {', '.join(map(repr, unknown[:8]))}, which the training set lacks; take "
+            "more training rows, or leave these classes out"
         )
 
 

@@ -6,10 +6,11 @@ import json
 from datetime import date, time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, Strict
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, Strict, model_validator
 
 from stpbnn import _validation as check
 from stpbnn.cards.data import Arrays, Data
+from stpbnn.cards.likelihoods import check_classes, with_explicit_readout
 from stpbnn.cards.section import NonEmpty, Section, Seed
 from stpbnn.catalogue import PROCESSES, THEORIES, short_name
 
@@ -40,6 +41,14 @@ class Network(Section):
     bias_precision: PositiveFloat | None = Field(
         default=None, description="a positive number; leave it out for no biases"
     )
+    likelihood: Literal["gaussian", "bernoulli", "categorical"] = Field(
+        default="gaussian", description='"gaussian" for numbers, "bernoulli" for two classes, "categorical" for several'
+    )
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the targets are classes."""
+        return self.likelihood != "gaussian"
 
     def check(self) -> None:
         """Raise ValueError, naming the key, if the settings do not suit one another.
@@ -47,7 +56,7 @@ class Network(Section):
         Where they plainly do, JAX is not loaded to say so.
         """
         given, layers = self.weight_precision, len(self.widths) + 1
-        known = self.activation in BUILT_IN and max(*self.widths, self.outputs) < 2**31
+        known = self.activation in BUILT_IN and max(*self.widths, self.outputs) < 2**31 and not self.of_classes
         if not known or (isinstance(given, tuple) and len(given) != layers):
             self.build()
 
@@ -86,8 +95,8 @@ class Posterior(Section):
 class Sampler(Section):
     """[sampler]: how it is sampled, the arguments of stpbnn.sample; a process has "nuts" and "marginal"."""
 
-    sampler: Literal["hmc", "nuts", "mala", "langevin"] = Field(
-        default="hmc", description='one of "hmc", "nuts", "mala", "langevin"'
+    sampler: Literal["hmc", "nuts", "tempered", "mala", "langevin"] = Field(
+        default="hmc", description='one of "hmc", "nuts", "tempered", "mala", "langevin"'
     )
     readout: Literal["marginal", "explicit"] = Field(default="marginal", description='"marginal" or "explicit"')
     warmup: PositiveInt = Field(default=500, description="a whole number from 1")
@@ -147,6 +156,11 @@ class Card(Section):
         default_factory=dict, description="a list of one value or more for each key"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _explicit_readout(cls, raw: Any) -> Any:
+        return with_explicit_readout(raw)
+
     def build(self) -> FullyConnected:
         """Return the network; ValueError, naming the key, if the settings do not suit one another."""
         self.check()
@@ -162,6 +176,8 @@ class Card(Section):
         self.data.check()
         self.network.check()
         process, sampler = self.process, self.sampler
+        if self.network.of_classes:
+            check_classes(self)
         if process is None:
             return
         if (has_df := PROCESSES[process.name].has_df) and process.df is None:
@@ -209,7 +225,7 @@ class Card(Section):
                 "stpbnn.run(card, data=(X, y, Xt, yt), folder=...)"
             )
         sampled = check.boolean("sampled", sampled)
-        data = self.data.load() if data is None else four(data)
+        data = self.data.load(classes=self.network.of_classes) if data is None else four(data)
         limits.refuse_data(self, data)
         if sampled:
             limits.refuse_sampling(self, data)

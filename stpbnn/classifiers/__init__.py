@@ -7,7 +7,9 @@ of the theory: one for infinite width, the saddle point of the effective action 
 posterior at finite width.
 """
 
+from stpbnn.classifiers.classifier_of_theory import classifier_of as classifier_of
 from stpbnn.classifiers.finite_width_classifier import FiniteWidthClassifier
+from stpbnn.classifiers.network_classifier import NetworkClassifier as NetworkClassifier
 from stpbnn.classifiers.nngp_classifier import NNGPClassifier
 from stpbnn.classifiers.proportional_classifier import ProportionalLimitClassifier
 

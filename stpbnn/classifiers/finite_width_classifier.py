@@ -7,32 +7,38 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.classifiers.two_classes import TwoClassClassifier
-from stpbnn.latent import ClassesOfNetwork, average_logistic
+from stpbnn.classifiers.order_parameters import OrderParameterClassifier
+from stpbnn.latent import ClassesOfNetwork, average_classes
 from stpbnn.scale import ACCURACY, LATTICE_ACCURACY, LATTICE_DEPTH
 
 __all__ = ["FiniteWidthClassifier"]
 
 
-class FiniteWidthClassifier(TwoClassClassifier):
-    r"""Bayesian network of finite width that tells two classes apart, as a mixture over its order parameters.
+class FiniteWidthClassifier(OrderParameterClassifier):
+    r"""Bayesian network of finite width that tells classes apart, as a mixture over its order parameters.
 
     .. math::
         p(c \mid x, y) = \int \mathrm{d}Q\; p(Q \mid y)\, E[\sigma(f(x)) \mid Q, y], \qquad
         p(Q \mid y) \propto \prod_l \mathrm{Gamma}(Q_l; \tfrac{N_l}{2}, \tfrac{N_l}{2})\, Z(Q)
 
     with Laplace's approximation of the latent function and of its evidence Z(Q) at every Q. The law of Q is exact for
-    one hidden layer of linear units. One output, up to three hidden layers. Features with a mean, such as those of
-    relu, are treated in the zero-mean form.
+    one hidden layer of linear units and one output, which may have up to three hidden layers. C outputs of one hidden
+    layer have one common scale, the mean of their C order parameters: N C stands in the place of N, and what tells
+    their scales apart is left out. Features with a mean, such as those of relu, are treated in the zero-mean form.
 
     Parameters
     ----------
     network : FullyConnected or None
-        The network, of one output; None means FullyConnected((200,)).
+        The network, of one output for two classes, or of one hidden layer and C outputs for C of them; None means
+        FullyConnected((200,)) with as many.
     temperature : float
         T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel. All agree for one hidden layer.
+    approximation : {"laplace", "ep"}
+        Of the posterior of the latent function: Laplace's, about its mode, or expectation propagation, which has its
+        moments, for two classes and one output. That costs ten times as much, and is far better where the prior is
+        wide.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5.
@@ -43,7 +49,7 @@ class FiniteWidthClassifier(TwoClassClassifier):
 
     Attributes
     ----------
-    classes_ : array of shape (2,)
+    classes_ : array of shape (C,)
         The labels, sorted.
     order_parameters_ : array of shape (L,)
         Posterior means of Q_1..Q_L.
@@ -81,7 +87,7 @@ class FiniteWidthClassifier(TwoClassClassifier):
             )
 
     def _condition(self, X: np.ndarray) -> None:
-        self._problem = ClassesOfNetwork(self.network_, X, self._likelihood, self.closure)
+        self._problem = ClassesOfNetwork(self.network_, X, self._likelihood, self.closure, self.approximation)
         self.order_parameter_posterior_ = posterior = self._problem.posterior()
         self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
         accuracy = ACCURACY if self.network_.depth == 1 else LATTICE_ACCURACY
@@ -93,7 +99,6 @@ class FiniteWidthClassifier(TwoClassClassifier):
     def _law(self, X: np.ndarray) -> Any:
         return self._problem.mixture(self.order_parameter_posterior_, X)
 
-    def _probabilities(self, X: np.ndarray) -> Float[np.ndarray, "n 2"]:
-        law = self._law(X)
-        each = [average_logistic(sign * law.means, law.variances) for sign in (-1.0, 1.0)]
-        return np.stack([law.weights @ one for one in each], axis=1)
+    def _probabilities(self, X: np.ndarray) -> Float[np.ndarray, "n C"]:
+        weights, laws = self._problem.laws(self.order_parameter_posterior_, X)
+        return sum(w * average_classes(*law) for w, law in zip(weights, laws, strict=True))

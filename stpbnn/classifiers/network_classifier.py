@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.classifiers.learned_precisions import LearnedPrecisions
-from stpbnn.latent import Bernoulli, Categorical
+from stpbnn.latent import APPROXIMATIONS, Approximation, Bernoulli, Categorical
 from stpbnn.network import FullyConnected, NetworkHolder
 from stpbnn.regressors import refuse_indefinite_kernel, refuse_infinite_kernel
 
@@ -30,6 +30,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
 
     network: FullyConnected | None
     temperature: float
+    approximation: Approximation
     classes_: np.ndarray
     order_parameters_: np.ndarray
     y_train_: np.ndarray
@@ -60,6 +61,11 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         classes, index = np.unique(y, return_inverse=True)
         self._refuse_classes(classes)
         self.network_ = self._network_for(len(classes))
+        if self.approximation == "ep" and self.network_.outputs > 1:
+            raise ValueError(
+                f"approximation: got 'ep' with {len(classes)} classes and {self.network_.outputs} outputs, expected "
+                "'laplace': expectation propagation knows two classes and one output"
+            )
         check.room_for_kernels("X", len(X), matrices=3 + self.network_.outputs)
         if self.network_.outputs == 1:
             self._likelihood: Any = Bernoulli(2.0 * index - 1, float(self.temperature))
@@ -97,6 +103,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
                 "temperature: got 0, where the likelihood of classes knows no noise and probabilities are zero or one; "
                 "give a positive number: T = 1 is Bayes, a smaller one a cold posterior"
             )
+        check.one_of("approximation", self.approximation, APPROXIMATIONS)
         if self.network is not None:
             check.instance("network", self.network, FullyConnected)
 

@@ -5,31 +5,37 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.classifiers.two_classes import TwoClassClassifier
-from stpbnn.latent import ClassesOfNetwork, average_logistic
+from stpbnn.classifiers.order_parameters import OrderParameterClassifier
+from stpbnn.latent import ClassesOfNetwork, average_classes, each_output
 from stpbnn.predictive import Gaussian
 
 __all__ = ["ProportionalLimitClassifier"]
 
 
-class ProportionalLimitClassifier(TwoClassClassifier):
-    r"""Proportional limit of a Bayesian network that tells two classes apart: the saddle point of the effective action.
+class ProportionalLimitClassifier(OrderParameterClassifier):
+    r"""Proportional limit of a Bayesian network that tells classes apart: the saddle point of the effective action.
 
     .. math::
         \bar Q = \arg\min_Q \sum_l N_l (Q_l - \log Q_l) - 2 \log Z(Q), \qquad
         Z(Q) \simeq \int \prod_\mu \sigma(y_\mu f_\mu)^{1/T}\, N(f; 0, K^R(Q))\, df
 
-    with Laplace's approximation of Z in the place of the Gaussian evidence. One output. Features with a mean, such as
-    those of relu, are treated in the zero-mean form.
+    with Laplace's approximation of Z in the place of the Gaussian evidence. C outputs of one hidden layer have one
+    common scale Q, the mean of their C order parameters, so that N C stands in the place of N. Features with a mean,
+    such as those of relu, are treated in the zero-mean form.
 
     Parameters
     ----------
     network : FullyConnected or None
-        The network, of one output; None means FullyConnected((200,)).
+        The network, of one output for two classes, or of one hidden layer and C outputs for C of them; None means
+        FullyConnected((200,)) with as many.
     temperature : float
         T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel. All agree for one hidden layer.
+    approximation : {"laplace", "ep"}
+        Of the posterior of the latent function: Laplace's, about its mode, or expectation propagation, which has its
+        moments, for two classes and one output. That costs ten times as much, and is far better where the prior is
+        wide.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5.
@@ -40,7 +46,7 @@ class ProportionalLimitClassifier(TwoClassClassifier):
 
     Attributes
     ----------
-    classes_ : array of shape (2,)
+    classes_ : array of shape (C,)
         The labels, sorted.
     order_parameters_ : array of shape (L,)
         Q̄ at the lowest minimum.
@@ -73,7 +79,7 @@ class ProportionalLimitClassifier(TwoClassClassifier):
     """
 
     def _condition(self, X: np.ndarray) -> None:
-        self._problem = ClassesOfNetwork(self.network_, X, self._likelihood, self.closure)
+        self._problem = ClassesOfNetwork(self.network_, X, self._likelihood, self.closure, self.approximation)
         self.saddle_points_ = self._problem.saddle_points()
         best = self.saddle_points_[0]
         self.order_parameters_, self.action_ = best.order_parameters, best.action
@@ -84,8 +90,7 @@ class ProportionalLimitClassifier(TwoClassClassifier):
         return self._problem.saddle_gradient(self.saddle_points_[0])
 
     def _law(self, X: np.ndarray) -> Gaussian:
-        return Gaussian(*self._problem.law(self.saddle_points_[0], X))
+        return Gaussian(*each_output(*self._problem.law(self.saddle_points_[0], X)))
 
-    def _probabilities(self, X: np.ndarray) -> Float[np.ndarray, "n 2"]:
-        mean, variance = self._problem.law(self.saddle_points_[0], X)
-        return np.stack([average_logistic(sign * mean, variance) for sign in (-1.0, 1.0)], axis=1)
+    def _probabilities(self, X: np.ndarray) -> Float[np.ndarray, "n C"]:
+        return average_classes(*self._problem.law(self.saddle_points_[0], X))

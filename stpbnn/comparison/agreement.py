@@ -12,8 +12,9 @@ from scipy.stats import norm
 from stpbnn._validation import data_set, number, tree
 from stpbnn._version import __version__
 from stpbnn.comparison.calibration import calibration
+from stpbnn.comparison.class_scoring import classes_of, refuse_other_kind, scores_beside
 from stpbnn.comparison.estimates import posterior_draws, posterior_error, posterior_moments
-from stpbnn.comparison.observed import held_out, left_out
+from stpbnn.comparison.observed import held_out, left_out, stepping_stones
 from stpbnn.comparison.same_posterior import (
     check_test_inputs,
     test_targets,
@@ -27,6 +28,8 @@ from stpbnn.samplers import rhat_limit
 
 __all__ = ["compare", "compare_predictions"]
 
+KEPT = "order_parameters order_parameter_quantiles readout_second_moment log_marginal_likelihood target_pit log_score"
+
 
 def compare(
     posterior: xr.DataTree, theories: Mapping[str, Any], X_test: Any, y_test: Any = None, **thresholds: float
@@ -39,12 +42,12 @@ def compare(
     ----------
     posterior : xarray.DataTree
         What `stpbnn.sample` returned, with predictions at X_test.
-    theories : mapping of str to regressor
+    theories : mapping of str to regressor, or to classifier
         Fitted estimators by name, e.g. {"infinite width": nngp, "proportional limit": prop}.
     X_test : array of shape (M, N_0)
         Test inputs; must be those of the posterior.
     y_test : array of shape (M,) or (M, D), optional
-        Test targets; by default those stored with the posterior, if any.
+        Test targets, of classes their labels; by default those stored with the posterior, if any.
     **thresholds
         Passed to `compare_predictions`.
 
@@ -76,6 +79,8 @@ def compare(
     True
     """
     y_test = check_test_inputs(posterior, X_test, y_test)
+    if isinstance(theories, Mapping):
+        refuse_other_kind(posterior, theories)
     predictions = predict_theories(theories, X_test, y_test)
     warn_of_other_data(posterior, theories)
     return compare_predictions(posterior, predictions, **thresholds)
@@ -116,7 +121,7 @@ def compare_predictions(
     Parameters
     ----------
     posterior : xarray.DataTree
-        A posterior with `predictions/f` (chain, draw, test_point[, output]).
+        A posterior with `predictions/f` (chain, draw, test_point[, output]), or of class probabilities.
     predictions : xarray.Dataset
         What `predict_theories` returned.
     max_rhat, min_ess : float
@@ -126,25 +131,31 @@ def compare_predictions(
     level : float
         Family-wise level of the test on the largest |z| (two-sided, Bonferroni over the test predictions).
     max_error_z : float
-        Largest accepted difference of the generalisation errors, in standard errors.
+        Largest accepted difference of the generalisation errors, or of the negative log likelihoods of the test labels,
+        in standard errors.
 
     Returns
     -------
     xarray.Dataset
         `z` and `theory_mcse` (theory, test_point[, output]); `f_mean`, `mcse`, `f_variance`, `rhat`, `rhat_limit`,
         `ess` (bulk), `ess_tail`, `ess_within` (test_point[, output]); `theory_mean`, `theory_variance`,
-        `theory_converged`, `order_parameters`, `readout_second_moment`; `pit` (theory, level) and `coverage` (theory,
-        nominal) with `pit_mcse` and `coverage_mcse`: the posterior probability below the quantiles and inside the
-        central intervals of the theory, averaged over the test predictions; `eigenvalue` and `target` (mode), `learned`
-        (theory, mode), `learned_posterior` and `learned_mcse` (mode), see `stpbnn.comparison.kernel_spectrum`, where
-        the posterior was sampled with up to 1000 training points; `largest_z`, `agrees` and `verdict` (theory); with
-        targets also `y_test`; `target_pit` and `log_score` (theory, test_point[, output]), `target_pit_posterior` and
-        `log_score_posterior`: F(y) and log p(y) of the targets, noise included; where the log-likelihood was recorded
-        `elpd_loo` and `pareto_k` (train_point), its threshold `good_k`, and `loo_pit`, by Pareto-smoothed importance
-        sampling; `error`, its own standard error `theory_error_mcse`, `relative_error` with the standard
-        error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior` and `error_mcse` (part); scalars
-        `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`, `draws`, `divergences`. Thresholds are
-        attributes.
+        `theory_converged`, `order_parameters`, `readout_second_moment`, `log_marginal_likelihood`, and where the
+        posterior was sampled by replica exchange `log_evidence_posterior` with `log_evidence_mcse`; `pit` (theory,
+        level) and `coverage` (theory, nominal) with `pit_mcse` and `coverage_mcse`: the posterior probability below the
+        quantiles and inside the central intervals of the theory, averaged over the test predictions; `eigenvalue` and
+        `target` (mode), `learned` (theory, mode), `learned_posterior` and `learned_mcse` (mode), see
+        `stpbnn.comparison.kernel_spectrum`, where the posterior was sampled with up to 1000 training points;
+        `largest_z`, `agrees` and `verdict` (theory); with targets also `y_test`; `target_pit` and `log_score` (theory,
+        test_point[, output]), `target_pit_posterior` and `log_score_posterior`: F(y) and log p(y) of the targets, noise
+        included; where the log-likelihood was recorded `elpd_loo` and `pareto_k` (train_point), its threshold `good_k`,
+        and `loo_pit`, by Pareto-smoothed importance sampling; `error`, its own standard error `theory_error_mcse`,
+        `relative_error` with the standard error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior`
+        and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`,
+        `draws`, `divergences`. Thresholds are attributes.
+        Of classes f is the probability of the second of two, or of each of several (output); the errors are negative
+        log likelihoods, and there are `scores` and `scores_z` (theory, score), `scores_posterior` and `scores_mcse`
+        (score), those of `stpbnn.classification.posterior_scores`. A theory agrees if its negative log likelihood does
+        too.
 
     Raises
     ------
@@ -173,7 +184,9 @@ def compare_predictions(
     if settings["level"] >= 1:
         raise ValueError(f"level: got {level!r}, expected a probability below one, such as 0.01")
     draws, given = posterior_draws(tree("posterior", posterior))
-    data_set("predictions", predictions, "mean", "variance", source="stpbnn.comparison.predict_theories")
+    classes = classes_of(posterior)
+    needed = ("mean", "variance") if classes is None else ("mean",)
+    data_set("predictions", predictions, *needed, source="stpbnn.comparison.predict_theories")
     mean = predictions["mean"].drop_vars("test_point", errors="ignore")
     if draws.isel(chain=0, draw=0).shape != mean.isel(theory=0).shape:
         raise ValueError(
@@ -192,13 +205,16 @@ def compare_predictions(
         (mcse > 0) | (own > 0) | (mean != data["f_mean"]), 0.0
     )  # a constant that the theory has exactly
     data["theory_mean"], data["theory_mcse"] = mean, own
-    data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
-    kept = ("order_parameters", "order_parameter_quantiles", "readout_second_moment", "target_pit", "log_score")
-    data |= {name: predictions[name] for name in kept if name in predictions}
-    data |= calibration(posterior, predictions) | kernel_spectrum(posterior, predictions) | left_out(posterior)
+    if "variance" in predictions:
+        data["theory_variance"] = predictions["variance"] + xr.zeros_like(mean)
+    data |= {name: predictions[name] for name in KEPT.split() if name in predictions} | stepping_stones(posterior)
+    if classes is None:
+        data |= calibration(posterior, predictions) | kernel_spectrum(posterior, predictions) | left_out(posterior)
+    else:
+        data |= scores_beside(posterior, predictions, data["f_mean"]) | left_out(posterior)
     data["theory_converged"] = predictions.get("converged", xr.ones_like(mean["theory"], dtype=bool))
     data["largest_z"] = abs(data["z"]).max([d for d in z.dims if d != "theory"], skipna=False)
-    if y is not None:
+    if y is not None and classes is None:
         data["y_test"] = y
         data |= posterior_error(draws, given, y, mcse) | held_out(posterior, draws, given, y)
         if "error" in predictions:
@@ -219,6 +235,7 @@ def compare_predictions(
     if stats is not None and "diverging" in stats:
         data["divergences"] = int(stats["diverging"].sum())
     told = chains_verdict(posterior, chains, length)
+    told |= {} if classes is None else {"classes": posterior.attrs["classes"]}
     comparison = xr.Dataset(data, attrs=settings | told | {"series": str(draws.name), "stpbnn_version": __version__})
     reasons = predictions.get("reason", xr.full_like(mean["theory"], "", dtype=object))
     verdicts = [

@@ -17,17 +17,19 @@ __all__ = ["posterior_draws", "posterior_error", "posterior_moments"]
 
 
 def posterior_draws(posterior: xr.DataTree) -> tuple[xr.DataArray, xr.DataArray | float]:
-    """Return the draws that estimate the mean of f, and the variance of f given a draw (zero where f is drawn)."""
+    """Return the draws that estimate the mean of f, and the variance of f given a draw (zero where f is drawn).
+
+    Of classes they are the draws of their probabilities: of the second of two, or of each of several (output).
+    """
     group = tree("posterior", posterior).get("predictions")
     if group is None or "f" not in group:
         raise ValueError("posterior: got no predictions of f, expected predictions/f; pass X_test to sample()")
-    if "class_probability" in group:
-        raise ValueError(
-            "posterior: got one of class probabilities, expected one of numbers; judge both sides with "
-            "stpbnn.classification: posterior_scores(posterior) and class_scores of a classifier's predict_proba"
-        )
     data = group.to_dataset()
     data = data.drop_vars(list(data.coords))
+    if "class_probability" in data:
+        p = data["class_probability"].astype(np.float64)
+        p = p.isel({"class": 1}) if p.sizes["class"] == 2 else p.rename({"class": "output"})
+        return p.transpose("chain", "draw", "test_point", ...), 0.0
     integrated = "f_mean" in data and "f_variance" in data
     draws = data["f_mean" if integrated else "f"].astype(np.float64)
     if missing := {"chain", "draw", "test_point"} - set(draws.dims):

@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 from stpbnn.predictive import Mixture
+from stpbnn.samplers import tempered_log_evidence
 
-__all__ = ["held_out", "left_out", "scored"]
+__all__ = ["held_out", "left_out", "scored", "stepping_stones"]
 
 BLOCK = 2**20  # components of mixtures that are held at a time
 FEWEST = 25  # draws: a fifth of them, the largest weights, are smoothed by a law fitted to five at least
@@ -56,6 +57,15 @@ def held_out(
     return {"target_pit_posterior": (y.dims, pit), "log_score_posterior": (y.dims, score)}
 
 
+def stepping_stones(posterior: xr.DataTree) -> dict[str, Any]:
+    """Return log p(y) of the network with its standard error, where replica exchange went down to the prior."""
+    stats = posterior.get("sample_stats")
+    if stats is None or "stepping_stone" not in stats or float(stats["power"].min()) > 0:
+        return {}
+    value, error = tempered_log_evidence(posterior)
+    return {"log_evidence_posterior": value, "log_evidence_mcse": error}
+
+
 def left_out(posterior: xr.DataTree) -> dict[str, Any]:
     """Return the leave-one-out numbers of the training targets under the posterior, by Pareto-smoothed weights.
 
@@ -64,6 +74,9 @@ def left_out(posterior: xr.DataTree) -> dict[str, Any]:
     """
     likelihood = _variable(posterior, "log_likelihood")
     if likelihood is None or likelihood.dims[2:] != ("train_point",) or likelihood[0].size == 0:
+        return {}
+    of_classes, T = "classes" in posterior.attrs, posterior.attrs.get("temperature", 1.0)
+    if of_classes and T != 1:  # the weights of a cold posterior are other ones
         return {}
     few = likelihood.sizes["draw"] < 4 or likelihood.sizes["chain"] * likelihood.sizes["draw"] < FEWEST
     if few or not np.isfinite(likelihood).all():
@@ -79,7 +92,7 @@ def left_out(posterior: xr.DataTree) -> dict[str, Any]:
         }
         data["good_k"] = float(found.good_k)
         drawn, y = _variable(posterior, "posterior_predictive"), _variable(posterior, "observed_data")
-        if drawn is not None and y is not None:
+        if drawn is not None and y is not None and not of_classes:
             outputs = range(drawn.sizes["output"]) if "output" in drawn.dims else [None]
             parts = [_pit(groups, drawn, y, output, found) for output in outputs]
             data["loo_pit"] = (("train_point", "output")[: y.ndim], parts[0] if y.ndim == 1 else np.stack(parts, 1))

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from stpbnn._validation import inputs, tree
+from stpbnn.comparison.class_scoring import classes_of, stored_labels, stored_truth
 from stpbnn.comparison.theory_predictions import squeezed
 
 __all__ = ["check_test_inputs", "test_targets", "warn_of_other_data", "warn_of_other_settings"]
@@ -27,13 +28,20 @@ def check_test_inputs(posterior: xr.DataTree, X_test: Any, y_test: Any = None) -
             f"X_test: got shape {X_test.shape}, but the posterior was sampled with other test inputs ({shape}); "
             f"{'sample again with it' if stored is None else 'pass the X_test that was given to sample()'}"
         )
+    if y_test is None and classes_of(posterior) is not None:
+        return stored_labels(posterior, "predictions_constant_data", "y_test")
     if y_test is None and (known := _stored(posterior, "y_test")) is not None:
         return known.to_numpy()
     return y_test
 
 
 def test_targets(posterior: xr.DataTree, predictions: xr.Dataset) -> xr.DataArray | None:
-    """Return the test targets of the predictions, or else of the posterior; refuse two that differ."""
+    """Return the test targets of the predictions, or else of the posterior; refuse two that differ.
+
+    Of classes they are their numbers, from zero.
+    """
+    if classes_of(posterior) is not None:
+        return _test_classes(posterior, predictions)
     known = _stored(posterior, "y_test")
     shape = predictions["mean"].shape[1:]
     stored = None if known is None else squeezed(known.to_numpy())
@@ -48,6 +56,17 @@ def test_targets(posterior: xr.DataTree, predictions: xr.Dataset) -> xr.DataArra
     return xr.DataArray(given, dims=predictions["mean"].dims[1:])
 
 
+def _test_classes(posterior: xr.DataTree, predictions: xr.Dataset) -> xr.DataArray | None:
+    told = posterior.attrs["classes"]
+    if (given := predictions.attrs.get("classes", told)) != told:
+        raise ValueError(f"predictions: got the classes {given}, but {told} were sampled; fit the theories to the same")
+    stored = stored_truth(posterior, "predictions_constant_data", "y_test")
+    truth = predictions["y_test"].to_numpy() if "y_test" in predictions else stored
+    if stored is not None and (truth is None or not np.array_equal(stored, truth)):
+        raise ValueError("y_test: got other labels than were given to sample(); leave y_test out to use those")
+    return None if stored is None else xr.DataArray(stored, dims="test_point")
+
+
 def warn_of_other_data(posterior: xr.DataTree, theories: Mapping[str, Any]) -> None:
     """Warn of a theory that was fitted to another training set than the one that was sampled."""
     for group, name, attribute in (("constant_data", "X", "X_train_"), ("observed_data", "y", "y_train_")):
@@ -57,8 +76,12 @@ def warn_of_other_data(posterior: xr.DataTree, theories: Mapping[str, Any]) -> N
         for theory, fitted in theories.items():
             if (given := getattr(fitted, attribute, None)) is None:
                 continue
-            known, given = squeezed(stored.to_numpy()), squeezed(given)
-            if given.shape != known.shape or not _same(known, given):
+            if name == "y" and (labels := stored_labels(posterior, group, name)) is not None:
+                same = np.array_equal(labels.astype(str), np.asarray(given).astype(str))
+            else:
+                known, given = squeezed(stored.to_numpy()), squeezed(given)
+                same = given.shape == known.shape and _same(known, given)
+            if not same:
                 warnings.warn(f"theory {theory!r} was fitted to other training data than was sampled", stacklevel=3)
                 return
 
@@ -88,7 +111,7 @@ def _settings(network: str, regressor: str | None) -> dict[str, Any]:
     settings = json.loads(network)
     precision, depth = settings["weight_precision"], len(settings["widths"])
     settings["weight_precision"] = precision if isinstance(precision, list) else [precision] * (depth + 1)
-    if regressor == "NNGPRegressor":
+    if regressor in ("NNGPRegressor", "NNGPClassifier"):
         settings["widths"] = f"{depth} layers"
     return settings
 

@@ -54,19 +54,40 @@ def verdict(one: xr.Dataset, limits: Mapping[str, float], reason: str) -> tuple[
         return False, "no verdict: the solver of the theory has not converged" + (f" ({reason})" if reason else "")
     largest, points = float(one["largest_z"]), one["z"].size
     differs: list[str] = []
-    deviation = f"largest |z| {largest:.1f} among {points} predictions"
-    shift = None
-    if "error_z" in one:
-        total = one.sel(part="total")
-        relative, score = 100 * float(total["relative_error"]), float(total["error_z"])
-        truth, mcse = float(total["error_posterior"]), float(total["error_mcse"])
-        shift = f"error {relative:+z.1f} % ± {100 * float(total['relative_error_mcse']):.1f} %"
-        if abs(score) > limits["max_error_z"]:
-            side = "above" if score > 0 else "below"
-            size = f"generalisation error {abs(relative):.1f} % {side} the posterior's {quote(truth, mcse)}"
-            differs, shift = [f"{size} ({abs(score):.1f} standard errors)"], None
+    noun = "predictions"
+    if "classes" in one.attrs:
+        noun = f"class probabilities that differ by {float(abs(one['theory_mean'] - one['f_mean']).max()):.2g} at most"
+    deviation = f"largest |z| {largest:.1f} among {points} {noun}"
+    judged, shift = _log_score(one) if "scores_z" in one else _error(one) if "error_z" in one else (None, None)
+    if judged is not None and abs(judged[0]) > limits["max_error_z"]:
+        differs, shift = [judged[1]], None
     if not largest <= limits["max_z"]:
         differs.append(f"{deviation} (threshold {limits['max_z']:.1f})")
     if differs:
         return False, "differs: " + "; ".join(filter(None, [*differs, shift]))
     return True, "agrees within Monte Carlo error (" + "; ".join(filter(None, [deviation, shift])) + ")"
+
+
+def _error(one: xr.Dataset) -> tuple[tuple[float, str], str]:
+    """Return the distance of the generalisation errors in standard errors and in words, and their ratio in words."""
+    total = one.sel(part="total")
+    relative, score = 100 * float(total["relative_error"]), float(total["error_z"])
+    truth, mcse = float(total["error_posterior"]), float(total["error_mcse"])
+    side = "above" if score > 0 else "below"
+    size = f"generalisation error {abs(relative):.1f} % {side} the posterior's {quote(truth, mcse)}"
+    shift = f"error {relative:+z.1f} % ± {100 * float(total['relative_error_mcse']):.1f} %"
+    return (score, f"{size} ({abs(score):.1f} standard errors)"), shift
+
+
+def _log_score(one: xr.Dataset) -> tuple[tuple[float, str], str]:
+    """Return the distance of the negative log likelihoods in standard errors and in words, and their difference."""
+    judged = one.sel(score="negative_log_likelihood")
+    truth, mcse, z = (float(judged[name]) for name in ("scores_posterior", "scores_mcse", "scores_z"))
+    difference = float(judged["scores"]) - truth
+    side = "above" if difference > 0 else "below"
+    size = f"negative log likelihood {quote(abs(difference), mcse)} {side} the posterior's {quote(truth, mcse)}"
+    return (z, f"{size} ({abs(z):.1f} standard errors)"), f"negative log likelihood {_signed(difference, mcse)}"
+
+
+def _signed(value: float, error: float) -> str:
+    return f"{'+' if value > 0 else ''}{quote(value, error)}"

@@ -20,7 +20,7 @@ __all__ = ["SEPARATORS", "parse"]
 
 SEPARATORS = (",", ";", "\t", "|")  # those that are looked for
 SAMPLE = 50  # lines that are looked at
-MARKS = {  # of byte order, the longer ones first
+MARKS = {  # byte order marks, the longer ones first
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -101,7 +101,7 @@ def _decode(content: bytes, encoding: str | None) -> str:
         ) from None
     if "\0" in text:
         raise ValueError(f"{BINARY}; expected a text file such as CSV, or name its encoding")
-    return text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff").rstrip("\x1a")  # of DOS
+    return text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff").rstrip("\x1a")  # the end mark of DOS
 
 
 def _of_excel(text: str, separator: str | None) -> tuple[str, str | None]:
@@ -140,7 +140,7 @@ def _separator(text: str) -> str:
 
 
 def _lines(text: str, separator: str, skipped: int, *, whole: bool = True) -> Iterator[_Line]:
-    """Give the lines that are not blank."""
+    """Yield the lines that are not blank, with their numbers."""
     table = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=whole)
     start = 1
     while True:
@@ -174,7 +174,7 @@ def _header(first: _Line, rows: list[_Line], comments: Sequence[str], separator:
     filled = max((_filled(line) for line in rows), default=0)
     while len(names) > filled and not names[-1]:  # a separator at the end of the line
         names = names[:-1]
-    if filled == len(names) + 1 and all(len(line.fields) == filled for line in rows) and _counts(rows):
+    if filled == len(names) + 1 and all(len(line.fields) == filled for line in rows) and _numbers_the_rows(rows):
         names = ["", *names]  # R numbers the rows, with no name above
     for line in rows:
         if _filled(line) > len(names) or len(line.fields) < len(names):
@@ -192,8 +192,8 @@ def _header(first: _Line, rows: list[_Line], comments: Sequence[str], separator:
 
 
 def _named(names: list[str], rows: list[_Line]) -> tuple[list[str], list[_Line]]:
-    """Refuse names that are missing or there twice; leave out a first column that numbers the rows."""
-    if names[0] in ("", "Unnamed: 0") and _counts(rows):
+    """Return names and rows without a first column of row numbers; refuse missing or repeated names."""
+    if names[0] in ("", "Unnamed: 0") and _numbers_the_rows(rows):
         names, rows = names[1:], [_Line(line.number, line.fields[1:]) for line in rows]
     elif not names[0]:
         names = ["row", *names[1:]]
@@ -215,7 +215,7 @@ def _filled(line: _Line) -> int:
     return max(i + 1 for i, field in enumerate(line.fields) if field)
 
 
-def _counts(rows: Sequence[_Line]) -> bool:
+def _numbers_the_rows(rows: Sequence[_Line]) -> bool:
     """Say whether the first fields number the rows, from 0 or 1."""
     first = [line.fields[0] for line in rows]
     return any(first == [str(i + start) for i in range(len(rows))] for start in (0, 1))
@@ -255,7 +255,7 @@ def _is_comma(column: Sequence[str], separator: str) -> bool:
 
 
 def _refuse_points(name: str, column: Sequence[str], index: pd.Index, decimal: str | None) -> None:
-    """Refuse a column of numbers with points where others have commas: thousands or a mark."""
+    """Refuse a column of numbers with points where others have decimal commas: the point may separate thousands."""
     known = [cell for cell in column if cell not in ABSENT]
     place = next((i for i, cell in enumerate(column) if POINT.fullmatch(cell)), None)
     if place is None or not all(is_number(cell) or COMMA.fullmatch(cell) for cell in known):

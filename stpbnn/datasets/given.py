@@ -8,18 +8,29 @@ from typing import Any
 import numpy as np
 
 from stpbnn import _validation as check
+from stpbnn._labels import class_labels
 from stpbnn.datasets.own import Task
-from stpbnn.datasets.preparation import Number, Preparation
+from stpbnn.datasets.preparation import Label, Number, Preparation
 
 __all__ = ["given_task"]
 
 
-def given_task(data: Sequence[Any]) -> Task:
-    """Return the four arrays that were given, checked, with the names of their columns."""
+def given_task(data: Sequence[Any], *, classes: bool = False) -> Task:
+    """Return the four arrays that were given, checked, with the names of their columns.
+
+    Parameters
+    ----------
+    data : sequence of four arrays or frames
+        X, y, Xt, yt.
+    classes : bool
+        Whether the targets are class labels.
+    """
     if isinstance(data, Task):
         return data
     if not isinstance(data, (tuple, list)) or len(data) != 4:
         raise ValueError(f"data: got {check.shown(data)}, expected the four arrays X, y, Xt, yt")
+    if classes:
+        return _with_labels(*data)
     X, y, X_test, y_test = (_numbers(name, part) for name, part in zip(("X", "y", "Xt", "yt"), data, strict=True))
     features, targets = _names(data[0]), _names(data[1])
     for name, part, expected in (("Xt", data[2], features), ("yt", data[3], targets)):
@@ -36,6 +47,25 @@ def given_task(data: Sequence[Any]) -> Task:
         check.targets("yt", y_test, examples=len(X_test), outputs=outputs),
     )
     return Task(*arrays, preparation=_preparation(features, targets, outputs))
+
+
+def _with_labels(X: Any, y: Any, X_test: Any, y_test: Any) -> Task:
+    """Return inputs as numbers, and labels as they are."""
+    features = _names(X)
+    inputs = check.inputs("X", _numbers("X", X))
+    tests = check.inputs("Xt", _numbers("Xt", X_test), features=inputs.shape[1])
+    labels = [
+        class_labels(what, getattr(part, "to_numpy", lambda part=part: part)())
+        for what, part in (("y", y), ("yt", y_test))
+    ]
+    for what, found, rows in (("y", labels[0], inputs), ("yt", labels[1], tests)):
+        if len(found) != len(rows):
+            raise ValueError(f"{what}: got {len(found)} labels, expected {len(rows)}, one for each row of the inputs")
+    preparation = None
+    if features is not None:
+        label = Label((_names(y) or ["class"])[0], tuple(np.unique(labels[0]).tolist()))
+        preparation = Preparation(tuple(map(Number, features)), (label,))
+    return Task(inputs, labels[0], tests, labels[1], preparation=preparation)
 
 
 def _names(part: Any) -> list[str] | None:

@@ -26,7 +26,7 @@ def load(
     train: int | None = None,
     test: int | None = None,
     size: int | None = None,
-    labels: Sequence[float] | Literal["one-hot"] | None = None,
+    labels: Sequence[float] | Literal["one-hot", "classes"] | None = None,
     standardize: Standardize = "auto",
     seed: int | None = None,
     data_home: str | os.PathLike[str] | None = None,
@@ -64,8 +64,9 @@ def load(
         0.2989 R + 0.587 G + 0.114 B; size=784 of CIFAR-10 is the 28 x 28 centre of the 32 x 32 pixels; every other
         smaller size averages areas of the whole image (a pixel on a border counts in part on either side).
         For a drawn set the dimension of x; default: 100.
-    labels : pair of float or "one-hot", optional
-        Targets of the first and of the second of two classes, or unit vectors (P, D) of D classes.
+    labels : pair of float, "one-hot" or "classes", optional
+        Targets of the first and of the second of two classes, or unit vectors (P, D) of D classes, or the numbers of
+        the classes themselves, which classifiers and networks with a likelihood of classes take.
         Default: (-1, 1) for two classes, "one-hot" for more.
     standardize : {"auto", "paper", "pixels", "features"} or None
         Always by numbers of the training set, for both sets. "paper": (x/255 - 0.1307)/0.3081, for pixels of 0 to
@@ -91,7 +92,7 @@ def load(
     X : (P, N0) array
         Training inputs, float64.
     y : (P,) or (P, D) array
-        Training targets.
+        Training targets, float64; of "classes" int64.
     Xt, yt : arrays
         Test inputs and targets.
 
@@ -163,6 +164,11 @@ def _refuse_too_many(train: int, test: int, size: int, hidden_width: int = 0, no
 def _check(
     name: str, data_set: DataSet, classes: object, labels: object, how: str | None, options: dict[str, Any]
 ) -> None:
+    if not data_set.has_classes and isinstance(labels, str) and labels == "classes":
+        raise ValueError(
+            f"name: {name} is a regression set, whose targets are numbers, expected one with classes; leave the "
+            "likelihood of classes out, or choose another set"
+        )
     if not data_set.has_classes and (classes is not None or labels is not None):
         raise ValueError(
             f"{'labels' if classes is None else 'classes'}: {name} is a regression set: it has no classes or labels; "

@@ -80,6 +80,7 @@ def load_table(
     separator: str | None = None,
     decimal: Literal[".", ","] | None = None,
     encoding: str | None = None,
+    classes: bool = False,
 ) -> Task:
     """Load a table, ready for a network: training inputs and targets, test inputs and targets.
 
@@ -115,6 +116,8 @@ def load_table(
         Whether targets are centred and scaled by the training rows as well.
     separator, decimal, encoding : str, optional
         Of text files, where `read_table` does not find them by itself.
+    classes : bool
+        Whether the target names classes, as text or whole numbers: y then has the labels themselves.
 
     Returns
     -------
@@ -147,7 +150,7 @@ def load_table(
     tables = [_read(place, source, options) for place, source in zip(where, given.values(), strict=True)]
     chosen = selection.roles(tables[0], target, features, drop, split)
     with _told(where[0]):
-        known = selection.kinds(tables[0], chosen.inputs, chosen.targets)
+        known = selection.kinds(tables[0], chosen.inputs, chosen.targets, classes=boolean("classes", classes))
         if chosen.split is not None:
             testing = selection.is_test(chosen.split, tables[0][chosen.split])
             tables, where = [tables[0][~testing], tables[0][testing]], where * 2
@@ -167,11 +170,13 @@ def load_table(
             how=standardize,
             normalize_target=normalize_target,
             fill=missing == "mean",
+            classes=classes,
         )
     preparation = replace(preparation, sources=_sources(given), notes=tuple(notes))
     counted = [name for name in chosen.inputs if known[name] == "number" and _counts(clean[0][name])]
     _say(name, preparation, len(training), len(rest), counted)
-    for column in (each for each in (*chosen.inputs, *chosen.targets) if known[each] == "number"):
+    numbers = chosen.inputs if classes else (*chosen.inputs, *chosen.targets)
+    for column in (each for each in numbers if known[each] == "number"):
         if (mark := _mark(clean[0][column])) is not None:
             count = (clean[0][column] == mark).sum()
             logger.warning("%s: %s has %g in %d row(s), far from all others; %s", name, column, mark, count, EMPTY)

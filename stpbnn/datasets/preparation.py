@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from stpbnn.datasets import columns
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Category", "Number", "Preparation"]
+__all__ = ["Category", "Label", "Number", "Preparation"]
 
 FORMAT = 1
 MANY = 30  # columns that a report names
@@ -89,6 +89,25 @@ class Category:
 
 
 @dataclass(frozen=True)
+class Label:
+    """A target that names classes, as text or as whole numbers; nothing is shifted or scaled."""
+
+    name: str
+    values: tuple[str | int, ...]
+    shift: ClassVar[float] = 0.0
+    scale: ClassVar[float] = 1.0
+
+    def transform(self, column: pd.Series) -> NDArray:
+        """Return (n, 1) labels."""
+        if isinstance(self.values[0], str):
+            return np.array(columns.texts(column))[:, None]
+        return columns.numbers(self.name, column).astype(np.int64)[:, None]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {len(self.values)} classes: {', '.join(map(str, self.values))}"
+
+
+@dataclass(frozen=True)
 class Preparation:
     """How a table becomes inputs X of a network, and outputs f of the network numbers in the units of the table.
 
@@ -100,8 +119,8 @@ class Preparation:
     ----------
     inputs : tuple of Number and Category
         The columns that the network sees, in its order.
-    targets : tuple of Number
-        The columns of targets, one for each output.
+    targets : tuple of Number, or one Label
+        The columns of targets, one for each output; or the one that names the classes.
     sources : mapping of str to str
         The SHA-256 of the files, by name; empty where the table was not read from files.
     notes : tuple of str
@@ -123,7 +142,7 @@ class Preparation:
     """
 
     inputs: tuple[Number | Category, ...]
-    targets: tuple[Number, ...]
+    targets: tuple[Number | Label, ...]
     sources: Mapping[str, str] | None = None
     notes: tuple[str, ...] = ()
 
@@ -154,8 +173,8 @@ class Preparation:
         table = frame(table, [column.name for column in self.inputs])
         return np.hstack([column.transform(_column(table, column.name)) for column in self.inputs])
 
-    def transform_targets(self, table: Any) -> NDArray[np.float64]:
-        """Return the targets y (n,), or (n, D) for several, of a table that has them."""
+    def transform_targets(self, table: Any) -> NDArray:
+        """Return the targets y (n,), or (n, D) for several, of a table that has them; of classes their labels."""
         table = frame(table, self.target_names)
         y = np.hstack([target.transform(_column(table, target.name)) for target in self.targets])
         return y[:, 0] if len(self.targets) == 1 else y
@@ -187,13 +206,15 @@ class Preparation:
         scaled = any((target.shift, target.scale) != (0.0, 1.0) for target in self.targets)
         how = "centred and scaled" if scaled else "as it is"
         lines = [f"target {', '.join(self.target_names[:MANY])}, {how}"]
+        if isinstance(self.targets[0], Label):
+            lines = [f"target {self.targets[0]}"]
         lines += [f"{len(names)} number{'s' * (len(names) > 1)}: {shown}"] if names else []
         return [*lines, *(str(column) for column in self.inputs if isinstance(column, Category)), *self.notes]
 
     def to_json(self) -> str:
         """Return the preparation as JSON text."""
         inputs = [{"kind": type(column).__name__.lower()} | asdict(column) for column in self.inputs]
-        targets = [asdict(target) for target in self.targets]
+        targets = [_named_kind(target) for target in self.targets]
         content = {"format": FORMAT, "inputs": inputs, "targets": targets, "sources": self.sources, "notes": self.notes}
         return json.dumps(content, indent=2) + "\n"
 
@@ -210,7 +231,7 @@ class Preparation:
         try:
             content = json.loads(given)
             inputs = tuple(_read(column) for column in content["inputs"])
-            targets = tuple(Number(**target) for target in content["targets"])
+            targets = tuple(_read({"kind": "number"} | target) for target in content["targets"])
             return cls(inputs, targets, content["sources"], tuple(content["notes"]))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not the preparation of a table: {type(error).__name__}: {error}") from None
@@ -259,9 +280,16 @@ def _column(table: pd.DataFrame, name: str) -> pd.Series:
     return found
 
 
-def _read(column: Mapping[str, Any]) -> Number | Category:
+def _named_kind(target: Number | Label) -> dict[str, Any]:
+    return ({"kind": "label"} if isinstance(target, Label) else {}) | asdict(target)
+
+
+def _read(column: Mapping[str, Any]) -> Any:
     settings = dict(column)
-    if settings.pop("kind") == "number":
+    kind = settings.pop("kind")
+    if kind == "number":
         return Number(**settings)
+    if kind == "label":
+        return Label(settings["name"], tuple(settings["values"]))
     fill = settings["fill"]
     return Category(settings["name"], tuple(settings["values"]), None if fill is None else tuple(fill))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from stpbnn.datasets.columns import as_text
-from stpbnn.datasets.preparation import Category, Number, Preparation
+from stpbnn.datasets.columns import MANY, as_text
+from stpbnn.datasets.preparation import Category, Label, Number, Preparation
 from stpbnn.datasets.selection import Kind
 from stpbnn.datasets.task_arrays import PAPER_MEAN, PAPER_STD
 
@@ -30,6 +30,7 @@ def learn(
     how: str | None,
     normalize_target: bool,
     fill: bool,
+    classes: bool = False,
 ) -> Preparation:
     """Return the preparation of a table.
 
@@ -48,6 +49,8 @@ def learn(
         Whether targets are centred and scaled.
     fill : bool
         Whether missing inputs are filled with means.
+    classes : bool
+        Whether the target names classes.
 
     Raises
     ------
@@ -66,6 +69,8 @@ def learn(
             shares = tuple(float((train[name].dropna() == value).mean()) for value in values) if fill else None
             learned.append(Category(name, tuple(values), shares))
     _refuse_constant(train, learned, how)
+    if classes:
+        return Preparation(tuple(learned), (_label(train[targets[0]], known[targets[0]]),))
     return Preparation(tuple(learned), tuple(_target(train[name], normalize_target) for name in targets))
 
 
@@ -121,3 +126,20 @@ def _target(column: pd.Series, normalize: bool) -> Number:
             f"column {column.name!r}: got numbers of a spread beyond double precision; give them in another unit"
         )
     return Number(str(column.name), float(values.mean()), spread) if normalize else Number(str(column.name))
+
+
+def _label(column: pd.Series, kind: Kind) -> Label:
+    """Return the classes of the training rows."""
+    values = sorted(set(column.to_numpy().tolist()))
+    if kind == "number" and not all(value.is_integer() for value in values):
+        row = column.index[(column % 1 != 0).to_numpy().argmax()]
+        raise ValueError(
+            f"column {column.name!r}, row {row}: got {column[row]:g} as a class, expected text or whole numbers; for "
+            "numbers as targets leave the likelihood of classes out"
+        )
+    if not 1 < len(values) <= MANY:
+        raise ValueError(
+            f"column {column.name!r}, row {column.index[0]}: got {len(values)} class(es) in {len(column)} training "
+            f"rows, expected 2 to {MANY}; choose another target, or more training rows"
+        )
+    return Label(str(column.name), tuple(int(value) if kind == "number" else value for value in values))

@@ -24,7 +24,9 @@ OTHERWISE = "or choose another target"
 REMEDY = 'missing = "drop" leaves its row out, missing = "mean" fills it with the mean, drop = [{name}] does without'
 
 
-def kinds(table: pd.DataFrame, inputs: tuple[str, ...], targets: tuple[str, ...]) -> dict[str, Kind]:
+def kinds(
+    table: pd.DataFrame, inputs: tuple[str, ...], targets: tuple[str, ...], *, classes: bool = False
+) -> dict[str, Kind]:
     """Return what each column holds; ValueError, by column and row, for what a network cannot take.
 
     Parameters
@@ -33,19 +35,23 @@ def kinds(table: pd.DataFrame, inputs: tuple[str, ...], targets: tuple[str, ...]
         The table.
     inputs, targets : tuple of str
         Its columns that are used; targets are numbers.
+    classes : bool
+        Whether the one target names classes, as text or whole numbers.
     """
     found: dict[str, Kind] = {name: columns.kind(name, table[name]) for name in inputs}
+    if classes and len(targets) > 1:
+        raise ValueError(f"target: got {len(targets)} columns, expected one, which names the class of each row")
     for name in targets:
         try:
             found[name] = columns.kind(name, table[name])
         except ValueError as error:
             raise ValueError(str(error).replace(f"leave it out with drop = [{as_text(name)}]", OTHERWISE)) from None
-        if found[name] == "category":
+        if found[name] == "category" and not classes:
             first = next(cell for cell in columns.texts(table[name]) if cell is not None)
             raise ValueError(
                 f"column {name!r}, row {table.index[table[name].notna().argmax()]}: got the text {first!r}, expected "
-                "numbers as targets; classes are predicted with stpbnn.classification, or write them as numbers such "
-                "as -1 and 1"
+                'numbers as targets; for classes give the network a likelihood, "bernoulli" for two of them and '
+                '"categorical" for more, or write them as numbers such as -1 and 1'
             )
     return found
 

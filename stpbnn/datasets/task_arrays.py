@@ -94,8 +94,8 @@ def share_out(
 
 
 def encode(
-    targets: NDArray, classes: tuple[int, ...], labels: Sequence[float] | Literal["one-hot"] | None
-) -> NDArray[np.float64]:
+    targets: NDArray, classes: tuple[int, ...], labels: Sequence[float] | Literal["one-hot", "classes"] | None
+) -> NDArray:
     """Turn class numbers into targets.
 
     Parameters
@@ -104,9 +104,9 @@ def encode(
         Class numbers.
     classes : tuple of int
         The D classes, in the order of the labels.
-    labels : pair of float, "one-hot" or None
-        Values of the first and the second of two classes, or a unit vector for each class. None is (-1, 1) for
-        two classes and "one-hot" for more.
+    labels : pair of float, "one-hot", "classes" or None
+        Values of the first and the second of two classes, or a unit vector for each class, or the class numbers
+        themselves. None is (-1, 1) for two classes and "one-hot" for more.
 
     Returns
     -------
@@ -125,12 +125,16 @@ def encode(
     """
     if labels is None:
         labels = (-1, 1) if len(classes) == 2 else "one-hot"
+    if isinstance(labels, str) and labels == "classes":
+        return targets.astype(np.int64)
     member = targets[:, None] == np.array(classes)
     if isinstance(labels, str) and labels == "one-hot":
         return member.astype(np.float64)
     pair = np.asarray(labels)
     if pair.shape != (2,) or pair.dtype.kind not in "iuf" or not np.isfinite(pair).all() or pair[0] == pair[1]:
-        raise ValueError(f"labels={labels!r}: expected two different numbers, such as (-1, 1), or 'one-hot'.")
+        raise ValueError(
+            f"labels={labels!r}: expected two different numbers, such as (-1, 1), or 'one-hot', or 'classes'."
+        )
     if len(classes) != 2:
         raise ValueError(
             f"labels={labels!r} are for two classes; got {len(classes)}. Use 'one-hot', or choose two classes."

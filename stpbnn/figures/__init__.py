@@ -15,11 +15,13 @@ from stpbnn.figures.learning import plot_learning_curve
 from stpbnn.figures.left_out import plot_loo_pit, plot_pareto_k
 from stpbnn.figures.orders import plot_order_parameter
 from stpbnn.figures.predictions import plot_error, plot_predictions, plot_z
+from stpbnn.figures.reliability import plot_confusion, plot_reliability
 from stpbnn.figures.style import FEW as FEW
 from stpbnn.figures.style import unseen as unseen
 
 __all__ = [
     "plot_band",
+    "plot_confusion",
     "plot_convergence",
     "plot_coverage",
     "plot_energy",
@@ -32,6 +34,7 @@ __all__ = [
     "plot_pit",
     "plot_predictions",
     "plot_ranks",
+    "plot_reliability",
     "plot_residuals",
     "plot_spectrum",
     "plot_z",

@@ -128,7 +128,7 @@ def plot_ranks(
 def plot_energy(posterior: xr.DataTree, ax: Axes | None = None) -> Axes:
     r"""Plot the energy of the Hamiltonian sampler beside its changes from draw to draw.
 
-    .. math:: \mathrm{BFMI} = \sum_n (E_n - E_{n-1})^2 / \sum_n (E_n - ar E)^2
+    .. math:: \mathrm{BFMI} = \sum_n (E_n - E_{n-1})^2 / \sum_n (E_n - \bar E)^2
 
     Where the changes are much narrower than the energies (BFMI below 0.3), the chain crosses energies slowly.
 

@@ -1,4 +1,4 @@
-"""Calibration: do predictive laws hold what they should, draws from the posterior or observed targets."""
+"""Calibration plots: how often the intervals of a predictive law contain posterior draws or observed targets."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def plot_pit(comparison: xr.Dataset | Law | Mapping[str, Law], y: Any = None, ax
               u = F_{\mathrm{theory}}(f \mid x), \quad f \sim p(f(x) \mid y) \text{ by MCMC}
 
     The right law gives a flat histogram. A valley says that laws are too narrow, a hill that they are too wide, a slope
-    that they are shifted. Of targets the grey band holds 95 % of the bars of the right law, one by one, where the
-    targets are independent given the law.
+    that they are shifted. For observed targets, each bar of the right law lies in the grey band with probability
+    95 %, if the targets are independent given the law.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def plot_pit(comparison: xr.Dataset | Law | Mapping[str, Law], y: Any = None, ax
         What `stpbnn.compare` returned, with `pit` (theory, level), for draws of the posterior; or for observed targets
         their law, `predictive(X, noise=True)` of a regressor, or several laws by name.
     y : array of shape (n,) or (n, D), optional
-        The targets that were observed, for laws; held out, or the law has seen them.
+        Observed targets, required with a law. Use held-out targets: the law has seen those it was fitted to.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure. Beside a comparison it may come second.
+        Where to draw; by default a new figure. With a comparison it may be the second positional argument.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def plot_pit(comparison: xr.Dataset | Law | Mapping[str, Law], y: Any = None, ax
 
 
 def plot_coverage(comparison: xr.Dataset | Law | Mapping[str, Law], y: Any = None, ax: Axes | None = None) -> Axes:
-    r"""Plot how much more or less central intervals of a law hold than they should: of observed targets, or of draws.
+    r"""Plot the coverage of a law's central intervals minus its nominal value, for observed targets or posterior draws.
 
     .. math:: C(c) - c, \qquad C(c) = \frac1n \#\{i : y_i \in I_i(c)\}, \qquad\text{or}\qquad
               C(c) = \overline{P_{\mathrm{MCMC}}(f \in I_{\mathrm{theory}}(c))}
@@ -90,9 +90,9 @@ def plot_coverage(comparison: xr.Dataset | Law | Mapping[str, Law], y: Any = Non
         What `stpbnn.compare` returned, with `coverage` and `coverage_mcse` (theory, nominal), for draws of the
         posterior; or for observed targets their law, `predictive(X, noise=True)`, or several laws by name.
     y : array of shape (n,) or (n, D), optional
-        The targets that were observed, for laws; held out, or the law has seen them.
+        Observed targets, required with a law. Use held-out targets: the law has seen those it was fitted to.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure. Beside a comparison it may come second.
+        Where to draw; by default a new figure. With a comparison it may be the second positional argument.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def plot_coverage(comparison: xr.Dataset | Law | Mapping[str, Law], y: Any = Non
 
 
 def transforms(laws: Law | Mapping[str, Law], y: Any) -> dict[str, np.ndarray]:
-    """Return the probability integral transform of targets under each law, by its name; a law alone has none."""
+    """Return the probability integral transform of targets under each law by name, "" for a single one."""
     named: Mapping[str, Any] = laws if isinstance(laws, Mapping) else {"": laws}
     if not named or not all(isinstance(law, Law) and hasattr(law, "cdf") for law in named.values()):
         raise ValueError(
@@ -135,7 +135,7 @@ def transforms(laws: Law | Mapping[str, Law], y: Any) -> dict[str, np.ndarray]:
 
 
 def draw_pit(values: Mapping[str, np.ndarray], ax: Axes | None = None, label: str = "F(y), y observed") -> Axes:
-    """Return the histogram of transforms of targets, by name of the law, with the band of a uniform law."""
+    """Return axes with a histogram of the transforms of each law and the band of a uniform law."""
     ax = new_axes(ax, 4.4, 3.2)
     n = max(u.size for u in values.values())
     bins = int(np.clip(np.sqrt(n), 4, 20))
@@ -154,7 +154,7 @@ def draw_pit(values: Mapping[str, np.ndarray], ax: Axes | None = None, label: st
 
 
 def draw_coverage(values: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
-    """Return the coverage of central intervals, which the transforms of the targets tell."""
+    """Return axes with the coverage of central intervals, computed from the transforms."""
     rows = []
     for name, colour, marker, u in _styled(values):
         held = np.array([np.mean(np.abs(2 * u - 1) <= c) for c in NOMINAL])
@@ -195,7 +195,7 @@ def _legend(ax: Axes) -> None:
 
 
 def _sorted_out(comparison: Any, y: Any, ax: Axes | None) -> tuple[Any, Any, Axes | None]:
-    """Return the arguments where axes may come second, and a comparison has no targets beside it."""
+    """Return comparison, y and ax, with axes given second moved to `ax`; refuse targets given with a comparison."""
     if isinstance(y, Axes) and ax is None:
         y, ax = None, y
     if isinstance(comparison, xr.Dataset) and y is not None:

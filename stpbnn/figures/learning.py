@@ -102,7 +102,8 @@ def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
     if hollow:
         style: dict[str, Any] = {"marker": "o", "mfc": "white", "ms": 5, "ls": "none"}
         handles.append(Line2D([], [], color=POSTERIOR, label="not converged", **style))
-    _axes(ax, dataset[x].to_numpy(), NAMES.get(x, x))
+    what = "negative log likelihood of a label" if "scores" in dataset else "generalisation error, squared units of y"
+    _axes(ax, dataset[x].to_numpy(), NAMES.get(x, x), what)
     ax.legend(handles=handles, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
@@ -119,9 +120,9 @@ def _points(ax: Axes, curve: xr.Dataset, x: str, **style: Any) -> bool:
     return bool((there & ~converged).any())
 
 
-def _axes(ax: Axes, values: np.ndarray, name: str) -> None:
+def _axes(ax: Axes, values: np.ndarray, name: str, what: str) -> None:
     """Name the axes; both are logarithmic where their numbers are positive and far apart."""
-    ax.set(xlabel=name, ylabel="generalisation error, squared units of y")
+    ax.set(xlabel=name, ylabel=what)
     if values.min() > 0 and values.max() >= 4 * values.min():
         ax.set_xscale("log")
         if values.size <= 8:

@@ -80,11 +80,13 @@ def plot_order_parameter(
     ax = new_axes(ax)
     outline: dict[str, Any] = {"histtype": "step", "lw": 1.5, "color": "#888888", "ls": "--"}
     if layer == depth:
-        norms = group["readout_norm"].to_numpy()
-        _peaked(ax, norms.ravel(), label="readout norm, posterior", color=POSTERIOR, alpha=0.3)
+        norms, shared = group["readout_norm"], 1
+        if "classes" in posterior.attrs and "output" in norms.dims:  # which have one scale in the theories
+            norms, shared = norms.mean("output"), norms.sizes["output"]
+        _peaked(ax, norms.to_numpy().ravel(), label="readout norm, posterior", color=POSTERIOR, alpha=0.3)
         network = json.loads(posterior.attrs.get("network", "{}"))
         if "widths" in network:
-            _prior(ax, _gamma(network["widths"][-1]), "readout norm, prior")
+            _prior(ax, _gamma(shared * network["widths"][-1]), "readout norm, prior")
     _peaked(ax, scale.isel(layer=layer - 1).to_numpy().ravel(), label="kernel scale, posterior", **outline)
     if comparison is not None and "order_parameters" in comparison:
         _theories(ax, comparison, layer, layer == depth)

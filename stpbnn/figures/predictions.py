@@ -47,7 +47,8 @@ def plot_predictions(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> plot_predictions(xr.Dataset(shown | {"theory_mean": theory})).get_ylabel()
     'prediction f'
     """
-    check.data_set("comparison", comparison, "f_mean", "mcse", "f_variance", "theory_mean", "theory_variance")
+    check.data_set("comparison", comparison, "f_mean", "mcse", "f_variance", "theory_mean")
+    of_classes = "classes" in comparison.attrs
     mean, mcse = flat(comparison["f_mean"]), flat(comparison["mcse"])
     theory = flat(comparison["theory_mean"])
     if mean.size > FEW:
@@ -59,21 +60,28 @@ def plot_predictions(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
         low, high = np.nanmin(both), np.nanmax(both)
         ax.axline((low, low), (high, high), color=POSTERIOR, lw=1, zorder=0)
         ax.set(xlabel="posterior mean of f (MCMC, ± Monte Carlo error)", ylabel="theory: mean of f")
+        if of_classes:
+            ax.set(xlabel="posterior: class probability (± Monte Carlo error)", ylabel="theory: class probability")
         ax.legend(frameon=False)
         return ax
     ax = new_axes(ax, 5.4 if mean.size <= 15 else 8.0, 3.8)
     x, sd = np.arange(mean.size), np.sqrt(flat(comparison["f_variance"]))
     ax.errorbar(x, mean, sd, fmt="none", ecolor=POSTERIOR, elinewidth=7, alpha=0.25)
     ax.errorbar(x, mean, mcse, fmt="o", color=POSTERIOR, ms=5, capsize=4, lw=1, label="posterior (MCMC)")
-    spread = np.sqrt(flat(comparison["theory_variance"] + 0 * comparison["theory_mean"]))
+    variance = 0 if of_classes else check.data_set("comparison", comparison, "theory_variance")["theory_variance"]
+    spread = np.sqrt(flat(variance + 0 * comparison["theory_mean"]))
     offsets = 0.18 + 0.5 * np.arange(len(theory)) / max(len(theory), 2)
     for (name, colour, marker), f, s, dx in zip(styles(comparison), theory, spread, offsets, strict=True):
         ax.errorbar(x + dx, f, s, fmt=marker, color=colour, ms=4.5, lw=1, label=name)
-    if "y_test" in comparison:
+    if "y_test" in comparison and not of_classes:
         ends: dict[str, Any] = {"xmin": x - 0.25, "xmax": x + offsets[-1] + 0.1}
         ax.hlines(flat(comparison["y_test"]), **ends, color="#777777", lw=1.5, ls=(0, (2, 1)), label="target")
     step = max(1, math.ceil(mean.size / 20))
-    ax.set(xticks=x[::step], xlabel=_points_label(comparison), ylabel="prediction f")
+    ax.set(
+        xticks=x[::step],
+        xlabel=_points_label(comparison),
+        ylabel="class probability" if of_classes else "prediction f",
+    )
     ax.margins(x=0.02, y=0.1)
     legend_above(ax)
     return ax

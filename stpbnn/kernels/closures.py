@@ -89,11 +89,12 @@ def features(sigma: Activation, gram: Gram, precision: Scalar) -> Gram:
 
 
 def _scaled(gram: Gram, scale: Scalar, bias_variance: Scalar) -> Gram:
-    """Q K + 1/λ_b: what the next layer sees."""
+    """Return Q K + 1/λ_b, the kernel of the next layer's pre-activations."""
     return jax.tree.map(lambda k: scale * k + bias_variance, gram)
 
 
 def _nested(sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"]) -> Gram:
+    """Return K_L of the recursion K_l = Q_l κ(K_{l-1})/λ_l + 1/λ_b."""
     depth = len(prior.precisions) - 1
     if depth > UNROLLED:  # a loop, which is compiled once for all layers
 
@@ -109,12 +110,16 @@ def _nested(sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"]) 
 
 
 def _global(sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"]) -> Gram:
+    """Return Π_l Q_l κ(K_{L-1})/λ_L + 1/λ_b, K_{L-1} that of infinite width."""
     below = _nested(sigma, prior._replace(precisions=prior.precisions[:-1]), gram, jnp.ones_like(Q))
     return _scaled(features(sigma, below, prior.precisions[-1]), jnp.prod(Q), prior.bias_variance)
 
 
 def _wishart(sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"]) -> Gram:
-    """G(K; q_l, ..) = G(k; q_l+1, ..) + (q_l − 1) DG(k; q_l+1, ..)[κ(K)/λ_l] with k = κ(K)/λ_l + 1/λ_b."""
+    """Return G(K; Q_l, …) = G(k; Q_{l+1}, …) + (Q_l − 1) DG(k; Q_{l+1}, …)[κ(K)/λ_l], with k = κ(K)/λ_l + 1/λ_b.
+
+    G of the last layer is Q_L κ(K)/λ_L + 1/λ_b.
+    """
     hidden = features(sigma, gram, prior.precisions[1])
     if len(Q) == 1:
         return _scaled(hidden, Q[0], prior.bias_variance)
@@ -128,7 +133,7 @@ def _wishart(sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"])
 def renormalised(
     sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"], closure: Closure = "nested"
 ) -> Gram:
-    """Return the renormalised kernel K^R(Q) of the outputs, from the Gram matrix of the inputs.
+    """Return K^R(Q) in the closure nested, global or wishart (theory notes, section 3), from the Gram matrix of inputs.
 
     Parameters
     ----------

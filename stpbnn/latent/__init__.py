@@ -3,22 +3,31 @@ r"""Latent functions whose targets are classes: Laplace's approximation, class p
 .. math:: p(y \mid f)^{1/T}, \qquad f \sim N(0, K)
 
 `bernoulli` is two classes and one function, `categorical` C classes and C functions; `laplace` the approximation for a
-kernel; `probabilities` the averages of logistic and softmax functions; `network_of_classes` the effective action of a
-network of finite width with Laplace's evidence in it.
+kernel, `propagation` a better one for two classes; `probabilities` the averages of logistic and softmax functions;
+`network_of_classes` the effective action of a network of finite width with the evidence of the approximation in it.
 """
 
+from stpbnn.latent.approximations import APPROXIMATIONS, Approximation, approximate
 from stpbnn.latent.bernoulli import Bernoulli
 from stpbnn.latent.categorical import Categorical
 from stpbnn.latent.laplace import Laplace, laplace_approximation
 from stpbnn.latent.network_of_classes import ClassesOfNetwork
-from stpbnn.latent.probabilities import average_logistic, average_softmax
+from stpbnn.latent.probabilities import average_classes, average_logistic, average_softmax, each_output
+from stpbnn.latent.propagation import Propagated, expectation_propagation
 
 __all__ = [
+    "APPROXIMATIONS",
+    "Approximation",
     "Bernoulli",
     "Categorical",
     "ClassesOfNetwork",
     "Laplace",
+    "Propagated",
+    "approximate",
+    "average_classes",
     "average_logistic",
     "average_softmax",
+    "each_output",
+    "expectation_propagation",
     "laplace_approximation",
 ]

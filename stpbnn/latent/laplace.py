@@ -125,6 +125,11 @@ class Laplace:
         return self.residual < CONVERGED
 
     @property
+    def start(self) -> Latent:
+        """The a with which the search for a kernel nearby may start."""
+        return self.a
+
+    @property
     def log_evidence(self) -> float:
         """Log Z."""
         quadratic = float(np.vdot(self.a, self.f))

@@ -5,8 +5,11 @@ r"""Order parameters of a network whose targets are classes: Laplace's evidence 
     Z(Q) \simeq \int p(y \mid f)^{1/T}\, N(f; 0, K^R(Q))\, df
 
 Up to a constant that is -2 log p(log Q, y), as for regression: one hidden layer has the exact prior law of its scale.
-The minima of S are the saddle points; the posterior of Q is a quadrature. One output. A value of S costs a few Cholesky
+The minima of S are the saddle points; the posterior of Q is a quadrature. A value of S costs a few Cholesky
 factorisations, its derivatives little more: they are weights on those of the kernel.
+
+C outputs of one hidden layer have an order parameter of C rows and columns. The classes can be exchanged a priori, and
+one common scale is the first order: its mean tr Q/C, whose prior law is Gamma(NC/2, NC/2), so that N C is the width.
 
 References
 ----------
@@ -25,8 +28,12 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.kernels import Closure, KernelMap, cross_kernel, feature_map, renormalised_map, symmetric_kernel
+from stpbnn.latent.approximations import Approximation, approximate
 from stpbnn.latent.bernoulli import Bernoulli
-from stpbnn.latent.laplace import Laplace, laplace_approximation
+from stpbnn.latent.categorical import Categorical
+from stpbnn.latent.laplace import Laplace
+from stpbnn.latent.probabilities import each_output
+from stpbnn.latent.propagation import Propagated
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Mixture
 from stpbnn.scale import (
@@ -78,7 +85,7 @@ class _Slopes:
 
 @dataclass(frozen=True, eq=False)
 class ClassesOfNetwork:
-    """A network of one output on a training set of two classes.
+    """A network on a training set of classes: of one output and two of them, or of one hidden layer and C of them.
 
     Parameters
     ----------
@@ -86,22 +93,25 @@ class ClassesOfNetwork:
         The network.
     X : array of shape (P, N_0)
         Training inputs.
-    likelihood : Bernoulli
+    likelihood : Bernoulli or Categorical
         Labels and temperature.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel.
+    approximation : {"laplace", "ep"}
+        Of the posterior of the latent function at given order parameters.
     """
 
     net: FullyConnected
     X: Float[np.ndarray, "P N0"]
-    likelihood: Bernoulli
+    likelihood: Bernoulli | Categorical
     closure: Closure = "nested"
-    _modes: deque[tuple[Scales, np.ndarray]] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
+    approximation: Approximation = "laplace"
+    _modes: deque[tuple[Scales, Any]] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
 
     @property
     def widths(self) -> Scales:
-        """N_1..N_L."""
-        return np.asarray(self.net.widths, dtype=np.float64)
+        """N_1..N_L, times the number of outputs that share the scale."""
+        return self.net.outputs * np.asarray(self.net.widths, dtype=np.float64)
 
     @cached_property
     def _features(self) -> Float[np.ndarray, "P P"]:
@@ -126,11 +136,11 @@ class ClassesOfNetwork:
         K += self.net.prior.bias_variance
         return K
 
-    def at(self, z: Scales) -> Laplace:
-        """Return Laplace's approximation at log Q = z."""
+    def at(self, z: Scales) -> Laplace | Propagated:
+        """Return the approximation at log Q = z."""
         known = min(self._modes, key=lambda mode: float(np.abs(mode[0] - z).sum()), default=None)
-        found = laplace_approximation(self.likelihood, self._kernel(z), None if known is None else known[1])
-        self._modes.append((z, found.a))
+        found = approximate(self.likelihood, self._kernel(z), self.approximation, None if known is None else known[1])
+        self._modes.append((z, found.start))
         return found
 
     def action(self, z: Scales) -> float:
@@ -258,7 +268,7 @@ class ClassesOfNetwork:
         return sum(w * self._slopes(np.log(Q)).precisions for Q, w in zip(kept.nodes, kept.weights, strict=True))
 
     def law(self, point: SaddlePoint, X: Float[np.ndarray, "n N0"]) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and variance of the latent function at query points, at a saddle point."""
+        """Return mean and variance (covariances) of the latent function(s) at query points, at a saddle point."""
         z = np.log(point.order_parameters)
         return self.at(z).law(*self._crossing(X)(z))
 
@@ -270,13 +280,18 @@ class ClassesOfNetwork:
         plain, b = cross_kernel(feature_map(net), net.prior, X, self.X), net.prior.bias_variance
         return lambda z: (np.exp(z[0]) * plain.entries + b, np.exp(z[0]) * plain.left + b)
 
+    def laws(
+        self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"]
+    ) -> tuple[Float[np.ndarray, " m"], list[tuple[np.ndarray, np.ndarray]]]:
+        """Return the weights of the nodes of the order parameters, and `law` at each of them."""
+        kept, crossing = self._kept(posterior), self._crossing(X)
+        return kept.weights, [self.at(z).law(*crossing(z)) for z in np.log(kept.nodes)]
+
     def mixture(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"]) -> Mixture:
-        """Return the law of the latent function at query points, a mixture over the order parameters."""
-        kept = self._kept(posterior)
-        crossing = self._crossing(X)
-        laws = [self.at(z).law(*crossing(z)) for z in np.log(kept.nodes)]
-        means, variances = (np.stack(part) for part in zip(*laws, strict=True))
-        return Mixture(kept.weights, means, variances)
+        """Return the law of each latent function at query points, a mixture over the order parameters."""
+        weights, laws = self.laws(posterior, X)
+        means, variances = (np.stack(part) for part in zip(*(each_output(*law) for law in laws), strict=True))
+        return Mixture(weights, means, variances)
 
     def _kept(self, posterior: OrderParameterPosterior) -> OrderParameterPosterior:
         """Return the posterior without nodes whose weight is negligible."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.special import expit, ndtr, ndtri, softmax
 from scipy.stats import qmc
 
-__all__ = ["average_logistic", "average_softmax"]
+__all__ = ["average_classes", "average_logistic", "average_softmax", "each_output"]
 
 NARROW = 2.0  # variances up to which the logistic function is averaged over the normal law, and not the other way round
 NORMAL = np.linspace(-9.0, 9.0, 49)
@@ -75,3 +75,23 @@ def average_softmax(mean: Float[np.ndarray, "n C"], covariance: Float[np.ndarray
         draws = mean[part, None] + np.einsum("ncd,md->nmc", roots[part], points, optimize=True)
         found[part] = softmax(draws, axis=2).mean(axis=1)
     return found / found.sum(axis=1, keepdims=True)
+
+
+def average_classes(mean: Float[np.ndarray, "n ..."], spread: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n C"]:
+    """Return class probabilities from the law of one latent function, (n,) and (n,), or of C: (n, C) and (n, C, C).
+
+    Examples
+    --------
+    >>> average_classes(np.array([1.0]), np.array([4.0])).round(4)
+    array([[0.3523, 0.6477]])
+    """
+    if mean.ndim == 1:
+        return np.stack([average_logistic(sign * mean, spread) for sign in (-1.0, 1.0)], axis=1)
+    return average_softmax(mean, spread)
+
+
+def each_output(
+    mean: Float[np.ndarray, "n ..."], spread: Float[np.ndarray, "n ..."]
+) -> tuple[Float[np.ndarray, "n ..."], Float[np.ndarray, "n ..."]]:
+    """Return mean and variance of each latent function alone."""
+    return mean, spread if mean.ndim == 1 else np.maximum(np.einsum("ncc->nc", spread), 0)

@@ -61,7 +61,7 @@ class Gaussian(Law):
         return np.where(certain, above >= 0, ndtr(above / np.where(certain, 1, self.std)))
 
     def logpdf(self, y: ArrayLike) -> np.ndarray:
-        """Return the log density at y, entry by entry; at zero variance there is none (infinite, or zero)."""
+        """Return the log density at y, entry by entry; at zero variance it is +∞ at the mean and −∞ elsewhere."""
         y = values(y, self.mean)
         with np.errstate(divide="ignore", invalid="ignore"):
             density = stats.norm.logpdf(y, self.mean, self.std)

@@ -14,7 +14,7 @@ __all__ = ["Law", "levels", "random", "values"]
 
 
 def values(y: ArrayLike, mean: np.ndarray) -> np.ndarray:
-    """Return values as numbers, of a shape that goes with that of the law."""
+    """Return y as an array that broadcasts against the law's mean."""
     y = check.numeric("y", y)
     try:
         np.broadcast_shapes(y.shape, mean.shape)
@@ -24,7 +24,7 @@ def values(y: ArrayLike, mean: np.ndarray) -> np.ndarray:
 
 
 def random(n: Any, random_state: Any) -> tuple[int, np.random.RandomState]:
-    """Return the number of draws and where they come from."""
+    """Return n as an integer, and the generator that `random_state` means."""
     return check.integer("n", n, minimum=0), random_numbers(random_state)
 
 

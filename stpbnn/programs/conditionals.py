@@ -111,7 +111,7 @@ def condition(
     temperature : number or NumPyro distribution
         As in the call of the model: a distribution means that the samples hold its draws.
     noise : bool
-        Whether to add the noise: the law of a new target in the place of that of the function. In a t-process the
+        Whether to return the law of a new target instead of that of the function. In a t-process the
         noise shares the scale.
     joint : bool
         Whether to couple the new points. Otherwise each of them is a batch entry: to be sampled under a plate of
@@ -162,7 +162,7 @@ def condition(
 
 
 def _refuse_singular(*results: jax.Array) -> None:
-    """Refuse results that are NaN since a matrix that was to be factorised is not positive definite."""
+    """Raise ValueError where a result is NaN: K + T was not positive definite."""
     if not all(isinstance(array, jax.core.Tracer) or np.isfinite(array).all() for array in results):
         raise ValueError(
             f"temperature: K + T is singular in {results[0].dtype} at some of the samples; give larger temperatures"
@@ -197,7 +197,7 @@ def predict(
         Whether a draw is one function at all new points; otherwise each point is drawn on its own, which takes no
         (n, n) matrix a sample.
     seed : int, numpy Generator or RandomState
-        Seed of the draws, or where it is drawn from: new draws at every call.
+        A whole number; or a generator, from which every call takes a new seed.
 
     Returns
     -------

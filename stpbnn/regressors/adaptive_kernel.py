@@ -1,15 +1,15 @@
-"""The self-consistent neuron: a network of one hidden layer whose kernel adapts to the task."""
+"""Self-consistent clusters of units: a network of one hidden layer whose kernel adapts to the task."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
@@ -21,28 +21,25 @@ from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers, seed_of
 from stpbnn.network import FullyConnected
-from stpbnn.regressors.errors import GeneralizationError, StandardError, error_parts, finite_error, standard_error
 from stpbnn.regressors.network_regressor import NetworkRegressor
+from stpbnn.regressors.particle_errors import ParticleErrors
 from stpbnn.regressors.proportional import ProportionalLimitRegressor
 
 __all__ = ["AdaptiveKernelRegressor"]
 
 
-class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
-    r"""Bayesian network of one hidden layer whose kernel adapts to the task, by a self-consistent hidden unit.
+class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor):
+    r"""Bayesian network of one hidden layer whose kernel adapts to the task, by self-consistent clusters of units.
 
-    .. math:: K_w = E[w\, \sigma\sigma^T], \qquad a = (K_w + T)^{-1} y, \qquad
-              G = K_w + \tfrac1N \mathrm{Cov}[w c\, \sigma], \qquad R = (T + G)^{-1},
+    .. math:: p(h_1 \dots h_n) \propto \prod_i N(h_i; 0, C)\, |w|^{1/2} e^{c^T w c/2}, \qquad
+              c_i = a\cdot\sigma_i/\sqrt N, \quad w = (\lambda_1 + \sigma_i^T R\, \sigma_j / N)^{-1},
 
-    where the mean is over a hidden unit in the fields a and R of all others,
-
-    .. math:: p(h) \propto N(h; 0, C)\, w^{1/2} \exp(\tfrac{1}{2N} w c^2), \qquad
-              c = a\cdot\sigma(h), \quad w = 1/(\lambda_1 + \sigma^T R \sigma/N).
-
-    Particles represent its law. The theories that rescale the kernel of infinite width are its limit for Gaussian
-    features; infinite width is N → ∞. One hidden layer, T > 0. Predictive laws are Gaussian, with mean and variance of
-    the theory. D outputs share the units: kernels are matrices of D × D blocks, and predictive laws keep the covariance
-    within each output.
+    in the fields a and R of all other units. With :math:`K_w = \tfrac1n E \sum_{ij} w_{ij} \sigma_i \sigma_j^T`,
+    :math:`(T + K_w - \tfrac nN T R K_w)\, a = y`, and R follows from the covariance of what a cluster adds to f.
+    Clusters of one unit are the self-consistent neuron; one of all N units is the posterior. Particles represent
+    their law. Theories that rescale the kernel of infinite width are n = 1 with Gaussian features; infinite width is
+    N → ∞. One hidden layer, T > 0. Predictive laws are Gaussian, with mean and variance of the theory. D outputs share
+    the units: kernels are matrices of D × D blocks, and predictive laws keep the covariance within each output.
 
     Parameters
     ----------
@@ -52,13 +49,16 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         T > 0, the variance of the Gaussian likelihood.
     particles : int
         How many hidden units are simulated; better twice the number of examples or more.
+    cluster : int or "auto"
+        How many units n are sampled jointly, a divisor of the width. "auto" doubles n until the prediction moves by
+        less than its standard error, or a cluster is the network.
     reaction : bool
-        Whether to correct for the reaction of the others on a unit itself, a relative 1/N.
+        Whether to correct for the reaction of the others on a cluster itself, a relative n/N.
     second_start : bool
         Whether to search once more, from strongly tilted units, which takes as long again. Of two fixed points that
         are found that of the larger log evidence is taken.
     max_iter : int
-        How many times particles may move before a search is given up.
+        How many times particles may move before a search is given up; each size of clusters is a search.
     random_state : int, numpy Generator, RandomState or None
         Seed of the particles.
 
@@ -66,8 +66,10 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
     ----------
     kernel_ : array of shape (P, P), or (D, D, P, P)
         K_w, the adapted kernel on the training inputs, without the output bias.
+    cluster_, clusters_ : int, list of int
+        The size of the clusters, and all sizes that were solved.
     tilt_ : float
-        Mean of c^T w c/N over units, how far they have left the prior.
+        Mean of c^T w c/n over clusters, how far units have left the prior.
     readout_second_moment_ : float or array of shape (D, D)
         λ_1 E v v^T, to be compared with the sampled readout norm λ_1 |v|²/N_1; one under the prior.
     log_marginal_likelihood_ : float
@@ -77,14 +79,14 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
     history_ : array
         Relative residual of K_w a, one number for each update of a population.
     n_iter_ : int
-        How many times the particles moved.
-    drift_ : float
-        Drift of the averages in their standard errors, when the search ended.
+        How many times the particles moved, in the search for this size.
+    drift_, particle_bias_ : float
+        Drift of the averages, and what half of the particles change, in their standard errors, when the search ended.
     acceptance_, autocorrelation_ : float
         Of the particles' moves: their mean acceptance, and the correlation of the tilt from one move to the next. Near
         one it tells of units that are stuck on one side of a barrier, which makes the search slow.
-    converged_ : bool
-        Whether the averages had stopped drifting.
+    converged_, failed_checks_ : bool, tuple of str
+        Whether the search had settled, and which of its checks failed: "drift", "particles", "acceptance", "lost".
     network_, temperature_, seed_ : FullyConnected, float, int
         What was used.
 
@@ -111,6 +113,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         *,
         temperature: float = 0.01,
         particles: int = 4096,
+        cluster: int | str = 1,
         reaction: bool = True,
         second_start: bool = False,
         max_iter: int = 300,
@@ -119,6 +122,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         self.network = network
         self.temperature = temperature
         self.particles = particles
+        self.cluster = cluster
         self.reaction = reaction
         self.second_start = second_start
         self.max_iter = max_iter
@@ -136,6 +140,12 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
         random_numbers(self.random_state)
         check.integer("particles", self.particles, minimum=16)
         check.integer("max_iter", self.max_iter, minimum=12)
+        if not (isinstance(self.cluster, str) and self.cluster == "auto"):
+            check.integer("cluster", self.cluster, minimum=1)
+        if self.cluster != 1 and not self.reaction:
+            raise ValueError(
+                f"cluster: got {self.cluster!r} with reaction=False, expected 1: clusters react upon each other"
+            )
         if self.network is not None and self.network.depth > 1:
             raise ValueError(
                 f"network: got {self.network.depth} hidden layers, expected 1: the self-consistent unit is known for "
@@ -143,12 +153,16 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             )
 
     def _condition(self) -> None:
-        X = self.X_train_
-        check.room_for_kernels("X", len(X), matrices=50 * self.network_.outputs**2)
-        features = 2 * 4 * int(self.particles) * len(X)  # of the particles and their twins, in single precision
-        refuse_beyond(features, f"particles: got {self.particles}, whose features", "take fewer particles")
+        X, net = self.X_train_, self.network_
+        check.room_for_kernels("X", len(X), matrices=50 * net.outputs**2)
+        self._refuse_beyond_memory(1 if self.cluster == "auto" else self._divisor())
         self.seed_ = seed_of(self.random_state)
         self._solve()
+        if self.cluster not in (self.cluster_, "auto"):
+            warnings.warn(
+                f"cluster: got {self.cluster}, no divisor of the width {net.widths[0]}; {self.cluster_} is taken",
+                stacklevel=5,
+            )
         if self.particles < 2 * len(X):
             warnings.warn(
                 f"particles: got {self.particles} for {len(X)} examples, expected at least {2 * len(X)}: fewer "
@@ -157,12 +171,27 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             )
         if not self.converged_:
             warnings.warn(
-                f"the self-consistent kernel has not settled after {self.max_iter} moves: its averages drift by "
-                f"{self.drift_:.1f} standard errors, the residual is {self.history_[-1]:.1e}; give more particles or "
-                "a larger max_iter; there may be no solution for so narrow a network or so low a temperature",
+                f"the self-consistent kernel has not settled after {self.n_iter_} moves, clusters of {self.cluster_}: "
+                f"{'; '.join(self._told(name) for name in self.failed_checks_)}",
                 ConvergenceWarning,
                 stacklevel=5,
             )
+
+    def _divisor(self) -> int:
+        """Return the number of units in a cluster, which divides the width."""
+        N, n = self.network_.widths[0], int(self.cluster)
+        if n > N:
+            raise ValueError(f'cluster: got {n} units, expected at most {N}, the width; or "auto"')
+        if N % n == 0:
+            return n
+        return adaptive.nearest_divisor(n, N)
+
+    def _refuse_beyond_memory(self, cluster: int) -> None:
+        """Refuse clusters whose features and readouts, with those of their twins, do not fit into memory."""
+        units, outputs = adaptive.units_of(int(self.particles), cluster), self.network_.outputs
+        numbers = 2 * units * len(self.X_train_) + 4 * units * cluster * outputs**2
+        what = f"particles: got {self.particles}, in clusters of {cluster}, whose features"
+        refuse_beyond(4 * numbers, what, "take fewer particles, or smaller clusters")
 
     def _solve(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Search for the fixed point, or take what an earlier search found."""
@@ -181,48 +210,62 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
             prior.bias_variance,
             bool(self.reaction),
         )
-        self._found, self.fixed_points_ = found, points = self._searched(problem) if known is None else known[1:]
+        self._sizes, self.fixed_points_ = self._searched(problem) if known is None else known[1:]
+        found, points = self._sizes[0], self.fixed_points_
         self._evidence = points[0].log_evidence if points else float("nan") if found.lost else None
-        self._process = adaptive.AdaptiveProcess(net, X, problem, space, found.averages, found.snapshots, self.seed_)
-        blocks = adaptive.Averages.of(found.averages).K.reshape(net.outputs, len(X), net.outputs, len(X))
+
+        def process(some: adaptive.Populations) -> adaptive.AdaptiveProcess:
+            here = replace(problem, cluster=some.cluster)
+            return adaptive.AdaptiveProcess(net, X, here, space, some.averages, some.snapshots, self.seed_)
+
+        self._process, self._smaller = process(found.whole), [process(each.whole) for each in self._sizes[1:]]
+        self._halved = process(found.halved) if found.halved.averages else None
+        self.cluster_, self.clusters_ = found.whole.cluster, [each.whole.cluster for each in self._sizes[::-1]]
+        blocks = adaptive.Averages.of(found.whole.averages).K.reshape(net.outputs, len(X), net.outputs, len(X))
         self.kernel_ = blocks[0, :, 0] if net.outputs == 1 else blocks.transpose(0, 2, 1, 3)
-        self.tilt_, self.drift_, self.converged_, self.n_iter_ = found.tilt, found.drift, found.converged, found.moves
+        self.tilt_, self.drift_, self.particle_bias_, self.n_iter_ = found.tilt, found.drift, found.bias, found.moves
+        self.converged_, self.failed_checks_ = found.converged, found.failed
         self.history_, self.acceptance_, self.autocorrelation_ = found.history, found.acceptance, found.autocorrelation
         second = found.second_moment * problem.precision
         self.readout_second_moment_ = second.item() if net.outputs == 1 else second
 
-    def _searched(self, problem: adaptive.Problem) -> tuple[adaptive.Solution, list[adaptive.FixedPoint]]:
+    def _searched(self, problem: adaptive.Problem) -> tuple[list[adaptive.Solution], list[adaptive.FixedPoint]]:
         """Return what is found from the prior or, where asked, from tilted units: that of the larger evidence."""
         saddle = ProportionalLimitRegressor(self.network_, temperature=self.temperature_, mean="drop")
         saddle.fit(self.X_train_, self.y_train_)
         K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
         settings = self.particles, self.seed_, self.max_iter
-        found = adaptive.solve(problem, adaptive.Start(K, K), *settings)
+        if self.cluster == "auto":
+            sizes = adaptive.doubled(problem, adaptive.Start(K, K), *settings)
+        else:
+            problem = replace(problem, cluster=self._divisor())
+            sizes = [adaptive.solve(problem, adaptive.Start(K, K), *settings)]
         if self.second_start:
-            other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, found)), *settings)
-            both = {"prior": found, "tilted": other}
+            problem = replace(problem, cluster=sizes[0].whole.cluster)
+            other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, sizes[0])), *settings)
+            both = {"prior": sizes[0], "tilted": other}
             points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both.items()]
             points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
-            return points[0][1], [point for point, _ in points]
-        return found, []
+            return [points[0][1], *sizes[1:]], [point for point, _ in points]
+        return sizes, []
 
     def _tilted(self, problem: adaptive.Problem, found: adaptive.Solution) -> jax.Array:
         """Return units that feel twice the fields of a solution."""
-        averages = adaptive.Averages.of(found.averages)
-        a, R = adaptive.fields(problem, averages.K, averages.covariance())
-        return adaptive.anneal(problem, adaptive.Fields(2 * a, R), self.particles, self.seed_).position
+        averages = adaptive.Averages.of(found.whole.averages)
+        a, R = adaptive.fields(problem, averages.K, adaptive.Response.of(problem, averages.covariance()))
+        return adaptive.anneal(problem, adaptive.Fields(2 * a, R), self.particles, self.seed_).units
 
     def _log_evidence(self, problem: adaptive.Problem, averages: list[adaptive.Averages]) -> float:
         whole = adaptive.Averages.of(averages)
         with one_thread(len(problem.y)), contextlib.suppress(np.linalg.LinAlgError):
-            there = adaptive.fields(problem, whole.K, whole.covariance())
+            there = adaptive.fields(problem, whole.K, adaptive.Response.of(problem, whole.covariance()))
             log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
             return adaptive.log_evidence(problem, whole, log_z)
         return float("nan")  # where a search was lost its kernels may be of no use
 
     def _fixed_point(self, problem: adaptive.Problem, start: str, found: adaptive.Solution) -> adaptive.FixedPoint:
         second = np.trace(found.second_moment) * problem.precision / problem.outputs
-        evidence = float("nan") if found.lost else self._log_evidence(problem, found.averages)
+        evidence = float("nan") if found.lost else self._log_evidence(problem, found.whole.averages)
         return adaptive.FixedPoint(start, evidence, float(second), found.tilt, found.converged)
 
     @property
@@ -239,51 +282,10 @@ class AdaptiveKernelRegressor(MultiOutputMixin, NetworkRegressor):
 
     @property
     def _arrays(self) -> dict[str, np.ndarray]:  # type: ignore[override]
-        return adaptive.packed(self._process.space, self._found, self.fixed_points_)
+        return adaptive.packed(self._process.space, self._sizes, self.fixed_points_)
 
     def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._solve(arrays)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.predict(X, joint=joint).law(self.temperature_ if noise else 0.0)
-
-    @in_float64
-    def predict_populations(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Return what each independent population of particles predicts alone: means and variances of f.
-
-        Their spread is the Monte Carlo error of the prediction, and tells nothing of the error of the theory.
-
-        Parameters
-        ----------
-        X : array of shape (n, N_0)
-            Query points.
-
-        Returns
-        -------
-        means, variances : arrays of shape (populations, n), or (populations, n, D)
-        """
-        chunks = self._chunks(X)
-        with one_thread(max(sum(map(len, chunks)), self.y_train_.size)):
-            parts = [self._process.predict_apart(chunk) for chunk in chunks]
-        means = np.concatenate([[group.mean for group in groups] for groups in parts], axis=1)
-        variances = np.concatenate([[group.covariance.T for group in groups] for groups in parts], axis=1)
-        return (means[..., 0], variances[..., 0]) if self.network_.outputs == 1 else (means, variances)
-
-    def standard_error(self, X: ArrayLike) -> StandardError:
-        """Return Monte Carlo standard errors of the mean and of the variance of f, at query points (n, N_0)."""
-        return StandardError(*map(standard_error, self.predict_populations(X)))
-
-    def generalization_error_standard_error(self, X: ArrayLike, y: ArrayLike) -> GeneralizationError:
-        """Return the Monte Carlo standard error of the generalisation error, and of its two parts.
-
-        Parameters
-        ----------
-        X : array of shape (n, N_0)
-            Test inputs.
-        y : array of shape (n,) or (n, D)
-            Test targets.
-        """
-        means, variances = self.predict_populations(X)
-        y = check.targets("y", y, examples=means.shape[1], outputs=self.network_.outputs)
-        with np.errstate(over="ignore", invalid="ignore"):  # refused
-            return finite_error((standard_error(part) for part in error_parts(means, variances, y)), y)

@@ -50,6 +50,7 @@ class ClosedForm(Estimator):
         (array([ 1.    ,  0.6667, -1.    ]), -3.855)
         """
         check_is_fitted(self, "X_train_")
+        self._needs_factors("leave_one_out")
         return self._left_out()
 
     def loo_log_score(self) -> float:

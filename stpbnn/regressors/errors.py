@@ -1,4 +1,4 @@
-"""The generalisation error of predictions, and how much of the targets they explain."""
+"""The generalisation error, eq. (4.2), squared bias plus variance; and R²."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ __all__ = [
     "error_parts",
     "explained",
     "finite_error",
+    "own_error",
     "standard_error",
 ]
 
@@ -37,7 +38,10 @@ class StandardError(NamedTuple):
 
 
 def error_parts(mean: np.ndarray, variance: np.ndarray, y: np.ndarray) -> tuple[Any, Any, Any]:
-    """Return total, squared bias and variance of predictions (..., n[, D]) of targets (n[, D]), summed over outputs."""
+    """Return ε = ⟨(y − f̄)² + σ²⟩ of eq. (4.2), then its squared bias and its variance.
+
+    Predictions are (..., n[, D]) and targets (n[, D]): an average over rows, a sum over outputs.
+    """
     axes = tuple(range(-y.ndim, 0))
     with np.errstate(over="ignore"):  # infinite
         squared_bias, spread = np.sum((y - mean) ** 2, axis=axes) / len(y), np.sum(variance, axis=axes) / len(y)
@@ -59,6 +63,18 @@ def explained(y: np.ndarray, mean: np.ndarray) -> float:
     """Return R², the part of the targets' variance that predictions explain: one for targets that do not vary."""
     spread = float(np.sum((y - y.mean(axis=0)) ** 2))
     return 1 - float(np.sum((y - mean) ** 2)) / spread if spread > 0 else 1.0
+
+
+def own_error(theory: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the errors of the generalisation error, and of its two parts, that a theory itself has.
+
+    Of simulated theories they are the Monte Carlo error and, where it is known, that of clusters which are too small;
+    of closed forms zero.
+    """
+    if not hasattr(theory, "generalization_error_systematic_error"):
+        return np.zeros(3)
+    systematic = np.nan_to_num(theory.generalization_error_systematic_error(X, y))
+    return np.hypot(theory.generalization_error_standard_error(X, y), systematic)
 
 
 def standard_error(populations: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn.network import NetworkHolder
 from stpbnn.regressors.errors import GeneralizationError, error_parts, finite_error
+from stpbnn.regressors.factors import WithFactors
 from stpbnn.scale import ZERO_TARGETS
 
 __all__ = ["Estimator"]
@@ -25,7 +26,7 @@ OF_CLASSIFIERS = ("predict_proba", "predict_log_proba", "decision_function", "cl
 CHUNK = 2**22  # entries of the kernel between query points and training points that are held at a time
 
 
-class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
+class Estimator(WithFactors, NetworkHolder, RegressorMixin, BaseEstimator):
     """Regression with a predictive law in closed form.
 
     A model adds `_check_settings`, `_prepare`, `_condition`, `_numbers` and `_predictive`; one that chooses
@@ -40,7 +41,6 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
     feature_names_in_: np.ndarray
     _learned: ClassVar[tuple[str, ...]]  # names of what, with the parameters and the training set, determines the rest
     _arrays: Mapping[str, np.ndarray] = {}  # what, read from a file, spares a search
-    _kernels: ClassVar[int] = 3  # how many matrices of the size of the kernel a fit holds
 
     def __getattr__(self, name: str) -> Any:
         """Refuse what is missing; asked for class probabilities, say who has them."""
@@ -84,7 +84,7 @@ class Estimator(NetworkHolder, RegressorMixin, BaseEstimator):
         y = check.targets("y", y, examples=len(X), outputs=self._outputs(1 if y.ndim == 1 else y.shape[1]))
         if sample_weight is not None:
             X, y = self._weighted(X, y, sample_weight)
-        check.room_for_kernels("X", len(X), matrices=self._kernels)
+        self._take_room(X, y)
         self.X_train_, self.y_train_ = X, y
         try:
             with np.errstate(all="ignore"), one_thread(y.size):  # what overflows is refused

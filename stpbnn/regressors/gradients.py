@@ -67,6 +67,7 @@ class WithGradient(estimator.Estimator):
         (array([2., 2., 2.]), array([7.e-06, 7.e-06, 7.e-06]))
         """
         X = self._query_points(X)
+        self._needs_factors("predict_gradient")
         rows = max(1, estimator.CHUNK // (len(self.X_train_) * X.shape[1]))
         laws = []
         for start in range(0, len(X), rows):

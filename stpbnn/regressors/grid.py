@@ -17,6 +17,7 @@ from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers
 from stpbnn.catalogue import THEORIES, short_name
 from stpbnn.network import FullyConnected
+from stpbnn.regressors.errors import own_error
 from stpbnn.regressors.of_theory import regressor_of
 from stpbnn.scale import ZERO_TARGETS, Mean, WidthCurve, keeps_mean, refuse_singular
 
@@ -240,8 +241,7 @@ def _one_by_one(
 def _solved(model: Any, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray) -> Row | str:
     try:
         parts = np.array(model.fit(X, y).generalization_error(X_test, y_test))
-        own = getattr(model, "generalization_error_standard_error", None)
-        mcse = np.zeros(3) if own is None else np.array(own(X_test, y_test))
+        mcse = own_error(model, X_test, y_test)
     except ValueError as error:
         if str(error) == ZERO_TARGETS:
             raise

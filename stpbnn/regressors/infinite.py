@@ -16,22 +16,25 @@ from stpbnn.predictive import Gaussian
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.regressors.noise import check_noise, checked_weights, split
+from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
     CLOSURE_ACTIONS,
     TRENDS,
     Design,
     FactorisedKernel,
+    IteratedKernel,
     Landscape,
     Query,
     RestrictedKernel,
     gaussian_gradient,
     gaussian_log_evidence,
+    iterated_problem,
 )
 
 __all__ = ["NNGPRegressor"]
 
 
-class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
+class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork):
     r"""Infinite-width limit of a Bayesian network: Gaussian-process regression on the NNGP kernel.
 
     .. math:: A = K_L + T\,1, \qquad \bar f(x) = k_x \cdot A^{-1} y, \qquad \sigma^2(x) = k_{xx} - k_x \cdot A^{-1} k_x
@@ -47,6 +50,10 @@ class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
         What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
         flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
         their uncertainty.
+    solver : {"auto", "exact", "iterative"}
+        Whether the kernel is factorised, P³ operations and 8 P² bytes for each of several matrices, or only multiplied
+        with, P² operations for each of some thousand vectors and 2 P² bytes, or less: `numerical_errors_` says what
+        that leaves open. "auto" factorises up to P = 10,000, as far as memory goes, and whatever the other cannot do.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
@@ -67,10 +74,14 @@ class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
     log_marginal_likelihood_ : float
         log N(y; 0, A), summed over outputs.
     converged_ : bool
-        Whether the search for hyper-parameters, where there was one, has reached its optimum: there is nothing else
-        to solve for.
+        Whether the search for hyper-parameters, where there was one, has reached its optimum, and the iterative solver
+        knows means and log evidence, to 1e-2 standard deviations and 1e-3.
     noise_variances_ : array of shape (P,) or None
         Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
+    solver_ : str
+        The solver that was used.
+    numerical_errors_ : NumericalErrors or None
+        Errors of the iterative solver; None for the exact one.
     network_ : FullyConnected
         The network that was used, with the precisions that were learned.
     temperature_ : float
@@ -91,8 +102,9 @@ class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
     """
 
     noise_variances_: np.ndarray | None
+    _process: Any
 
-    _learned = (*LearnableNetwork._learned, "noise_variances_")
+    _learned = (*LearnableNetwork._learned, "noise_variances_", "solver_")
 
     def __init__(
         self,
@@ -100,6 +112,7 @@ class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
         *,
         temperature: Any = 0.01,
         trend: Literal["zero", "constant", "linear"] = "zero",
+        solver: Solver = "auto",
         optimizer: Any = None,
         n_restarts_optimizer: int = 0,
         random_state: Any = None,
@@ -107,6 +120,7 @@ class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
         self.network = network
         self.temperature = temperature
         self.trend = trend
+        self.solver = solver
         self.optimizer = optimizer
         self.n_restarts_optimizer = n_restarts_optimizer
         self.random_state = random_state
@@ -154,6 +168,11 @@ class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
             self.noise_variances_ = split(self.temperature)[1]
         self._take_in()
 
+    def _only_exact(self, outputs: int) -> str | None:
+        if self.trend != "zero" or self.noise_variances_ is not None:
+            return f"trend={self.trend!r} or weights of the examples, expected neither"
+        return None
+
     def _take_in(self) -> None:
         """Set trend and noise."""
         self._design = Design.of(self.X_train_, self.trend, self.noise_variances_)
@@ -162,16 +181,28 @@ class NNGPRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
         self._take_in()
         self._condition()
 
-    def _condition(self) -> None:
+    def _iterate(self) -> None:
+        net, y, T = self.network_, self.y_train_, self.temperature_
+        solved = iterated_problem(net, self.X_train_, y.reshape(len(y), -1), T, lambda resolvent: np.zeros(1))
+        at = solved.resolvent.at(np.zeros(1))
+        self._process = IteratedKernel(net, self.X_train_, solved.resolvent, 0.0, several=y.ndim > 1)
+        self._take_up_evidence(float(at.log_det[0]) * net.outputs, float(at.misfit[0]), y.size)
+        self._take_up_errors(solved.errors())
+
+    def _factorise(self) -> None:
         net, y, design = self.network_, self.y_train_, self._design
         data = net.prior, self.X_train_, y, nngp_map(net), self.temperature_
         self._process = FactorisedKernel.of(*data) if design.plain else RestrictedKernel.restricted(*data, design)
         contrasts = design.targets(y)[1]
         log_det, quadratic = self._process.log_det * net.outputs, float(np.vdot(contrasts, self._process.alpha))
+        self._take_up_evidence(log_det, quadratic, contrasts.size)
+        self.log_marginal_likelihood_ += net.outputs * design.log_jacobian
+
+    def _take_up_evidence(self, log_det: float, quadratic: float, targets: int) -> None:
+        net = self.network_
         self.order_parameters_ = np.ones(net.depth)
         self.action_ = float(sum(net.widths)) * net.outputs + log_det + quadratic
-        evidence = gaussian_log_evidence(log_det, quadratic, contrasts.size)
-        self.log_marginal_likelihood_ = evidence + net.outputs * design.log_jacobian
+        self.log_marginal_likelihood_ = gaussian_log_evidence(log_det, quadratic, targets)
         self.converged_ = True
 
     def _mean(self, X: np.ndarray) -> np.ndarray:

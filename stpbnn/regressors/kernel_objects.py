@@ -10,11 +10,12 @@ from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel, Kernel, Matern
 
 from stpbnn._linalg import lower_cholesky
+from stpbnn.iterative import Blocks
 from stpbnn.kernels import NNGPKernel
 from stpbnn.network import FullyConnected
 from stpbnn.scale import INDEFINITE, Query
 
-__all__ = ["kernel_of", "query", "refuse_indefinite", "refuse_no_kernel", "unrelated"]
+__all__ = ["blocks_of", "kernel_of", "query", "refuse_indefinite", "refuse_no_kernel", "unrelated"]
 
 UNRELATED = 1e-3  # correlation of two inputs below which one tells nothing of the other
 SMOOTH = 20.0  # ν of finite Matern kernels from which on scikit-learn returns NaN for inputs that coincide
@@ -51,6 +52,11 @@ def query(kernel: Kernel, X: Float[np.ndarray, "q N0"], X_train: Float[np.ndarra
         refuse_not_finite(kernel, within, "the query points {} and {}")
     refuse_not_finite(kernel, cross, "the query point {} and the training input {}")
     return Query(cross, variances, within)
+
+
+def blocks_of(kernel: Kernel, X: Float[np.ndarray, "P N0"]) -> Blocks:
+    """Return the function that makes a block of the kernel of the training inputs, given its rows and columns."""
+    return lambda rows, columns: kernel(X[rows]) if rows == columns else kernel(X[rows], X[columns])
 
 
 def unrelated(K: Float[np.ndarray, "P P"]) -> bool:

@@ -156,6 +156,8 @@ class Learnable[H: Hyperparameters](ClosedForm):
         """
         check_is_fitted(self, "X_train_")
         here, eval_gradient = self._hyperparameters, check.boolean("eval_gradient", eval_gradient)
+        if eval_gradient:
+            self._needs_factors("eval_gradient")
         at = None
         if theta is not None:
             theta = check.numeric("theta", theta)

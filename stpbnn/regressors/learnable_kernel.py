@@ -20,6 +20,8 @@ from stpbnn.scale import Design, Query, Reduced, Units
 
 __all__ = ["LearnableKernel"]
 
+LOOKED_AT = 1000  # inputs, where there are too many for all
+
 
 class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
     """Regressors on a kernel object; a model adds the evidence, and the process on the contrasts of the targets."""
@@ -41,7 +43,12 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
         self._take_in()
         self.kernel_ = kernel_of(self.kernel, 1.0 if self.optimizer is None else self._unit)
         self.temperature_, self.df_ = split(self.temperature)[0], float(self.df)
-        refuse_no_kernel(self.kernel_, np.asarray(self.kernel_(self.X_train_)), len(self.X_train_))
+        seen = self._looked_at(self.X_train_)
+        refuse_no_kernel(self.kernel_, np.asarray(self.kernel_(seen)), len(seen))
+
+    def _looked_at(self, X: np.ndarray) -> np.ndarray:
+        """Return the training inputs between which the kernel is looked at."""
+        return X if self._factorised else X[:LOOKED_AT]
 
     def _take_in(self) -> None:
         """Set the targets as they are normalised, their mean square, and what kernels need of the inputs."""
@@ -82,10 +89,11 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
         return np.append(self.alpha_, self.log_marginal_likelihood_)
 
     def _refuse_kernel(self) -> None:
-        refuse_indefinite(self.kernel_, self.kernel_(self.X_train_))
+        seen = self._looked_at(self.X_train_)
+        refuse_indefinite(self.kernel_, self.kernel_(seen))
 
     def _singular(self, error: Exception, X: np.ndarray, y: np.ndarray) -> ValueError:
-        refuse_indefinite(self.kernel_, self.kernel_(X))
+        refuse_indefinite(self.kernel_, self.kernel_(self._looked_at(X)))
         return super()._singular(error, X, y)
 
     def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:

@@ -177,5 +177,6 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
         Theory notes, section 4.
         """
         check_is_fitted(self, "X_train_")
+        self._needs_factors("posterior_kernel")
         inputs = self.X_train_ if X is None else self._query_points(X)
         return posterior_hidden_kernel(self, inputs)

@@ -53,7 +53,8 @@ class NetworkRegressor(Estimator):
 
     def _refuse_kernel(self) -> None:
         refuse_infinite_kernel(self.network_, self.X_train_)
-        refuse_indefinite_kernel(self.network_, self.X_train_)
+        if self._factorised:  # a Krylov space finds out by itself
+            refuse_indefinite_kernel(self.network_, self.X_train_)
 
     @property
     def _numbers(self) -> np.ndarray:

@@ -34,7 +34,7 @@ __all__ = ["load", "save"]
 
 FORMAT = "stpbnn regressor"
 SCHEMA = 1
-LATER = ("noise_variances_", "noise_df_", "centre_")  # which older files lack
+LATER = ("noise_variances_", "noise_df_", "centre_", "solver_")  # which older files lack
 DENSEST = 1032  # bytes that one byte of a compressed member can stand for
 
 

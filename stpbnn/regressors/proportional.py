@@ -16,12 +16,13 @@ from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork
-from stpbnn.scale import MEANS, FactorisedKernel, Mean, Query, keeps_mean, pose
+from stpbnn.regressors.solver import Solver, WithSolver, only_exact
+from stpbnn.scale import MEANS, FactorisedKernel, IteratedScale, Mean, NetworkProblem, Query, keeps_mean, pose
 
 __all__ = ["ProportionalLimitRegressor"]
 
 
-class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwork):
+class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork):
     r"""Proportional limit of a Bayesian network: the renormalised kernel at the saddle point of the effective action.
 
     .. math:: \bar Q = \arg\min_Q \sum_l N_l (Q_l - \log Q_l) + \log\det A(Q) + y^T A(Q)^{-1} y,
@@ -42,6 +43,10 @@ class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwor
         What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" has a
         second order parameter for it (one hidden layer, one output); "drop" is the zero-mean form, in which the paper
         plotted its relu networks. "auto" keeps the mean where it can.
+    solver : {"auto", "exact", "iterative"}
+        Whether the kernel is factorised, P³ operations and 8 P² bytes for each of several matrices, or only multiplied
+        with, P² operations for each of some thousand vectors and 2 P² bytes, or less: `numerical_errors_` says what
+        that leaves open. "auto" factorises up to P = 10,000, as far as memory goes, and whatever the other cannot do.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
@@ -65,9 +70,14 @@ class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwor
         Log evidence at the saddle point, with the Gaussian fluctuation of the order parameters.
     converged_ : bool
         Whether the gradient of S vanishes to a relative 1e-8 at a minimum, and the search for hyper-parameters, where
-        there was one, has reached its optimum.
+        there was one, has reached its optimum; and whether the errors of the iterative solver are within tolerance:
+        1e-2 standard deviations for the means, 1e-3 of the log evidence, 2e-3 of Q̄.
     saddle_points_ : list of SaddlePoint
         All minima that were found, the lowest first.
+    solver_ : str
+        The solver that was used.
+    numerical_errors_ : NumericalErrors or None
+        Errors of the iterative solver; None for the exact one.
     network_ : FullyConnected
         The network that was used, with the precisions that were learned.
     temperature_ : float
@@ -88,6 +98,8 @@ class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwor
     (array([1.1008]), True)
     """
 
+    _learned = (*LearnableNetwork._learned, "solver_")
+
     def __init__(
         self,
         network: FullyConnected | None = None,
@@ -95,6 +107,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwor
         temperature: float = 0.01,
         closure: kernels.Closure = "nested",
         mean: Mean = "auto",
+        solver: Solver = "auto",
         optimizer: Any = None,
         n_restarts_optimizer: int = 0,
         random_state: Any = None,
@@ -103,6 +116,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwor
         self.temperature = temperature
         self.closure = closure
         self.mean = mean
+        self.solver = solver
         self.optimizer = optimizer
         self.n_restarts_optimizer = n_restarts_optimizer
         self.random_state = random_state
@@ -112,6 +126,16 @@ class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwor
         check.one_of("closure", self.closure, kernels.CLOSURES)
         check.one_of("mean", self.mean, MEANS)
 
+    def _only_exact(self, outputs: int) -> str | None:
+        net = FullyConnected(outputs=outputs) if self.network is None else self.network
+        return only_exact(net, self.closure, self.mean)
+
+    def _pose(self) -> NetworkProblem:
+        net, data = self.network_, (self.X_train_, self.y_train_, self.temperature_)
+        if self.solver_ == "iterative":
+            return IteratedScale.iterated(net, *data, mixture=False)
+        return pose(net, *data, self.closure, keep_mean=keeps_mean(net, self.mean))
+
     def _condition(self) -> None:
         net = self.network_
         if net.outputs > 1 and net.depth > 1:
@@ -119,9 +143,7 @@ class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwor
                 f"network: got {net.outputs} outputs and {net.depth} hidden layers; the proportional limit of several "
                 "outputs is known for one hidden layer; fit one regressor an output, or use NNGPRegressor"
             )
-        self._problem = pose(
-            net, self.X_train_, self.y_train_, self.temperature_, self.closure, keep_mean=keeps_mean(net, self.mean)
-        )
+        self._problem = self._pose()
         points = self._problem.saddle_points()
         best = points[0]
         self._process = self._problem.conditioned(best)
@@ -140,6 +162,8 @@ class ProportionalLimitRegressor(MultiOutputMixin, WithGradient, LearnableNetwor
                 ConvergenceWarning,
                 stacklevel=5,
             )
+        if isinstance(self._problem, IteratedScale):
+            self._take_up_errors(self._problem.errors(best))
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
         return self._process.mean(X)

@@ -11,32 +11,31 @@ from jaxtyping import Float
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from stpbnn import _validation as check
 from stpbnn.kernels import Inputs, value_and_pullback
 from stpbnn.predictive import Gaussian, Mixture, SideBySide, StudentT
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
+from stpbnn.regressors.kernel_objects import blocks_of
 from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence
-from stpbnn.regressors.noise import check_noise
-from stpbnn.regressors.outliers import NOISE_DF_BOUNDS, OUTLIER_NOISES, WithOutliers
+from stpbnn.regressors.outliers import NOISE_DF_BOUNDS, WithOutliers
+from stpbnn.regressors.process_settings import DF_BOUNDS, check_process_settings
+from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
     ACCURACY,
-    TRENDS,
     Columns,
     InverseGamma,
     NoiseBeside,
     NoiseInside,
     OrderParameterPosterior,
+    Reduced,
     is_known,
+    iterated_beside,
+    iterated_inside,
 )
 
 __all__ = ["StudentTProcessRegressor"]
 
-NOISES = ("scale", "gaussian", *OUTLIER_NOISES)
-PARAMETRIZATIONS = ("covariance", "scale")
-DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
 
-
-class StudentTProcessRegressor(MultiOutputMixin, WithOutliers):
+class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
     r"""Student's t-process regression: a Gaussian process whose overall scale r is random, and learned from the data.
 
     .. math:: f \mid r \sim GP(0, r K), \qquad r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2), \qquad
@@ -52,9 +51,6 @@ class StudentTProcessRegressor(MultiOutputMixin, WithOutliers):
     Outliers are ignored by noise "student-t", T the square of its scale, by expectation propagation, and by "robust",
     the robust and conjugate Gaussian process. With both the function is a Gaussian process of covariance K and has no
     random scale: `df` and `parametrization` are not used.
-
-    There is no `partial_fit`, by design: the closed form needs the whole training set at once, and with new points the
-    hyper-parameters move as well. Fit again.
 
     Parameters
     ----------
@@ -89,6 +85,10 @@ class StudentTProcessRegressor(MultiOutputMixin, WithOutliers):
     trend : {"zero", "constant", "linear"}
         What is added to the process: nothing, a constant, or a linear function of the inputs, whose coefficients have a
         flat prior and are integrated over: the evidence is the restricted likelihood.
+    solver : {"auto", "exact", "iterative"}
+        Whether the kernel is factorised, P³ operations and 8 P² bytes for each of several matrices, or only multiplied
+        with, P² operations for each of some thousand vectors and 2 P² bytes, or less: `numerical_errors_` says what
+        that leaves open. "auto" factorises up to P = 10,000, as far as memory goes, and whatever the other cannot do.
     parametrization : {"covariance", "scale"}
         Whether K (+ T) is the covariance of the process, which exists for ν > 2 only, or its scale matrix, for any
         ν > 0: r ~ InvGamma(ν/2, ν/2). They differ by the constant factor ν/(ν − 2).
@@ -116,6 +116,10 @@ class StudentTProcessRegressor(MultiOutputMixin, WithOutliers):
     alpha_ : array of shape (P,) or (P, D)
         What the kernel with the training points is multiplied by to give the mean: the mean of r A(r)^{-1} y over the
         posterior of r, A(r) = r K + T or r (K + T), for targets as they are normalised.
+    solver_ : str
+        The solver that was used.
+    numerical_errors_ : NumericalErrors or None
+        Errors of the iterative solver; None for the exact one.
     scale_posterior_ : OrderParameterPosterior or None
         p(r | y) as nodes and weights, where the noise is beside the scale; None where all is in closed form.
     converged_ : bool
@@ -135,7 +139,7 @@ class StudentTProcessRegressor(MultiOutputMixin, WithOutliers):
     (array([0.14]), 12.0)
     """
 
-    _learned = ("kernel_", "temperature_", "df_", "noise_df_", "centre_", "converged_")
+    _learned = ("kernel_", "temperature_", "df_", "noise_df_", "centre_", "converged_", "solver_")
     _kernels = 4
     _at_bounds = MappingProxyType(
         {
@@ -157,6 +161,7 @@ class StudentTProcessRegressor(MultiOutputMixin, WithOutliers):
         n_restarts_optimizer: int = 0,
         normalize_y: bool = False,
         trend: Literal["zero", "constant", "linear"] = "zero",
+        solver: Solver = "auto",
         parametrization: Literal["covariance", "scale"] = "covariance",
         noise_df: float = 4.0,
         optimize_noise_df: bool = False,
@@ -173,6 +178,7 @@ class StudentTProcessRegressor(MultiOutputMixin, WithOutliers):
         self.n_restarts_optimizer = n_restarts_optimizer
         self.normalize_y = normalize_y
         self.trend = trend
+        self.solver = solver
         self.parametrization = parametrization
         self.noise_df = noise_df
         self.optimize_noise_df = optimize_noise_df
@@ -180,27 +186,7 @@ class StudentTProcessRegressor(MultiOutputMixin, WithOutliers):
         self.random_state = random_state
 
     def _check_settings(self) -> None:
-        check.one_of("noise", self.noise, NOISES)
-        check.one_of("parametrization", self.parametrization, PARAMETRIZATIONS)
-        check.number("df", self.df)
-        if self.df <= 2 and self.parametrization == "covariance":
-            raise ValueError(
-                f"df: got {self.df!r}, expected a number greater than 2: a Student's t law of two degrees of freedom "
-                "or fewer has no covariance for the kernel to be; give more, or say parametrization='scale', where the "
-                "kernel is the scale matrix"
-            )
-        check.one_of("trend", self.trend, TRENDS)
-        check_noise(self.temperature)
-        check.boolean("normalize_y", self.normalize_y)
-        for name in ("optimize_df", "optimize_temperature", "optimize_noise_df"):
-            check.boolean(name, getattr(self, name))
-            if getattr(self, name) and self.optimizer is None:
-                raise ValueError(f"{name}: got {getattr(self, name)!r} with optimizer=None; give an optimizer")
-        if self.optimize_temperature and (np.ndim(self.temperature) or self.temperature == 0):
-            given = "an array" if np.ndim(self.temperature) else 0
-            raise ValueError(
-                f"temperature: got {given} with optimize_temperature=True, expected a number greater than 0"
-            )
+        check_process_settings(self)
         super()._check_settings()
 
     def _bounds(self, start: KernelHyperparameters) -> Float[np.ndarray, "n 2"]:
@@ -256,7 +242,21 @@ class StudentTProcessRegressor(MultiOutputMixin, WithOutliers):
         """The posterior of the scale, where it is a quadrature."""
         return self._process.posterior if isinstance(self._process, NoiseBeside) else None
 
-    def _condition(self) -> None:
+    def _only_exact(self, outputs: int) -> str | None:
+        if self.trend != "zero" or self._outliers:
+            return f"trend={self.trend!r} and noise={self.noise!r}, expected 'zero', and 'scale' or 'gaussian'"
+        return None
+
+    def _iterate(self) -> None:
+        solve = iterated_beside if self.noise == "gaussian" else iterated_inside
+        law, blocks = self._scale_law(self.df_), blocks_of(self.kernel_, self.X_train_)
+        self._process, errors = solve(blocks, self._contrasts, law, self.temperature_)
+        self._blocks = Reduced(*[np.empty((0, 0))] * 3)
+        self.log_marginal_likelihood_ = self._process.log_evidence
+        self.converged_ = self._known and self._process.error < ACCURACY
+        self._take_up_errors(errors)
+
+    def _factorise(self) -> None:
         blocks = self._design.reduced(self._matrix())
         self._blocks = blocks._replace(contrasts=np.empty((0, 0)))
         self._process = self._process_of(blocks.contrasts, self._hyperparameters)

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stpbnn.comparison import quote
+from stpbnn.report.class_words import held_out_labels
 
 __all__ = ["POSTERIOR", "against_data", "coverages", "transforms"]
 
@@ -21,6 +22,11 @@ def against_data(comparison: xr.Dataset) -> dict[str, Any] | None:
 
     None where there is nothing: no targets, or a comparison of an earlier version.
     """
+    if "classes" in comparison.attrs:
+        rows, count = held_out_labels(comparison)
+        left_out = _left_out(comparison)
+        told = {"nominal": [], "rows": rows, "left_out": left_out, "count": count, "noun": "labels"}
+        return told if rows or left_out else None
     scores = _named(comparison, "log_score")
     left_out = _left_out(comparison)
     if not scores and left_out is None:
@@ -31,7 +37,13 @@ def against_data(comparison: xr.Dataset) -> dict[str, Any] | None:
         cells = [_sum(score), "" if name == POSTERIOR or first is None else _sum(score - first, signed=True)]
         rows.append({"name": name, "cells": cells + [f"{100 * c:.1f} %" for c in coverages(held[name])]})
     count = next((score.size for score in scores.values()), 0)
-    return {"nominal": [f"{100 * c:.0f} %" for c in SHOWN], "rows": rows, "left_out": left_out, "count": count}
+    return {
+        "nominal": [f"{100 * c:.0f} %" for c in SHOWN],
+        "rows": rows,
+        "left_out": left_out,
+        "count": count,
+        "noun": "targets",
+    }
 
 
 def transforms(comparison: xr.Dataset) -> dict[str, np.ndarray]:

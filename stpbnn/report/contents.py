@@ -15,12 +15,13 @@ from stpbnn.catalogue import PROCESSES, THEORIES
 from stpbnn.comparison import quote
 from stpbnn.report import processes
 from stpbnn.report.against_data import against_data
+from stpbnn.report.class_words import class_explanation, class_names, score_columns, score_rows
 from stpbnn.report.explanation import explanation
 from stpbnn.report.sections import coverage, layers, plural, spectrum
 
 __all__ = ["contents"]
 
-SADDLE = THEORIES["proportional"].regressor
+SADDLES = (THEORIES["proportional"].regressor, THEORIES["proportional"].classifier)
 KINDS = {"agrees": "agrees", "differs": "differs", "no verdict": "open"}
 
 
@@ -40,17 +41,22 @@ def contents(
     name, saddle = _headline(predictions, process)
     verdict = str(comparison["verdict"].sel(theory=name).item())
     subject = "closed-form prediction of the proportional limit" if saddle else f"prediction “{name}”"
+    of_classes = "classes" in comparison.attrs
+    rows = _rows(comparison)
     return {
         "title": title or _title(network, sizes),
         "question": f"Does the {subject} agree with the true posterior of this {'process' if process else 'network'}?",
         "answer": _answer(verdict),
         "kind": _kind(verdict),
         "setting": _setting(posterior, network, sizes, data_set, (run or {}).get("columns", ())),
-        "rows": _rows(comparison),
-        "has_error": "error" in comparison,
+        "rows": score_rows(comparison, rows) if of_classes else rows,
+        "has_error": "error" in comparison and not of_classes,
+        "scores": score_columns(comparison) if of_classes else [],
         "criteria": _criteria(comparison, process),
-        "explanation": explanation(posterior, predictions, comparison, name, saddle, network, sizes),
-        "coverage": coverage(comparison),
+        "explanation": class_explanation(posterior, predictions, comparison, name, network)
+        if of_classes
+        else explanation(posterior, predictions, comparison, name, saddle, network, sizes),
+        "coverage": None if of_classes else coverage(comparison),
         "data": against_data(comparison),
         "spectrum": spectrum(comparison, sizes),
         "layers": layers(posterior, predictions, network, sizes),
@@ -71,7 +77,8 @@ def _headline(predictions: xr.Dataset, process: str | None) -> tuple[str, bool]:
     kinds = predictions["regressor"].to_numpy().tolist() if "regressor" in predictions else []
     if process and (exact := PROCESSES[process].regressor) in kinds:
         return names[kinds.index(exact)], False
-    return (names[kinds.index(SADDLE)], True) if SADDLE in kinds else (names[-1], False)
+    saddle = next((kinds.index(kind) for kind in SADDLES if kind in kinds), None)
+    return (names[-1], False) if saddle is None else (names[saddle], True)
 
 
 def _kind(verdict: str) -> str:
@@ -129,6 +136,9 @@ def _setting(
     if "train" in sizes:
         data = f"P = {sizes['train']} training points with N₀ = {sizes['features']} inputs; {data}"
     facts.append(("Data", f"{data_set}; {data}" if data_set else data))
+    if classes := posterior.attrs.get("classes"):
+        law = {"bernoulli": "logistic function of one output", "categorical": "softmax of the outputs"}
+        facts.append(("Classes", f"{class_names(classes)}; {law.get(str(network.get('likelihood')), '')}"))
     if told := "; ".join(map(str, columns)):
         facts.append(("Columns", told))
     if "temperature" in attrs:
@@ -145,9 +155,10 @@ def _setting(
 
 def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:
     """Return the verdict table: the posterior, then each theory."""
+    numbers = "classes" not in comparison.attrs
     state = "converged" if comparison["converged"] else "not converged"
     first = {"name": "posterior (MCMC)", "difference": "", "z": "", "word": state, "kind": ""}
-    if "error_posterior" in comparison:
+    if numbers and "error_posterior" in comparison:
         pairs = zip(comparison["error_posterior"].to_numpy(), comparison["error_mcse"].to_numpy(), strict=True)
         first |= dict(zip(("error", "bias", "variance"), (quote(float(v), float(e)) for v, e in pairs), strict=True))
     rows = [first]
@@ -156,7 +167,7 @@ def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:
         verdict = str(one["verdict"].item())
         row = {"name": str(name), "z": f"{float(one['largest_z']):.1f}", "kind": _kind(verdict)}
         row |= {"verdict": verdict, "word": next((word for word in KINDS if verdict.startswith(word)), verdict)}
-        if "error" in one:
+        if numbers and "error" in one:
             own = one["theory_error_mcse"] if "theory_error_mcse" in one else 0 * one["error"]
             pairs = zip(one["error"].to_numpy(), own.to_numpy(), strict=True)
             quoted = (quote(float(v), float(e)) if e > 0 else f"{v:#.4g}" for v, e in pairs)
@@ -174,7 +185,8 @@ def _criteria(comparison: xr.Dataset, process: str | None) -> str:
         f"(two-sided, family-wise level {limits['level']:g}, Bonferroni)"
     )
     if "error" in comparison:
-        sentence += f" and its generalisation error within {limits['max_error_z']:g} standard errors of the posterior's"
+        what = "generalisation error" if "classes" not in limits else "negative log likelihood of the test labels"
+        sentence += f" and its {what} within {limits['max_error_z']:g} standard errors of the posterior's"
     converged = (
         " The posterior counts as converged if, for every prediction, the bulk effective sample size is above "
         f"{limits['min_ess']:g} and R-hat below {limits['max_rhat']:g}"
@@ -203,6 +215,11 @@ def _convergence(posterior: xr.DataTree, comparison: xr.Dataset) -> list[str]:
     if stats is not None and "energy" in stats and draws > 2:
         bfmi = az.bfmi(posterior)["energy"]
         said.append(f"smallest BFMI {float(bfmi.min()):.2f}")
+    if "log_evidence_posterior" in comparison:
+        found = quote(float(comparison["log_evidence_posterior"]), float(comparison["log_evidence_mcse"]))
+        theories = comparison.get("log_marginal_likelihood", xr.DataArray([], dims="theory", coords={"theory": []}))
+        beside = [f"{name} {value:.2f}" for name, value in zip(theories["theory"].values, theories.values, strict=True)]
+        said.append(f"log evidence by stepping stones {found}" + (f" ({', '.join(beside)})" if beside else ""))
     if remedy := comparison.attrs.get("remedy"):
         said.append(f"what may help: {remedy}")
     return said

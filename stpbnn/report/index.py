@@ -51,6 +51,8 @@ def render_sweep(dataset: xr.Dataset) -> str:
             if name.endswith("_version")
         ),
         picture=picture,
+        what="Negative log likelihood" if "scores" in dataset else "Generalisation error",
+        mean="mean of −log p of test labels" if "scores" in dataset else "mean of (y − f)² over test set and law of f",
         swept=[dim.rpartition(".")[2] for dim in dims],
         theories=[str(name) for name in dataset["theory"].to_numpy()],
         rows=[_row(dataset.isel(place), dims) for place in _places(dataset, dims)],

@@ -34,14 +34,15 @@ def pictures(posterior: xr.DataTree, comparison: xr.Dataset) -> dict[str, list[P
     """Return the figures that the data allow, by section of the report; of theories that have converged, if any has."""
     converged = comparison["theory_converged"].to_numpy().astype(bool)
     comparison = comparison.isel(theory=np.flatnonzero(converged)) if converged.any() else comparison
+    of_classes = "classes" in comparison.attrs
     *others, last = (str(name) for name in comparison["theory"].to_numpy())
     theories = " and ".join([", ".join(others), last] if others else [last])
     return {
         "predictions": [_predictions(comparison, theories)],
-        "error": [_error(comparison)] if "error" in comparison else [],
+        "error": [_error(comparison)] if "error" in comparison and not of_classes else [],
         "z": [_z(comparison, theories)],
-        "calibration": _calibration(comparison, theories),
-        "data": _data(comparison),
+        "calibration": [] if of_classes else _calibration(comparison, theories),
+        "data": (_labels(comparison) if of_classes else []) + _data(comparison),
         "order": _order(posterior, comparison),
         "spectrum": _spectrum(comparison, theories, "process" in posterior.attrs),
         "chains": _chains(posterior, comparison),
@@ -50,6 +51,15 @@ def pictures(posterior: xr.DataTree, comparison: xr.Dataset) -> dict[str, list[P
 
 def _predictions(comparison: xr.Dataset, theories: str) -> Picture:
     size = comparison["f_mean"].size
+    if "classes" in comparison.attrs:
+        alt = f"{size} class probabilities: {theories} against the posterior."
+        caption = (
+            "Class probabilities at the test points"
+            + (", of the second class: " if "output" not in comparison["f_mean"].dims else ", of every class: ")
+            + "theory against posterior. Bars are the Monte Carlo error of the posterior mean."
+            + (" Where they agree, the points lie on the diagonal." if size > FEW else " Broad: the spread over draws.")
+        )
+        return Picture(svg(figures.plot_predictions(comparison)), alt, caption, wide=15 < size <= FEW)
     if size > FEW:
         alt = f"Scatter plot of {size} predictions: mean of {theories} against the posterior mean, with the diagonal."
         caption = (
@@ -109,6 +119,28 @@ def _calibration(comparison: xr.Dataset, theories: str) -> list[Picture]:
         "Bars are two Monte Carlo standard errors. Above zero the intervals are too wide.",
     )
     return [pit, coverage]
+
+
+def _labels(comparison: xr.Dataset) -> list[Picture]:
+    """Return the reliability diagram, and the confusion matrices of the posterior and of the last theory."""
+    if "y_test" not in comparison:
+        return []
+    names = ["posterior (MCMC)", *map(str, comparison["theory"].to_numpy())]
+    reliability = Picture(
+        svg(figures.plot_reliability(comparison)),
+        f"Reliability diagram: how often the most probable class is right, by its probability, for {', '.join(names)}.",
+        "Reliability: how often the most probable class of a held-out point is right, against its probability. Above "
+        "the diagonal probabilities are too cautious, below it too confident. Bars: one standard error of the count.",
+    )
+    caption = "Confusion matrix: held-out points of each label (row) by their most probable class (column)."
+    pairs = zip((None, names[-1]), (names[0], names[-1]), strict=True)
+    return [
+        reliability,
+        *(
+            Picture(svg(figures.plot_confusion(comparison, theory)), f"Confusion matrix of {name}.", caption)
+            for theory, name in pairs
+        ),
+    ]
 
 
 def _data(comparison: xr.Dataset) -> list[Picture]:

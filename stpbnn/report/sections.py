@@ -57,7 +57,9 @@ def layers(
         observed, what = ["Q, sampled"], "and of the posterior"
     elif "kernel_scale" in group:
         observed = ["Readout norm", "Kernel scale"]
-        what = "for the adaptive kernel its mean of the readout norm; readout norm and kernel scale of the posterior"
+        what = "readout norm and kernel scale of the posterior"
+        if "readout_second_moment" in predictions and bool(predictions["readout_second_moment"].notnull().any()):
+            what = f"for the adaptive kernel its mean of the readout norm; {what}"
     else:
         return None
     orders = predictions["order_parameters"].transpose("theory", "layer").to_numpy().copy()

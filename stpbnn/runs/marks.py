@@ -43,7 +43,9 @@ def settings_of(card: Card) -> dict[str, Any]:
     decisive = {"network", "data", "posterior", "sampler"} | ({"process"} if card.process else set())
     tables = card.model_dump(include=decisive, mode="json")
     flat = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
-    places = ("data.data_home", "data.file", "data.test_file", "sampler.keep_draws")
+    places: tuple[str, ...] = ("data.data_home", "data.file", "data.test_file", "sampler.keep_draws")
+    if not card.network.of_classes:
+        places += ("network.likelihood",)
     flat |= {f"code of {name}": digest for name, digest in code.digests([card.network.activation]).items()}
     return {key: value for key, value in flat.items() if key not in places and not (key in NEW and value is None)}
 
@@ -52,7 +54,9 @@ def digest(settings: Mapping[str, Any], data: Arrays) -> str:
     """Return a hash of settings and of the data themselves."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for array in data:
-        digest.update(repr(array.shape).encode() + np.ascontiguousarray(array, dtype="<f8").tobytes())
+        numbers = np.ascontiguousarray(array, dtype="<f8") if array.dtype.kind not in "US" else None
+        content = json.dumps(array.tolist()).encode() if numbers is None else numbers.tobytes()  # labels are text
+        digest.update(repr(array.shape).encode() + content)
     if (preparation := getattr(data, "preparation", None)) is not None:
         told = [asdict(target) for target in preparation.targets], dict(preparation.sources or {})
         digest.update(json.dumps(told, sort_keys=True).encode())

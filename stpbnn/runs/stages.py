@@ -77,7 +77,9 @@ def sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) ->
     if posterior.attrs["stopped"] == "interrupted":
         raise KeyboardInterrupt
     posterior.attrs["fingerprint"] = mark
-    exact = {"constant_data": {"X": X}, "observed_data": {"y": y}}  # to the last digit, for predictions
+    exact = {"constant_data": {"X": X}}  # to the last digit, for predictions
+    if not card.network.of_classes:
+        exact["observed_data"] = {"y": y}
     for group, arrays in exact.items():
         stored = posterior[group].to_dataset()
         posterior[group].dataset = stored.assign({name: (stored[name].dims, a) for name, a in arrays.items()})

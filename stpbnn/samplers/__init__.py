@@ -7,16 +7,19 @@ from stpbnn.samplers.chains import rhat_limit as rhat_limit
 from stpbnn.samplers.evaluation import functions
 from stpbnn.samplers.network_posterior import sample
 from stpbnn.samplers.process_posterior import sample_process
-from stpbnn.samplers.transitions import MALA, Langevin, SplitHMC, SplitNUTS, paper_scales
+from stpbnn.samplers.stepping_stones import tempered_log_evidence
+from stpbnn.samplers.transitions import MALA, Langevin, SplitHMC, SplitNUTS, Tempered, paper_scales
 
 __all__ = [
     "MALA",
     "Langevin",
     "SplitHMC",
     "SplitNUTS",
+    "Tempered",
     "diagnose",
     "functions",
     "paper_scales",
     "sample",
     "sample_process",
+    "tempered_log_evidence",
 ]

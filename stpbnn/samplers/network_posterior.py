@@ -98,9 +98,10 @@ def sample(
         Points at which the function is recorded at every draw.
     y_test : array of shape (n,) or (n, D) or None
         Targets there, for the test loss.
-    sampler : {"hmc", "nuts", "mala", "langevin"} or callable
+    sampler : {"hmc", "nuts", "tempered", "mala", "langevin"} or callable
         The Markov chain: Hamiltonian Monte Carlo and the no-U-turn sampler, both with steps that are exact for the
-        prior, Metropolis-adjusted Langevin, or the unadjusted dynamics of the reference, which is biased at its step
+        prior, replica exchange for posteriors of several modes (`tempered_log_evidence` has their evidence),
+        Metropolis-adjusted Langevin, or the unadjusted dynamics of the reference, which is biased at its step
         size of 1e-3. A callable takes the NumPyro model and returns a NumPyro MCMCKernel.
     readout : {"marginal", "explicit"} or None
         How the last layer is treated: "marginal" integrates it exactly and draws it given the hidden weights;

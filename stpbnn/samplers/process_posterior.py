@@ -63,11 +63,13 @@ def sample_process(
 ) -> xr.DataTree:
     r"""Sample the posterior of a process that is derived from a network: a Gaussian process of random scale.
 
-    .. math::
-        \text{"student-t":} \quad & f \mid r \sim N(0, r K_L), \quad
-        r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2) \\
-        \text{"finite-width":} \quad & f \mid Q \sim N(0, K^R(Q)), \quad
-        Q_l \sim \mathrm{Gamma}(\tfrac{N_l}2, \tfrac{N_l}2)
+    "student-t" is
+
+    .. math:: f \mid r \sim N(0, r K_L), \quad r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2)
+
+    "finite-width" is
+
+    .. math:: f \mid Q \sim N(0, K^R(Q)), \quad Q_l \sim \mathrm{Gamma}(\tfrac{N_l}2, \tfrac{N_l}2)
 
     and y | f ~ N(f, T) in both. The first is the network of infinite width whose readout has a random scale. The second
     is the law of a finite network in the proportional limit, in the nested closure, whose dual variables have a

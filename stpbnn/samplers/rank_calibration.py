@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 from numpyro.infer.mcmc import MCMCKernel
-from numpyro.infer.util import initialize_model
 from scipy import stats
 
 from stpbnn import _validation as check
@@ -50,7 +49,7 @@ def ranks(
     net : FullyConnected
         The network, with one output.
     kernel : callable
-        ``kernel(potential_fn=U)`` makes the NumPyro kernel.
+        ``kernel(model)`` makes the NumPyro kernel; it starts at a draw of the prior.
     X : array of shape (P, N_0)
         Training inputs.
     x_test : array of shape (N_0,)
@@ -87,10 +86,6 @@ def ranks(
     point = jnp.asarray(check.inputs("x_test", [x_test], features=inputs.shape[1]))
     check.instance("net", net, FullyConnected)
     model = MODELS[one_of("readout", readout, MODELS)](net)
-    example = (inputs, jnp.zeros(len(inputs)))
-    info = initialize_model(
-        jax.random.key(0), model, dynamic_args=True, model_args=example, model_kwargs={"temperature": T}
-    )
 
     def summary(observed: dict[str, jax.Array]) -> dict[str, jax.Array]:
         return {
@@ -101,16 +96,15 @@ def ranks(
         }
 
     def simulate(key: jax.Array) -> dict[str, jax.Array]:
-        of_truth, of_noise, of_start, of_chain, of_readout = jax.random.split(key, 5)
+        of_truth, of_noise, of_chain, of_readout = jax.random.split(key, 4)
         truth = net.sample_prior(of_truth, inputs.shape[1])
         y = net.forward(truth, inputs) + T**0.5 * jax.random.normal(of_noise, (len(inputs),))
         data = Data(inputs, y, point)
-        sampler = kernel(potential_fn=info.potential_fn(inputs, y, temperature=T))
-        start = {k: v for k, v in net.sample_prior(of_start, inputs.shape[1]).items() if k in info.param_info.z}
-        state = sampler.init(of_chain, warmup, start, (), {})
+        sampler, given = kernel(model), ((inputs, y), {"temperature": T})
+        state = sampler.init(of_chain, warmup, None, *given)
 
         def advance(state: Any, steps: int) -> Any:
-            return jax.lax.fori_loop(0, steps, lambda _, s: sampler.sample(s, (), {}), state)
+            return jax.lax.fori_loop(0, steps, lambda _, s: sampler.sample(s, *given), state)
 
         def draw(state: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
             state = advance(state, thinning)

@@ -28,6 +28,13 @@ from stpbnn.scale.factorised import (
     refuse_singular,
     well_conditioned_cholesky,
 )
+from stpbnn.scale.iterated import IteratedProblem as IteratedProblem
+from stpbnn.scale.iterated import NumericalErrors as NumericalErrors
+from stpbnn.scale.iterated_scale import IteratedKernel as IteratedKernel
+from stpbnn.scale.iterated_scale import IteratedScale as IteratedScale
+from stpbnn.scale.iterated_scale import iterated_problem as iterated_problem
+from stpbnn.scale.iterated_student_t import iterated_beside as iterated_beside
+from stpbnn.scale.iterated_student_t import iterated_inside as iterated_inside
 from stpbnn.scale.landscape import CLOSURE_ACTIONS, Landscape, gaussian_gradient, kernel_slopes, order_slopes
 from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
 from stpbnn.scale.lattice import lattice_posterior

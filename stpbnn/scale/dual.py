@@ -1,4 +1,4 @@
-"""The dual law of a finite network: a multivariate Student's t."""
+"""The dual Student's t law (3.1): the characteristic function of a finite network's outputs, read as a density."""
 
 from __future__ import annotations
 

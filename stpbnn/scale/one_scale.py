@@ -29,17 +29,32 @@ from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import Gamma, prior_action, prior_curvature, prior_slope
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
-from stpbnn.scale.response import Slopes
+from stpbnn.scale.response import Response, Slopes
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
 from stpbnn.scale.trapezoid import NO_MINIMUM, bracket, scale_posterior
 
-__all__ = ["Interpolation", "OneScale", "order_parameters", "saddle_points_of_scale"]
+__all__ = ["Interpolation", "OneScale", "effective_action", "order_parameters", "saddle_points_of_scale"]
 
 
 def order_parameters(u: Float[np.ndarray, ...] | float, widths: Float[np.ndarray, " L"]) -> Float[np.ndarray, "... L"]:
     """Return the Q of all layers that go with log Q = u of the narrowest: N_l (Q_l − 1) is the same for all."""
     share = widths.min() / widths
     return share * np.exp(u)[..., None] + (1 - share)
+
+
+def effective_action(widths: Float[np.ndarray, " L"], u: Float[np.ndarray, " L"], data: Response) -> float:
+    """Return S(Q), eq. (4.1), of one scale ρ = Π_l Q_l.
+
+    Parameters
+    ----------
+    widths : array of shape (L,)
+        N_1..N_L.
+    u : array of shape (L,)
+        log Q.
+    data : Response
+        A^{-1} at ρ: `resolvent.at(u.sum(keepdims=True))`.
+    """
+    return float(prior_action(widths, u) + data.value[0])
 
 
 def saddle_points_of_scale(resolvent: Resolvent, widths: Float[np.ndarray, " L"]) -> list[SaddlePoint]:
@@ -73,12 +88,12 @@ def saddle_points_of_scale(resolvent: Resolvent, widths: Float[np.ndarray, " L"]
 
 
 def _at(resolvent: Resolvent, Q: Float[np.ndarray, " L"], widths: Float[np.ndarray, " L"]) -> SaddlePoint:
-    """Return the stationary point of the global closure at Q."""
+    """Return S at Q, its gradient and its Hessian (4.1) as a SaddlePoint: one hidden layer, or the global closure."""
     u = np.log(Q)
     data = resolvent.at(u.sum(keepdims=True))
     gradient = prior_slope(widths, u) + data.slope
     hessian = prior_curvature(widths, u) + data.curvature
-    action = float(prior_action(widths, u) + data.value[0])
+    action = effective_action(widths, u, data)
     residual = np.max(np.abs(gradient) / (widths * (Q + 1)))
     evidence = laplace(action, hessian, widths, float(widths.sum()), resolvent.size)
     return SaddlePoint(Q, action, float(residual), hessian, evidence)
@@ -127,8 +142,8 @@ class OneScale(NetworkProblem):
         features, prior = feature_map(self.net), self.net.prior
         k = cross_kernel(features, prior, X, self.X)
         within = cross_kernel(features, prior, X).entries if joint else None
-        projected = k.entries @ self.resolvent.diagonalised.eigenvectors
-        found = self.resolvent.moments(np.log(posterior.nodes[:, 0]), projected, k.left, within)
+        projected, outside = self.resolvent.projected(k.entries, joint=joint)
+        found = self.resolvent.moments(np.log(posterior.nodes[:, 0]), projected, k.left, within, outside)
         return found._replace(means=found.means[:, :, 0])
 
     def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
@@ -183,7 +198,7 @@ class Interpolation(NetworkProblem):
     ingredients = CLOSURE_ACTIONS["nested"]
 
     def saddle_points(self) -> list[SaddlePoint]:
-        """Return the only minimum of the action, eq. (4.3)."""
+        """Return Q̄ at T = 0, eq. (4.3), the only minimum of the action."""
         (N,), P, quadratic = self.widths, len(self.y), float(self.y @ self.coefficients)
         gap = 1 - P / N
         root = np.hypot(gap, 2 * np.sqrt(quadratic / N))

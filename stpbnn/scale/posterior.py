@@ -59,6 +59,17 @@ class OrderParameterPosterior(NamedTuple):
         """Posterior standard deviations of Q_1..Q_L."""
         return np.sqrt(self.weights @ (self.nodes - self.mean) ** 2)
 
+    def scales_that_matter(self, negligible: float) -> Float[np.ndarray, " 2"]:
+        """Return the mean of log Q of one layer, and the largest log Q of a weight that is not negligible."""
+        u = np.log(self.nodes[:, 0])
+        return np.array([self.weights @ u, u[self.weights > negligible].max()])
+
+    @property
+    def curvature(self) -> float:
+        """The second derivative in log Q of one layer that an action of this width would have."""
+        u = np.log(self.nodes[:, 0])
+        return 2 / float(self.weights @ (u - self.weights @ u) ** 2)
+
     def quantile(self, p: ArrayLike) -> np.ndarray:
         """Return quantiles of each Q_l; for an array of levels they lie along a new last axis.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -106,14 +106,14 @@ class Resolvent(ReducedKernel):
         return replace(self, columns=columns)
 
     @property
-    def eigenvectors(self) -> Float[np.ndarray, "P P"]:
+    def eigenvectors(self) -> Float[np.ndarray, "P n"]:
         """Eigenvectors of K, as columns."""
         return self.basis.eigenvectors
 
     @property
     def size(self) -> int:
         """The number of targets, P times the number of columns."""
-        return self.columns.size
+        return self.examples * self.columns.shape[1]
 
     @property
     def highest(self) -> float:
@@ -121,6 +121,8 @@ class Resolvent(ReducedKernel):
         if self.exact:
             return np.inf
         lost = max(rounding(self.eigenvalues, self.temperature), np.finfo(np.float64).tiny)
+        if self.multiplicities is not None:  # single precision shows in eigenvalues that should be zero
+            lost = max(lost, -2 * self.eigenvalues[0])
         return float(np.log(self.temperature) - np.log(lost))
 
     @cached_property
@@ -167,12 +169,26 @@ class Resolvent(ReducedKernel):
         alpha = np.moveaxis(np.tensordot(U, at.alpha, (1, 1)), 0, 1)
         return Resolved(alpha, (1 / at.shifted) @ U.T**2 - at.beta[:, None] * (at.g @ U.T) ** 2)
 
+    def projected(self, cross: Float[np.ndarray, "q P"], *, joint: bool = False) -> tuple[np.ndarray, Any]:
+        """Return K between query points and training points times the eigenvectors, and the squares of what is left.
+
+        That is nothing where the eigenvectors are a whole basis; `joint` products instead of squares.
+        """
+        of = self.diagonalised
+        inside = cross @ of.eigenvectors
+        if self.multiplicities is None:
+            return inside, 0.0
+        if joint:
+            return inside, cross @ cross.T - inside @ inside.T
+        return inside, np.maximum(np.einsum("qp,qp->q", cross, cross) - np.einsum("qk,qk->q", inside, inside), 0.0)
+
     def moments(
         self,
         u: Float[np.ndarray, " n"],
         projected: Float[np.ndarray, "q P"],
         variances: Float[np.ndarray, " q"],
         within: Float[np.ndarray, "q q"] | None = None,
+        outside: Any = 0.0,
     ) -> Moments:
         """Return mean (n, q, k) and variance (n, q) of f at every query point and scale; with `within`, covariances.
 
@@ -186,6 +202,8 @@ class Resolvent(ReducedKernel):
             K of each query point with itself.
         within : array of shape (q, q), optional
             K between the query points.
+        outside : array of shape (q,) or (q, q), or 0
+            The squares of what the eigenvectors leave of K to the training points, or their products.
         """
         at, b = self.diagonalised.at(u), self.bias
         r, p, s = at.scales[:, None], 1 + at.overlap[:, None], 1 / at.shifted
@@ -196,6 +214,8 @@ class Resolvent(ReducedKernel):
         along = at.g @ projected.T
         reached = r * along + (p - 1)
         explained = r**2 * (s @ projected.T**2) + b * (2 * r * along + (p - 1) - reached**2 / p)
+        left = r**2 * at.outside[:, None]
+        explained += left * (np.diag(outside) if np.ndim(outside) == 2 else outside)
         prior = r * variances + b
         spread = np.maximum(prior - explained, 0)
         if within is None:
@@ -204,7 +224,7 @@ class Resolvent(ReducedKernel):
         for i in range(len(u)):
             root = projected * np.sqrt(s[i])
             bias = along[i][:, None] * r[i] + along[i] * r[i] + (p[i] - 1) - np.outer(reached[i], reached[i]) / p[i]
-            covariances[i] = r[i] * within + b - r[i] ** 2 * (root @ root.T) - b * bias
+            covariances[i] = r[i] * within + b - r[i] ** 2 * (root @ root.T) - b * bias - left[i] * outside
         return Moments(means, spread, covariances, prior)
 
 

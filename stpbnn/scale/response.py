@@ -48,6 +48,8 @@ class ReducedKernel:
         b, the variance of the output bias.
     exact : bool
         Whether eigenvalues that are zero to rounding are zero: then any scale can be taken.
+    multiplicities : array of shape (P,), optional
+        How many eigenvalues each node stands for, where H is a basis of a part of the space that holds V and 1.
     """
 
     eigenvalues: Float[np.ndarray, " P"]
@@ -59,6 +61,16 @@ class ReducedKernel:
     temperature: float
     bias: float = 0.0
     exact: bool = True
+    multiplicities: Float[np.ndarray, " P"] | None = None
+
+    def count(self, values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
+        """Return the sum over all eigenvalues of a function of them."""
+        return values.sum(axis=1) if self.multiplicities is None else values @ self.multiplicities
+
+    @property
+    def examples(self) -> int:
+        """P, the number of eigenvalues."""
+        return len(self.ones) if self.multiplicities is None else round(self.multiplicities.sum())
 
 
 class Slopes(NamedTuple):
@@ -103,7 +115,7 @@ class Response:
 
     @cached_property
     def overlap(self) -> Float[np.ndarray, " n"]:
-        """B 1^T M^{-1} 1."""
+        """The number b 1^T M^{-1} 1."""
         return self.of.bias * (self.g @ self.of.ones)
 
     @cached_property
@@ -159,24 +171,32 @@ class Response:
 
     @cached_property
     def log_det(self) -> Float[np.ndarray, " n"]:
-        """Log det B."""
-        log_det = np.log(self.shifted).sum(axis=1)
+        """The logarithm of det B."""
+        log_det = self.of.count(np.log(self.shifted))
         return log_det + np.log1p(self.overlap) if self.of.bias else log_det
 
     @cached_property
     def freedom(self) -> Float[np.ndarray, " n"]:
-        """Tr B^{-1} D: the slope of log det B in u."""
-        share = (self._scaled / self.shifted).sum(axis=1)
+        """The trace of B^{-1} D, the slope of log det B in u."""
+        share = self.of.count(self._scaled / self.shifted)
         return share - self._bias_pull if self.of.bias else share
 
     @cached_property
     def freedom_squared(self) -> Float[np.ndarray, " n"]:
-        """Tr (B^{-1} D)²: what log det B is less convex by."""
-        squares = np.sum((self._scaled / self.shifted) ** 2, axis=1)
+        """The trace of (B^{-1} D)²: `freedom` minus it is the second derivative of log det B in u."""
+        squares = self.of.count((self._scaled / self.shifted) ** 2)
         if not self.of.bias:
             return squares
         crossed = np.einsum("np,np->n", self._drawn_g[:, :, 0], self._divide(self._drawn_g)[:, :, 0])
         return squares + self._bias_pull**2 - 2 * self.beta * crossed
+
+    @cached_property
+    def outside(self) -> Float[np.ndarray, " n"]:
+        """The mean of M^{-1} outside of the basis, where it is a part, by the squares of the eigenvalues there."""
+        if self.of.multiplicities is None:
+            return np.zeros(len(self.scales))
+        weights = np.maximum(self.of.multiplicities - 1, 0) * self.of.eigenvalues**2
+        return (1 / self.shifted) @ (weights / (weights.sum() or 1.0))
 
     @cached_property
     def quadratic(self) -> Float[np.ndarray, "n k k"]:
@@ -195,7 +215,7 @@ class Response:
 
     @property
     def misfit(self) -> Float[np.ndarray, " n"]:
-        """Y^T B^{-1} y, summed over columns."""
+        """The term y^T B^{-1} y of the action (4.1), summed over columns."""
         return np.trace(self.quadratic, axis1=1, axis2=2)
 
     @property
@@ -210,7 +230,7 @@ class Response:
 
     @property
     def value(self) -> Float[np.ndarray, " n"]:
-        """Log det B and misfit: −2 log p(V | r) without its P log 2π."""
+        """The data's part of the action (4.1), log det B + y^T B^{-1} y: −2 log p(V | r) without its P log 2π."""
         return self.of.columns.shape[1] * self.log_det + self.misfit
 
     @property
@@ -240,8 +260,8 @@ class Response:
             |α|² of other vectors than B^{-1} V.
         """
         squares = np.sum(self.alpha**2, axis=(1, 2)) if squares is None else squares
-        traces = np.sqrt(np.sum(self.shifted**-2.0, axis=1))
-        size = np.finfo(np.float64).eps * np.sqrt(len(self.of.ones)) * self.of.eigenvalues[-1]
+        traces = np.sqrt(self.of.count(self.shifted**-2.0))
+        size = np.finfo(np.float64).eps * np.sqrt(self.of.examples) * self.of.eigenvalues[-1]
         return float(size / 2 * ((mass * self.scales) @ (squares + traces)))
 
     def slopes(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -121,10 +121,15 @@ class NoiseInside:
         return 0.0
 
     @property
+    def log_det(self) -> float:
+        """The logarithm of the determinant of A."""
+        return float(2 * np.log(np.diag(self.factor)).sum())
+
+    @property
     def log_evidence(self) -> float:
         """Log p(y)."""
         nu, s, size = self.law.df, self.law.excess, self.alpha.size
-        log_det = 2 * self.outputs * np.log(np.diag(self.factor)).sum() + size * np.log1p((s - nu) / nu)
+        log_det = self.outputs * self.log_det + size * np.log1p((s - nu) / nu)
         return float(log_density(nu, size, log_det, self.quadratic * (nu / s)))
 
     @property
@@ -144,18 +149,23 @@ class NoiseInside:
         """Return the posterior mean of f."""
         return query.cross @ self.alpha + query.trend
 
+    def explained(self, cross: Float[np.ndarray, "q P"], *, joint: bool) -> tuple[np.ndarray, Any]:
+        """Return k·A^{-1} k of each query point, and if `joint` of each pair."""
+        root = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
+        return np.einsum("ij,ij->j", root, root), root.T @ root if joint else None
+
     def predictive(self, query: Query, noise: float, units: Units) -> StudentT:
         """Return the law of f + noise of that variance, before it is scaled, in the units of the targets."""
         df = self.law.df + self.alpha.size
         spread = (self.law.excess + self.quadratic) / df
         mean = units.restored(self.mean(query))
-        explained = solve_triangular(self.factor, query.cross.T, lower=True, check_finite=False)
-        variances = query.variances - np.einsum("ij,ij->j", explained, explained)
+        squares, products = self.explained(query.cross, joint=query.within is not None)
+        variances = query.variances - squares
         _warn_of_negative(variances, query.variances)
         variances = np.maximum(variances, 0) + noise + query.noise_variances
         if query.within is None:
             return StudentT(mean, units.size * np.sqrt(spread * _columns(variances, mean)), df)
-        matrix = query.within - explained.T @ explained + query.noise
+        matrix = query.within - products + query.noise
         matrix = (matrix + matrix.T) / 2
         matrix[np.diag_indices_from(matrix)] = variances
         return JointStudentT.of(mean, spread * matrix, df, units.size, relative_rounding(query.variances, variances))
@@ -251,11 +261,13 @@ class NoiseBeside:
     def predictive(self, query: Query, noise: float, units: Units) -> Mixture:
         """Return the law of f + noise of that variance, in the units of the targets."""
         of = self.resolvent.diagonalised
-        projected = query.cross @ of.eigenvectors
+        projected, outside = of.projected(query.cross, joint=query.within is not None)
         at = of.at(self._u.max(keepdims=True))
-        prior, explained = at.scales * query.variances, at.scales**2 * (projected**2 @ (1 / at.shifted[0]))
+        beyond = np.diag(outside) if np.ndim(outside) == 2 else outside
+        explained = at.scales**2 * (projected**2 @ (1 / at.shifted[0]) + at.outside * beyond)
+        prior = at.scales * query.variances
         _warn_of_negative(prior - explained, prior)
-        found = of.moments(self._u, projected, query.variances, query.within)
+        found = of.moments(self._u, projected, query.variances, query.within, outside)
         means = found.means.reshape((*found.means.shape[:2], *self.shape[1:])) + query.trend
         means = units.shift + units.size * means
         if found.covariances is None:

@@ -180,13 +180,14 @@ def _places(card: Card, folder: Path, many: bool, given: Task | None) -> dict[tu
         raise ValueError(f"{folder}: is a file; choose another folder with -o")
     from stpbnn.theories import chosen
 
-    load = lru_cache(4)(lambda data: data.load())
+    load = lru_cache(4)(lambda data, classes: data.load(classes=classes))
     found = {}
     for place, point in points(card).items():
         told = _told(card, place)
         try:
             chosen(point)
-            data = point.load(load(point.data) if given is None else given.first(point.data.train), sampled=True)
+            whole = load(point.data, point.network.of_classes) if given is None else given.first(point.data.train)
+            data = point.load(whole, sampled=True)
             mark = fingerprint(point, data)
         except ValueError as error:
             raise ValueError(f"{card.name}, point {told}: {error}") from None
@@ -238,7 +239,7 @@ def _point(
         cluster.refuse_other_versions(versions, cluster.versions(), socket.gethostname())
         for name, place in (allowed or {}).items():
             code.allow(name, place)
-        data = card.data.load() if given is None else given.first(card.data.train)
+        data = card.load() if given is None else given.first(card.data.train)
         if fingerprint(card, data)[:LENGTH] != folder.name:
             return f"the data that {socket.gethostname()} finds are not those of the client; see the paths in [data]"
         with warnings.catch_warnings(action="ignore"):  # chains and solvers that have not converged: in the results

@@ -11,12 +11,20 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from stpbnn.quoting import quote
+from stpbnn.quoting import SCORES, quote
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["cards_table", "curves_table", "datasets_table", "doctor_table", "sweep_table", "theory_table"]
+__all__ = [
+    "cards_table",
+    "curves_table",
+    "datasets_table",
+    "doctor_table",
+    "sweep_table",
+    "theory_table",
+    "what_is_predicted",
+]
 
 
 def theory_table(predictions: xr.Dataset) -> Table:
@@ -27,19 +35,27 @@ def theory_table(predictions: xr.Dataset) -> Table:
     reasons = predictions["reason"].to_series() if "reason" in predictions else {}
     caption = "\n".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=Text(caption) if caption else None, caption_justify="left")
-    for header in ("theory", "error", "bias²", "variance", "order\nparameters", "log\nevidence", "con-\nverged"):
+    scored = "scores" in predictions
+    judged = list(SCORES.values()) if scored else ["error", "bias²", "variance"]
+    orders = "Q" if scored else "order\nparameters"
+    for header in ("theory", *judged, orders, "log\nevidence", "con-\nverged"):
         table.add_column(header, no_wrap=True)
     for name in predictions["theory"].to_numpy():
         one = predictions.sel(theory=name)
         table.add_row(
             str(name),
-            quote(*(float(one[part].sel(part="total")) for part in ("error", "theory_error_mcse"))),
-            *(f"{float(one['error'].sel(part=part)):#.3g}" for part in ("squared_bias", "variance")),
+            *([_known(value, "#.3g") for value in one["scores"].to_numpy()] if scored else _errors(one)),
             ", ".join(_known(order, "#.3g") for order in one["order_parameters"].to_numpy()),
             _known(one["log_marginal_likelihood"], ".2f"),
             "yes" if one["converged"] else "no",
         )
     return table
+
+
+def _errors(one: xr.Dataset) -> list[str]:
+    """Return the generalisation error with its standard error, squared bias and variance."""
+    total = quote(*(float(one[part].sel(part="total")) for part in ("error", "theory_error_mcse")))
+    return [total, *(f"{float(one['error'].sel(part=part)):#.3g}" for part in ("squared_bias", "variance"))]
 
 
 def _known(value: Any, form: str) -> str:
@@ -60,7 +76,8 @@ def curves_table(curves: xr.Dataset) -> Table:
     learned = "proportional limit" if "proportional limit" in theories else theories[0]
     dims = [dim for dim in curves["converged"].dims if dim != "theory"]
     swept = [dim for dim in dims if curves.sizes[dim] > 1]
-    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=f"Q and log evidence: {learned}; *: not converged")
+    caption = f"Q and log evidence: {learned}; *: not converged" + ("; −log p of test labels" * ("scores" in curves))
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), caption=caption)
     for header in (*(str(dim).rpartition(".")[2] for dim in swept), *theories, "Q", "log evidence"):
         table.add_column(_narrow(header), no_wrap=True)
     for place in itertools.product(*(range(curves.sizes[dim]) for dim in dims)):
@@ -101,6 +118,15 @@ def sweep_table(results: xr.Dataset) -> Table:
             f"{float(point['ess_smallest']):.0f}",
         )
     return table
+
+
+def what_is_predicted(predictions: xr.Dataset) -> str:
+    """Return who predicts, and which of its laws the columns of the table are of."""
+    names = ", ".join(predictions["theory"].to_numpy().tolist())
+    if "label" in predictions:
+        return f"{names}; the most probable class, and the probability of each"
+    of = "new targets" if predictions.attrs["noise"] else "the function; --noise adds that of new targets"
+    return f"{names}; std and intervals are of {of}"
 
 
 def cards_table(cards: Mapping[str, Any]) -> Table:

@@ -205,7 +205,7 @@ def test_bad_samples(samples, new, message):
         predict(process(5.0), {"lengthscale": LENGTHSCALES}, X, Y, NEW, temperature=T, seed=0.5)
 
 
-@pytest.mark.parametrize("df", [None, 4.0])
+@pytest.mark.parametrize("df", [None, pytest.param(4.0, marks=pytest.mark.long)])
 def test_leave_one_out_of_chains(df):
     """az.loo of a sampled program against the exact leave-one-out evidence, by quadrature over the one parameter."""
     inputs = np.linspace(-2, 2, 12)[:, None]
@@ -239,7 +239,14 @@ def test_leave_one_out_of_chains(df):
     assert abs(loo.elpd - exact) < 4 * error
 
 
-@pytest.mark.parametrize(("activation", "df"), [("relu", None), ("relu", 5.0), ("erf", None)])
+@pytest.mark.parametrize(
+    ("activation", "df"),
+    [
+        pytest.param("relu", None, marks=pytest.mark.long),
+        pytest.param("relu", 5.0, marks=pytest.mark.long),
+        ("erf", None),
+    ],
+)
 def test_a_function_that_is_certain(activation, df):
     """Without biases f(0) = 0, at a standard deviation of zero; elsewhere the law is the ratio of joints."""
     inputs, new = np.linspace(-1, 1, 5)[:, None], np.array([[-0.7], [0.0], [0.3]])

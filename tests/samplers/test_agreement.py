@@ -28,6 +28,9 @@ KERNELS = {
 }
 
 
+SLOWER = [("hmc", "explicit", (4,)), ("nuts", "marginal", (4,)), ("hmc", "marginal", (4, 3))]
+
+
 def functions(net, kernel, readout, warmup=300, samples=1500, chains=4):
     """Draws of f at the test points, (chain, draw, point), and the mean over their readout where it is integrated."""
     marginal = readout == "marginal"
@@ -77,10 +80,8 @@ def exact_linear(widths):
     ("kernel", "readout", "widths"),
     [
         ("hmc", "marginal", (4,)),
-        ("hmc", "explicit", (4,)),
-        ("nuts", "marginal", (4,)),
         ("mala", "marginal", (4,)),
-        ("hmc", "marginal", (4, 3)),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in SLOWER),
     ],
 )
 def test_linear_networks_are_exact(kernel, readout, widths):

@@ -36,6 +36,7 @@ def test_kept_draws_give_the_recorded_functions(kept):
     agrees(functions(kept, X_TEST), kept["predictions"].to_dataset())
 
 
+@pytest.mark.long
 def test_kept_draws_of_a_deep_network_with_biases_and_several_outputs():
     y = np.column_stack([Y, -Y[::-1]])
     posterior = sample(DEEP, X, y, draws=9, readout="explicit", keep_draws=6, **QUICK)
@@ -59,6 +60,7 @@ def test_an_interrupted_run_keeps_the_same_weights(kept, tmp_path):
     xr.testing.assert_identical(kept["weights"].to_dataset(), again["weights"].to_dataset())
 
 
+@pytest.mark.long
 def test_a_checkpoint_without_weights_goes_on(tmp_path):
     sample(NET, X, Y, draws=20, checkpoint=tmp_path, **QUICK)
     posterior = sample(NET, X, Y, draws=40, checkpoint=tmp_path, keep_draws=8, **QUICK)

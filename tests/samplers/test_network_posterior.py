@@ -106,7 +106,7 @@ def test_digits_posterior_has_the_known_test_loss(digits):
 @pytest.mark.parametrize(
     "net",
     [
-        FullyConnected((5, 3), "relu", bias_precision=2.0),
+        pytest.param(FullyConnected((5, 3), "relu", bias_precision=2.0), marks=pytest.mark.long),
         FullyConnected((4,), "erf", outputs=2, weight_precision=(0.5, 2.0)),
     ],
     ids=str,
@@ -190,7 +190,7 @@ def test_seeds_and_lean_trees():
     [
         ("hmc", "marginal"),
         ("mala", "marginal"),
-        ("nuts", "explicit"),
+        pytest.param("nuts", "explicit", marks=pytest.mark.long),
         (lambda model: HMC(model, num_steps=5, trajectory_length=None), "explicit"),
     ],
     ids=["hmc", "mala", "explicit", "callable"],
@@ -206,6 +206,7 @@ def test_other_samplers(sampler, readout):
         assert abs(f[..., i].mean() - mean[i]) < 4.5 * az.mcse(f[..., i])
 
 
+@pytest.mark.long
 def test_the_unadjusted_sampler_of_the_reference_has_its_step_size_in_its_units():
     X, y, Xt, _ = small()
     net = FullyConnected((4,), weight_precision=(0.5, 3.0))
@@ -227,6 +228,7 @@ def test_the_integrated_readout_averages_the_draws_of_the_function():
         assert (abs(moment.mean(("chain", "draw")) - expected) < 4.5 * spread / 1000**0.5).all()
 
 
+@pytest.mark.long
 def test_a_chain_that_is_not_hamiltonian():
     X, y, Xt, _ = small()
     posterior = quick(FullyConnected((2,)), X, y, Xt, sampler=numpyro.infer.BarkerMH, warmup=300)

@@ -4,22 +4,29 @@ import numpy as np
 import pytest
 
 from stpbnn import FullyConnected
-from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS
+from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS, Tempered
 from stpbnn.samplers.rank_calibration import ranks, uniformity
 
 RNG = np.random.default_rng(0)
 X, x_test = RNG.normal(size=(4, 2)), RNG.normal(size=2)
 SAMPLERS = {
     "hmc": SplitHMC,
-    "nuts": lambda **p: SplitNUTS(**p, max_tree_depth=5),
-    "mala": lambda **p: MALA(**p, num_steps=3),
+    "nuts": lambda model: SplitNUTS(model, max_tree_depth=5),
+    "tempered": lambda model: Tempered(model, replicas=3),
+    "mala": lambda model: MALA(model, num_steps=3),
 }
 NETS = {"linear": FullyConnected((3,), "linear"), "erf": FullyConnected((3,), "erf", bias_precision=2.0)}
 
 
 @pytest.mark.parametrize(
     ("sampler", "net", "readout"),
-    [("hmc", "erf", "marginal"), ("mala", "linear", "marginal"), ("nuts", "erf", "explicit")],
+    [
+        ("mala", "linear", "marginal"),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (("hmc", "erf", "marginal"), ("nuts", "erf", "explicit"), ("tempered", "erf", "marginal"))
+        ),
+    ],
 )
 def test_ranks_are_uniform(sampler, net, readout):
     """Bonferroni over four quantities at one in a thousand; the full version is analysis/calibration_samplers.py."""
@@ -31,7 +38,7 @@ def test_ranks_are_uniform(sampler, net, readout):
 def test_a_wrong_sampler_is_found_out():
     """Unadjusted steps far too long inflate the law: the truth ranks in the middle too often."""
     found = ranks(
-        NETS["linear"], lambda **p: Langevin(**p, step_size=0.12), X, x_test, temperature=0.2, readout="explicit"
+        NETS["linear"], lambda model: Langevin(model, step_size=0.12), X, x_test, temperature=0.2, readout="explicit"
     )
     assert min(uniformity(values, 31) for values in found.values()) < 1e-6
 

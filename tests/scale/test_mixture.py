@@ -226,6 +226,7 @@ def test_joint_law_of_two_layers_agrees_with_its_marginals():
     np.testing.assert_allclose(joint.quantile(0.9), marginal.quantile(0.9), rtol=1e-10)
 
 
+@pytest.mark.long
 def test_linear_networks_of_two_layers_have_the_mixture_as_prior():
     """Characteristic function and fourth moment of outputs of real networks; exact at every width."""
     X, _, _ = problem(P=3, queries=1)

@@ -22,6 +22,8 @@ __all__ = ["diagnose", "warn_of_chains"]
 OBSERVABLES = ("train_loss", "test_loss", "readout_norm", "kernel_scale", "kernel_overlap", "temperature", "Q", "r")
 MIN_BFMI = 0.3
 MANY, FEW = 0.1, 0.05  # warn above this fraction of divergences, and below this fraction of moves
+MODES = 1.1  # R-hat that says modes where every chain mixes by itself
+SELDOM, USUAL = 0.1, 0.3  # rates of swaps
 LARGE = 10.0  # root mean square of standardised inputs: one
 OFFSET = 3.0  # standard deviations of a column that its mean is from zero
 
@@ -126,16 +128,21 @@ def _of_chains(posterior: xr.DataTree) -> xr.Dataset:
 
 def _verdict(posterior: xr.DataTree, diagnosis: xr.Dataset, chosen: xr.Dataset) -> dict[str, Any]:
     """Return whether the chains have converged, in words, and what to do if not."""
+    stats = _group(posterior, "sample_stats")
     rhat, ess = chosen["rhat"].to_numpy(), chosen["ess"].to_numpy()
     worst, smallest = float(np.max(rhat)), float(np.min(ess))
     mixed, enough = bool(np.all(rhat <= chosen["rhat_limit"].to_numpy())), smallest > MIN_ESS
     what = "predictions" if chosen["quantity"].item(0).startswith("f") else "losses"
     numbers = f"R-hat {worst:.3f}, bulk ESS {smallest:.0f} among {rhat.size} {what}"
-    remedies = _remedies(posterior, diagnosis)
+    remedies, tempered = _remedies(posterior, diagnosis) + _of_swaps(posterior), "swap_prob" in stats
     if not (mixed and enough):
         remedies[:0] = _of_inputs(posterior)
     if not (math.isfinite(worst) and math.isfinite(smallest)):
         remedies.insert(0, "R-hat needs at least 2 chains of 4 draws: raise chains and draws")
+    elif not mixed and _several_modes(chosen) and not tempered:
+        remedies.append(
+            "several modes: every chain mixes by itself, and they differ; sampler='tempered' moves between modes"
+        )
     elif not mixed:
         remedies.append(f"the chains differ: a longer warm-up and more draws{_longer(posterior, smallest)}")
     elif not enough:
@@ -146,6 +153,23 @@ def _verdict(posterior: xr.DataTree, diagnosis: xr.Dataset, chosen: xr.Dataset) 
         "verdict": f"{'converged' if converged else 'not converged'}: {numbers}",
         "remedy": "; ".join(remedies),
     }
+
+
+def _several_modes(chosen: xr.Dataset) -> bool:
+    """Return whether chains that have many effective draws of a quantity, each by itself, differ in it."""
+    return bool(((chosen["rhat"] > MODES) & (chosen["ess_within"] > MIN_ESS)).any())
+
+
+def _of_swaps(posterior: xr.DataTree) -> list[str]:
+    """Return how many replicas would do, where neighbours of a ladder seldom swap."""
+    swaps = _group(posterior, "sample_stats").get("swap_prob")
+    if swaps is None or (rate := float((means := swaps.mean(("chain", "draw"))).min())) >= SELDOM:
+        return []
+    replicas = 1 + math.ceil(float((1 - means).sum()) / (1 - USUAL))
+    return [
+        f"neighbours swap in {rate:.0%} of the tries: more replicas, "
+        f"sampler=lambda model: Tempered(model, replicas={max(replicas, swaps.sizes['pair'] + 2)})"
+    ]
 
 
 def _longer(posterior: xr.DataTree, smallest: float) -> str:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stpbnn import _validation as check
+from stpbnn._labels import class_labels
 from stpbnn.network import FullyConnected, Weights
 from stpbnn.samplers.draws.observables import kernel_scales
 from stpbnn.samplers.draws.training_data import Data
@@ -19,7 +20,7 @@ __all__ = ["encoded", "log_probabilities", "new_labels", "observe_classes"]
 def encoded(net: FullyConnected, y: Any, y_test: Any) -> tuple[np.ndarray, Any, np.ndarray]:
     """Return labels as targets, -1 and +1 or unit vectors, those of the test set, and the classes."""
     check.instance("net", net, FullyConnected)
-    labels = _labels("y", y)
+    labels = class_labels("y", y)
     classes = np.unique(labels)
     if len(classes) < 2:
         raise ValueError(
@@ -39,19 +40,9 @@ def encoded(net: FullyConnected, y: Any, y_test: Any) -> tuple[np.ndarray, Any, 
 
     if y_test is None:
         return targets(labels), None, classes
-    of_test = _labels("y_test", y_test)
+    of_test = class_labels("y_test", y_test)
     check.refuse_unknown_labels("y_test", of_test, classes)
     return targets(labels), targets(of_test), classes
-
-
-def _labels(what: str, labels: Any) -> np.ndarray:
-    check.refuse_no_labels(what, labels)
-    with check.named(what):
-        array = np.asarray(labels)
-    array = np.asarray(array.tolist()) if array.dtype.kind == "O" and labels is not None else array
-    if array.ndim != 1 or not len(array) or (array.dtype.kind == "f" and not np.isfinite(array).all()):
-        raise ValueError(f"{what}: got shape {array.shape}, expected one list of class labels, finite numbers or text")
-    return array
 
 
 def log_probabilities(net: FullyConnected, f: jax.Array) -> jax.Array:

@@ -21,6 +21,7 @@ __all__ = ["provenance", "to_datatree"]
 
 DRAWS = ("chain", "draw")
 PREDICTIONS = ("f", "f_mean", "f_variance")
+OF_LADDER = {"power": ("rung",), "swap_prob": ("pair",), "stepping_stone": ("pair",)}
 RECORDED_AS = {name: (name, "y") for name in ("log_likelihood", "posterior_predictive")} | {
     name: ("predictions", name) for name in (*PREDICTIONS, "class_probability", "eigenmode")
 }
@@ -107,7 +108,7 @@ def to_datatree(
     for name, values in draws.items():
         group, variable = RECORDED_AS.get(name, ("posterior", name))
         groups.setdefault(group, {})[variable] = (DRAWS + _dims(net, name), values)
-    groups["sample_stats"] = {name: (DRAWS, values) for name, values in statistics.items()}
+    groups["sample_stats"] = {name: (DRAWS + OF_LADDER.get(name, ()), values) for name, values in statistics.items()}
     output = ("output",) if net.outputs > 1 else ()
     groups["observed_data"] = {"y": (("train_point", *output), data.y)}
     groups["constant_data"] = {"X": (("train_point", "feature"), data.X)}

@@ -13,6 +13,7 @@ from stpbnn.network import FullyConnected
 from stpbnn.samplers.transitions.hamiltonian import SplitHMC
 from stpbnn.samplers.transitions.langevin import MALA, Langevin, paper_scales
 from stpbnn.samplers.transitions.no_u_turn import SplitNUTS
+from stpbnn.samplers.transitions.tempering import Tempered
 
 __all__ = ["Sampler", "built_by", "named"]
 
@@ -22,6 +23,7 @@ SAMPLERS: dict[str, Sampler] = {
     "hmc": SplitHMC,
     "nuts": SplitNUTS,
     "mala": lambda model: MALA(model, num_steps=10),
+    "tempered": Tempered,
     "langevin": lambda model: Langevin(model, step_size=1e-3),
 }
 
@@ -31,10 +33,10 @@ def named(sampler: str, net: FullyConnected, temperature: Any) -> Sampler:
 
     Parameters
     ----------
-    sampler : {"hmc", "nuts", "mala", "langevin"}
+    sampler : {"hmc", "nuts", "tempered", "mala", "langevin"}
         The name.
     net : FullyConnected
-        The network, whose raw weights "langevin" moves.
+        The network; its precisions λ set the scales c = Tλ of "langevin".
     temperature : float or numpyro.distributions.Distribution
         T, or its prior.
     """

@@ -129,10 +129,12 @@ class GradientKernel(MCMCKernel):
                 model_args=model_args,
                 model_kwargs=model_kwargs,
             )
-            init_params = start.z if init_params is None else init_params
+            if init_params is None:
+                return (self._first if is_prng_key(rng_key) else jax.vmap(self._first))(of_chain, *start)
         elif init_params is None:
             raise ValueError("init_params: a kernel of a potential needs them; give MCMC.run a start for each chain")
-        first = partial(self._first, self._potential(model_args, model_kwargs))
+        known = jax.value_and_grad(self._potential(model_args, model_kwargs))
+        first = lambda key, z: self._first(key, z, *known(z))  # noqa: E731
         return (first if is_prng_key(rng_key) else jax.vmap(first))(of_chain, init_params)
 
     def sample(self, state: ChainState, model_args: tuple, model_kwargs: dict) -> ChainState:
@@ -161,9 +163,9 @@ class GradientKernel(MCMCKernel):
     def _initial_extra(self, z: jax.Array) -> Any:
         return None
 
-    def _first(self, potential: Callable[[Any], jax.Array], key: jax.Array, z: Any) -> ChainState:
-        flat, unravel = ravel_pytree(z)
-        U, slope = jax.value_and_grad(lambda z: potential(unravel(z)))(flat)
+    def _first(self, key: jax.Array, z: Any, U: jax.Array, slope: Any) -> ChainState:
+        """Return the first state at z, with U and its gradient there."""
+        (flat, _), (slope, _) = ravel_pytree(z), ravel_pytree(slope)
         zero, none = jnp.zeros((), flat.dtype), jnp.zeros((), int)
         step_size = jnp.asarray(self._step_size, flat.dtype)
         averaging = dual_averaging()[0](jnp.log(step_size))

@@ -107,7 +107,7 @@ class Langevin(GradientKernel):
         self._num_steps = integer("num_steps", num_steps)
 
     def transition(self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array) -> Move:
-        """Take the steps."""
+        """Return the chain after `num_steps` steps z − ε c ∇U(z) + √(2εc) ξ."""
         scale: Any = 1.0
         if self._scales:
             scale = ravel_pytree({name: jnp.full_like(x, self._scales.get(name, 1.0)) for name, x in state.z.items()})[

@@ -1,0 +1,115 @@
+"""Clusters of hidden units that are doubled until the prediction stays, against sampled and exact posteriors.
+
+    uv run python analysis/clusters.py --data DATA     # runs the cases that are missing, then writes the table
+    uv run python analysis/clusters.py                 # table only
+
+Cases and posteriors are those of results/adaptive.csv. A case takes one to five minutes of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from adaptive import CASES, KEYS, RESULTS, case, load
+from readme import README, put_table
+from rows import read_rows, write_rows
+from sklearn.exceptions import ConvergenceWarning
+
+import stpbnn
+
+FOUND = RESULTS.with_name("clusters.csv")
+SEED = 0
+FIRST = [  # where one unit at a time fails
+    case("mnist", "erf", 50),
+    case("mnist", "relu", 100),
+    case("mnist", "linear", 20, 0.05),
+    case("mnist", "erf", 20),
+    case("mnist", "erf", 100),
+    case("mnist", "erf", 5, P=50),
+    case("digits", "erf", 100, 0.05, 100),
+    case("diabetes", "erf", 100, 0.05, 300),
+    case("mnist", "relu", 20),
+    case("mnist", "relu", 50),
+    case("cifar10", "erf", 100),
+    case("mnist", "erf", 100, 0.001),
+    case("mnist", "linear", 100, 0.05),
+    case("mnist", "erf", 100, P=100),
+    case("digits", "relu", 100, 0.05, 100),
+    case("diabetes", "relu", 100, 0.05, 300),
+]
+
+
+def run(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what clusters find, and how large they became."""
+    X, y, Xt, yt = load(row)
+    net, start = stpbnn.FullyConnected((row["N"],), row["activation"]), time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # is in the table
+        model = stpbnn.AdaptiveKernelRegressor(net, temperature=row["T"], cluster="auto", random_state=SEED).fit(X, y)
+    found, error = model.generalization_error(Xt, yt), model.generalization_error_standard_error(Xt, yt)
+    shift = model.generalization_error_systematic_error(Xt, yt)
+    return {key: row[key] for key in KEYS} | {
+        "cluster": model.cluster_,
+        "sizes": " ".join(map(str, model.clusters_)),
+        "cluster_bias": found.squared_bias,
+        "cluster_variance": found.variance,
+        "monte_carlo": error.total,
+        "monte_carlo_variance": error.variance,
+        "systematic": shift.total,
+        "systematic_variance": shift.variance,
+        "converged": model.converged_,
+        "failed": " ".join(model.failed_checks_),
+        "autocorrelation": model.autocorrelation_,
+        "cpu_seconds": time.process_time() - start,
+        "seed": SEED,
+        "stpbnn": stpbnn.__version__,
+    }
+
+
+def table() -> str:
+    """Return the table of the cases that were run."""
+    lines = [
+        "| data | σ | P | N | T | y × | reference | bias² + variance | n | clusters | off, % | variance off, % "
+        "| one unit: off, % | settled | CPU seconds |",
+        "|" + "---|" * 15,
+    ]
+    posterior = {tuple(row[key] for key in KEYS): row for row in read_rows(RESULTS)}
+    for row in read_rows(FOUND):
+        truth = posterior[tuple(row[key] for key in KEYS)]
+        total, one = truth["bias"] + truth["variance"], truth["adaptive_bias"] + truth["adaptive_variance"]
+        noise = np.hypot(row["monte_carlo"], truth["error"]) / total
+        off = (row["cluster_bias"] + row["cluster_variance"]) / total - 1
+        variance = row["cluster_variance"] / truth["variance"] - 1
+        lines.append(
+            f"| {row['data']} | {row['activation']} | {row['P']} | {row['N']} | {row['T']:g} | {row['scale']:g} "
+            f"| {truth['reference']} | {truth['bias']:.4g} + {truth['variance']:.4g} | {row['cluster']} "
+            f"| {row['cluster_bias']:.4g} + {row['cluster_variance']:.4g} "
+            f"| {100 * off:+.1f} ± {100 * noise:.1f} ± {100 * row['systematic'] / total:.1f} | {100 * variance:+.1f} "
+            f"| {100 * (one / total - 1):+.1f} | {'yes' if row['converged'] else 'no: ' + row['failed']} "
+            f"| {row['cpu_seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is missing, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    data = parser.parse_args().data
+    if data is not None:
+        os.environ["STPBNN_DATA"] = str(data)
+        done = [tuple(row[key] for key in KEYS) for row in read_rows(FOUND)]
+        for row in [*FIRST, *(row for row in CASES if row not in FIRST)]:
+            if tuple(row.values()) not in done:
+                write_rows(FOUND, [*read_rows(FOUND), run(row)])
+    put_table(README, "clusters", table())
+
+
+if __name__ == "__main__":
+    main()

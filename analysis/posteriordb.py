@@ -1,0 +1,167 @@
+"""The posterior mnist_100-nn_rbm1bJ10 of posteriordb, which has no reference draws: what mixes, and what cannot.
+
+    uv run python analysis/posteriordb.py --sample          # results/posteriordb.csv, in half an hour
+    uv run python analysis/posteriordb.py                   # the table in README.md, from that file
+
+The first 100 images of MNIST, raw pixels x of 0 to 255, in ten classes, by ten tanh units with biases. The first class
+has the score zero, the others
+
+    v = b + tanh(a + x A) B,  A ~ N(0, s_A),  B ~ N(0, s_B),  a, b ~ N(0, 1),
+    s_A ~ InvGamma(1/4, q_A/4),  q_A = (0.05/784²)²,  s_B ~ InvGamma(1/4, q_B/4),  q_B = (0.05/10²)².
+
+The model is written here from its description, whitened: A = √s_A z. The images span 100 directions of 784; what
+lies across them is given s_A and is drawn exactly afterwards, if it is wanted. Chains start from the prior of z, w, a
+and b, at scales at which the units are not saturated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import arviz_stats as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import xarray as xr
+from collect import RESULTS
+from numpyro import distributions as dist
+from numpyro.infer import MCMC, NUTS
+from readme import put_table
+from rows import read_rows, write_rows
+
+from stpbnn.datasets import load
+
+README, FILE = Path(__file__).parent / "README.md", RESULTS / "posteriordb.csv"
+PIXELS, UNITS, CLASSES = 784, 10, 10
+SHAPE = 0.25  # half of the degrees of freedom of the scales
+SCALES = {"s_A": (0.05 / PIXELS**2) ** 2, "s_B": (0.05 / UNITS**2) ** 2}
+START = {"s_A": 1e-8, "s_B": 1.0}  # where x A and B are of order one
+CHAINS, WARMUP, DRAWS, THIN, SEED = 10, 1000, 1000, 2, 0
+
+
+def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return images and labels, training and test, as posteriordb has them."""
+    X, y, X_test, y_test = load("mnist", train=100, test=100, standardize=None, labels="classes")
+    return X, y, X_test, y_test
+
+
+def model(X: jax.Array, y: jax.Array | None = None) -> None:
+    """Whitened weights of the network, in the directions of the training images."""
+    s_A, s_B = (numpyro.sample(name, dist.InverseGamma(SHAPE, SHAPE * q)) for name, q in SCALES.items())
+    z = numpyro.sample("z", dist.Normal().expand([X.shape[1], UNITS]).to_event(2))
+    w = numpyro.sample("w", dist.Normal().expand([UNITS, CLASSES - 1]).to_event(2))
+    a = numpyro.sample("a", dist.Normal().expand([UNITS]).to_event(1))
+    b = numpyro.sample("b", dist.Normal().expand([CLASSES - 1]).to_event(1))
+    v = b + jnp.tanh(a + X @ z * jnp.sqrt(s_A)) @ w * jnp.sqrt(s_B)
+    scores = jnp.concatenate([jnp.zeros((len(X), 1)), v], axis=1)
+    numpyro.deterministic("probability", jax.nn.softmax(scores))
+    with numpyro.plate("images", len(X)):
+        numpyro.sample("y", dist.Categorical(logits=scores), obs=y)
+
+
+def sampled() -> dict[str, Any]:
+    """Return draws (chain, draw, ...) of the posterior."""
+    numpyro.enable_x64()
+    X, y, _, _ = data()
+    coordinates = np.linalg.svd(X, full_matrices=False)
+    inputs = jnp.asarray(coordinates[0] * coordinates[1])  # X in its own directions
+    keys = jax.random.split(jax.random.key(SEED), CHAINS + 1)
+
+    def start(key: jax.Array) -> dict[str, jax.Array]:
+        shapes = {"z": (inputs.shape[1], UNITS), "w": (UNITS, CLASSES - 1), "a": (UNITS,), "b": (CLASSES - 1,)}
+        parts = zip(jax.random.split(key, 4), shapes.items(), strict=True)
+        drawn = {name: jax.random.normal(k, shape) for k, (name, shape) in parts}
+        return drawn | {name: jnp.log(value) for name, value in START.items()}  # unconstrained
+
+    mcmc = MCMC(
+        NUTS(model, target_accept_prob=0.8, max_tree_depth=8),
+        num_warmup=WARMUP,
+        num_samples=DRAWS * THIN,
+        num_chains=CHAINS,
+        thinning=THIN,
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    mcmc.run(
+        keys[0], inputs, jnp.asarray(y), init_params=jax.vmap(start)(keys[1:]), extra_fields=("diverging", "energy")
+    )
+    return mcmc.get_samples(group_by_chain=True) | mcmc.get_extra_fields(group_by_chain=True)
+
+
+def summary(draws: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
+    """Return R-hat, effective sample sizes and lag-one autocorrelation of each kind of quantity: the worst of them."""
+    about = {"chains": CHAINS, "draws": DRAWS, "thinning": THIN, "warmup": WARMUP, "seed": SEED}
+    about |= {"divergences": int(np.sum(draws["diverging"])), "cpu_seconds": round(seconds)}
+    about |= {"versions": f"jax {jax.__version__}; numpyro {numpyro.__version__}; arviz-stats {az.__version__}"}
+    y = data()[1]
+    p = np.asarray(draws["probability"])
+    chosen = p[..., np.arange(len(y)), y]
+    outgoing = np.sqrt(np.asarray(draws["s_B"]))[..., None, None] * np.asarray(draws["w"])
+    kinds = {
+        "log s_A": np.log(draws["s_A"])[..., None],
+        "log s_B": np.log(draws["s_B"])[..., None],
+        "log likelihood": np.log(chosen).sum(axis=-1)[..., None],
+        "class probabilities at the images": p.reshape(*p.shape[:2], -1),
+        "whitened input weights z": np.asarray(draws["z"]).reshape(*p.shape[:2], -1),
+        "output weights B": outgoing.reshape(*p.shape[:2], -1),
+        "output biases b": np.asarray(draws["b"]),
+    }
+    return [row(name, np.asarray(values, dtype=float)) | about for name, values in kinds.items()]
+
+
+def row(name: str, values: np.ndarray) -> dict[str, Any]:
+    """Return the checks of one kind of quantity (chain, draw, n)."""
+    array = xr.DataArray(values, dims=("chain", "draw", "quantity"))
+    rhat, bulk, tail = az.rhat(array), az.ess(array, method="bulk"), az.ess(array, method="tail")
+    centred = values - values.mean(axis=1, keepdims=True)
+    lag = (centred[:, 1:] * centred[:, :-1]).mean(axis=1) / np.maximum((centred**2).mean(axis=1), 1e-300)
+    return {
+        "quantity": name,
+        "number": values.shape[2],
+        "rhat_worst": float(rhat.max()),
+        "rhat_above_1.01": float((rhat > 1.01).mean()),
+        "ess_bulk_smallest": float(bulk.min()),
+        "ess_tail_smallest": float(tail.min()),
+        "lag_one_largest": float(np.abs(lag).max()),
+        "mean_of_first": float(values[..., 0].mean()),
+        "sd_of_first": float(values[..., 0].std()),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the table of the README."""
+    lines = [
+        "| quantity | number | worst R-hat | above 1.01 | smallest bulk ESS | smallest tail ESS | largest lag-one |",
+        "| --- " * 7 + "|",
+    ]
+    for one in rows:
+        cells = [one["quantity"], one["number"], f"{one['rhat_worst']:.3f}", f"{100 * one['rhat_above_1.01']:.0f} %"]
+        cells += [f"{one['ess_bulk_smallest']:.0f}", f"{one['ess_tail_smallest']:.0f}", f"{one['lag_one_largest']:.2f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    one = rows[0]
+    lines += [
+        "",
+        f"{one['chains']} chains of {one['draws']} draws, every {one['thinning']}th of more, after {one['warmup']} "
+        f"steps; {one['divergences']} divergent transitions; {one['cpu_seconds']} s of processor time; seed "
+        f"{one['seed']}; {one['versions']}.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Sample where that is asked for, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", action="store_true")
+    if parser.parse_args().sample:
+        start = time.process_time()
+        draws = sampled()
+        write_rows(FILE, summary(draws, time.process_time() - start))
+    put_table(README, "posteriordb", table(read_rows(FILE)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+r"""The size of the clusters: doubled until the prediction no longer moves by more than its standard error.
+
+A cluster of one unit is the self-consistent neuron, that of all N units the posterior itself. Sizes are divisors of N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from stpbnn.adaptive.fields import Problem
+from stpbnn.adaptive.search import Solution, Start, solve
+from stpbnn.adaptive.settled import moved, summary
+
+__all__ = ["doubled", "nearest_divisor", "sizes", "units_of"]
+
+
+def sizes(width: int) -> Iterator[int]:
+    """Yield 1, then the smallest divisor of the width that is at least twice the one before, up to the width.
+
+    Examples
+    --------
+    >>> list(sizes(50)), list(sizes(7))
+    ([1, 2, 5, 10, 25, 50], [1, 7])
+    """
+    size = 1
+    while size < width:
+        yield size
+        size = next(n for n in range(2 * size, width + 1) if width % n == 0) if 2 * size <= width else width
+    yield width
+
+
+def nearest_divisor(cluster: int, width: int) -> int:
+    """Return the divisor of the width that is nearest to a size, the larger one of two.
+
+    Examples
+    --------
+    >>> nearest_divisor(8, 50)
+    10
+    """
+    return min((n for n in range(width, 0, -1) if width % n == 0), key=lambda n: abs(n - cluster))
+
+
+def units_of(particles: int, cluster: int) -> int:
+    """Return how many units are simulated at once: four clusters in a population at least."""
+    return max(particles, 16 * cluster) * 5 // 4
+
+
+def doubled(problem: Problem, start: Start, particles: int, seed: int, max_iter: int) -> list[Solution]:
+    """Return the solutions of all sizes that were tried, that of the largest clusters first."""
+    found: list[Solution] = []
+    before: np.ndarray | None = None
+    for cluster in sizes(int(problem.width)):
+        here = replace(problem, cluster=cluster)
+        found.insert(0, solve(here, start, particles, seed, max_iter))
+        rows = None if found[0].lost else np.array([summary(here, each) for each in found[0].whole.averages])
+        if rows is not None and before is not None and found[0].converged and not moved(rows, before):
+            break
+        before = rows if found[0].converged else None
+    return found

@@ -1,0 +1,39 @@
+"""What a likelihood of classes asks of the other tables of a card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["check_classes", "with_explicit_readout"]
+
+
+def with_explicit_readout(raw: Any) -> Any:
+    """Return the tables of a card, with the one readout that classes have where it says nothing of the readout."""
+    if not isinstance(raw, Mapping) or _entry(raw.get("network"), "likelihood") in (None, "gaussian"):
+        return raw
+    sampler = raw.get("sampler", {})
+    if isinstance(sampler, Mapping):
+        return {**raw, "sampler": {"readout": "explicit", **sampler}}
+    if "readout" in getattr(sampler, "model_fields_set", ("readout",)):
+        return raw
+    return {**raw, "sampler": sampler.model_copy(update={"readout": "explicit"})}
+
+
+def check_classes(card: Any) -> None:
+    """Refuse what goes with numbers as targets alone, by ValueError that names the key."""
+    given = f'with network.likelihood = "{card.network.likelihood}"'
+    if card.process is not None:
+        raise ValueError(f'process.name: got "{card.process.name}" {given}, expected numbers as targets; leave it out')
+    if card.sampler.readout != "explicit":
+        raise ValueError(
+            f'sampler.readout: got "{card.sampler.readout}" {given}, expected "explicit": the readout can be '
+            "integrated with the Gaussian likelihood alone"
+        )
+    for key in ("labels", "normalize_target"):
+        if getattr(card.data, key) is not None:
+            raise ValueError(f"data.{key}: got it {given}, whose targets are the classes themselves; leave it out")
+
+
+def _entry(table: Any, key: str) -> Any:
+    return table.get(key) if isinstance(table, Mapping) else getattr(table, key, None)

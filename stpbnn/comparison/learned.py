@@ -1,0 +1,53 @@
+"""What fitted closed forms have learned: order parameters, evidence, and which network they are of."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+__all__ = ["learned"]
+
+
+def learned(fitted: list[Any]) -> dict[str, Any]:
+    """Return what the regressors have learned, padded with NaN to a common number of layers."""
+    orders = [np.asarray(getattr(t, "order_parameters_", [np.nan]), dtype=np.float64) for t in fitted]
+    rows = [np.atleast_1d(_scalar(q) if q.ndim == 2 else q) for q in orders]
+    layers = max(len(row) for row in rows)
+    padded = np.array([np.pad(row, (0, layers - len(row)), constant_values=np.nan) for row in rows])
+    found: dict[str, Any] = {"order_parameters": (("theory", "layer"), padded)}
+    outputs = max((len(q) for q in orders if q.ndim == 2), default=0)
+    if outputs:
+        empty = np.full((outputs, outputs), np.nan)
+        matrices = np.array([q if q.ndim == 2 else empty for q in orders])
+        found["order_parameter_matrix"] = (("theory", "output", "other_output"), matrices)
+    scalars = {
+        "action": "action_",
+        "log_marginal_likelihood": "log_marginal_likelihood_",
+        "readout_second_moment": "readout_second_moment_",
+        "temperature": "temperature",
+    }
+    for name, attribute in scalars.items():
+        found[name] = ("theory", [_scalar(getattr(t, attribute, np.nan)) for t in fitted])
+    networks = [getattr(t, "network_", None) for t in fitted]
+    found["network"] = ("theory", ["" if net is None else json.dumps(net.to_dict()) for net in networks])
+    for name in ("odd", "linear"):
+        asked = [np.nan if net is None else float(getattr(net.sigma, name)) for net in networks]
+        found[name] = ("theory", asked)
+    found["regressor"] = ("theory", [_class(t) for t in fitted])
+    found["converged"] = ("theory", [bool(getattr(t, "converged_", True)) for t in fitted])
+    return found
+
+
+def _class(theory: Any) -> str:
+    """Return the name of the theory's class; of a class that others derived from one of this library, that one's."""
+    own = (kind.__name__ for kind in type(theory).__mro__ if kind.__module__.startswith("stpbnn."))
+    return next(own, type(theory).__name__)
+
+
+def _scalar(value: Any) -> float:
+    """Return a number; of a matrix over the outputs the mean of its diagonal, of a vector NaN."""
+    if np.ndim(value) == 1:
+        return np.nan
+    return float(np.trace(value) / len(value)) if np.ndim(value) == 2 else float(value)

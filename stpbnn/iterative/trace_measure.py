@@ -1,0 +1,128 @@
+r"""The spectrum of a large matrix as nodes and weights: what stands for its trace, log determinant and the like.
+
+.. math:: \mathrm{tr} f(K) \approx \sum_j w_j f(\theta_j), \qquad \sum_j w_j (1, \theta_j, \theta_j^2)
+          = (P,\, \mathrm{tr} K,\, \|K\|_F^2)
+
+Eigenvalues that the Krylov space has found count once. The rest of the spectrum is known by random probes: each gives
+the nodes and weights of a Gauss quadrature, and these are corrected, by a polynomial of second degree, until the three
+moments above, known from the entries, are exact. The scatter of the probes about that correction gives the error.
+
+References
+----------
+Ubaru, Chen, Saad, SIAM J. Matrix Anal. Appl. 38, 1075 (2017), for the quadrature; Deville and Särndal, J. Am. Stat.
+Assoc. 87, 376 (1992), for weights that are corrected to known totals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from stpbnn.iterative.krylov import RitzPairs
+
+__all__ = ["SpectralMeasure", "found", "spectral_measure"]
+
+FOUND = 0.01  # residual of an eigenvalue that has been found, relative to it
+NEGATIVE = 1e-6  # the size of a negative eigenvalue, relative to the largest, that single precision does not explain
+PLAUSIBLE = (0.2, 5.0)  # factors of a correction
+
+
+@dataclass(frozen=True)
+class SpectralMeasure:
+    """Nodes (k,), rising, with weights of the sum P, and how the probes scatter.
+
+    Parameters
+    ----------
+    nodes, weights : arrays of shape (k,)
+        θ and w.
+    rest : boolean array of shape (k,)
+        Which nodes are not eigenvalues that have been found.
+    single : array of shape (m, n)
+        Weights of these by one of m probes alone.
+    powers : array of shape (n, d)
+        Powers of these nodes, to which the weights were corrected.
+    """
+
+    nodes: Float[np.ndarray, " k"]
+    weights: Float[np.ndarray, " k"]
+    rest: np.ndarray
+    single: Float[np.ndarray, "m n"]
+    powers: Float[np.ndarray, "n d"]
+
+    def error(self, values: Float[np.ndarray, " k"]) -> float:
+        """Return the standard error of Σ w f, given f at the nodes."""
+        f = values[self.rest]
+        if not len(f) or len(self.single) < 2:
+            return 0.0
+        weights = self.single.mean(axis=0)
+        f = f - self.powers @ _fitted(self.powers, weights, weights * f)
+        return float(np.std(self.single @ f, ddof=1) / np.sqrt(len(self.single)))
+
+    @property
+    def beyond(self) -> Float[np.ndarray, " k"]:
+        """How many eigenvalues each node stands for beside its own: those outside of the Krylov space."""
+        return np.maximum(self.weights - 1, 0.0)
+
+
+def found(pairs: RitzPairs) -> np.ndarray:
+    """Return which values are eigenvalues: all above the highest that is none.
+
+    A choice among those further down would favour eigenvectors of which the probes have much.
+    """
+    missed = np.flatnonzero(~(pairs.residuals <= FOUND * pairs.values))
+    return np.arange(len(pairs.values)) > missed.max(initial=-1)
+
+
+def _fitted(powers: np.ndarray, weights: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Return the coefficients whose polynomial, with these weights, has the moments Σ powers · moments."""
+    return np.linalg.lstsq(powers.T @ (weights[:, None] * powers), powers.T @ moments, rcond=None)[0]
+
+
+def spectral_measure(
+    pairs: RitzPairs, probes: Float[np.ndarray, "k m"], size: int, trace: float, squares: float
+) -> SpectralMeasure:
+    """Return the measure of a positive semidefinite matrix, given Ritz pairs and the components of random probes.
+
+    Parameters
+    ----------
+    pairs : RitzPairs
+        Of a Krylov space that holds the probes.
+    probes : array of shape (k, m)
+        Components of the probes along the Ritz vectors.
+    size : int
+        P.
+    trace, squares : float
+        tr K, and the sum of the squares of its entries.
+
+    Raises
+    ------
+    ValueError
+        If the matrix has a negative eigenvalue.
+    """
+    lowest, highest = pairs.values[0], pairs.values[-1]
+    if lowest < -NEGATIVE * max(highest, 0.0) or not highest >= 0:
+        raise ValueError(
+            f"kernel: not positive semidefinite on the training inputs: it has the eigenvalues {lowest:.1e} and "
+            f"{highest:.1e}; give one that is a covariance for inputs of this dimension"
+        )
+    nodes = pairs.values  # those that are zero to rounding scatter about zero, as they must: their mean is none
+    weights, rest = np.ones(len(nodes)), ~found(pairs)
+    missing = size - np.count_nonzero(~rest)
+    if len(nodes) == size or not rest.any():
+        return SpectralMeasure(nodes, weights, np.zeros(len(nodes), bool), np.zeros((0, 0)), np.zeros((0, 0)))
+    shares = probes[rest].T ** 2
+    single = missing * shares / shares.sum(axis=1, keepdims=True)
+    x, drawn = nodes[rest], missing * shares.sum(axis=0) / shares.sum()
+    kept = nodes[~rest]
+    totals = np.array([missing, trace - kept.sum(), squares - np.sum(kept**2)])
+    for degree in (2, 1, 0):
+        powers = (x / (x.max() or 1.0))[:, None] ** np.arange(degree + 1)
+        wanted = totals[: degree + 1] / (x.max() or 1.0) ** np.arange(degree + 1)
+        gram = powers.T @ (drawn[:, None] * powers)
+        factors = 1 + powers @ np.linalg.lstsq(gram, wanted - powers.T @ drawn, rcond=None)[0]
+        if PLAUSIBLE[0] < factors.min() and factors.max() < PLAUSIBLE[1]:
+            break
+    weights[rest] = drawn * factors
+    return SpectralMeasure(nodes, weights, rest, single, powers)

@@ -1,0 +1,113 @@
+"""A network whose order parameters enter as one scale, with more examples than can be factorised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from stpbnn.iterative import TiledMatrix, network_blocks
+from stpbnn.kernels import cross_kernel, feature_map
+from stpbnn.network import FullyConnected
+from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
+from stpbnn.scale.iterated import NEGLIGIBLE, IteratedProblem, NumericalErrors, Scales
+from stpbnn.scale.one_scale import OneScale
+from stpbnn.scale.posterior import OrderParameterPosterior
+from stpbnn.scale.resolvent import Resolvent
+from stpbnn.scale.saddle_point import SaddlePoint
+
+__all__ = ["IteratedKernel", "IteratedScale", "iterated_problem"]
+
+
+def iterated_problem(
+    net: FullyConnected, X: np.ndarray, V: Float[np.ndarray, "P k"], T: float, scales: Scales
+) -> IteratedProblem:
+    """Return the problem of the kernel of a network's last features, with its output bias beside it."""
+    matrix = TiledMatrix.of(len(X), network_blocks(feature_map(net), net.prior, X))
+    return IteratedProblem.of(matrix, V, T, net.prior.bias_variance, scales)
+
+
+@dataclass(frozen=True)
+class IteratedKernel:
+    """The Gaussian process at one scale of a network's kernel, on a Krylov space.
+
+    Parameters
+    ----------
+    net : FullyConnected
+        The network.
+    X : array of shape (P, N_0)
+        Training inputs.
+    resolvent : Resolvent
+        The kernel of the features, without the output bias.
+    u : float
+        The logarithm of the scale.
+    several : bool
+        Whether targets have an axis of outputs.
+    """
+
+    net: FullyConnected
+    X: Float[np.ndarray, "P N0"]
+    resolvent: Resolvent
+    u: float
+    several: bool = False
+
+    def mean(self, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, "n ..."]:
+        """Return the mean of f at query points."""
+        return self.law(X, joint=False, noise=False).mean
+
+    def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
+        """Return the law of f, or of a new target, at query points."""
+        features, prior = feature_map(self.net), self.net.prior
+        k = cross_kernel(features, prior, X, self.X)
+        within = np.array(cross_kernel(features, prior, X).entries) if joint else None
+        added = self.resolvent.temperature if noise else 0.0
+        projected, outside = self.resolvent.projected(k.entries, joint=joint)
+        found = self.resolvent.moments(np.array([self.u]), projected, k.left, within, outside)
+        means = found.means[0] if self.several else found.means[0, :, 0]
+        variances = found.variances[0] + added
+        if found.covariances is None:
+            of_outputs = variances[:, None] if self.several else variances
+            return Gaussian(means, np.array(np.broadcast_to(of_outputs, means.shape)))
+        covariance = found.covariances[0] + added * np.eye(len(X))
+        if self.several:
+            return IndependentOutputs.joint(means, [covariance] * means.shape[1], error=found.error(added))
+        return JointGaussian(means, variances, covariance, found.error(added))
+
+
+@dataclass(frozen=True)
+class IteratedScale(OneScale):
+    """A network whose order parameters enter as one scale, on a Krylov space.
+
+    Parameters
+    ----------
+    solved : IteratedProblem
+        The space, and its errors.
+    """
+
+    solved: IteratedProblem
+
+    @classmethod
+    def iterated(
+        cls, net: FullyConnected, X: np.ndarray, y: Float[np.ndarray, " P"], temperature: float, *, mixture: bool
+    ) -> IteratedScale:
+        """Reduce the kernel, whose scales are those of the saddle points, or of the posterior where it is wanted."""
+
+        def scales(resolvent: Resolvent) -> Float[np.ndarray, " n"]:
+            problem = OneScale(net, X, y, temperature, resolvent)
+            if mixture:
+                return problem.posterior().scales_that_matter(NEGLIGIBLE)
+            return np.array([np.log(point.order_parameters).sum() for point in problem.saddle_points()])
+
+        solved = iterated_problem(net, X, y[:, None], temperature, scales)
+        return cls(net, X, y, temperature, solved.resolvent, solved)
+
+    def conditioned(self, point: SaddlePoint) -> IteratedKernel:  # type: ignore[override]
+        """Return the Gaussian process at a saddle point."""
+        return IteratedKernel(self.net, self.X, self.resolvent, float(np.log(point.order_parameters).sum()))
+
+    def errors(self, found: SaddlePoint | OrderParameterPosterior) -> NumericalErrors:
+        """Return the numerical errors at a saddle point, or of the posterior of the order parameter."""
+        if isinstance(found, SaddlePoint):
+            return self.solved.errors(float(np.linalg.eigvalsh(found.hessian)[0]))
+        return self.solved.errors(found.curvature)

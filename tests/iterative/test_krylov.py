@@ -1,0 +1,87 @@
+"""Krylov spaces and spectral measures against dense diagonalisation."""
+
+import numpy as np
+import pytest
+
+from stpbnn.iterative import Krylov, spectral_measure
+
+RNG = np.random.default_rng(1)
+P = 300
+EIGENVALUES = 50.0 * np.arange(1, P + 1) ** -1.5
+ROTATION, _ = np.linalg.qr(RNG.normal(size=(P, P)))
+K = (ROTATION * EIGENVALUES) @ ROTATION.T
+
+
+def grown(K, start, blocks=None):
+    space = Krylov(lambda V: K @ V, start, most=len(K))
+    while (blocks is None or space.dimension < blocks * start.shape[1]) and space.grow():
+        pass
+    return space
+
+
+def probes(count, seed):
+    Z = np.random.default_rng(seed).normal(size=(P, count))
+    return Z * np.sqrt(P) / np.linalg.norm(Z, axis=0)
+
+
+def measured(count=16, blocks=8, seed=0):
+    Z = probes(count, seed)
+    space = grown(K, Z, blocks)
+    pairs = space.pairs()
+    along = pairs.vectors.T @ space.coordinates(Z)
+    return spectral_measure(pairs, along, P, np.trace(K), np.sum(K**2))
+
+
+def test_a_space_that_has_grown_to_the_end_has_all_eigenvalues():
+    space = grown(K, RNG.normal(size=(P, 7)))
+    pairs = space.pairs()
+    assert space.whole
+    np.testing.assert_allclose(pairs.values, np.sort(EIGENVALUES), rtol=1e-9)
+    vectors = space.rotated(pairs.vectors)
+    np.testing.assert_allclose(K @ vectors, vectors * pairs.values, atol=1e-10)
+
+
+def test_a_space_ends_where_the_matrix_has_nothing_more():
+    low = K[:, :3] @ K[:3]
+    start = np.column_stack([low[:, 0], low[:, 1], low[:, 0]])  # one of them twice
+    space = grown(low, start)
+    assert space.whole
+    assert space.dimension == 3
+    np.testing.assert_allclose(space.pairs().values, np.linalg.eigvalsh(low)[-3:], rtol=1e-8)
+
+
+def test_residuals_are_those_of_the_vectors():
+    space = grown(K, probes(8, 2), blocks=6)
+    pairs = space.pairs()
+    vectors = space.rotated(pairs.vectors)
+    residuals = np.linalg.norm(K @ vectors - vectors * pairs.values, axis=0)
+    np.testing.assert_allclose(pairs.residuals, residuals, atol=1e-9)
+
+
+@pytest.mark.parametrize("s", [0.01, 0.1, 1.0])
+def test_traces_and_log_determinants_are_known_within_their_errors(s):
+    log_det, freedom = np.log1p(EIGENVALUES / s).sum(), np.sum(EIGENVALUES / (EIGENVALUES + s))
+    misses = []
+    for seed in range(6):
+        measure = measured(seed=seed)
+        k, w = measure.nodes, measure.weights
+        found = w @ np.log1p(k / s), w @ (k / (k + s))
+        errors = measure.error(np.log1p(k / s)), measure.error(k / (k + s))
+        misses += [(found[0] - log_det) / errors[0], (found[1] - freedom) / errors[1]]
+        assert found[0] == pytest.approx(log_det, rel=0.02)
+    assert np.sqrt(np.mean(np.square(misses))) < 2
+
+
+def test_the_moments_that_are_known_are_exact():
+    measure = measured()
+    moments = [measure.weights @ measure.nodes**power for power in range(3)]
+    np.testing.assert_allclose(moments, [P, np.trace(K), np.sum(K**2)], rtol=1e-10)
+    assert measure.error(measure.nodes**2) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_kernel_that_is_not_positive_is_named():
+    indefinite = K - 5.0 * np.outer(ROTATION[:, 5], ROTATION[:, 5])
+    space = grown(indefinite, probes(8, 3), blocks=12)
+    pairs = space.pairs()
+    with pytest.raises(ValueError, match=r"not positive semidefinite .* eigenvalues -"):
+        spectral_measure(pairs, pairs.vectors.T @ space.coordinates(probes(8, 3)), P, 1.0, 1.0)

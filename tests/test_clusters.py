@@ -1,0 +1,137 @@
+"""Clusters of hidden units: n = N against exact and sampled posteriors, the doubling of n, bad input."""
+
+import arviz as az
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import erf
+
+import stpbnn
+from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected
+from stpbnn.adaptive.neuron import Drive, log_weight, moments_of_clusters, posterior_readout
+
+
+def data(P=10, N0=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(P, N0)), rng.normal(size=P), rng.normal(size=(7, N0))
+
+
+@pytest.mark.parametrize("D", [1, 2])
+def test_weight_and_moments_of_a_cluster_by_drawing_its_readouts(float64, D):
+    """Two units and three examples: E exp(a·x − xRx/2) over readouts, and moments of x under it, by drawing."""
+    rng, n, P, N = np.random.default_rng(2), 2, 3, 5.0
+    half = rng.normal(size=(D * P, D * P)) / 2
+    R, a, h = half @ half.T, rng.normal(size=(D, P)), rng.normal(size=(1, n, P))
+    fields = Drive(jnp.asarray(a / np.sqrt(N)), jnp.asarray(R.reshape(D, P, D, P) / N), jnp.asarray(2.0))
+    readout, *_ = posterior_readout(jnp.asarray(erf(h)), fields)
+    moments = moments_of_clusters(jnp.asarray(erf(h)), readout, jnp.asarray(erf(h)), fields.precision)
+    v = rng.standard_normal((1_000_000, n, D)) / np.sqrt(2.0)
+    x = np.einsum("mid,ip->mdp", np.concatenate([v, -v]), erf(h[0])).reshape(-1, D * P) / np.sqrt(N)
+    weights = np.exp(x @ a.ravel() - np.einsum("mp,pq,mq->m", x, R, x) / 2)
+    value = float(
+        log_weight(jnp_erf, jnp.asarray(h), fields)[0][0] - log_weight(jnp_erf, jnp.zeros_like(h), fields)[0][0]
+    )
+    assert value == pytest.approx(np.log(weights.mean()), abs=0.01)
+    weights /= weights.sum()
+    second = (x.T * weights) @ x * N / n
+    np.testing.assert_allclose(blocks(moments.second), second, atol=0.02 * np.abs(second).max())
+    np.testing.assert_allclose(np.ravel(moments.mean), np.sqrt(N / n) * weights @ x, atol=0.02 * np.sqrt(second.max()))
+    np.testing.assert_allclose(
+        blocks(moments.kernel) @ a.ravel() * n / N, weights @ x, atol=0.02 * np.sqrt(second.max())
+    )
+
+
+def jnp_erf(h):
+    import jax
+
+    return jax.lax.erf(h)
+
+
+def blocks(kernel):
+    D, _, P, _ = kernel.shape
+    return np.asarray(kernel).transpose(0, 2, 1, 3).reshape(D * P, D * P)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A linear network as one cluster, with biases, and the exact posterior."""
+    X, y, Xt = data()
+    net = FullyConnected((4,), "linear", weight_precision=(0.5, 2.0), bias_precision=2.0)
+    settings = {"temperature": 0.1, "particles": 1024, "max_iter": 200, "random_state": 0}
+    return AdaptiveKernelRegressor(net, cluster=4, **settings).fit(X, y), net, X, y, Xt
+
+
+def test_a_cluster_that_is_the_network_is_exact(whole):
+    """The mixture over the order parameter: mean, variance and joint law, and the log evidence."""
+    model, net, X, y, Xt = whole
+    exact = FiniteWidthRegressor(net, temperature=0.1).fit(X, y)
+    law, error, truth = model.predictive(Xt, joint=True), model.standard_error(Xt), exact.predictive(Xt)
+    assert model.converged_
+    assert (np.abs(law.mean - truth.mean) < 5 * error.mean + 1e-3).all()
+    assert (np.abs(law.variance - truth.variance) < 5 * error.variance + 0.01 * truth.variance).all()
+    assert (error.mean < 0.1 * truth.std).all()
+    np.testing.assert_allclose(model.predictive(Xt).variance, law.variance, rtol=1e-9)
+    np.testing.assert_array_equal(model.systematic_error(Xt).mean, 0)
+    assert model.log_marginal_likelihood_ == pytest.approx(exact.log_marginal_likelihood_, abs=0.1)
+
+
+def test_the_file_of_a_cluster_predicts_the_same(whole, tmp_path):
+    model, *_, Xt = whole
+    stpbnn.save(model, tmp_path / "model.npz")
+    loaded = stpbnn.load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(loaded.predict(Xt), model.predict(Xt))
+    np.testing.assert_array_equal(loaded.standard_error(Xt).variance, model.standard_error(Xt).variance)
+    assert (loaded.cluster_, loaded.converged_, loaded.particle_bias_) == (4, True, model.particle_bias_)
+
+
+def test_clusters_are_doubled_until_the_prediction_stays():
+    """A network that is wide for its few examples: two sizes, that agree."""
+    X, y, Xt = data()
+    net = FullyConnected((400,), "erf")
+    model = AdaptiveKernelRegressor(net, temperature=0.5, cluster="auto", particles=512, random_state=0).fit(X, y)
+    assert model.converged_
+    assert model.clusters_ == [1, 2]
+    assert model.cluster_ == 2
+    shift, error = model.systematic_error(Xt), model.standard_error(Xt)
+    assert (shift.mean > 0).all()
+    assert shift.mean.max() < 5 * error.mean.max()
+    total = model.generalization_error_systematic_error(Xt, np.zeros(7))
+    assert total.total < 0.02 * model.generalization_error(Xt, np.zeros(7)).total
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("activation", "N", "outputs"), [("erf", 6, 1), ("relu", 6, 1), ("erf", 5, 2)])
+def test_a_cluster_that_is_the_network_against_sampling(activation, N, outputs):
+    X, _, Xt = data(P=8)
+    Y = 2 * np.random.default_rng(1).normal(size=(8, outputs)).squeeze()
+    net = FullyConnected((N,), activation, outputs=outputs, bias_precision=2.0)
+    posterior = stpbnn.sample(net, X, Y, temperature=0.1, X_test=Xt, warmup=500, draws=2000, chains=4, progress=False)[
+        "predictions"
+    ]
+    f = posterior["f_mean"]
+    assert float(az.rhat(f).max()) < 1.01
+    variance = (f.var(("chain", "draw")) + posterior["f_variance"].mean(("chain", "draw"))).values
+    settings = {"temperature": 0.1, "particles": 4096, "max_iter": 800, "random_state": 0}
+    model = AdaptiveKernelRegressor(net, cluster=N, **settings).fit(X, Y)
+    law, error = model.predictive(Xt), model.standard_error(Xt)
+    assert model.converged_
+    assert (np.abs(law.mean - f.mean(("chain", "draw")).values) < 5 * np.hypot(error.mean, az.mcse(f).values)).all()
+    assert (np.abs(law.variance - variance) < 5 * error.variance + 0.05 * variance).all()
+
+
+def test_bad_clusters_are_refused_or_rounded():
+    X, y, _ = data()
+    net = FullyConnected((6,), "erf")
+    with pytest.raises(ValueError, match="cluster: got 0"):
+        AdaptiveKernelRegressor(net, cluster=0).fit(X, y)
+    with pytest.raises(ValueError, match="cluster: got 7 units, expected at most 6"):
+        AdaptiveKernelRegressor(net, cluster=7).fit(X, y)
+    with pytest.raises(ValueError, match="cluster: got 2 with reaction=False, expected 1"):
+        AdaptiveKernelRegressor(net, cluster=2, reaction=False).fit(X, y)
+    wide = FullyConnected((10**9,), "erf")
+    with pytest.raises(ValueError, match=r"particles: got 4096, in clusters of 1000000000, whose features take"):
+        AdaptiveKernelRegressor(wide, cluster=10**9).fit(X, y)
+    settings = {"temperature": 1.0, "particles": 64, "max_iter": 12, "random_state": 0}
+    with pytest.warns(UserWarning, match="cluster: got 4, no divisor of the width 6; 3 is taken"):
+        model = AdaptiveKernelRegressor(net, cluster=4, **settings).fit(X, y)
+    assert model.cluster_ == 3
