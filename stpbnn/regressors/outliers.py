@@ -75,6 +75,7 @@ class WithOutliers(LearnableKernel):
         if self.noise == "student-t":
             noise = StudentNoise(T, at.noise_df)
             return Columns(tuple(OutlierMoments.of(K, y, noise) for y in outputs), self._targets.shape)
+        assert self.centre_ is not None
         centres = self._units.normalised(self.centre_).reshape(len(K), -1).T
         columns = (
             Downweighted.of(K, y, T, centre, self.contamination) for y, centre in zip(outputs, centres, strict=True)
