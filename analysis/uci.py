@@ -1,4 +1,4 @@
-"""Real regression tasks with published splits: error, log density, coverage and time of five models on one kernel.
+"""Real regression tasks with published splits: error, log density, coverage and time of models on one kernel.
 
     uv run python analysis/uci.py                    # all cells that are not in analysis/results/uci.csv yet
     uv run python analysis/uci.py --report           # the table and the picture from that file
@@ -9,7 +9,9 @@ uci/splits/NAME_{train,test}_{0..4}.txt, row numbers: any data set in that form 
 All models share the infinite-width kernel of one network. They learn its precisions, the noise and ν by their own
 evidence, from at most 500 rows of the training set, and are then conditioned on all of it; or they take unit
 precisions, T = 0.1 and ν = 5 as given. In half of the cells outliers of 3 to 10 standard deviations are added to 5 %
-of the training targets. Inputs and targets are standardised on the training rows.
+of the training targets. Inputs and targets are standardised on the training rows. Laws are those of clean new targets.
+For orientation: scikit-learn's Gaussian process after outliers were removed, by residuals or by an isolation forest,
+and gradient boosting of the absolute error, with the spread of its cross-validated residuals.
 """
 
 from __future__ import annotations
@@ -30,9 +32,11 @@ from readme import put_table
 from rows import read_rows, write_rows
 from scipy import stats
 from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import WhiteKernel
+from sklearn.model_selection import cross_val_predict
 
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessRegressor
 
@@ -52,29 +56,81 @@ def student(noise: str) -> StudentTProcessRegressor:
     )
 
 
+def outliers(noise: str, **settings: Any) -> StudentTProcessRegressor:
+    """Return a process whose noise has outliers."""
+    return StudentTProcessRegressor(
+        NNGPKernel(NET), temperature=0.1, noise=noise, optimizer=SEARCH, optimize_temperature=True, **settings
+    )
+
+
+class Trimmed(GaussianProcessRegressor):
+    """scikit-learn's process without targets beyond three robust deviations from its fit, three times over."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Any:
+        """Fit."""
+        kept = np.ones(len(y), dtype=bool)
+        for _ in range(3):
+            super().fit(X[kept], y[kept])
+            rest = y - self.predict(X)
+            kept = np.abs(rest) < 3 * 1.4826 * np.median(np.abs(rest))
+        return super().fit(X[kept], y[kept])
+
+
+class Isolated(GaussianProcessRegressor):
+    """scikit-learn's process without the twentieth of the rows that an isolation forest finds the most isolated."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Any:
+        """Fit."""
+        rows = np.column_stack([X, y])
+        kept = IsolationForest(contamination=0.05, random_state=0).fit_predict(rows) > 0
+        return super().fit(X[kept], y[kept])
+
+
+class Boosted(HistGradientBoostingRegressor):
+    """Gradient boosting of the absolute error; its law has the spread of the cross-validated residuals."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Any:
+        """Fit."""
+        plain = HistGradientBoostingRegressor(loss=self.loss, random_state=0)
+        rest = y - cross_val_predict(plain, X, y, cv=5)
+        self.spread_ = np.quantile(np.abs(rest), 0.683)
+        return super().fit(X, y)
+
+
+def white() -> Any:
+    """Return the kernel with its noise."""
+    return NNGPKernel(NET) + WhiteKernel(0.1, (LEAST_NOISE, 1e3))
+
+
 METHODS: dict[str, Callable[[], Any]] = {
-    "GP (scikit-learn)": lambda: GaussianProcessRegressor(
-        NNGPKernel(NET) + WhiteKernel(0.1, (LEAST_NOISE, 1e3)), alpha=1e-10, optimizer=SEARCH
-    ),
+    "GP (scikit-learn)": lambda: GaussianProcessRegressor(white(), alpha=1e-10, optimizer=SEARCH),
     "t-process, noise in the scale": lambda: student("scale"),
     "t-process, Gaussian noise": lambda: student("gaussian"),
     "infinite width": lambda: NNGPRegressor(NET, temperature=0.1, optimizer=SEARCH),
     "finite width, N = 100": lambda: FiniteWidthRegressor(NET, temperature=0.1, optimizer=SEARCH),
+    "infinite width, linear trend": lambda: NNGPRegressor(NET, temperature=0.1, optimizer=SEARCH, trend="linear"),
+    "Student's t noise, 4 df": lambda: outliers("student-t"),
+    "robust weights": lambda: outliers("robust"),
+    "GP (scikit-learn), trimmed": lambda: Trimmed(white(), alpha=1e-10, optimizer=SEARCH),
+    "GP (scikit-learn), isolation forest": lambda: Isolated(white(), alpha=1e-10, optimizer=SEARCH),
+    "gradient boosting": lambda: Boosted(loss="absolute_error", random_state=0),
 }
 
 
 def as_given(model: Any) -> Any:
     """Return the model with nothing left to learn."""
     kept = {name: False for name in model.get_params(deep=False) if name.startswith("optimize_")}
-    return clone(model).set_params(**kept, optimizer=None)
+    if "optimizer" in model.get_params(deep=False):
+        kept["optimizer"] = None
+    return clone(model).set_params(**kept)
 
 
 def learned(model: Any, X: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Any:
     """Return the model with the hyper-parameters of highest evidence on some of the rows."""
     rows = rng.permutation(len(X))[:SEARCH_ROWS]
     model.fit(X[rows], y[rows])
-    names = [name for name in ("kernel", "network", "temperature", "df") if hasattr(model, f"{name}_")]
-    values = {name: getattr(model, f"{name}_") for name in names}
+    names = [name for name in ("kernel", "network", "temperature", "df", "noise_df") if hasattr(model, f"{name}_")]
+    values = {name: value for name in names if (value := getattr(model, f"{name}_")) is not None}
     if "temperature" in values:  # repeated rows that were not among those make the kernel singular without noise
         values["temperature"] = max(values["temperature"], LEAST_NOISE)
     return as_given(model).set_params(**values)
@@ -84,7 +140,10 @@ def law_of(model: Any, X: np.ndarray) -> Any:
     """Return the predictive law of new targets, with cdf and logpdf; scikit-learn's noise is part of its kernel."""
     if isinstance(model, GaussianProcessRegressor):
         return stats.norm(*model.predict(X, return_std=True))
-    return model.predictive(X, noise=True)
+    if isinstance(model, Boosted):
+        return stats.norm(model.predict(X), model.spread_)
+    student = getattr(model, "noise", None) == "student-t"
+    return model.predictive(X, noise="clean" if student else True)
 
 
 def load(root: Path, name: str, split: int, corrupted: bool) -> tuple[np.ndarray, ...]:
@@ -139,25 +198,38 @@ def run(root: Path, names: list[str], path: Path) -> None:
         write_rows(path, rows)
 
 
+def of(rows: list[dict[str, Any]], *key: Any) -> list[dict[str, Any]]:
+    """Return the rows, one a split, of (method, data, corrupted, learned)."""
+    return [r for r in rows if (r["method"], r["data"], r["corrupted"], r["learned"]) == key]
+
+
 def summary(rows: list[dict[str, Any]], field: str, *key: Any) -> tuple[float, float]:
     """Return mean and standard error over the splits of a number, for (method, data, corrupted, learned)."""
-    values = [r[field] for r in rows if (r["method"], r["data"], r["corrupted"], r["learned"]) == key]
+    values = [r[field] for r in of(rows, *key)]
+    if len(values) < 2:
+        return float(values[0]) if values else np.nan, np.nan
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def shown(mean: float, error: float) -> str:
+    """Return a mean with its standard error, where there is one."""
+    return f"{mean:.3f} ± {error:.3f}" if np.isfinite(error) else f"{mean:.3f}"
 
 
 def table(rows: list[dict[str, Any]], learn: bool) -> str:
     """Return the results as Markdown."""
     lines = [
-        "| data | model | RMSE | −log density | 50 % | 90 % | 95 % | seconds |",
-        "|---|---|---|---|---|---|---|---|",
+        "| data | model | splits | RMSE | −log density | 50 % | 90 % | 95 % | seconds |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, corrupted in product(dict.fromkeys(row["data"] for row in rows), (False, True)):
-        for method in METHODS:
+        for method in (m for m in METHODS if of(rows, m, name, corrupted, learn)):
+            splits = len(of(rows, method, name, corrupted, learn))
             numbers = {field: summary(rows, field, method, name, corrupted, learn) for field in FIELDS[5:]}
-            cells = [f"{numbers[field][0]:.3f} ± {numbers[field][1]:.3f}" for field in ("rmse", "nlpd")]
+            cells = [shown(*numbers[field]) for field in ("rmse", "nlpd")]
             cells += [f"{100 * numbers[field][0]:.0f}" for field in ("cover50", "cover90", "cover95")]
             label = f"{name}, 5 % outliers" if corrupted else name
-            lines.append(f"| {label} | {method} | {' | '.join(cells)} | {numbers['seconds'][0]:.1f} |")
+            lines.append(f"| {label} | {method} | {splits} | {' | '.join(cells)} | {numbers['seconds'][0]:.1f} |")
     return "\n".join(lines)
 
 

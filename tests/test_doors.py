@@ -757,7 +757,11 @@ def doors():
         "programs.student_t_network": (programs.student_t_network, net | {"df": (positive, 5.0)}),
         "programs.gaussian_process": (
             programs.gaussian_process,
-            {"kernel": (none_too(kernel), NET), "priors": (priors, {})},
+            {
+                "kernel": (none_too(kernel), NET),
+                "priors": (priors, {}),
+                "noise_df": (functools.partial(without, positive, "none"), None),
+            },
         ),
         "programs.student_t_process": (
             programs.student_t_process,

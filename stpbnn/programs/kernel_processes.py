@@ -17,13 +17,14 @@ from numpyro import distributions as dist
 from stpbnn import kernels
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.programs.doors import points, targets
-from stpbnn.programs.sites import above, degrees_of_freedom, parameter, temperature_site
+from stpbnn.programs.sites import above, degrees_of_freedom, parameter, temperature_site, value_above
 from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["Process", "gaussian_process", "student_t_process"]
 
 Kernel = Callable[..., jax.Array]
 RESERVED = {"df", "temperature", "y"}  # sites of the programs themselves
+LATENT = {"f", "noise_df", "white"}  # and those where the noise has outliers
 
 
 def _network_kernel(net: FullyConnected) -> Kernel:
@@ -119,11 +120,14 @@ class Process:
         Distributions of the kernel's hyper-parameters; fixed values are part of the kernel.
     df : number, NumPyro distribution or None
         ν > 2; None for the Gaussian process.
+    noise_df : number, NumPyro distribution or None
+        The degrees of freedom of noise with the tails of Student's t; None for Gaussian noise.
     """
 
     kernel: Kernel
     priors: Mapping[str, dist.Distribution]
     df: Any = None
+    noise_df: Any = None
 
     def __call__(self, X: Any, y: Any = None, *, temperature: Any) -> jax.Array:
         """Sample the hyper-parameters and the targets, or observe the targets; return them."""
@@ -131,7 +135,13 @@ class Process:
         y = None if y is None else targets(y, len(X))
         variance = temperature_site(temperature)
         hyper = {name: parameter(name, prior) for name, prior in self.priors.items()}
-        tril, centre = factor(entries(self.kernel, X, X, hyper), variance), jnp.zeros(len(X))
+        K, centre = entries(self.kernel, X, X, hyper), jnp.zeros(len(X))
+        if self.noise_df is not None:
+            white = numpyro.sample("white", dist.Normal(0.0, 1.0).expand((len(X),)).to_event(1))
+            f = numpyro.deterministic("f", factor(K, 0.0) @ white)
+            noise = dist.StudentT(parameter("noise_df", self.noise_df), f, jnp.sqrt(variance))
+            return numpyro.sample("y", noise.to_event(1), obs=y)
+        tril = factor(K, variance)
         if self.df is None:
             law = dist.MultivariateNormal(centre, scale_tril=tril)
         else:
@@ -140,7 +150,9 @@ class Process:
         return numpyro.sample("y", law, obs=y)
 
 
-def gaussian_process(kernel: Kernel | FullyConnected, priors: Mapping[str, Any] | None = None) -> Process:
+def gaussian_process(
+    kernel: Kernel | FullyConnected, priors: Mapping[str, Any] | None = None, *, noise_df: Any = None
+) -> Process:
     r"""Return the NumPyro model of Gaussian-process regression, with priors on the kernel's hyper-parameters.
 
     .. math:: \theta \sim \text{priors}, \qquad y \mid \theta \sim N(0, K_\theta + T\,1)
@@ -158,6 +170,11 @@ def gaussian_process(kernel: Kernel | FullyConnected, priors: Mapping[str, Any] 
         hyper-parameters are "weight_precision" (one number or L + 1) and "bias_precision".
     priors : mapping of str to NumPyro distribution or number
         By name of the hyper-parameter; those without one keep the kernel's default, or what the network says.
+    noise_df : number, NumPyro distribution or None
+        Degrees of freedom above 0 of noise with the tails of Student's t, whose squared scale is then T: targets may
+        have outliers. None means Gaussian noise. Such noise is not integrated out: there are also the sites "white"
+        (P,), "f", the function at X as a deterministic site, and "noise_df" where it has a prior; `condition`,
+        `predict` and `log_likelihood` do not know them.
 
     Returns
     -------
@@ -192,7 +209,16 @@ def gaussian_process(kernel: Kernel | FullyConnected, priors: Mapping[str, Any] 
     >>> draws["lengthscale"].shape, draws["y"].shape
     ((5,), (5, 3))
     """
-    return Process(*_kernel(kernel, _named(priors)))
+    found, free = _kernel(kernel, _named(priors))
+    if noise_df is not None:
+        noise_df = (
+            above("noise_df", noise_df, 0, "where there is no such law")
+            if isinstance(noise_df, dist.Distribution)
+            else value_above("noise_df", noise_df, 0)
+        )
+        if taken := sorted(free.keys() & LATENT):
+            raise ValueError(f"kernel: got hyper-parameters {taken}, sites of a process with noise_df; rename them")
+    return Process(found, free, noise_df=noise_df)
 
 
 def student_t_process(kernel: Kernel | FullyConnected, priors: Mapping[str, Any] | None = None) -> Process:

@@ -23,6 +23,8 @@ __all__ = ["TEMPERATURE_BOUNDS", "Evidence", "Hyperparameters", "Learnable"]
 
 TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets; of the kernel's variance beside r
 
+SEARCH_TOLERANCE = 1e7 * float(np.finfo(float).eps)  # SciPy's own
+
 
 class Hyperparameters(Protocol):
     """What is learned, as a vector of logarithms."""
@@ -87,6 +89,11 @@ class Learnable[H: Hyperparameters](ClosedForm):
         raise NotImplementedError
 
     @property
+    def _tolerance(self) -> float:
+        """The relative accuracy of the log evidence, beyond which a search does not go."""
+        return SEARCH_TOLERANCE
+
+    @property
     def _searched(self) -> bool:
         """Whether hyper-parameters are learned."""
         return self.optimizer is not None and len(self._hyperparameters.theta) > 0
@@ -113,6 +120,7 @@ class Learnable[H: Hyperparameters](ClosedForm):
             n_restarts=self.n_restarts_optimizer,
             random_state=self.random_state,
             at_bounds=self._at_bounds,
+            tolerance=self._tolerance,
         )
         self._take_up(start.at(theta))
         return converged

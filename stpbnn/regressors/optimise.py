@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -52,6 +53,7 @@ def minimise(
     n_restarts: int = 0,
     random_state: Any = None,
     at_bounds: Mapping[tuple[str, str], str] = NOTHING,
+    tolerance: float = 1e7 * float(np.finfo(float).eps),
 ) -> Found:
     """Return the lowest point that was found, from one start and from others drawn at random.
 
@@ -79,6 +81,8 @@ def minimise(
     at_bounds : mapping
         What it means that a hyper-parameter ends on a bound, by its name and "lower" or "upper", where there is
         something to say.
+    tolerance : float
+        Relative change of the objective at which SciPy's search ends; its own by default.
 
     Raises
     ------
@@ -109,7 +113,7 @@ def minimise(
         )
     random = random_numbers(random_state)
     starts = [np.clip(start, *bounds.T), *(random.uniform(*bounds.T) for _ in range(n_restarts))]
-    search = _lbfgs if optimizer == LBFGS else optimizer
+    search = partial(_lbfgs, tolerance=tolerance) if optimizer == LBFGS else optimizer
     assert callable(search)
     walled = _Walled(objective)
     found = [search(walled, place, bounds) for place in starts]
@@ -165,12 +169,12 @@ class _Walled:
 
 
 def _lbfgs(
-    objective: Callable[..., Any], start: Float[np.ndarray, " n"], bounds: Float[np.ndarray, "n 2"]
+    objective: Callable[..., Any], start: Float[np.ndarray, " n"], bounds: Float[np.ndarray, "n 2"], tolerance: float
 ) -> tuple[Float[np.ndarray, " n"], float, str]:
     """Return where L-BFGS-B ends, the value there, and what went wrong, if anything."""
     if not np.isfinite(objective(start)[0]):
         return start, np.inf, ""
-    result = scipy_minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    result = scipy_minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": tolerance})
     return result.x, float(result.fun), "" if result.success else str(result.message)
 
 

@@ -9,15 +9,17 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn import _validation as check
+from stpbnn.kernels import value_and_pullback
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.learnable_kernel import LearnableKernel
-from stpbnn.scale import Columns, Downweighted, OutlierMode, StudentNoise
+from stpbnn.scale import Columns, Downweighted, OutlierMoments, StudentNoise
 
 __all__ = ["NOISE_DF_BOUNDS", "OUTLIER_NOISES", "WithOutliers"]
 
 OUTLIER_NOISES = ("student-t", "robust")
 NOISE_DF_BOUNDS = (1.0, 1e5)
 CORE = 3.0  # standard deviations about the median beyond which a target says nothing of the size of the others
+MATCHED = 1e-7  # relative accuracy of an evidence that is found by iteration
 QUARTILE = 0.6744897501960817  # of the standard normal law
 
 
@@ -29,6 +31,7 @@ class WithOutliers(LearnableKernel):
     contamination: float
     optimize_noise_df: bool
     noise_df_: float | None
+    centre_: Float[np.ndarray, "P ..."] | None
 
     @property
     def _outliers(self) -> bool:
@@ -61,17 +64,48 @@ class WithOutliers(LearnableKernel):
             given = "an array" if np.ndim(self.temperature) else 0
             raise ValueError(f"temperature: got {given} {here}, expected a number greater than 0")
 
+    @property
+    def _tolerance(self) -> float:
+        return MATCHED if self.noise == "student-t" else super()._tolerance
+
     def _columns(self, K: Float[np.ndarray, "P P"], at: KernelHyperparameters) -> Columns:
         """Return the process at a kernel matrix, of which the lower triangle is read."""
         K, T = np.tril(K) + np.tril(K, -1).T, at.temperature
         outputs = self._targets.reshape(len(K), -1).T
         if self.noise == "student-t":
             noise = StudentNoise(T, at.noise_df)
-            return Columns(tuple(OutlierMode.of(K, y, noise) for y in outputs), self._targets.shape)
-        return Columns(tuple(Downweighted.of(K, y, T, self.contamination) for y in outputs), self._targets.shape)
+            return Columns(tuple(OutlierMoments.of(K, y, noise) for y in outputs), self._targets.shape)
+        assert self.centre_ is not None
+        centres = self._units.normalised(self.centre_).reshape(len(K), -1).T
+        columns = (
+            Downweighted.of(K, y, T, centre, self.contamination) for y, centre in zip(outputs, centres, strict=True)
+        )
+        return Columns(tuple(columns), self._targets.shape)
+
+    def _search(self) -> bool:
+        """Search; under robust noise twice, with weights that follow what the first search led to."""
+        if self.noise != "robust":
+            return super()._search()
+        self._centre_at(self._start() if self._searched else self._hyperparameters)
+        settled = super()._search()
+        if self._searched:
+            self._centre_at(self._hyperparameters)
+            settled = super()._search()
+        return settled
+
+    def _centre_at(self, at: KernelHyperparameters) -> None:
+        """Compare each target with its mean given the others under noise with the tails of Student's t."""
+        K = value_and_pullback(at.kernel, self._inputs)[0]
+        K, noise = np.tril(K) + np.tril(K, -1).T, StudentNoise(at.temperature, self.noise_df)
+        fits = [OutlierMoments.of(K, y, noise) for y in self._targets.reshape(len(K), -1).T]
+        if all(fit.converged for fit in fits):
+            means = np.stack([fit.left_out()[0] for fit in fits], axis=-1).reshape(self._targets.shape)
+            self.centre_ = self._units.restored(means)
 
     def _prepare(self) -> None:
         self.noise_df_ = float(self.noise_df) if self.noise == "student-t" else None
+        middle = np.median(self.y_train_, axis=0)
+        self.centre_ = np.broadcast_to(middle, self.y_train_.shape) if self.noise == "robust" else None
         super()._prepare()
 
     @property

@@ -34,7 +34,7 @@ __all__ = ["load", "save"]
 
 FORMAT = "stpbnn regressor"
 SCHEMA = 1
-LATER = ("noise_variances_", "noise_df_", "solver_")  # which older files lack
+LATER = ("noise_variances_", "noise_df_", "centre_", "solver_")  # which older files lack
 DENSEST = 1032  # bytes that one byte of a compressed member can stand for
 
 
@@ -167,6 +167,9 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
             raise ValueError(f"noise_df_: got {regressor.noise_df_!r} for noise={regressor.noise!r}")
         if regressor.noise_df_ is not None:
             check.number("noise_df_", regressor.noise_df_)
+        centre = regressor.centre_
+        if (centre is None) == (regressor.noise == "robust") or np.shape(y if centre is None else centre) != y.shape:
+            raise ValueError(f"centre_: got shape {np.shape(centre)} for noise={regressor.noise!r}")
     law = getattr(regressor, "order_parameter_posterior_", None)
     if law is not None and not (
         isinstance(law, OrderParameterPosterior)

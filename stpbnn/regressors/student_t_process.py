@@ -48,7 +48,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
     closed form (the multivariate t); with "gaussian" it is a one-dimensional quadrature over r, and what an infinite
     network of random readout precision has.
 
-    Outliers are ignored by noise "student-t", T the square of its scale, by Laplace's approximation, and by "robust",
+    Outliers are ignored by noise "student-t", T the square of its scale, by expectation propagation, and by "robust",
     the robust and conjugate Gaussian process. With both the function is a Gaussian process of covariance K and has no
     random scale: `df` and `parametrization` are not used.
 
@@ -66,7 +66,8 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
         where the kernel is well conditioned. An array has the known variance of each training target.
     noise : {"scale", "gaussian", "student-t", "robust"}
         Whether the noise shares the random scale of f, is Gaussian and independent of it, has the tails of Student's t,
-        or is Gaussian with examples that count the less the further they are from the median of the targets.
+        or is Gaussian with examples that count the less the further they are from what the others make of them, under
+        noise with the tails of Student's t.
     optimizer : "fmin_l_bfgs_b", callable or None
         How the log evidence is maximised, in the convention of scikit-learn's Gaussian processes; None learns nothing.
         Where T is learned, the search begins with kernel and T times the factor that suits the size of the targets.
@@ -92,13 +93,12 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
         Whether K (+ T) is the covariance of the process, which exists for ν > 2 only, or its scale matrix, for any
         ν > 0: r ~ InvGamma(ν/2, ν/2). They differ by the constant factor ν/(ν − 2).
     noise_df : float
-        The degrees of freedom of the noise "student-t"; where they are learned, the value to start from. A new target
-        has a variance only where there are more than two.
+        The degrees of freedom of the noise "student-t", and of that by which "robust" finds its outliers; where they
+        are learned, the value to start from. A new target has a variance only where there are more than two.
     optimize_noise_df : bool
         Whether to learn them.
     contamination : float
-        The part of the targets that the noise "robust" takes for outliers: its threshold is the quantile of their
-        distances from the median at one less that.
+        The part of Gaussian targets that the noise "robust" would have beyond its threshold.
     random_state : int, numpy Generator, RandomState or None
         Seed of the restarts.
 
@@ -109,8 +109,10 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
     df_, temperature_, noise_df_ : float
         ν, T and the degrees of freedom of the noise, learned or as given; the last is None for other noises.
     log_marginal_likelihood_, log_marginal_likelihood_value_ : float
-        log p(y), all outputs together; the second name is scikit-learn's. With noise "student-t" it is that of
-        Laplace's approximation, with "robust", which has none, the weighted leave-one-out score.
+        log p(y), all outputs together; the second name is scikit-learn's. With noise "student-t" it is that of power
+        expectation propagation, with "robust", which has none, the leave-one-out score under a t law.
+    centre_ : array of shape (P,) or (P, D), or None
+        What each target is compared with under noise "robust".
     alpha_ : array of shape (P,) or (P, D)
         What the kernel with the training points is multiplied by to give the mean: the mean of r A(r)^{-1} y over the
         posterior of r, A(r) = r K + T or r (K + T), for targets as they are normalised.
@@ -137,7 +139,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
     (array([0.14]), 12.0)
     """
 
-    _learned = ("kernel_", "temperature_", "df_", "noise_df_", "converged_", "solver_")
+    _learned = ("kernel_", "temperature_", "df_", "noise_df_", "centre_", "converged_", "solver_")
     _kernels = 4
     _at_bounds = MappingProxyType(
         {
@@ -277,7 +279,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
             )
         if self._outliers and not self._process.error < ACCURACY:
             warnings.warn(
-                "noise: the mode of the function was not found; give a larger temperature or more noise_df",
+                "noise: the moments of the function were not found; give a larger temperature or more noise_df",
                 ConvergenceWarning,
                 stacklevel=5,
             )

@@ -8,7 +8,7 @@ is, up to a constant, -2 log p(log Q, y). The proportional limit evaluates every
 integrates over :math:`p(Q \mid y)`. A theory is a *problem* that knows its resolvent: `pose` chooses one of `one_scale`
 (one hidden layer, and the global closure), `mean_kept` (activations with a mean), `deep` (a scale a layer) and
 `several_outputs` (a matrix), each with `saddle_points`, `conditioned`, `posterior`, `moments` and the gradients of its
-evidence. `student_t` has a random scale of any kernel; `outlier_mode` and `downweighted` have noise with outliers.
+evidence. `student_t` has a random scale of any kernel; `outlier_moments` and `downweighted` have noise with outliers.
 
 References
 ----------
@@ -44,7 +44,7 @@ from stpbnn.scale.minima import bracket_end
 from stpbnn.scale.minima import minima as minima_of_slope
 from stpbnn.scale.newton import backtracked, newton_step
 from stpbnn.scale.one_scale import OneScale
-from stpbnn.scale.outlier_mode import OutlierMode as OutlierMode
+from stpbnn.scale.outlier_moments import OutlierMoments as OutlierMoments
 from stpbnn.scale.outputwise import Columns as Columns
 from stpbnn.scale.pose import MEANS, Mean, keeps_mean, pose
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known

@@ -25,12 +25,17 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 from scipy.linalg import cho_solve, lapack, solve_triangular
 
 from stpbnn.scale.factorised import well_conditioned_cholesky
 from stpbnn.scale.outputwise import ColumnSlopes
+from stpbnn.scale.student_noise import StudentNoise
 
 __all__ = ["Downweighted"]
+
+DF = 4.0  # of the law in which the score is taken, so that outliers do not choose the hyper-parameters
+CORE = StudentNoise(1.0, DF).clean_variance  # in units of the squared scale of the t law that is taken for Gaussian
 
 Vector = Float[np.ndarray, " P"]
 Square = Float[np.ndarray, "P P"]
@@ -62,19 +67,19 @@ class Downweighted:
     converged: bool = True
 
     @classmethod
-    def of(cls, K: Square, y: Vector, temperature: float, contamination: float) -> Downweighted:
+    def of(cls, K: Square, y: Vector, temperature: float, centre: Vector | float, contamination: float) -> Downweighted:
         """Condition on targets, of which about so large a part is contaminated: c is a quantile of the |r|.
 
         Examples
         --------
         >>> y = np.array([1.0, 9.0, 1.1, 0.9])
-        >>> found = Downweighted.of(np.full((4, 4), 4.0), y, 0.01, contamination=0.4)
+        >>> found = Downweighted.of(np.full((4, 4), 4.0), y, 0.01, centre=1.0, contamination=0.4)
         >>> round(float(np.full(4, 4.0) @ found.alpha), 1)
         1.0
         """
-        r = y - np.median(y)
-        c2 = float(np.quantile(np.abs(r), 1 - contamination)) ** 2
-        if c2 == 0:  # most targets are equal
+        r = y - centre
+        c2 = float(np.median(np.abs(r)) / stats.norm.ppf(0.75) * stats.norm.ppf(1 - contamination / 2)) ** 2
+        if c2 == 0:  # most targets are as expected
             c2 = float(np.square(r).max()) or 1.0
         spread, push = 1 + r**2 / c2, 2 * r / (c2 + r**2)
         A = np.array(K, order="F")
@@ -94,21 +99,24 @@ class Downweighted:
         d = np.diag(self._inverse)
         return self.shifted - self.alpha / d, 1 / d - self.temperature * self.spread
 
+    def _judged(self) -> tuple[Vector, Vector]:
+        """Return how far each target is from the mean given the others, and the squared scale of the t law there."""
+        mean, variance = self.left_out()
+        return self.targets - mean, (variance + self.temperature) / CORE
+
     @property
     def log_evidence(self) -> float:
-        """The weighted leave-one-out score."""
-        mean, variance = self.left_out()
-        variance = variance + self.temperature
-        density = np.log(2 * np.pi * variance) + (self.targets - mean) ** 2 / variance
-        return float(-np.sum(density / self.spread) / 2)
+        """The leave-one-out score."""
+        error, scale = self._judged()
+        return float(stats.t(DF, scale=np.sqrt(scale)).logpdf(error).sum())
 
     @property
     def slopes(self) -> ColumnSlopes:
         """Its derivatives."""
-        mean, variance = self.left_out()
-        d, variance, error = np.diag(self._inverse), variance + self.temperature, self.targets - mean
-        by_error = -error / variance / self.spread
-        by_variance = (error**2 / variance - 1) / variance / self.spread / 2
+        error, scale = self._judged()
+        d = np.diag(self._inverse)
+        pull = (DF + 1) * error / (DF * scale + error**2)
+        by_error, by_variance = -pull, (pull * error - 1) / scale / 2 / CORE
         by_diagonal = -(by_error * self.alpha + by_variance) / d**2
         b = self._inverse @ (by_error / d)
         shared = np.outer(b, self.alpha)

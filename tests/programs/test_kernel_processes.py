@@ -20,7 +20,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.gaussian_process.kernels import RBF
 
 from stpbnn import FullyConnected, NNGPKernel
-from stpbnn.programs import distance, gaussian_process, student_t_process
+from stpbnn.programs import condition, distance, gaussian_process, student_t_process
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 3))
@@ -333,3 +333,22 @@ def test_arviz_may_be_imported_first():
     """ArviZ loads NumPyro lazily, and ``import numpyro.distributions`` would then leave it without its submodule."""
     code = "import arviz; from stpbnn import programs; import numpyro; numpyro.distributions.distribution.Unit"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_density_with_outliers():
+    """Of noise with the tails of Student's t, by SciPy's laws; the function is the factor times what is white."""
+    white = np.linspace(-1, 1, len(X))
+    model = gaussian_process(squared_exponential, {"lengthscale": 0.7}, noise_df=3.0)
+    with jax.enable_x64(True):
+        found, trace = log_density(model, (X, Y), {"temperature": T}, {"white": jnp.asarray(white)})
+    K = np.asarray(squared_exponential(X, X, lengthscale=0.7), np.float64)
+    f = np.linalg.cholesky(K + 1e-15 * np.trace(K) * np.eye(len(X))) @ white
+    expected = stats.norm.logpdf(white).sum() + stats.t(3.0, f, T**0.5).logpdf(Y).sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(trace["f"]["value"], f, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="process: got one with noise_df"):
+        condition(model, {}, X, Y, X, temperature=T)
+    with pytest.raises(ValueError, match=r"kernel: got hyper-parameters \['f'\]"):
+        gaussian_process(lambda a, b, f: f * a @ b.T, {"f": dist.LogNormal(0.0, 1.0)}, noise_df=3.0)
+    with pytest.raises(ValueError, match="noise_df: got 0"):
+        gaussian_process(squared_exponential, {"lengthscale": 1.0}, noise_df=0)
