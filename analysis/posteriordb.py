@@ -1,6 +1,6 @@
 """The posterior mnist_100-nn_rbm1bJ10 of posteriordb, which has no reference draws: what mixes, and what cannot.
 
-    uv run python analysis/posteriordb.py --sample          # results/posteriordb.csv, in half an hour
+    uv run python analysis/posteriordb.py --sample   # results/posteriordb.csv; also --chains, --draws
     uv run python analysis/posteriordb.py                   # the table in README.md, from that file
 
 The first 100 images of MNIST, raw pixels x of 0 to 255, in ten classes, by ten tanh units with biases. The first class
@@ -40,7 +40,8 @@ PIXELS, UNITS, CLASSES = 784, 10, 10
 SHAPE = 0.25  # half of the degrees of freedom of the scales
 SCALES = {"s_A": (0.05 / PIXELS**2) ** 2, "s_B": (0.05 / UNITS**2) ** 2}
 START = {"s_A": 1e-8, "s_B": 1.0}  # where x A and B are of order one
-CHAINS, WARMUP, DRAWS, THIN, SEED = 10, 1000, 1000, 2, 0
+SEED = 0
+ASKED = {"chains": 10, "warmup": 1000, "draws": 1000, "thinning": 2}  # 10,000 draws, as posteriordb wants them
 
 
 def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -63,13 +64,13 @@ def model(X: jax.Array, y: jax.Array | None = None) -> None:
         numpyro.sample("y", dist.Categorical(logits=scores), obs=y)
 
 
-def sampled() -> dict[str, Any]:
+def sampled(chains: int, warmup: int, draws: int, thinning: int) -> dict[str, Any]:
     """Return draws (chain, draw, ...) of the posterior."""
     numpyro.enable_x64()
     X, y, _, _ = data()
     coordinates = np.linalg.svd(X, full_matrices=False)
     inputs = jnp.asarray(coordinates[0] * coordinates[1])  # X in its own directions
-    keys = jax.random.split(jax.random.key(SEED), CHAINS + 1)
+    keys = jax.random.split(jax.random.key(SEED), chains + 1)
 
     def start(key: jax.Array) -> dict[str, jax.Array]:
         shapes = {"z": (inputs.shape[1], UNITS), "w": (UNITS, CLASSES - 1), "a": (UNITS,), "b": (CLASSES - 1,)}
@@ -79,10 +80,10 @@ def sampled() -> dict[str, Any]:
 
     mcmc = MCMC(
         NUTS(model, target_accept_prob=0.8, max_tree_depth=8),
-        num_warmup=WARMUP,
-        num_samples=DRAWS * THIN,
-        num_chains=CHAINS,
-        thinning=THIN,
+        num_warmup=warmup,
+        num_samples=draws * thinning,
+        num_chains=chains,
+        thinning=thinning,
         chain_method="vectorized",
         progress_bar=False,
     )
@@ -92,9 +93,9 @@ def sampled() -> dict[str, Any]:
     return mcmc.get_samples(group_by_chain=True) | mcmc.get_extra_fields(group_by_chain=True)
 
 
-def summary(draws: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
+def summary(draws: dict[str, Any], asked: dict[str, int], seconds: float) -> list[dict[str, Any]]:
     """Return R-hat, effective sample sizes and lag-one autocorrelation of each kind of quantity: the worst of them."""
-    about = {"chains": CHAINS, "draws": DRAWS, "thinning": THIN, "warmup": WARMUP, "seed": SEED}
+    about: dict[str, Any] = asked | {"seed": SEED}
     about |= {"divergences": int(np.sum(draws["diverging"])), "cpu_seconds": round(seconds)}
     about |= {"versions": f"jax {jax.__version__}; numpyro {numpyro.__version__}; arviz-stats {az.__version__}"}
     y = data()[1]
@@ -156,10 +157,13 @@ def main() -> None:
     """Sample where that is asked for, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", action="store_true")
-    if parser.parse_args().sample:
+    for name, value in ASKED.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    given = vars(parser.parse_args())
+    if given.pop("sample"):
         start = time.process_time()
-        draws = sampled()
-        write_rows(FILE, summary(draws, time.process_time() - start))
+        draws = sampled(**given)
+        write_rows(FILE, summary(draws, given, time.process_time() - start))
     put_table(README, "posteriordb", table(read_rows(FILE)))
 
 

@@ -1,6 +1,7 @@
 """Clusters of hidden units: n = N against exact and sampled posteriors, the doubling of n, bad input."""
 
 import arviz as az
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,26 +26,20 @@ def test_weight_and_moments_of_a_cluster_by_drawing_its_readouts(float64, D):
     fields = Drive(jnp.asarray(a / np.sqrt(N)), jnp.asarray(R.reshape(D, P, D, P) / N), jnp.asarray(2.0))
     readout, *_ = posterior_readout(jnp.asarray(erf(h)), fields)
     moments = moments_of_clusters(jnp.asarray(erf(h)), readout, jnp.asarray(erf(h)), fields.precision)
-    v = rng.standard_normal((1_000_000, n, D)) / np.sqrt(2.0)
+    v = rng.standard_normal((200_000, n, D)) / np.sqrt(2.0)
     x = np.einsum("mid,ip->mdp", np.concatenate([v, -v]), erf(h[0])).reshape(-1, D * P) / np.sqrt(N)
     weights = np.exp(x @ a.ravel() - np.einsum("mp,pq,mq->m", x, R, x) / 2)
     value = float(
-        log_weight(jnp_erf, jnp.asarray(h), fields)[0][0] - log_weight(jnp_erf, jnp.zeros_like(h), fields)[0][0]
+        log_weight(jax.lax.erf, jnp.asarray(h), fields)[0][0] - log_weight(jax.lax.erf, jnp.zeros_like(h), fields)[0][0]
     )
-    assert value == pytest.approx(np.log(weights.mean()), abs=0.01)
+    assert value == pytest.approx(np.log(weights.mean()), abs=0.02)
     weights /= weights.sum()
     second = (x.T * weights) @ x * N / n
-    np.testing.assert_allclose(blocks(moments.second), second, atol=0.02 * np.abs(second).max())
-    np.testing.assert_allclose(np.ravel(moments.mean), np.sqrt(N / n) * weights @ x, atol=0.02 * np.sqrt(second.max()))
+    np.testing.assert_allclose(blocks(moments.second), second, atol=0.03 * np.abs(second).max())
+    np.testing.assert_allclose(np.ravel(moments.mean), np.sqrt(N / n) * weights @ x, atol=0.03 * np.sqrt(second.max()))
     np.testing.assert_allclose(
-        blocks(moments.kernel) @ a.ravel() * n / N, weights @ x, atol=0.02 * np.sqrt(second.max())
+        blocks(moments.kernel) @ a.ravel() * n / N, weights @ x, atol=0.03 * np.sqrt(second.max())
     )
-
-
-def jnp_erf(h):
-    import jax
-
-    return jax.lax.erf(h)
 
 
 def blocks(kernel):
@@ -57,12 +52,12 @@ def whole():
     """A linear network as one cluster, with biases, and the exact posterior."""
     X, y, Xt = data()
     net = FullyConnected((4,), "linear", weight_precision=(0.5, 2.0), bias_precision=2.0)
-    settings = {"temperature": 0.1, "particles": 1024, "max_iter": 200, "random_state": 0}
+    settings = {"temperature": 0.1, "particles": 512, "max_iter": 140, "random_state": 0}
     return AdaptiveKernelRegressor(net, cluster=4, **settings).fit(X, y), net, X, y, Xt
 
 
 def test_a_cluster_that_is_the_network_is_exact(whole):
-    """The mixture over the order parameter: mean, variance and joint law, and the log evidence."""
+    """The mixture over the order parameter: mean, variance and joint law."""
     model, net, X, y, Xt = whole
     exact = FiniteWidthRegressor(net, temperature=0.1).fit(X, y)
     law, error, truth = model.predictive(Xt, joint=True), model.standard_error(Xt), exact.predictive(Xt)
@@ -72,6 +67,12 @@ def test_a_cluster_that_is_the_network_is_exact(whole):
     assert (error.mean < 0.1 * truth.std).all()
     np.testing.assert_allclose(model.predictive(Xt).variance, law.variance, rtol=1e-9)
     np.testing.assert_array_equal(model.systematic_error(Xt).mean, 0)
+
+
+@pytest.mark.long
+def test_log_evidence_of_a_cluster_that_is_the_network(whole):
+    model, net, X, y, _ = whole
+    exact = FiniteWidthRegressor(net, temperature=0.1).fit(X, y)
     assert model.log_marginal_likelihood_ == pytest.approx(exact.log_marginal_likelihood_, abs=0.1)
 
 
@@ -84,6 +85,7 @@ def test_the_file_of_a_cluster_predicts_the_same(whole, tmp_path):
     assert (loaded.cluster_, loaded.converged_, loaded.particle_bias_) == (4, True, model.particle_bias_)
 
 
+@pytest.mark.long
 def test_clusters_are_doubled_until_the_prediction_stays():
     """A network that is wide for its few examples: two sizes, that agree."""
     X, y, Xt = data()

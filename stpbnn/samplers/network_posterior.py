@@ -138,10 +138,10 @@ def sample(
         at the test points, and with the marginal readout f_mean and f_variance, its moments given the hidden weights;
         eigenmode, the coefficients of f (or its mean given the hidden weights) at the training inputs in the leading
         eigenmodes of the kernel of infinite width, which are in `constant_data` (up to P = 1000).
-        Of classes losses are negative log likelihoods; `posterior` has test_brier and test_accuracy of every draw,
-        `predictions` class_probability (test_point, class); scores of the averaged probabilities are those of
-        `stpbnn.classification.posterior_scores`. Targets are recorded as -1 and +1, or as unit vectors; `classes` is an
-        attribute of the root.
+        Of classes losses are negative log likelihoods; `posterior` has test_brier, test_accuracy and
+        test_calibration_error of every draw, `predictions` class_probability (test_point, class); scores of averaged
+        probabilities are those of `stpbnn.classification.posterior_scores`. Targets are recorded as -1 and +1, or as
+        unit vectors; `classes` is an attribute of the root.
         `weights`: the whitened weights of the draws that `keep_draws` asks for, in single precision.
         `log_likelihood`: y, one entry a training point. `posterior_predictive`: y, a draw of new targets at the
         training points (up to P = 1000). `sample_stats`, `observed_data`, `constant_data`, `predictions_constant_data`.

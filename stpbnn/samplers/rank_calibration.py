@@ -21,7 +21,7 @@ from stpbnn import _validation as check
 from stpbnn import programs
 from stpbnn._validation import integer, number, one_of
 from stpbnn.network import FullyConnected
-from stpbnn.samplers.draws import Data, observe, observe_marginal
+from stpbnn.samplers.draws import Data, new_labels, observe, observe_classes, observe_marginal
 
 __all__ = ["ranks", "uniformity"]
 
@@ -47,7 +47,7 @@ def ranks(
     Parameters
     ----------
     net : FullyConnected
-        The network, with one output.
+        The network; of classes the truth draws labels.
     kernel : callable
         ``kernel(model)`` makes the NumPyro kernel; it starts at a draw of the prior.
     X : array of shape (P, N_0)
@@ -55,7 +55,7 @@ def ranks(
     x_test : array of shape (N_0,)
         The input at which functions are compared.
     temperature : float
-        T, the variance of the likelihood.
+        T, the variance of the likelihood; of classes one, since only then are labels drawn from it.
     readout : {"marginal", "explicit"}
         Whether the chain runs over the hidden weights or over all of them.
     simulations : int
@@ -68,7 +68,8 @@ def ranks(
     Returns
     -------
     dict of str to array
-        Ranks of f(x_test), of the training loss and the readout norm, and of the kernel scale of the last layer.
+        Ranks of f(x_test), of the training loss and the readout norm, and of the kernel scale of the last layer; of
+        several outputs the first of f, and the mean of the readout norms.
 
     References
     ----------
@@ -85,20 +86,27 @@ def ranks(
     T, inputs = number("temperature", temperature), jnp.asarray(check.inputs("X", X))
     point = jnp.asarray(check.inputs("x_test", [x_test], features=inputs.shape[1]))
     check.instance("net", net, FullyConnected)
+    of_classes = net.likelihood != "gaussian"
+    if of_classes and T != 1:
+        raise ValueError(f"temperature: got {T:g} with classes, expected 1: a cold likelihood is no law of labels")
     model = MODELS[one_of("readout", readout, MODELS)](net)
 
     def summary(observed: dict[str, jax.Array]) -> dict[str, jax.Array]:
         return {
-            "f": observed["f"][0],
+            "f": jnp.ravel(observed["f"][0])[0],
             "train_loss": observed["train_loss"],
-            "readout_norm": observed["readout_norm"],
+            "readout_norm": jnp.mean(observed["readout_norm"]),
             "kernel_scale": observed["kernel_scale"][-1],
         }
+
+    def seen(weights: Any, data: Data) -> dict[str, jax.Array]:
+        return observe_classes(net, weights, data) if of_classes else observe(net, weights, data, T)
 
     def simulate(key: jax.Array) -> dict[str, jax.Array]:
         of_truth, of_noise, of_chain, of_readout = jax.random.split(key, 4)
         truth = net.sample_prior(of_truth, inputs.shape[1])
-        y = net.forward(truth, inputs) + T**0.5 * jax.random.normal(of_noise, (len(inputs),))
+        f = net.forward(truth, inputs)
+        y = new_labels(of_noise, net, f) if of_classes else f + T**0.5 * jax.random.normal(of_noise, f.shape)
         data = Data(inputs, y, point)
         sampler, given = kernel(model), ((inputs, y), {"temperature": T})
         state = sampler.init(of_chain, warmup, None, *given)
@@ -109,11 +117,11 @@ def ranks(
         def draw(state: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
             state = advance(state, thinning)
             if readout == "explicit":
-                return state, summary(observe(net, state.z, data, T))
+                return state, summary(seen(state.z, data))
             return state, summary(observe_marginal(key, net, state.z, data, T))
 
         _, sampled = jax.lax.scan(draw, advance(state, warmup), jax.random.split(of_readout, draws))
-        true = summary(observe(net, truth, data, T))
+        true = summary(seen(truth, data))
         return {name: jnp.sum(sampled[name] < true[name]) for name in true}
 
     keys = jax.random.split(jax.random.key(seed), integer("simulations", simulations))

@@ -11,6 +11,7 @@ from numpyro.infer.util import log_density
 from scipy.special import expit, log_softmax
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
+from small_run import same, small
 
 import stpbnn
 from stpbnn import FullyConnected, programs
@@ -119,6 +120,8 @@ def test_observables_of_a_short_run():
     )
     right = [accuracy_score(truth, each.argmax(axis=1)) for each in flat]
     np.testing.assert_allclose(drawn["test_accuracy"].to_numpy().ravel(), right)
+    each = [class_scores(p, truth, [0, 1]).calibration_error for p in flat]
+    np.testing.assert_allclose(drawn["test_calibration_error"].to_numpy().ravel(), each, atol=1e-5)
     assert posterior["log_likelihood"]["y"].dims == ("chain", "draw", "train_point")
     assert set(np.unique(posterior["posterior_predictive"]["y"])) <= {-1.0, 1.0}
     with pytest.raises(ValueError, match="posterior: got one of class probabilities"):
@@ -130,6 +133,18 @@ def test_observables_of_a_short_run():
     )
     assert bool((scores["standard_error"] >= 0).all())
     assert stpbnn.samplers.diagnose(posterior)["quantity"].to_numpy()[0].startswith("class_probability")
+
+
+@pytest.mark.long
+def test_chains_of_classes_go_on_bit_for_bit(tmp_path):
+    """Three classes in words: what was sampled in two parts from a checkpoint is what is sampled at once."""
+    rng = np.random.default_rng(0)
+    names = np.array(["a", "b", "c"])
+    given = {"net": FullyConnected((2,), outputs=3, likelihood="categorical"), "X": rng.normal(size=(6, 3))}
+    given |= {"y": names[[0, 1, 2, 0, 1, 2]], "X_test": rng.normal(size=(2, 3)), "y_test": names[[2, 0]]}
+    given |= {"temperature": 1.0, "block": 4, "keep_draws": 4}
+    small(tmp_path / "draws", draws=8, **given)
+    assert same(small(tmp_path / "draws", draws=16, **given), small(draws=16, **given))
 
 
 def test_scores_are_those_of_scikit_learn():

@@ -35,6 +35,26 @@ def test_ranks_are_uniform(sampler, net, readout):
         assert uniformity(values, 31) > 1e-3 / 4, name
 
 
+CLASSES = {
+    "bernoulli": FullyConnected((3,), "erf", weight_precision=(1.0, 0.1), likelihood="bernoulli"),
+    "categorical": FullyConnected((3,), "erf", 3, weight_precision=(1.0, 0.1), likelihood="categorical"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("likelihood", "simulations"), [("bernoulli", 256), ("bernoulli", 4000), ("categorical", 4000)]
+)
+def test_ranks_of_classes_are_uniform(likelihood, simulations):
+    """Labels are drawn from the truth at T = 1; a cold likelihood is no law of labels."""
+    net, more = CLASSES[likelihood], {"simulations": simulations, "readout": "explicit", "thinning": 8}
+    found = ranks(net, SAMPLERS["mala"], X, x_test, temperature=1.0, **more)
+    for name, values in found.items():
+        assert uniformity(values, 31) > 1e-3 / 4, name
+    with pytest.raises(ValueError, match=r"temperature: got 0.5 with classes, expected 1"):
+        ranks(net, SAMPLERS["mala"], X, x_test, temperature=0.5)
+
+
 def test_a_wrong_sampler_is_found_out():
     """Unadjusted steps far too long inflate the law: the truth ranks in the middle too often."""
     found = ranks(

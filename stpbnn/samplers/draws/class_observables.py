@@ -14,6 +14,8 @@ from stpbnn.network import FullyConnected, Weights
 from stpbnn.samplers.draws.observables import kernel_scales
 from stpbnn.samplers.draws.training_data import Data
 
+BINS = 10
+
 __all__ = ["encoded", "log_probabilities", "new_labels", "observe_classes"]
 
 
@@ -94,5 +96,14 @@ def observe_classes(net: FullyConnected, weights: Weights, data: Data) -> dict[s
             truth = _chosen(data.y_test)
             observed["test_loss"] = -jnp.mean(jnp.sum(truth * logs, axis=1))
             observed["test_brier"] = jnp.mean(jnp.sum((jnp.exp(logs) - truth) ** 2, axis=1))
-            observed["test_accuracy"] = jnp.mean(jnp.argmax(logs, axis=1) == jnp.argmax(truth, axis=1), dtype=f.dtype)
+            right = (jnp.argmax(logs, axis=1) == jnp.argmax(truth, axis=1)).astype(f.dtype)
+            observed["test_accuracy"] = jnp.mean(right)
+            observed["test_calibration_error"] = _calibration_error(jnp.exp(jnp.max(logs, axis=1)), right)
     return observed
+
+
+def _calibration_error(confidence: jax.Array, right: jax.Array) -> jax.Array:
+    """Return the expected calibration error over ten bins of confidence."""
+    bins = jnp.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = jnp.zeros(BINS, confidence.dtype).at[bins].add(right - confidence)
+    return jnp.sum(jnp.abs(gaps)) / len(confidence)
