@@ -150,7 +150,9 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
                 x, values, [one["largest_difference_mcse"] for one in curve], **style, ms=5, capsize=2, label=theory
             )
         ax.axhline(0.02, color="0.7", lw=1, ls=":")
-        ax.set(xscale="log", yscale="log", xlabel="width N", title=TASKS[name].title)
+        ax.set(xscale="log", yscale="log", xlabel="width N", title=TASKS[name].title, xlim=(14, 1400))
+        ax.set_xticks([20, 100, 1000], ["20", "100", "1000"], minor=False)
+        ax.set_xticks([], minor=True)
     panels[0].set_ylabel("largest |theory − MCMC| of a probability")
     panels[0].legend(fontsize=7, frameon=False)
     return figure
