@@ -230,6 +230,7 @@ def chosen(card: Card) -> dict[str, str]:
         return known
     if unknown := [kind for kind in names if kind not in known.values()]:
         whose = f"{network.depth} hidden layer(s) and {network.outputs} output(s)"
+        whose += ", of classes" * (network.likelihood != "gaussian")
         whose = f'the process "{process.name}"' if process else whose
         condition = THEORIES[unknown[0]].condition
         raise ValueError(

@@ -107,8 +107,11 @@ def refuse_sampling(card: Card, data: Arrays) -> None:
     """
     import jax
 
+    from stpbnn.samplers import REPLICAS
+
     network, sampler = card.network, card.sampler
     chains, size = sampler.chains, 8 if jax.config.jax_enable_x64 else 4
+    moved = chains * (REPLICAS if sampler.sampler == "tempered" else 1)
     _refuse_out_of_range(card, f"float{8 * size}")
     (examples, inputs), tests = data[0].shape, len(data[2])
     if card.process is None:
@@ -116,7 +119,7 @@ def refuse_sampling(card: Card, data: Arrays) -> None:
         weights = sum(below * above for below, above in pairwise(layers))
         features = (examples + tests) * sum(network.widths)
         keys = {"network.widths": max(network.widths), "sampler.chains": chains}
-        _refuse(card, keys, chains * size * (COPIES * weights + features), "whose weights and features")
+        _refuse(card, keys, moved * size * (COPIES * weights + features), "whose weights and features")
     keys = {"sampler.draws": sampler.draws, "sampler.chains": chains}
     kept = tests * network.outputs + examples  # predictions, and a log likelihood for each example
     _refuse(card, keys, chains * size * sampler.draws * kept, "whose predictions")

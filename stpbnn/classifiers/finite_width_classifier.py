@@ -36,9 +36,9 @@ class FiniteWidthClassifier(OrderParameterClassifier):
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel. All agree for one hidden layer.
     approximation : {"laplace", "ep"}
-        Of the posterior of the latent function: Laplace's, about its mode, or expectation propagation, which has its
-        moments, for two classes and one output. That costs ten times as much, and is far better where the prior is
-        wide.
+        How the posterior of the latent function is approximated: by Laplace's Gaussian about its mode, or by one that
+        has its moments (expectation propagation), for two classes and one output. That costs ten times as much, and is
+        far better where the prior is wide.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5.
@@ -91,7 +91,8 @@ class FiniteWidthClassifier(OrderParameterClassifier):
         self.order_parameter_posterior_ = posterior = self._problem.posterior()
         self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
         accuracy = ACCURACY if self.network_.depth == 1 else LATTICE_ACCURACY
-        self.converged_ = bool(posterior.error < accuracy)
+        at_the_mean = self._problem.at(np.log(posterior.mean))
+        self.converged_ = bool(posterior.error < accuracy) and at_the_mean.converged
 
     def _evidence_gradient(self, X: np.ndarray) -> np.ndarray:
         return self._problem.posterior_gradient(self.order_parameter_posterior_)

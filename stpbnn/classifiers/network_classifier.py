@@ -87,8 +87,8 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
             ) from None
         if not self.converged_:
             warnings.warn(
-                "the mode of the latent function or the saddle point was not reached; rescale the inputs, or give a "
-                "larger temperature",
+                "the posterior of the latent function or the saddle point was not reached; rescale the inputs, or give "
+                "a larger temperature",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -35,9 +35,9 @@ class NNGPClassifier(NetworkClassifier):
     temperature : float
         T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
     approximation : {"laplace", "ep"}
-        Of the posterior of the latent function: Laplace's, about its mode, or expectation propagation, which has its
-        moments, for two classes and one output. That costs ten times as much, and is far better where the prior is
-        wide.
+        How the posterior of the latent function is approximated: by Laplace's Gaussian about its mode, or by one that
+        has its moments (expectation propagation), for two classes and one output. That costs ten times as much, and is
+        far better where the prior is wide.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5. The
@@ -56,7 +56,7 @@ class NNGPClassifier(NetworkClassifier):
     log_marginal_likelihood_ : float
         Laplace's approximation of the log evidence.
     converged_ : bool
-        Whether the mode of the latent function was found, and the search for precisions, where there was one, has
+        Whether the posterior of the latent function was found, and the search for precisions, where there was one, has
         reached its optimum.
     network_ : FullyConnected
         The network that was used, with the precisions that were learned.

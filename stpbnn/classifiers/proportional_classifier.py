@@ -33,9 +33,9 @@ class ProportionalLimitClassifier(OrderParameterClassifier):
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel. All agree for one hidden layer.
     approximation : {"laplace", "ep"}
-        Of the posterior of the latent function: Laplace's, about its mode, or expectation propagation, which has its
-        moments, for two classes and one output. That costs ten times as much, and is far better where the prior is
-        wide.
+        How the posterior of the latent function is approximated: by Laplace's Gaussian about its mode, or by one that
+        has its moments (expectation propagation), for two classes and one output. That costs ten times as much, and is
+        far better where the prior is wide.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5.
@@ -55,8 +55,8 @@ class ProportionalLimitClassifier(OrderParameterClassifier):
     log_marginal_likelihood_ : float
         Log evidence at the saddle point, with the Gaussian fluctuation of the order parameters.
     converged_ : bool
-        Whether the gradient of S vanishes to a relative 1e-8 at a minimum, and the search for precisions, where there
-        was one, has reached its optimum.
+        Whether the gradient of S vanishes to a relative 1e-8 at a minimum, the latent posterior there was found, and
+        the search for precisions, where there was one, has reached its optimum.
     saddle_points_ : list of SaddlePoint
         All minima that were found, the lowest first.
     network_ : FullyConnected
@@ -84,7 +84,7 @@ class ProportionalLimitClassifier(OrderParameterClassifier):
         best = self.saddle_points_[0]
         self.order_parameters_, self.action_ = best.order_parameters, best.action
         self.log_marginal_likelihood_ = best.log_evidence
-        self.converged_ = best.converged
+        self.converged_ = best.converged and self._problem.at(np.log(best.order_parameters)).converged
 
     def _evidence_gradient(self, X: np.ndarray) -> np.ndarray:
         return self._problem.saddle_gradient(self.saddle_points_[0])

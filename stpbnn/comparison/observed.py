@@ -60,7 +60,12 @@ def held_out(
 def stepping_stones(posterior: xr.DataTree) -> dict[str, Any]:
     """Return log p(y) of the network with its standard error, where replica exchange went down to the prior."""
     stats = posterior.get("sample_stats")
-    if stats is None or "stepping_stone" not in stats or float(stats["power"].min()) > 0:
+    if (
+        stats is None
+        or "stepping_stone" not in stats
+        or float(stats["power"].min()) > 0
+        or stats.sizes["draw"] < FEWEST
+    ):
         return {}
     value, error = tempered_log_evidence(posterior)
     return {"log_evidence_posterior": value, "log_evidence_mcse": error}

@@ -98,7 +98,7 @@ class ClassesOfNetwork:
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel.
     approximation : {"laplace", "ep"}
-        Of the posterior of the latent function at given order parameters.
+        How the posterior of the latent function is approximated at given order parameters.
     """
 
     net: FullyConnected

@@ -48,7 +48,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     temperature : float
         T > 0, the variance of the Gaussian likelihood.
     particles : int
-        How many hidden units are simulated; better twice the number of examples or more.
+        How many hidden units the four populations simulate, four clusters each at least; two further populations of
+        half the size come on top. Better twice the number of examples or more.
     cluster : int or "auto"
         How many units n are sampled jointly, a divisor of the width. "auto" doubles n until the prediction moves by
         less than its standard error, or a cluster is the network.

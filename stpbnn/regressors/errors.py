@@ -15,7 +15,6 @@ __all__ = [
     "explained",
     "finite_error",
     "own_error",
-    "standard_error",
 ]
 
 LARGEST = np.sqrt(np.finfo(np.float64).max) / 2**20  # of numbers whose squares are summed
@@ -75,9 +74,3 @@ def own_error(theory: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.zeros(3)
     systematic = np.nan_to_num(theory.generalization_error_systematic_error(X, y))
     return np.hypot(theory.generalization_error_standard_error(X, y), systematic)
-
-
-def standard_error(populations: np.ndarray) -> np.ndarray:
-    """Return the standard error of the mean over independent populations, the first axis; one alone is exact."""
-    count = len(populations)
-    return np.std(populations, axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(populations.shape[1:])

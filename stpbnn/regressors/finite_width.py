@@ -82,7 +82,7 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
     converged_ : bool
         Whether the integral has reached its accuracy, and the search for hyper-parameters, where there was one, its
         optimum; and whether the errors of the iterative solver are within tolerance: 1e-2 standard deviations for the
-        means, 1e-3 of the log evidence, 2e-3 of Q.
+        means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q.
     solver_ : str
         The solver that was used.
     numerical_errors_ : NumericalErrors or None

@@ -75,7 +75,7 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
         log N(y; 0, A), summed over outputs.
     converged_ : bool
         Whether the search for hyper-parameters, where there was one, has reached its optimum, and the iterative solver
-        knows means and log evidence, to 1e-2 standard deviations and 1e-3.
+        knows means and log evidence, to 1e-2 standard deviations and 1e-3 (or 0.5).
     noise_variances_ : array of shape (P,) or None
         Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     solver_ : str

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn.kernels import value_and_pullback
@@ -86,21 +88,30 @@ class WithOutliers(LearnableKernel):
         """Search; under robust noise twice, with weights that follow what the first search led to."""
         if self.noise != "robust":
             return super()._search()
-        self._centre_at(self._start() if self._searched else self._hyperparameters)
+        found = self._centre_at(self._start() if self._searched else self._hyperparameters)
         settled = super()._search()
         if self._searched:
-            self._centre_at(self._hyperparameters)
+            found = self._centre_at(self._hyperparameters)
             settled = super()._search()
-        return settled
+        if not found:
+            warnings.warn(
+                "noise: what the other targets say of each one was not found, and targets count by their distance from "
+                "what was known before; raise the temperature, or take noise='student-t'",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return settled and found
 
-    def _centre_at(self, at: KernelHyperparameters) -> None:
-        """Compare each target with its mean given the others under noise with the tails of Student's t."""
+    def _centre_at(self, at: KernelHyperparameters) -> bool:
+        """Compare each target with its mean given the others under Student's t noise; return whether that was found."""
         K = value_and_pullback(at.kernel, self._inputs)[0]
         K, noise = np.tril(K) + np.tril(K, -1).T, StudentNoise(at.temperature, self.noise_df)
         fits = [OutlierMoments.of(K, y, noise) for y in self._targets.reshape(len(K), -1).T]
-        if all(fit.converged for fit in fits):
+        found = all(fit.converged for fit in fits)
+        if found:
             means = np.stack([fit.left_out()[0] for fit in fits], axis=-1).reshape(self._targets.shape)
             self.centre_ = self._units.restored(means)
+        return found
 
     def _prepare(self) -> None:
         self.noise_df_ = float(self.noise_df) if self.noise == "student-t" else None

@@ -71,7 +71,7 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     converged_ : bool
         Whether the gradient of S vanishes to a relative 1e-8 at a minimum, and the search for hyper-parameters, where
         there was one, has reached its optimum; and whether the errors of the iterative solver are within tolerance:
-        1e-2 standard deviations for the means, 1e-3 of the log evidence, 2e-3 of Q̄.
+        1e-2 standard deviations for the means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q̄.
     saddle_points_ : list of SaddlePoint
         All minima that were found, the lowest first.
     solver_ : str

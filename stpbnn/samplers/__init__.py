@@ -9,6 +9,7 @@ from stpbnn.samplers.network_posterior import sample
 from stpbnn.samplers.process_posterior import sample_process
 from stpbnn.samplers.stepping_stones import tempered_log_evidence
 from stpbnn.samplers.transitions import MALA, Langevin, SplitHMC, SplitNUTS, Tempered, paper_scales
+from stpbnn.samplers.transitions import REPLICAS as REPLICAS
 
 __all__ = [
     "MALA",

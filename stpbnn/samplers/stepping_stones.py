@@ -12,7 +12,7 @@ from stpbnn import _validation as check
 
 __all__ = ["LogEvidence", "tempered_log_evidence"]
 
-BLOCKS = 10  # of each chain, for the jackknife
+BLOCKS = 10  # parts of a chain, one of which the jackknife leaves out
 
 
 class LogEvidence(NamedTuple):
@@ -61,13 +61,18 @@ def tempered_log_evidence(posterior: xr.DataTree) -> LogEvidence:
     """
     stats = check.tree("posterior", posterior).get("sample_stats")
     if stats is None or "stepping_stone" not in stats:
-        raise ValueError("posterior: got no sample_stats/stepping_stone, which sampler='tempered' records")
+        raise ValueError(
+            "posterior: got no sample_stats/stepping_stone, which sampler='tempered' records; sample with it"
+        )
     if (lowest := float(stats["power"].min())) > 0:
-        raise ValueError(f"posterior: got a ladder down to beta = {lowest:g}, expected one down to 0, the prior")
+        raise ValueError(
+            f"posterior: got a ladder down to beta = {lowest:g}, expected one down to 0, the prior; take "
+            "Tempered(model, lowest=0)"
+        )
     stones = stats["stepping_stone"].to_numpy().astype(np.float64)
     draws = stones.shape[1]
     if draws < BLOCKS:
-        raise ValueError(f"posterior: got {draws} draws a chain, expected at least {BLOCKS}")
+        raise ValueError(f"posterior: got {draws} draws a chain, expected at least {BLOCKS}; sample more")
     blocks = [part for chain in stones for part in np.array_split(chain, BLOCKS)]
     sums = np.stack([logsumexp(part, axis=0) for part in blocks])
     sizes = np.array([len(part) for part in blocks], float)

@@ -1,16 +1,16 @@
-r"""The robust and conjugate Gaussian process: examples far from the centre of the targets count less.
+r"""The robust and conjugate Gaussian process: examples far from what the others make of them count less.
 
 The likelihood of Gaussian noise is replaced by a weighted score-matching loss, quadratic in f. With residuals r_i from
-the median of the targets and weights :math:`w_i^2 \propto (1 + r_i^2/c^2)^{-1}` the posterior is that of Gaussian noise
-of variances T J_i about other targets z:
+a centre given for each target and weights :math:`w_i^2 \propto (1 + r_i^2/c^2)^{-1}` the posterior is that of Gaussian
+noise of variances T J_i about other targets z:
 
 .. math:: \bar f(x) = k^T A^{-1} z, \qquad A = K + T\, \mathrm{diag}\, J, \qquad J_i = 1 + \frac{r_i^2}{c^2}, \qquad
           z_i = y_i - T\, \partial_y \log w_i^2 = y_i + \frac{2 T r_i}{c^2 + r_i^2}
 
 No likelihood of y belongs to it, hence no evidence. Hyper-parameters are chosen by the log density of each target given
-the others, under noise of variance T, weighted in the same way, so that outliers do not choose them:
+the others, under a t law of four degrees of freedom, so that outliers do not choose them:
 
-.. math:: \sum_i \frac1{J_i} \log N\big(y_i;\; z_i - \alpha_i/d_i,\; 1/d_i - T J_i + T\big), \qquad
+.. math:: \sum_i \log t_4\big(y_i;\; z_i - \alpha_i/d_i,\; (1/d_i - T J_i + T)/1.448\big), \qquad
           \alpha = A^{-1} z, \quad d = \mathrm{diag}\, A^{-1}
 
 References

@@ -168,7 +168,7 @@ def _of_swaps(posterior: xr.DataTree) -> list[str]:
     replicas = 1 + math.ceil(float((1 - means).sum()) / (1 - USUAL))
     return [
         f"neighbours swap in {rate:.0%} of the tries: more replicas, "
-        f"sampler=lambda model: Tempered(model, replicas={max(replicas, swaps.sizes['pair'] + 2)})"
+        f"sampler=lambda model: stpbnn.samplers.Tempered(model, replicas={max(replicas, swaps.sizes['pair'] + 2)})"
     ]
 
 

@@ -33,6 +33,7 @@ from stpbnn.samplers.transitions.hamiltonian import SplitHMC
 
 __all__ = ["Tempered"]
 
+REPLICAS = 12
 STEEPNESS = 5  # the ladder starts as β_k = (1 − k/(K − 1))^5: more replicas near the prior, where V changes most
 
 
@@ -98,6 +99,8 @@ class Tempered(GradientKernel):
         Mean length of a trajectory as an angle.
     target_accept_prob : float or None
         Acceptance of trajectories that the step sizes are adapted to.
+    **settings
+        `init_strategy`, as in `GradientKernel`.
 
     Raises
     ------
@@ -123,7 +126,7 @@ class Tempered(GradientKernel):
         self,
         model: Callable[..., Any] | None = None,
         *,
-        replicas: int = 12,
+        replicas: int = REPLICAS,
         lowest: float = 0.0,
         step_size: float = 0.3,
         trajectory_length: float = math.pi / 2,
@@ -131,7 +134,8 @@ class Tempered(GradientKernel):
         **settings: Any,
     ) -> None:
         if model is None or "potential_fn" in settings:
-            raise ValueError("model: got None, expected a NumPyro model: only its observed sites are tempered")
+            given = "None" if model is None else "a potential"
+            raise ValueError(f"model: got {given}, expected a NumPyro model: only its observed sites are tempered")
         super().__init__(model, step_size=step_size, target_accept_prob=target_accept_prob, **settings)
         self._replicas = integer("replicas", replicas, minimum=2)
         self._lowest = number("lowest", lowest, inclusive=True)
@@ -228,7 +232,7 @@ class Tempered(GradientKernel):
         mean = state.mean_accept_prob + (first.accept_prob - state.mean_accept_prob) / n
         return TemperedState(
             *(i, unravel(z[0]), U, slope, U - first.potential_energy + first.energy, first.num_steps),
-            *(first.accept_prob, mean, moved.diverging[0], Adaptation(step_size[0], None), key, ladder),
+            *(first.accept_prob, mean, first.diverging, Adaptation(step_size[0], None), key, ladder),
             *(powers, swap_prob, -gaps * V[1:], jnp.where(warm, 0, state.round_trips + back)),
         )
 

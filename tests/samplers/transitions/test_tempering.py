@@ -124,7 +124,7 @@ def test_swaps_that_are_seldom_ask_for_replicas(posterior):
     tree = posterior.copy(deep=True)
     tree["sample_stats/swap_prob"] = 0.05 * tree["sample_stats/swap_prob"] / tree["sample_stats/swap_prob"].mean()
     assert (
-        "5% of the tries: more replicas, sampler=lambda model: Tempered(model, replicas=7)"
+        "5% of the tries: more replicas, sampler=lambda model: stpbnn.samplers.Tempered(model, replicas=7)"
         in diagnose(tree).attrs["remedy"]
     )
 
