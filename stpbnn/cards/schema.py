@@ -89,9 +89,7 @@ def four(data: Any) -> Arrays:
 class Posterior(Section):
     """[posterior]: what is sampled."""
 
-    temperature: PositiveFloat = Field(
-        description="a positive number: the variance of Gaussian noise; of classes the inverse power of the likelihood"
-    )
+    temperature: PositiveFloat = Field(description="a positive number, the variance of the Gaussian likelihood")
 
 
 class Sampler(Section):
