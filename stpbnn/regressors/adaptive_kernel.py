@@ -141,7 +141,9 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         random_numbers(self.random_state)
         check.integer("particles", self.particles, minimum=16)
         check.integer("max_iter", self.max_iter, minimum=12)
-        if not (isinstance(self.cluster, str) and self.cluster == "auto"):
+        if isinstance(self.cluster, str):
+            check.one_of("cluster", self.cluster, ("auto",))
+        else:
             check.integer("cluster", self.cluster, minimum=1)
         if self.cluster != 1 and not self.reaction:
             raise ValueError(

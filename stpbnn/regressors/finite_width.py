@@ -160,10 +160,10 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
     def _condition(self) -> None:
         self._problem = self._pose()
         self.order_parameter_posterior_ = posterior = self._problem.posterior(seed_of(self.random_state))
-        self._take_up_posterior()
         lost = self._problem.lost(posterior)
         known = is_known(lost, posterior.log_evidence)
         self.converged_ = bool(posterior.error < self._problem.accuracy and known)
+        self._take_up_posterior()
         if not known:
             warnings.warn(
                 f"temperature: at {self.temperature_:.3g} the rounding of the kernel counts: the log evidence is known "

@@ -27,8 +27,8 @@ def tempered_log_evidence(posterior: xr.DataTree) -> LogEvidence:
 
     .. math:: \log p(y) = \sum_k \log \langle p(y \mid z)^{\beta_k - \beta_{k+1}} \rangle_{k+1}
 
-    The standard error is that of a jackknife over ten blocks of every chain, which may be a little small where draws
-    are correlated over more than a block.
+    Every chain has a ladder, and so an estimate, of its own: the value is their mean. The standard error is that of a
+    jackknife over ten blocks of every chain, or the scatter of the chains where that is more.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def tempered_log_evidence(posterior: xr.DataTree) -> LogEvidence:
     >>> stats = {"stepping_stone": (("chain", "draw", "pair"), np.log(likelihoods))}
     >>> stats |= {"power": (("chain", "draw", "rung"), np.tile([1.0, 0.0], (4, 500, 1)))}
     >>> value, error = tempered_log_evidence(xr.DataTree.from_dict({"sample_stats": xr.Dataset(stats)}))
-    >>> abs(value - np.log(2)) < 3 * error < 0.03
+    >>> abs(value - np.log(2)) < 3 * error < 0.1
     True
     """
     stats = check.tree("posterior", posterior).get("sample_stats")
@@ -73,12 +73,18 @@ def tempered_log_evidence(posterior: xr.DataTree) -> LogEvidence:
     draws = stones.shape[1]
     if draws < BLOCKS:
         raise ValueError(f"posterior: got {draws} draws a chain, expected at least {BLOCKS}; sample more")
-    blocks = [part for chain in stones for part in np.array_split(chain, BLOCKS)]
-    sums = np.stack([logsumexp(part, axis=0) for part in blocks])
-    sizes = np.array([len(part) for part in blocks], float)
-    value = np.sum(logsumexp(sums, axis=0) - np.log(sizes.sum()))
+    values, variances = np.array([_of_chain(chain) for chain in stones]).T
+    within, between = np.sqrt(variances.mean()), np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return LogEvidence(float(values.mean()), float(max(within, between) / np.sqrt(len(values))))
+
+
+def _of_chain(stones: np.ndarray) -> tuple[float, float]:
+    """Return log p(y) by the stones (draws, pairs) of one chain and its ladder, and its jackknife variance."""
+    blocks = np.array_split(stones, BLOCKS)
+    sums = np.stack([logsumexp(block, axis=0) for block in blocks])
+    sizes = np.array([len(block) for block in blocks], float)
+    value = np.sum(logsumexp(sums, axis=0) - np.log(len(stones)))
     left_out = [
-        np.sum(logsumexp(np.delete(sums, i, axis=0), axis=0) - np.log(sizes.sum() - sizes[i])) for i in range(len(sums))
+        np.sum(logsumexp(np.delete(sums, i, axis=0), axis=0) - np.log(len(stones) - sizes[i])) for i in range(BLOCKS)
     ]
-    n = len(sums)
-    return LogEvidence(float(value), float(np.sqrt((n - 1) * np.var(left_out))))
+    return float(value), float((BLOCKS - 1) * np.var(left_out))

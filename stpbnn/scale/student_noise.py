@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
-from scipy.special import erfcx, softmax
+from scipy.special import erfcx, log_softmax, softmax
 
 from stpbnn._special import log_gamma_ratio
 
@@ -57,14 +57,18 @@ class StudentNoise:
     temperature: float
     df: float
 
-    @cached_property
-    def _nodes(self) -> Vector:
-        """The logarithms of precisions at which the mixture is taken, in units of 1/T."""
+    def _nodes(self, farthest: float = 0.0) -> Vector:
+        """Return the logarithms of precisions w at which the mixture is taken, for residuals with squares up to this T.
+
+        A residual r puts w near (ν + 1)/(ν + r²/T), far out in the tail of its prior.
+        """
         half = self.df / 2
         step = STEP / np.sqrt(1 + self.df / 8)
         reach = SMALLEST / half  # t − e^t + 1 > −reach
         lowest, highest = -min(reach + 1, np.sqrt(2 * reach) + reach), min(np.log1p(reach) + 1.5, np.sqrt(2 * reach))
-        return step * np.arange(np.floor(lowest / step), np.ceil(highest / step) + 1)
+        told = SMALLEST / (half + 0.5)
+        there = np.log((self.df + 1) / (self.df + farthest)) - min(told + 1, np.sqrt(2 * told) + told)
+        return step * np.arange(np.floor(min(lowest, there) / step), np.ceil(highest / step) + 1)
 
     @cached_property
     def mixture(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
@@ -80,7 +84,7 @@ class StudentNoise:
         >>> bool(np.allclose(density, stats.t(3.0, scale=0.5).pdf([0.0, 40.0]), rtol=1e-9))
         True
         """
-        t = self._nodes
+        t = self._nodes()
         return softmax(self.df / 2 * (t - np.expm1(t))), self.temperature * np.exp(-t)
 
     @property
@@ -91,10 +95,12 @@ class StudentNoise:
 
     def told(self, r: Vector, v: Vector) -> Told:
         r"""Return log Z = log ∫ p(y | f) N(f; m, v) df and its derivatives, given r = y − m."""
-        weights, own = self.mixture
+        square = float(np.max(r**2, initial=0.0)) / self.temperature
+        t = self._nodes(square if np.isfinite(square) else 0.0)
+        log_weights, own = log_softmax(self.df / 2 * (t - np.expm1(t))), self.temperature * np.exp(-t)
         precision = 1 / (v[:, None] + own)
         z = r[:, None] * precision
-        density = np.log(weights) + (np.log(precision / (2 * np.pi)) - r[:, None] * z) / 2
+        density = log_weights + (np.log(precision / (2 * np.pi)) - r[:, None] * z) / 2
         top = density.max(axis=1)
         parts = np.exp(density - top[:, None])
         total = parts.sum(axis=1)
@@ -106,12 +112,12 @@ class StudentNoise:
         d1, d2, d3, d4 = (np.einsum("ij,ij->i", parts, of) for of in (first, second, third, fourth))
         c2, c3 = d2 - d1**2, d3 - 3 * d2 * d1 + 2 * d1**3
         c4 = d4 - 4 * d3 * d1 - 3 * d2**2 + 12 * d2 * d1**2 - 6 * d1**4
-        growth = (self._nodes - np.expm1(self._nodes)) / 2
+        growth = (t - np.expm1(t)) / 2
         return Told(
             np.log(total) + top,
             (d1, c2, c3, c4),
             (parts * second) @ own / 2,
-            parts @ growth - weights @ growth,
+            parts @ growth - np.exp(log_weights) @ growth,
         )
 
     @property

@@ -181,11 +181,12 @@ def test_auto_factorises_small_sets_and_what_the_other_cannot_do(monkeypatch):
     assert NNGPRegressor(NET, trend="constant").fit(few, Y[:60]).solver_ == "exact"
 
 
-def test_errors_beyond_the_tolerance_are_said(monkeypatch):
+@pytest.mark.parametrize("kind", CLASSES)
+def test_errors_beyond_the_tolerance_are_said(monkeypatch, kind):
     monkeypatch.setattr("stpbnn.scale.iterated.MOST", 64)
     monkeypatch.setattr("stpbnn.scale.iterated.FEWEST", 64)
     with pytest.warns(ConvergenceWarning, match="the iterative solver reached"):
-        model = NNGPRegressor(NET, temperature=1e-4, solver="iterative").fit(X, Y)
+        model = kind(NET, temperature=1e-4, solver="iterative").fit(X, Y)
     assert not model.converged_
     assert model.numerical_errors_.mean > 1e-2
 

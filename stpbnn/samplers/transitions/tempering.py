@@ -15,6 +15,7 @@ pairs swap at the same rate. Down to β = 0 the ladder gives the evidence, by st
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ from stpbnn.samplers.transitions.hamiltonian import SplitHMC
 __all__ = ["Tempered"]
 
 REPLICAS = 12
+JACOBIAN = re.compile("_.*_log_det")  # what NumPyro adds to the prior for a site with constraints
 STEEPNESS = 5  # the ladder starts as β_k = (1 − k/(K − 1))^5: more replicas near the prior, where V changes most
 
 
@@ -45,7 +47,7 @@ class _Powered(Messenger):
         super().__init__(model)
 
     def process_message(self, msg: Message) -> None:
-        if msg["type"] == "sample" and msg["is_observed"]:
+        if msg["type"] == "sample" and msg["is_observed"] and not JACOBIAN.fullmatch(msg["name"]):
             msg["scale"] = self.power if msg.get("scale") is None else self.power * msg["scale"]
 
 
@@ -87,7 +89,7 @@ class Tempered(GradientKernel):
     Parameters
     ----------
     model : callable
-        A NumPyro model; its observed sites are the likelihood.
+        A NumPyro model; its observed sites are the likelihood, which must not vanish anywhere.
     replicas : int
         K, the number of replicas. A transition costs about K trajectories. Neighbours should swap in 20 to 40 % of the
         tries; take more replicas where they do not.

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import pytest
-from numpyro.distributions import Normal
+import xarray as xr
+from numpyro.distributions import Gamma, Normal
 from numpyro.infer import MCMC
 from scipy import stats
 from scipy.integrate import quad
@@ -89,6 +90,35 @@ def test_interrupted_it_has_the_same_draws(posterior, tmp_path):
     rest = sample(net, X, Y, draws=1000, block=250, checkpoint=tmp_path, **SETTINGS)
     for group in ("predictions", "sample_stats"):
         assert rest[group].to_dataset().equals(posterior[group].to_dataset())
+
+
+def test_the_prior_of_a_site_with_constraints_is_not_tempered():
+    """Of z ~ Gamma(2, 2) with one target N(z, 0.1): the Jacobian of z is a part of the prior."""
+
+    def model():
+        numpyro.sample("y", Normal(numpyro.sample("z", Gamma(2.0, 2.0)), 0.1), obs=2.0)
+
+    mcmc = MCMC(
+        Tempered(model, replicas=6), num_warmup=300, num_samples=1000, num_chains=4, chain_method="vectorized",
+        progress_bar=False,
+    )  # fmt: skip
+    mcmc.run(jax.random.key(1), extra_fields=("power", "stepping_stone"))
+    told, dims = mcmc.get_extra_fields(group_by_chain=True), {"power": "rung", "stepping_stone": "pair"}
+    tree = xr.Dataset({name: (("chain", "draw", dim), np.asarray(told[name])) for name, dim in dims.items()})
+    value, error = tempered_log_evidence(xr.DataTree.from_dict({"sample_stats": tree}))
+    exact = quad(lambda z: stats.gamma(2, scale=0.5).pdf(z) * stats.norm(z, 0.1).pdf(2.0), 0.5, 4)[0]
+    assert error < 0.15
+    assert abs(value - np.log(exact)) < 4 * error
+
+
+def test_chains_with_ladders_of_their_own_are_not_pooled():
+    """Likelihoods that are equal at all draws: every chain has log p(y) = -1 exactly, by gaps that are its own."""
+    gaps = np.array([[0.9, 0.1], [0.1, 0.9]])
+    stones = np.broadcast_to(-gaps[:, None] * [[[1.0, 1.0]]], (2, 20, 2))
+    power = np.broadcast_to(np.array([[1, 0.1, 0], [1, 0.9, 0]])[:, None], (2, 20, 3))
+    told = {"stepping_stone": (("chain", "draw", "pair"), stones), "power": (("chain", "draw", "rung"), power)}
+    value, error = tempered_log_evidence(xr.DataTree.from_dict({"sample_stats": xr.Dataset(told)}))
+    np.testing.assert_allclose([value, error], [-1, 0], atol=1e-12)
 
 
 def test_two_modes_have_their_weights():
