@@ -30,11 +30,6 @@ def check_classes(card: Any) -> None:
             f'sampler.readout: got "{card.sampler.readout}" {given}, expected "explicit": the readout can be '
             "integrated with the Gaussian likelihood alone"
         )
-    if "particles" in card.theories.model_fields_set:
-        raise ValueError(
-            f"theories.particles: got {card.theories.particles} {given}, expected numbers as targets: no theory of "
-            "classes simulates particles; leave it out"
-        )
     for key in ("labels", "normalize_target"):
         if getattr(card.data, key) is not None:
             raise ValueError(f"data.{key}: got it {given}, whose targets are the classes themselves; leave it out")

@@ -141,7 +141,7 @@ def _verdict(posterior: xr.DataTree, diagnosis: xr.Dataset, chosen: xr.Dataset) 
         remedies.insert(0, "R-hat needs at least 2 chains of 4 draws: raise chains and draws")
     elif not mixed and _several_modes(chosen) and not tempered:
         remedies.append(
-            "several modes: every chain mixes by itself, and they differ; sampler='tempered' moves between modes"
+            "the chains differ, and each mixes by itself: several modes; sampler='tempered' moves between them"
         )
     elif not mixed:
         remedies.append(f"the chains differ: a longer warm-up and more draws{_longer(posterior, smallest)}")

@@ -146,7 +146,7 @@ def test_chains_in_different_modes_are_named_with_the_remedy(posterior):
     tree = posterior.copy(deep=True)
     del tree["sample_stats"]
     tree["predictions/f_mean"] = tree["predictions/f_mean"] + 5.0 * tree["predictions/chain"]
-    assert "several modes: every chain mixes by itself" in diagnose(tree).attrs["remedy"]
+    assert "the chains differ, and each mixes by itself: several modes" in diagnose(tree).attrs["remedy"]
     assert "sampler='tempered'" in diagnose(tree).attrs["remedy"]
 
 
