@@ -208,7 +208,8 @@ def test_kernels_that_do_not_fit_into_memory_are_refused():
         with pytest.raises(ValueError, match=r"X: got 1000000 .*, whose .* take about .* TiB, and .*; take fewer at"):
             call()
     with pytest.raises(
-        ValueError, match=r"particles: got 1000000000000, whose features take about .*; take fewer part"
+        ValueError,
+        match=r"particles: got 1000000000000, in clusters of 1, whose features take about .*; take fewer part",
     ):
         AdaptiveKernelRegressor(FullyConnected((5,)), particles=10**12).fit(few[:3], few[:3, 0])
 
