@@ -226,7 +226,7 @@ REFUSED = {
     ),
     "text as targets": (
         PLAIN.replace("kind", "prise").replace("price", "kind").replace("prise", "price"),
-        "column 'price', row 2: got the text 'flat', expected numbers as targets; for classes give the network a likelihood",
+        "column 'price', row 2: got the text 'flat', expected numbers as targets; for classes give the network a like",
     ),
     "one row": ("a,price\n1,2\n", "got 1 row(s), expected two at least for training and one for the test"),
     "no row": ("a,price\n", "got 0 row(s), expected two at least for training and one for the test"),
