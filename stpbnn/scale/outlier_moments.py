@@ -116,7 +116,7 @@ class OutlierMoments:
         covariance = R @ sites.kernel
         squares = covariance**2
         N = np.diag(p) + s[:, None] * np.linalg.solve(np.eye(len(M)) + squares * t, squares * s) / 2
-        U = N @ np.linalg.inv(np.eye(len(M)) - covariance @ N)
+        U = np.linalg.solve((np.eye(len(M)) - covariance @ N).T, N.T).T
         change = np.einsum("ij,ij->i", covariance @ U, covariance)
         if not (np.abs(change) < TRUSTED * sites.variances).all():
             return M
@@ -130,4 +130,5 @@ class OutlierMoments:
 
 def _chained(by: Float[np.ndarray, "2 2 P"], through: Float[np.ndarray, "2 2 P"]) -> Float[np.ndarray, "2 2 P"]:
     """Return derivatives in the moments, given those of both in other variables."""
-    return np.einsum("abi,ibc->aci", by, np.linalg.inv(np.moveaxis(through, -1, 0)))
+    solved = np.linalg.solve(np.moveaxis(through, -1, 0).mT, np.moveaxis(by, -1, 0).mT)
+    return np.moveaxis(solved.mT, 0, -1)
