@@ -395,8 +395,9 @@ def test_mistakes_are_refused(call, message):
     assert "\n" not in str(caught.value)
 
 
-def test_probabilities_asked_of_a_regressor():
-    model = stpbnn.NNGPRegressor()
+@pytest.mark.parametrize("name", [name for name in stpbnn.__all__ if name.endswith("Regressor")])
+def test_probabilities_asked_of_a_regressor(name):
+    model = getattr(stpbnn, name)()
     assert not hasattr(model, "predict_proba")
     with pytest.raises(AttributeError, match=r"predict_proba.*: it predicts numbers; take a classifier"):
         model.predict_proba(np.eye(2))

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
+from stpbnn._labels import distinct_classes
 from stpbnn._precision import in_float64
 from stpbnn.classifiers.learned_precisions import LearnedPrecisions
 from stpbnn.latent import APPROXIMATIONS, Approximation, Bernoulli, Categorical
@@ -58,8 +59,8 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         """
         self._check_settings()
         X, y = self._training_set(X, y)
-        classes, index = np.unique(y, return_inverse=True)
-        self._refuse_classes(classes)
+        classes = distinct_classes("y", y)
+        index = np.searchsorted(classes, y)
         self.network_ = self._network_for(len(classes))
         if self.approximation == "ep" and self.network_.outputs > 1:
             raise ValueError(
@@ -115,14 +116,6 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         with check.named("y"):
             check_classification_targets(y)
         return X, np.array(y)
-
-    def _refuse_classes(self, classes: np.ndarray) -> None:
-        """Refuse classes that the theory does not know."""
-        if len(classes) < 2:
-            raise ValueError(
-                f"y: got one class only, {classes.tolist()[0]!r}, expected at least two to tell apart; add examples of "
-                "another class"
-            )
 
     def _network_for(self, classes: int) -> FullyConnected:
         """Return the network, whose outputs fit the number of classes."""
