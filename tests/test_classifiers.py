@@ -24,21 +24,22 @@ OF_NETWORKS = CLASSIFIERS[1:]
 NET = FullyConnected((20,), "erf", weight_precision=(0.5, 0.1), bias_precision=2.0)
 
 
-@parametrize_with_checks([NNGPClassifier(), ProportionalLimitClassifier()])
+@parametrize_with_checks([NNGPClassifier()])
 def test_scikit_learn_conformance(estimator, check):
     check(estimator)
 
 
-def of_finite_width():
-    """Return the checks of the mixture; those that fit 300 points of three classes again and again take long."""
-    for estimator, check in estimator_checks_generator(FiniteWidthClassifier()):
-        name = check.func.__name__ if hasattr(check, "func") else check.__name__
-        marks = [pytest.mark.long] if name in ("check_classifiers_train", "check_classifiers_classes") else []
-        yield pytest.param(estimator, check, marks=marks, id=name)
+def of_networks():
+    """Return the checks of saddle point and mixture; those that fit 300 points of three classes again take long."""
+    for kind in OF_NETWORKS:
+        for estimator, check in estimator_checks_generator(kind()):
+            name = check.func.__name__ if hasattr(check, "func") else check.__name__
+            marks = [pytest.mark.long] if name in ("check_classifiers_train", "check_classifiers_classes") else []
+            yield pytest.param(estimator, check, marks=marks, id=f"{kind.__name__}-{name}")
 
 
-@pytest.mark.parametrize(("estimator", "check"), list(of_finite_width()))
-def test_scikit_learn_conformance_of_finite_width(estimator, check):
+@pytest.mark.parametrize(("estimator", "check"), list(of_networks()))
+def test_scikit_learn_conformance_of_networks(estimator, check):
     check(estimator)
 
 
@@ -62,8 +63,8 @@ def test_infinite_width_is_scikit_learns_classifier(net):
     scikit-learn closes with an approximation of the logistic function, which is good to 2e-4.
     """
     X, y, Xt = data()
-    model, reference = NNGPClassifier(net).fit(X, y), GaussianProcessClassifier(NNGPKernel(net), optimizer=None)
-    reference.fit(X, y)
+    model = NNGPClassifier(net, approximation="laplace").fit(X, y)
+    reference = GaussianProcessClassifier(NNGPKernel(net), optimizer=None).fit(X, y)
     value, slope = reference.log_marginal_likelihood(reference.kernel_.theta, eval_gradient=True)
     ours, our_slope = model.log_marginal_likelihood(eval_gradient=True)
     assert ours == pytest.approx(value, abs=1e-6)
@@ -87,9 +88,10 @@ def test_precisions_are_learned_as_scikit_learn_learns_them():
     X, y, _ = data(40)
     net = FullyConnected((20,), "erf", weight_precision=(0.5, 0.1))
     reference = GaussianProcessClassifier(NNGPKernel(net)).fit(X, y)
-    model = NNGPClassifier(net, optimizer="fmin_l_bfgs_b").fit(X, y)
+    ours = NNGPClassifier(net, approximation="laplace")
+    model = clone(ours).set_params(optimizer="fmin_l_bfgs_b").fit(X, y)
     assert model.log_marginal_likelihood_ == pytest.approx(reference.log_marginal_likelihood_value_, abs=1e-4)
-    assert model.log_marginal_likelihood_ > NNGPClassifier(net).fit(X, y).log_marginal_likelihood_ + 0.1
+    assert model.log_marginal_likelihood_ > ours.fit(X, y).log_marginal_likelihood_ + 0.1
     assert list(model.hyperparameters_) == ["weight_precision[0]", "weight_precision[1]"]
     assert model.converged_
 
@@ -99,7 +101,7 @@ def test_saddle_point_and_mixture_have_scikit_learns_evidence_at_every_scale(cla
     """The action and the integral over the scale, by SciPy, of the evidence that scikit-learn computes."""
     X, y, Xt = data()
     net = FullyConnected((15,), "erf", weight_precision=(0.5, 0.05))
-    N, model = 15, classifier(net).fit(X, y)
+    N, model = 15, classifier(net, approximation="laplace").fit(X, y)
 
     def evidence(Q):
         return peer(X, y, net, Q).log_marginal_likelihood_value_
@@ -162,7 +164,7 @@ def test_saddle_point_of_two_layers_is_that_of_scikit_learns_evidence():
     X, y, _ = data(15)
     net, N = FullyConnected((10, 20), "erf", weight_precision=(0.5, 0.3, 0.05)), np.array([10, 20])
 
-    model = ProportionalLimitClassifier(net).fit(X, y)
+    model = ProportionalLimitClassifier(net, approximation="laplace").fit(X, y)
 
     def action(u):
         Q = np.exp(u)
@@ -175,7 +177,7 @@ def test_saddle_point_of_two_layers_is_that_of_scikit_learns_evidence():
         slope = (action(place + h * e) - action(place - h * e)) / (2 * h)
         assert abs(slope) < 1e-4 * N[0]
     assert abs(model.order_parameters_ - 1).min() > 0.003
-    finite = FiniteWidthClassifier(net).fit(X, y)
+    finite = FiniteWidthClassifier(net, approximation="laplace").fit(X, y)
     assert finite.log_marginal_likelihood_ == pytest.approx(model.log_marginal_likelihood_, abs=0.02)
     assert finite.converged_
 
@@ -250,9 +252,10 @@ def test_propagation_is_exact_for_independent_points(temperature):
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
 def test_half_the_temperature_is_every_example_twice(classifier):
+    """So it is for Laplace's approximation; expectation propagation has two sites for an example there twice."""
     X, y, Xt = data(12)
-    cold = classifier(NET, temperature=0.5).fit(X, y)
-    twice = classifier(NET, temperature=1.0).fit(np.vstack([X, X]), np.append(y, y))
+    cold = classifier(NET, temperature=0.5, approximation="laplace").fit(X, y)
+    twice = classifier(NET, approximation="laplace").fit(np.vstack([X, X]), np.append(y, y))
     assert cold.log_marginal_likelihood_ == pytest.approx(twice.log_marginal_likelihood_, abs=1e-8)
     np.testing.assert_allclose(cold.order_parameters_, twice.order_parameters_, rtol=1e-7)
     np.testing.assert_allclose(cold.predict_proba(Xt), twice.predict_proba(Xt), atol=1e-7)
@@ -295,8 +298,11 @@ def test_softmax_against_dense_algebra(temperature):
 
 def test_two_outputs_of_two_classes_are_one_output_of_twice_the_variance():
     X, y, Xt = data()
-    two = NNGPClassifier(FullyConnected((1,), "erf", 2, weight_precision=(0.5, 0.1))).fit(X, y)
-    one = NNGPClassifier(FullyConnected((1,), "erf", 1, weight_precision=(0.5, 0.05))).fit(X, y)
+    two, one = (
+        NNGPClassifier(FullyConnected((1,), "erf", C, weight_precision=(0.5, 0.05 * C)), approximation="laplace")
+        for C in (2, 1)
+    )
+    two.fit(X, y), one.fit(X, y)
     assert two.log_marginal_likelihood_ == pytest.approx(one.log_marginal_likelihood_, abs=1e-8)
     np.testing.assert_allclose(two.predict_proba(Xt), one.predict_proba(Xt), atol=1e-8)
     np.testing.assert_allclose(two.decision_function(Xt), one.decision_function(Xt), atol=1e-6)
@@ -342,6 +348,16 @@ def test_labels_of_any_kind_and_pipelines(classifier):
     np.testing.assert_allclose(of_text.predict_proba(Xt).sum(axis=1), 1, rtol=1e-12)
     again = clone(of_text).set_params(**{f"{classifier.__name__.lower()}__network__widths": (30,)})
     assert again[-1].network.widths == (30,)
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_two_classes_have_the_better_approximation_unless_they_are_asked_for_another(classifier):
+    for X, y, Xt, net, better in (
+        (*data(12), FullyConnected((9,), "linear", weight_precision=0.3), "ep"),
+        (*data(12, classes=3), FullyConnected((9,), "linear", 3, weight_precision=0.3), "laplace"),
+    ):
+        by_itself, asked = classifier(net).fit(X, y), classifier(net, approximation=better).fit(X, y)
+        np.testing.assert_array_equal(by_itself.predict_proba(Xt), asked.predict_proba(Xt))
 
 
 def test_ten_digits():
