@@ -9,7 +9,7 @@ __all__ = ["likely_precision", "likely_temperature"]
 
 TEMPERATURES = np.geomspace(1e-3, 1, 31)
 PRECISIONS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the readout
-ROWS = 500  # that are looked at
+ROWS = 500  # that are looked at, times contrasts of classes
 
 
 def likely_temperature(X: np.ndarray, y: np.ndarray) -> float:
@@ -65,13 +65,13 @@ def likely_precision(X: np.ndarray, labels: np.ndarray) -> float:
     from stpbnn.network import FullyConnected
 
     classes = len(np.unique(labels))
-    outputs, rows = (1, ROWS) if classes == 2 else (classes, 2 * ROWS // classes)
+    outputs, rows = 1 if classes == 2 else classes, ROWS // (classes - 1)
     X, labels = X[:rows], labels[:rows]
     if len(np.unique(labels)) < classes:
         return 0.1
 
     def score(precision: float) -> float:
         net = FullyConnected((1,), "erf", outputs, weight_precision=(1.0, precision), bias_precision=1.0)
-        return float(NNGPClassifier(net).fit(X, labels).log_marginal_likelihood_)
+        return float(NNGPClassifier(net, approximation="ep").fit(X, labels).log_marginal_likelihood_)
 
     return max(PRECISIONS, key=score)

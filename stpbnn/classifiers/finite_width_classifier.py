@@ -37,8 +37,9 @@ class FiniteWidthClassifier(OrderParameterClassifier):
         How the order parameters of deep networks enter the kernel. All agree for one hidden layer.
     approximation : {"auto", "laplace", "ep"}
         How the posterior of the latent function is approximated: by Laplace's Gaussian about its mode, or by one that
-        has its moments (expectation propagation), for two classes and one output. That costs up to ten times as much,
-        and is far better where the prior is wide: "auto" takes it where it is known.
+        has its moments (expectation propagation), which is far better where the prior is wide. That costs up to ten
+        times as much for one output, and "auto" takes it there; for C outputs it factorises P (C - 1) rows again and
+        again, and "auto" is Laplace's.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5.

@@ -62,12 +62,9 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         classes = distinct_classes("y", y)
         index = np.searchsorted(classes, y)
         self.network_ = self._network_for(len(classes))
-        if self.approximation == "ep" and self.network_.outputs > 1:
-            raise ValueError(
-                f"approximation: got 'ep' with {len(classes)} classes and {self.network_.outputs} outputs, expected "
-                "'laplace': expectation propagation knows two classes and one output"
-            )
-        check.room_for_kernels("X", len(X), matrices=3 + self.network_.outputs)
+        C = self.network_.outputs
+        matrices = 3 * (C - 1) ** 2 if self.approximation == "ep" else C
+        check.room_for_kernels("X", len(X), matrices=3 + matrices)
         if self.network_.outputs == 1:
             self._likelihood: Any = Bernoulli(2.0 * index - 1, float(self.temperature))
         else:

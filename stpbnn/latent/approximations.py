@@ -10,6 +10,7 @@ from jaxtyping import Float
 from stpbnn.latent.bernoulli import Bernoulli
 from stpbnn.latent.laplace import Laplace, laplace_approximation
 from stpbnn.latent.propagation import Propagated, expectation_propagation
+from stpbnn.latent.softmax_propagation import propagate_softmax
 
 __all__ = ["APPROXIMATIONS", "Approximation", "approximate"]
 
@@ -20,9 +21,9 @@ APPROXIMATIONS: tuple[Approximation, ...] = ("auto", "laplace", "ep")
 def approximate(
     likelihood: Any, K: Float[np.ndarray, "P P"], how: Approximation, start: Any = None
 ) -> Laplace | Propagated:
-    """Return Laplace's approximation, or that of expectation propagation, which knows two classes of one function.
+    """Return Laplace's approximation, or that of expectation propagation.
 
-    "auto" is expectation propagation where that is known.
+    "auto" is expectation propagation for two classes of one function.
 
     Examples
     --------
@@ -31,6 +32,7 @@ def approximate(
     >>> [approximate(two, K, how).f.round(2).tolist() for how in APPROXIMATIONS]
     [[1.53, 1.53], [1.29, 1.29], [1.53, 1.53]]
     """
-    if how == "ep" or (how == "auto" and isinstance(likelihood, Bernoulli)):
-        return expectation_propagation(likelihood, K, start)
+    of_one = isinstance(likelihood, Bernoulli)
+    if how == "ep" or (how == "auto" and of_one):
+        return (expectation_propagation if of_one else propagate_softmax)(likelihood, K, start)
     return laplace_approximation(likelihood, K, start)
