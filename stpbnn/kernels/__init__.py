@@ -26,7 +26,7 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
-from stpbnn.kernels.patches import patch_kernels
+from stpbnn.kernels.patches import patch_kernels, position_kernels
 from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
     CrossKernel,
@@ -84,6 +84,7 @@ __all__ = [
     "nngp",
     "nngp_map",
     "patch_kernels",
+    "position_kernels",
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",
