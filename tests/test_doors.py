@@ -1031,7 +1031,16 @@ FREE = {
     **{
         f"{network}.{method}": COMPILED
         for network in ("Convolutional", "FullyConnected")
-        for method in ("features", "forward", "pooled", "read_out", "refuse_features", "sample_prior", "shapes")
+        for method in (
+            "features",
+            "forward",
+            "mean_squares",
+            "pooled",
+            "read_out",
+            "refuse_features",
+            "sample_prior",
+            "shapes",
+        )
     },
     **{f"{kind}.{of}": SKLEARN for kind in ("Convolutional", "FullyConnected") for of in ("get_params", "set_params")},
     "NNGPKernel.set_params": SKLEARN,
