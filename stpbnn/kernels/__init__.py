@@ -20,11 +20,13 @@ from stpbnn.kernels.maps import (
     KernelMap,
     feature_map,
     feature_means,
+    first_variances,
     fluctuation_map,
     mean_map,
     nngp_map,
     renormalised_map,
 )
+from stpbnn.kernels.patches import patch_kernels, position_kernels
 from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
     CrossKernel,
@@ -67,6 +69,7 @@ __all__ = [
     "feature_mean",
     "feature_means",
     "features",
+    "first_variances",
     "fluctuation_map",
     "hyperparameters",
     "input_gram",
@@ -80,6 +83,8 @@ __all__ = [
     "network_slopes",
     "nngp",
     "nngp_map",
+    "patch_kernels",
+    "position_kernels",
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",
