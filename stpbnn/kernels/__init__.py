@@ -25,6 +25,7 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
+from stpbnn.kernels.patches import patch_kernels
 from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
     CrossKernel,
@@ -80,6 +81,7 @@ __all__ = [
     "network_slopes",
     "nngp",
     "nngp_map",
+    "patch_kernels",
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",
