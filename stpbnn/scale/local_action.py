@@ -30,7 +30,7 @@ from scipy.linalg import lapack
 
 from stpbnn._linalg import lower_cholesky
 from stpbnn.scale.patch_pairs import PatchPairs, pair_entries, pair_weights
-from stpbnn.scale.saddle_point import gaussian_log_evidence
+from stpbnn.scale.saddle_point import gaussian_log_evidence, laplace
 
 __all__ = ["LocalAction", "LocalTerms", "of_invariant_measure", "of_wishart"]
 
@@ -125,6 +125,18 @@ class LocalAction:
         if failure:
             raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")
         return factor, lapack.dpotrs(factor, self.y, lower=1)[0]
+
+    def log_evidence(self, at: LocalTerms, hessian: Float[np.ndarray, "k k"]) -> float:
+        """Return log p(y) at a minimum of the action, with the Gaussian fluctuation of log Q.
+
+        In the coordinates X of Q = L exp(X) L^T, orthonormal ones, the prior's Hessian at Q = 1 is N; of those X has
+        the derivatives 2 and √2 in L^{-1} dL, on the diagonal and below it.
+        """
+        d, N = self.pairs.positions, float(self.width)
+        k, order = d * (d + 1) // 2, np.arange(d)
+        jacobian = d * np.log(2) + (k - d) * np.log(2) / 2 - order @ np.log(np.diag(at.L))
+        scaled = laplace(at.value, hessian, np.full(k, N), N * d, len(self.y))
+        return scaled + float(jacobian)
 
     def log_likelihoods(self, L: Float[np.ndarray, "n d r"]) -> Float[np.ndarray, " n"]:
         """Return log N(y; 0, A) at each L; minus infinity where A is not positive definite."""

@@ -29,7 +29,7 @@ from scipy.special import gammaln, logsumexp, softmax
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.scale.local_action import LocalAction
-from stpbnn.scale.local_minima import LocalMinimum
+from stpbnn.scale.local_minima import LocalMinimum, local_minima
 from stpbnn.scale.posterior import OrderParameterPosterior
 
 __all__ = ["ACCURACY", "local_posterior"]
@@ -39,9 +39,10 @@ POPULATIONS = 8
 FEWEST, MOST = 128, 1024  # particles of a population
 EFFECTIVE = 0.5  # the share of particles that stay effective in a step of τ
 REFRESHED = 3.0  # how often the particles have been renewed when τ rises again, in units of accepted squared steps
-MOST_MOVES = 100
+MOST_MOVES = 40
 FEW_ACCEPTED, MANY_ACCEPTED = 0.3, 0.6
-RIVAL = 6.0  # log evidence of a second mode, below that of the first, from which on it is too small to count
+NEGLIGIBLE = 6.0  # by how much the log weight of a second mode lies below that of the first where it does not count
+FEW_DEGREES = 6.0  # exponents below which the particles start from the prior
 
 
 class _Particles(NamedTuple):
@@ -117,17 +118,13 @@ def _normalisation(action: LocalAction) -> float:
     return float(of_diagonal - below * np.log(N / (2 * np.pi)))
 
 
-def local_posterior(
-    action: LocalAction, minima: list[LocalMinimum], random: np.random.Generator, which=0
-) -> OrderParameterPosterior:
+def local_posterior(action: LocalAction, random: np.random.Generator) -> OrderParameterPosterior:
     """Return p(Q | y) as weighted matrices (n, d, d), with the evidence and the standard error of both.
 
     Parameters
     ----------
     action : LocalAction
         -2 log p(L, y), with the exponents of Wishart's law.
-    minima : list of LocalMinimum
-        Its minima, the lowest first.
     random : numpy Generator
         Source of the particles.
 
@@ -136,8 +133,7 @@ def local_posterior(
     ConvergenceWarning
         If the standard error stays above 0.02, or a second mode is too high to be left out.
     """
-    best = minima[0]
-    target = _AboutMode.of(action, best) if which==0 else _FromPrior(action)
+    target, rival = _target(action)
     count = FEWEST
     while True:
         x, log_weights, log_evidence = _tempered(target, count, random)
@@ -147,9 +143,7 @@ def local_posterior(
         if error < ACCURACY or count >= MOST:
             break
         count *= 2
-    rivals = [_laplace(other) - _laplace(best) for other in minima[1:]]
-    if rivals and max(rivals) > -RIVAL:
-        error = np.inf
+    error = max(error, np.inf if rival > -NEGLIGIBLE else 0.0)
     if not error < ACCURACY:
         told = "has another mode of similar weight" if error == np.inf else f"is known to {error:.1e} only"
         warnings.warn(
@@ -161,6 +155,17 @@ def local_posterior(
     weights = softmax((log_weights + (log_evidence - logsumexp(log_weights, axis=1))[:, None]).ravel())
     total = float(logsumexp(log_evidence) - np.log(POPULATIONS))
     return OrderParameterPosterior(Q.reshape(-1, *Q.shape[-2:]), weights, total, float(error))
+
+
+def _target(action: LocalAction) -> tuple[_Target, float]:
+    """Return what the particles follow, and the log weight of the largest mode that it leaves out.
+
+    A Gaussian about the mode has lighter tails than the law of columns with few degrees of freedom.
+    """
+    if action.exponents.min() < FEW_DEGREES:
+        return _FromPrior(action), -np.inf
+    best, *others = local_minima(action)
+    return _AboutMode.of(action, best), max((_laplace(at) - _laplace(best) for at in others), default=-np.inf)
 
 
 def _laplace(minimum: LocalMinimum) -> float:

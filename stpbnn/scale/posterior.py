@@ -52,12 +52,12 @@ class OrderParameterPosterior(NamedTuple):
     @property
     def mean(self) -> Float[np.ndarray, " L"]:
         """Posterior means of Q_1..Q_L."""
-        return self.weights @ self.nodes
+        return np.tensordot(self.weights, self.nodes, 1)
 
     @property
     def std(self) -> Float[np.ndarray, " L"]:
         """Posterior standard deviations of Q_1..Q_L."""
-        return np.sqrt(self.weights @ (self.nodes - self.mean) ** 2)
+        return np.sqrt(np.tensordot(self.weights, (self.nodes - self.mean) ** 2, 1))
 
     def scales_that_matter(self, negligible: float) -> Float[np.ndarray, " 2"]:
         """Return the mean of log Q of one layer, and the largest log Q of a weight that is not negligible."""
