@@ -111,6 +111,11 @@ class LocalAction:
         L[(..., *self._places)] = np.where(self._on_diagonal, np.exp(np.where(self._on_diagonal, z, 0.0)), z)
         return L
 
+    def Q(self, z: Float[np.ndarray, " k"]) -> Float[np.ndarray, "d d"]:
+        """Return the order parameters at coordinates z."""
+        L = self.factors(z)
+        return L @ L.T
+
     def prior(self, z: Float[np.ndarray, "... k"]) -> Float[np.ndarray, ...]:
         """Return the prior's part of the action."""
         L = self.factors(z)

@@ -25,15 +25,16 @@ from stpbnn.scale.saddle_point import SaddlePoint
 __all__ = ["LocalMinimum", "local_minima"]
 
 STEPS, MEMORY = 3000, 30  # of the quasi-Newton search
-SHARE = 1e-6  # of a start's residual at which the quasi-Newton search ends
+SHARE = 1e-6  # of N, the size of the gradient at which the quasi-Newton search ends, and of steps that are small
 NEWTON_STEPS = 30
 SMALL = 0.1  # the small start, in units of the best multiple of the unit matrix
-SAME_POINT = 1e-6  # relative distance of order parameters
+SAME_VALLEY = 1e-3  # of entries of Q: much more than what the quasi-Newton search leaves
+ROUNDING = 1e-9  # of the action
 CURVATURE = 1e-10  # smallest one of a Newton step, relative to that of the prior
 
 
 class LocalMinimum(NamedTuple):
-    """A minimum in the coordinates z, with the Hessian there and whether it is one."""
+    """A minimum in the coordinates z, with the Hessian there."""
 
     z: Float[np.ndarray, " k"]
     at: LocalTerms
@@ -49,9 +50,10 @@ def local_minima(action: LocalAction) -> list[LocalMinimum]:
     found: list[LocalMinimum] = []
     for start in _starts(action):
         with contextlib.suppress(np.linalg.LinAlgError):
-            point = _descend(action, start)
-            if not any(np.allclose(point.at.Q, other.at.Q, rtol=SAME_POINT, atol=SAME_POINT) for other in found):
-                found.append(point)
+            z = _approached(action, start)
+            Q = action.Q(z)
+            if not any(np.allclose(Q, other.at.Q, rtol=SAME_VALLEY, atol=SAME_VALLEY) for other in found):
+                found.append(_polished(action, z))
     if not found:
         raise np.linalg.LinAlgError("no minimum of the action where the kernel plus temperature is regular")
     return sorted(found, key=lambda point: point.at.value)
@@ -79,8 +81,8 @@ def _coordinates(action: LocalAction, Q: Float[np.ndarray, "d d"]) -> Float[np.n
     return action.coordinates(cholesky(Q, lower=True)[:, : len(action.exponents)])
 
 
-def _descend(action: LocalAction, z: Float[np.ndarray, " k"]) -> LocalMinimum:
-    """Return the minimum in whose valley z lies."""
+def _approached(action: LocalAction, z: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """Return a point near the minimum in whose valley z lies."""
 
     def value_and_gradient(z: Float[np.ndarray, " k"]) -> tuple[float, Float[np.ndarray, " k"]]:
         try:
@@ -90,14 +92,19 @@ def _descend(action: LocalAction, z: Float[np.ndarray, " k"]) -> LocalMinimum:
         return at.value, at.gradient
 
     options = {"maxiter": STEPS, "maxfun": 2 * STEPS, "maxcor": MEMORY, "ftol": 1e-15, "gtol": SHARE * action.width}
-    z = minimize(value_and_gradient, z, jac=True, method="L-BFGS-B", options=options).x
-    at, hessian, moved = action.at(z), None, np.inf
+    return minimize(value_and_gradient, z, jac=True, method="L-BFGS-B", options=options).x
+
+
+def _polished(action: LocalAction, z: Float[np.ndarray, " k"]) -> LocalMinimum:
+    """Return the minimum to rounding; one Hessian serves for all steps that are small."""
+    at, moved = action.at(z), 0.0
+    hessian = action.hessian(at)
     for _ in range(NEWTON_STEPS):
-        if hessian is None or moved > SHARE:  # else the last one serves again
+        if moved > SHARE:
             hessian = action.hessian(at)
         step = newton_step(at.gradient, hessian, CURVATURE * action.width)
         there = action.at(z + step)
-        if not (there.value <= at.value + 1e-9 * abs(at.value) and there.residual < at.residual / 2):
+        if not (there.value <= at.value + ROUNDING * abs(at.value) and there.residual < at.residual / 2):
             break
         z, at, moved = z + step, there, float(np.abs(step).max())
     return LocalMinimum(z, at, hessian)
