@@ -1036,7 +1036,7 @@ FREE = {
     **{f"{kind}.{of}": SKLEARN for kind in ("Convolutional", "FullyConnected") for of in ("get_params", "set_params")},
     "NNGPKernel.set_params": SKLEARN,
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
-    **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on_tiles"), MADE_BY_THE_LIBRARY),
+    **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on"), MADE_BY_THE_LIBRARY),
     "classification.ClassScores": MADE_BY_THE_LIBRARY,
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Preparation", "datasets.Task"), MADE_BY_THE_LIBRARY),

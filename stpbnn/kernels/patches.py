@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +31,27 @@ from stpbnn._precision import in_float64
 from stpbnn.activations import Activation
 from stpbnn.network import Convolutional, Prior, Window
 
-__all__ = ["Layers", "PatchGram", "patch_gram", "patch_kernels", "patches"]
+__all__ = [
+    "Layers",
+    "PairTile",
+    "PatchGram",
+    "PatchPair",
+    "filled",
+    "pair_tiles",
+    "patch_gram",
+    "patch_kernels",
+    "patches",
+]
 
-ENTRIES = 2**21  # of a tile, over all pairs of positions
+ENTRIES, LARGEST = 2**20, 256  # of a tile: entries over all positions, or pairs of them, and rows
+
+
+class PatchPair(NamedTuple):
+    """What windows see of two sets of inputs, (d, n, kC) and (d, m, kC), and which of them are the same, (n, m)."""
+
+    first: Any
+    second: Any
+    same: Any
 
 
 class PatchGram(NamedTuple):
@@ -45,23 +63,34 @@ class PatchGram(NamedTuple):
 
 
 class Layers(NamedTuple):
-    """What compiled kernels depend on: the activation, and the windows of every hidden layer."""
+    """What compiled kernels depend on: the activation, the shape of images, and the windows of every hidden layer."""
 
     activation: str | Activation
+    image: tuple[int, ...]
     windows: tuple[Window, ...]
 
+    @classmethod
+    def of(cls, net: Convolutional) -> Layers:
+        """Return those of a network."""
+        return cls(net.activation, tuple(net.image), net.windows)
 
-def patches(net: Convolutional, X: Float[ArrayLike, "n features"]) -> Float[np.ndarray, "d n pixels"]:
+    @property
+    def positions(self) -> int:
+        """The largest number of positions of a layer."""
+        return max(math.prod(window.grid) for window in self.windows)
+
+
+def patches(layers: Layers, X: Float[np.ndarray, "n features"]) -> Float[np.ndarray, "d n pixels"]:
     """Return what the windows of the first layer see of each input, position by position.
 
     Examples
     --------
-    >>> net = Convolutional((4,), kernel_size=1, image=(1, 2, 1))
-    >>> patches(net, np.array([[3.0, 5.0]])).tolist()
+    >>> layers = Layers.of(Convolutional((4,), kernel_size=1, image=(1, 2, 1)))
+    >>> patches(layers, np.array([[3.0, 5.0]])).tolist()
     [[[3.0]], [[5.0]]]
     """
-    window = net.windows[0]
-    images = np.pad(np.asarray(X).reshape(-1, *net.image), ((0, 0), *window.padding, (0, 0)))
+    window = layers.windows[0]
+    images = np.pad(X.reshape(-1, *layers.image), ((0, 0), *window.padding, (0, 0)))
     views = np.lib.stride_tricks.sliding_window_view(images, window.size, axis=(1, 2))
     views = views[:, :: window.stride[0], :: window.stride[1]]
     return np.moveaxis(views, 0, 2).reshape(math.prod(window.grid), len(images), -1)
@@ -98,15 +127,7 @@ def _windowed(K: Array, below: tuple[int, int], window: Window, sides: int) -> A
     return K.reshape(*(math.prod(window.grid),) * sides, *rest) / window.pixels
 
 
-def patch_gram(
-    layers: Layers,
-    prior: Prior,
-    X1: Float[Array, "d n pixels"],
-    X2: Float[Array, "d m pixels"],
-    same: Array | None = None,
-    *,
-    pairs: bool,
-) -> PatchGram:
+def patch_gram(layers: Layers, prior: Prior, seen: PatchPair, *, pairs: bool) -> PatchGram:
     """Return the kernels κ(C^L) of the last features at all pairs of positions, or at equal positions.
 
     Parameters
@@ -115,22 +136,21 @@ def patch_gram(
         Activation and windows.
     prior : Prior
         Precisions and bias variance, which may be traced and differentiated.
-    X1, X2 : arrays of shape (d_1, n, kC) and (d_1, m, kC)
-        What the windows of the first layer see, as `patches` returns it.
-    same : array of shape (n, m) or None
-        Which pairs of inputs are one and the same: no rounding sets their covariances apart from their variances.
+    seen : PatchPair
+        What the windows of the first layer see. Of inputs that are one and the same no rounding sets covariances apart
+        from variances.
     pairs : bool
         Whether all pairs of positions are wanted, or equal positions alone.
     """
+    X1, X2, same = seen
     kappa, sides = activations.get(layers.activation).kernel, 2 if pairs else 1
     scale = 1 / (prior.precisions[0] * X1.shape[-1])
     entries = scale * jnp.einsum("ink,jmk->ijnm" if pairs else "ink,imk->inm", X1, X2) + prior.bias_variance
     left, right = (scale * jnp.sum(X * X, axis=-1) + prior.bias_variance for X in (X1, X2))
     grid = layers.windows[0].grid
     for layer, window in enumerate((*layers.windows[1:], None), start=1):
-        if same is not None:
-            at = same & jnp.eye(len(left), dtype=bool)[:, :, None, None] if pairs else same
-            entries = jnp.where(at, left[:, None, :, None] if pairs else left[:, :, None], entries)
+        at = same & jnp.eye(len(left), dtype=bool)[:, :, None, None] if pairs else same
+        entries = jnp.where(at, left[:, None, :, None] if pairs else left[:, :, None], entries)
         rows, columns = (left[:, None, :, None], right[None, :, None]) if pairs else (left[:, :, None], right[:, None])
         entries, left, right = kappa(rows, columns, entries), kappa(left, left, left), kappa(right, right, right)
         if window is None:
@@ -143,37 +163,44 @@ def patch_gram(
     return PatchGram(entries, left, right)
 
 
-@partial(jax.jit, static_argnames=("layers", "pairs"))
-def _tile(layers: Layers, prior: Prior, X1: Array, X2: Array, same: Array, pairs: bool) -> Array:
-    return patch_gram(layers, prior, X1, X2, same, pairs=pairs).entries
+class PairTile(NamedTuple):
+    """A tile of a kernel between two sets of inputs: its rows and columns, and what is seen of both, filled up."""
+
+    rows: slice
+    columns: slice
+    values: PatchPair
 
 
-def _sizes(net: Convolutional, n: int, m: int) -> tuple[int, int]:
-    """Return rows and columns of a tile: few enough for a bounded number of entries over all layers."""
-    most = max(1, ENTRIES // max(math.prod(window.grid) for window in net.windows) ** 2)
-    rows = min(n, max(1, math.isqrt(most)))
-    return rows, min(m, max(1, most // rows))
+def edge(layers: Layers, examples: int, *, pairs: bool) -> int:
+    """Return the rows of a tile, so that it has a bounded number of entries over all positions."""
+    each = layers.positions ** (2 if pairs else 1)
+    return min(LARGEST, max(1, math.isqrt(ENTRIES // each)), examples)
 
 
-def _edge(X: np.ndarray, start: int, size: int) -> np.ndarray:
-    part = X[:, start : start + size]
-    return np.pad(part, ((0, 0), (0, size - part.shape[1]), (0, 0)), mode="edge")
+def pair_tiles(
+    layers: Layers, X1: Float[np.ndarray, "n features"], X2: Float[np.ndarray, "m features"] | None, *, pairs: bool
+) -> Iterator[PairTile]:
+    """Yield the tiles between two sets of inputs, of one set with itself (None) those with rows from columns on."""
+    other = X1 if X2 is None else X2
+    height, width = edge(layers, len(X1), pairs=pairs), edge(layers, len(other), pairs=pairs)
+    for at in range(0, len(other), width):
+        columns = slice(at, min(at + width, len(other)))
+        second = filled(patches(layers, other[columns]), width)
+        for start in range(at if X2 is None else 0, len(X1), height):
+            rows = slice(start, min(start + height, len(X1)))
+            same = np.eye(height, width, dtype=bool) & (X2 is None and start == at)
+            first = second if X2 is None and start == at else filled(patches(layers, X1[rows]), height)
+            yield PairTile(rows, columns, PatchPair(first, second, same))
 
 
-def _pair_tiles(
-    net: Convolutional, X1: np.ndarray, X2: np.ndarray, own: bool
-) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Yield rows, columns and κ(C^L) (d, d, rows, columns) of tiles, of a set with itself those not above."""
-    (n, m), first, second = (len(X1), len(X2)), patches(net, X1), patches(net, X2)
-    (rows, columns), layers = _sizes(net, n, m), Layers(net.activation, net.windows)
-    for start in range(0, n, rows):
-        for at in range(0, m, columns):
-            if own and at > min(start + rows, n) - 1:
-                continue
-            same = own & (np.arange(start, start + rows)[:, None] == np.arange(at, at + columns))
-            found = _tile(layers, net.prior, _edge(first, start, rows), _edge(second, at, columns), same, True)
-            size = min(rows, n - start), min(columns, m - at)
-            yield slice(start, start + size[0]), slice(at, at + size[1]), np.asarray(found)[..., : size[0], : size[1]]
+def filled(X: Float[np.ndarray, "d n pixels"], size: int) -> Float[np.ndarray, "d size pixels"]:
+    """Return patches filled up with copies of the last input, so that shapes are few."""
+    return np.pad(X, ((0, 0), (0, size - X.shape[1]), (0, 0)), mode="edge") if X.shape[1] < size else X
+
+
+@partial(jax.jit, static_argnums=0)
+def _all_pairs(layers: Layers, prior: Prior, seen: PatchPair) -> Array:
+    return patch_gram(layers, prior, seen, pairs=True).entries
 
 
 @in_float64
@@ -214,6 +241,7 @@ def patch_kernels(network: Convolutional, X: ArrayLike, X2: ArrayLike | None = N
     [[9.0, 15.0], [15.0, 25.0]]
     """
     check.instance("network", network, Convolutional)
+    layers = Layers.of(network)
     X = check.inputs("X", X)
     network.refuse_features("X", X.shape[1])
     other = X if X2 is None else check.inputs("X2", X2, features=X.shape[1])
@@ -221,8 +249,9 @@ def patch_kernels(network: Convolutional, X: ArrayLike, X2: ArrayLike | None = N
     whose = f"X: got {sizes[0]} by {sizes[1]} inputs, whose kernels at {d} by {d} positions"
     refuse_beyond(8 * d * d * math.prod(sizes), whose, "take fewer inputs, or larger strides")
     K = np.empty((d, d, *sizes))
-    for rows, columns, values in _pair_tiles(network, X, other, X2 is None):
-        K[:, :, rows, columns] = values
-        if X2 is None:
-            K[:, :, columns, rows] = np.swapaxes(np.swapaxes(values, 0, 1), 2, 3)
+    for rows, columns, seen in pair_tiles(layers, X, None if X2 is None else other, pairs=True):
+        place = K[:, :, rows, columns]
+        place[...] = np.asarray(_all_pairs(layers, network.prior, seen))[..., : place.shape[2], : place.shape[3]]
+        if X2 is None and rows != columns:
+            K[:, :, columns, rows] = np.transpose(place, (1, 0, 3, 2))
     return K

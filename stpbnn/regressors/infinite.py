@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -10,8 +11,8 @@ from sklearn.base import MultiOutputMixin
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.kernels import InputSlopes, network_slopes, nngp_map
-from stpbnn.network import FullyConnected
+from stpbnn.kernels import Inputs, InputSlopes, NNGPKernel, network_slopes, nngp_map
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork
@@ -26,6 +27,7 @@ from stpbnn.scale import (
     Landscape,
     Query,
     RestrictedKernel,
+    evidence_gradient,
     gaussian_gradient,
     gaussian_log_evidence,
     iterated_problem,
@@ -41,8 +43,9 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
 
     Parameters
     ----------
-    network : FullyConnected or None
-        The network, whose widths do not matter here; None means FullyConnected((200,)) with as many outputs as y.
+    network : FullyConnected, Convolutional or None
+        The network, whose widths or channels do not matter here; None means FullyConnected((200,)) with as many
+        outputs as y.
     temperature : float or array of shape (P,)
         T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned. An
         array has the known variance of each training target, and is not learned.
@@ -82,7 +85,7 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
         Errors of the iterative solver; None for the exact one.
-    network_ : FullyConnected
+    network_ : FullyConnected or Convolutional
         The network that was used, with the precisions that were learned.
     temperature_ : float
         The temperature that was used: as given, or learned.
@@ -104,11 +107,12 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
     noise_variances_: np.ndarray | None
     _process: Any
 
+    _networks = (FullyConnected, Convolutional)
     _learned = (*LearnableNetwork._learned, "noise_variances_", "solver_")
 
     def __init__(
         self,
-        network: FullyConnected | None = None,
+        network: Network | None = None,
         *,
         temperature: Any = 0.01,
         trend: Literal["zero", "constant", "linear"] = "zero",
@@ -201,7 +205,7 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
     def _take_up_evidence(self, log_det: float, quadratic: float, targets: int) -> None:
         net = self.network_
         self.order_parameters_ = np.ones(net.depth)
-        self.action_ = float(sum(net.widths)) * net.outputs + log_det + quadratic
+        self.action_ = float(sum(net.units)) * net.outputs + log_det + quadratic
         self.log_marginal_likelihood_ = gaussian_log_evidence(log_det, quadratic, targets)
         self.converged_ = True
 
@@ -220,6 +224,10 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
 
     def _evidence_gradient(self) -> np.ndarray:
         net = self.network_
+        if isinstance(net, Convolutional):
+            kernel, inputs = NNGPKernel(net), Inputs(self.X_train_)
+            slopes = partial(kernel.contract, inputs)
+            return evidence_gradient(kernel.on(inputs), slopes, self.y_train_, self.temperature_, self._design)
         landscape = Landscape.of(net, self.X_train_, CLOSURE_ACTIONS["nested"])
         return gaussian_gradient(landscape, np.zeros(net.depth), self.y_train_, self.temperature_, self._design)
 

@@ -35,7 +35,14 @@ from stpbnn.scale.iterated_scale import IteratedScale as IteratedScale
 from stpbnn.scale.iterated_scale import iterated_problem as iterated_problem
 from stpbnn.scale.iterated_student_t import iterated_beside as iterated_beside
 from stpbnn.scale.iterated_student_t import iterated_inside as iterated_inside
-from stpbnn.scale.landscape import CLOSURE_ACTIONS, Landscape, gaussian_gradient, kernel_slopes, order_slopes
+from stpbnn.scale.landscape import (
+    CLOSURE_ACTIONS,
+    Landscape,
+    evidence_gradient,
+    gaussian_gradient,
+    kernel_slopes,
+    order_slopes,
+)
 from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
 from stpbnn.scale.lattice import lattice_posterior
 from stpbnn.scale.leave_one_out import left_out_mixture as left_out_mixture
@@ -82,6 +89,7 @@ __all__ = [
     "backtracked",
     "bracket_end",
     "dual_student_t",
+    "evidence_gradient",
     "gaussian_gradient",
     "gaussian_log_evidence",
     "is_known",
