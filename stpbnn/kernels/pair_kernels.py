@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from stpbnn.kernels.patches import Layers, _pair_tiles, patch_gram, patches
+from stpbnn.kernels.patches import Layers, PatchPair, all_pairs, pair_tiles, patch_gram, patches
 from stpbnn.network import Convolutional, Prior
 
 __all__ = ["pair_kernels", "pair_variances"]
@@ -28,7 +28,10 @@ def pair_kernels(
     X, X2 : arrays of shape (n, H·W·C) and (m, H·W·C)
         Inputs.
     """
-    yield from _pair_tiles(net, X, X if X2 is None else X2, X2 is None)
+    layers = Layers.of(net)
+    for rows, columns, seen in pair_tiles(layers, X, X2, pairs=True):
+        values = np.asarray(all_pairs(layers, net.prior, seen))
+        yield rows, columns, values[..., : rows.stop - rows.start, : columns.stop - columns.start]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -36,11 +39,12 @@ def _variances(layers: Layers, prior: Prior, X: Float[Array, "d n pixels"]) -> F
     same = jnp.ones((1, 1), dtype=bool)
 
     def one(x: Array) -> Array:
-        return patch_gram(layers, prior, x[:, None], x[:, None], same, pairs=True).entries[..., 0, 0]
+        return patch_gram(layers, prior, PatchPair(x[:, None], x[:, None], same), pairs=True).entries[..., 0, 0]
 
     return jax.lax.map(one, jnp.moveaxis(X, 1, 0))
 
 
 def pair_variances(net: Convolutional, X: Float[np.ndarray, "n features"]) -> Float[np.ndarray, "n d d"]:
     """Return K_ij(x, x) at each input."""
-    return np.asarray(_variances(Layers(net.activation, net.windows), net.prior, patches(net, X)))
+    layers = Layers.of(net)
+    return np.asarray(_variances(layers, net.prior, patches(layers, X)))

@@ -55,6 +55,7 @@ from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.outlier_moments import OutlierMoments as OutlierMoments
 from stpbnn.scale.outputwise import Columns as Columns
 from stpbnn.scale.pose import MEANS, Mean, keeps_mean, pose
+from stpbnn.scale.pose import order_parameters_shape as order_parameters_shape
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope
 from stpbnn.scale.problem import NetworkProblem

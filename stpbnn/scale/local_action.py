@@ -34,6 +34,8 @@ from stpbnn.scale.saddle_point import gaussian_log_evidence, laplace
 
 __all__ = ["LocalAction", "LocalTerms", "of_invariant_measure", "of_wishart"]
 
+TOGETHER = 2**22  # entries of kernels that are held at a time
+
 
 def of_invariant_measure(width: int, positions: int) -> Float[np.ndarray, " d"]:
     """Return the exponents e of the action, whose minimum is the saddle point."""
@@ -57,7 +59,7 @@ class LocalTerms(NamedTuple):
     residual: float  # the size of the gradient, relative to N (Q + 1)
 
     @property
-    def Q(self) -> Float[np.ndarray, "d d"]:
+    def order_parameters(self) -> Float[np.ndarray, "d d"]:
         """The order parameters."""
         return self.L @ self.L.T
 
@@ -111,7 +113,7 @@ class LocalAction:
         L[(..., *self._places)] = np.where(self._on_diagonal, np.exp(np.where(self._on_diagonal, z, 0.0)), z)
         return L
 
-    def Q(self, z: Float[np.ndarray, " k"]) -> Float[np.ndarray, "d d"]:
+    def order_parameters(self, z: Float[np.ndarray, " k"]) -> Float[np.ndarray, "d d"]:
         """Return the order parameters at coordinates z."""
         L = self.factors(z)
         return L @ L.T
@@ -123,8 +125,12 @@ class LocalAction:
 
     def conditioned(self, Q: Float[np.ndarray, "d d"]) -> tuple[Float[np.ndarray, "P P"], Float[np.ndarray, " P"]]:
         """Return the lower Cholesky factor of A and A^{-1} y; raise LinAlgError where A is not positive definite."""
-        A = self.pairs.kernel(Q)
-        A += np.tril(np.full_like(A, self.bias)) if self.bias else 0.0
+        return self._factorised(self.pairs.kernels(pair_entries(Q)))
+
+    def _factorised(
+        self, triangle: Float[np.ndarray, " n"]
+    ) -> tuple[Float[np.ndarray, "P P"], Float[np.ndarray, " P"]]:
+        A = self.pairs.matrix(triangle + self.bias)
         A[np.diag_indices_from(A)] += self.temperature
         factor, failure = lower_cholesky(A, clean=True)
         if failure:
@@ -145,12 +151,15 @@ class LocalAction:
 
     def log_likelihoods(self, L: Float[np.ndarray, "n d r"]) -> Float[np.ndarray, " n"]:
         """Return log N(y; 0, A) at each L; minus infinity where A is not positive definite."""
-        found = np.full(len(L), -np.inf)
-        for i, each in enumerate(L):
-            with contextlib.suppress(np.linalg.LinAlgError):
-                factor, alpha = self.conditioned(each @ each.T)
-                log_det, quadratic = 2 * float(np.log(np.diag(factor)).sum()), float(self.y @ alpha)
-                found[i] = gaussian_log_evidence(log_det, quadratic, len(self.y))
+        found, size = np.full(len(L), -np.inf), max(1, TOGETHER // self.pairs.entries.shape[1])
+        for start in range(0, len(L), size):
+            part = L[start : start + size]
+            triangles = self.pairs.kernels(pair_entries(part @ np.swapaxes(part, -1, -2)))
+            for i, triangle in enumerate(triangles, start):
+                with contextlib.suppress(np.linalg.LinAlgError):
+                    factor, alpha = self._factorised(triangle)
+                    log_det, quadratic = 2 * float(np.log(np.diag(factor)).sum()), float(self.y @ alpha)
+                    found[i] = gaussian_log_evidence(log_det, quadratic, len(self.y))
         return found
 
     def at(self, z: Float[np.ndarray, " k"]) -> LocalTerms:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_factor, cho_solve, cholesky
+from scipy.linalg import cholesky
 from scipy.optimize import minimize
 
 from stpbnn.scale.local_action import LocalAction, LocalTerms
@@ -51,8 +51,10 @@ def local_minima(action: LocalAction) -> list[LocalMinimum]:
     for start in _starts(action):
         with contextlib.suppress(np.linalg.LinAlgError):
             z = _approached(action, start)
-            Q = action.Q(z)
-            if not any(np.allclose(Q, other.at.Q, rtol=SAME_VALLEY, atol=SAME_VALLEY) for other in found):
+            Q = action.order_parameters(z)
+            if not any(
+                np.allclose(Q, other.at.order_parameters, rtol=SAME_VALLEY, atol=SAME_VALLEY) for other in found
+            ):
                 found.append(_polished(action, z))
     if not found:
         raise np.linalg.LinAlgError("no minimum of the action where the kernel plus temperature is regular")

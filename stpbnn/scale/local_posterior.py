@@ -6,8 +6,11 @@ Particles are drawn from q and led to the posterior through
 .. math:: p_\tau(z) \propto q(z)\, w(z)^\tau, \qquad w(z) = \frac{p(z)\, N(y; 0, A(z))}{q(z)}, \qquad 0 \le \tau \le 1
 
 with τ rising as fast as half of the particles stay effective: one step of importance sampling where q is good. Between
-steps the particles are resampled and moved by rotations about the mode with fresh draws of q, which leave q as it is, so
-that only w decides on them, in any number of dimensions. Independent populations tell the error.
+steps the particles are resampled and moved by rotations about the mode with fresh draws of q, which leave q as it is,
+so that only w decides on them, in any number of dimensions. Independent populations tell the error.
+
+Columns of L with few degrees of freedom have heavier tails than q. Where there are such, the readout weights
+themselves, normal under the prior, are drawn in place of z, and w is the likelihood.
 
 References
 ----------
@@ -38,8 +41,8 @@ ACCURACY = 0.02  # standard error of the log evidence, and of the means of Q rel
 POPULATIONS = 8
 FEWEST, MOST = 128, 1024  # particles of a population
 EFFECTIVE = 0.5  # the share of particles that stay effective in a step of τ
-REFRESHED = 3.0  # how often the particles have been renewed when τ rises again, in units of accepted squared steps
-MOST_MOVES = 40
+REFRESHED = 1.5  # how often the particles have been renewed when τ rises again, in units of accepted squared steps
+MOST_MOVES, MOST_STEPS = 30, 40  # of the particles at one τ, and of τ
 FEW_ACCEPTED, MANY_ACCEPTED = 0.3, 0.6
 NEGLIGIBLE = 6.0  # by how much the log weight of a second mode lies below that of the first where it does not count
 FEW_DEGREES = 6.0  # exponents below which the particles start from the prior
@@ -64,6 +67,15 @@ class _Target(Protocol):
 
     def log_w(self, x: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
         """Return log w: infinitely small where A is not positive definite."""
+
+
+class _Sample(NamedTuple):
+    """Particles with their log weights, the log evidence of each population, and whether they are at τ = 1."""
+
+    x: Float[np.ndarray, "g n k"]
+    log_weights: Float[np.ndarray, "g n"]
+    log_evidence: Float[np.ndarray, " g"]
+    reached: bool
 
 
 @dataclass(frozen=True)
@@ -136,16 +148,16 @@ def local_posterior(action: LocalAction, random: np.random.Generator) -> OrderPa
     target, rival = _target(action)
     count = FEWEST
     while True:
-        x, log_weights, log_evidence = _tempered(target, count, random)
+        x, log_weights, log_evidence, reached = _tempered(target, count, random)
         L = target.factors(x)
         Q = L @ np.swapaxes(L, -1, -2)
-        error = _standard_error(Q, softmax(log_weights, axis=1), log_evidence)
-        if error < ACCURACY or count >= MOST:
+        error = _standard_error(Q, softmax(log_weights, axis=1), log_evidence) if reached else np.inf
+        if error < ACCURACY or count * (error / ACCURACY) ** 2 > MOST:  # which no more of them would reach
             break
         count *= 2
-    error = max(error, np.inf if rival > -NEGLIGIBLE else 0.0)
+    error = np.inf if rival > -NEGLIGIBLE else error
     if not error < ACCURACY:
-        told = "has another mode of similar weight" if error == np.inf else f"is known to {error:.1e} only"
+        told = "is far from the prior, or has several modes" if error == np.inf else f"is known to {error:.1e} only"
         warnings.warn(
             f"the posterior of the order parameters {told}, expected {ACCURACY:g}; raise the temperature or the "
             "channels, or use ProportionalLimitRegressor",
@@ -173,20 +185,19 @@ def _laplace(minimum: LocalMinimum) -> float:
     return -(minimum.at.value + np.linalg.slogdet(minimum.hessian)[1]) / 2
 
 
-def _tempered(
-    target: _Target, count: int, random: np.random.Generator
-) -> tuple[Float[np.ndarray, "g n k"], Float[np.ndarray, "g n"], Float[np.ndarray, " g"]]:
-    """Return particles, their log weights, and the log evidence of each population."""
+def _tempered(target: _Target, count: int, random: np.random.Generator) -> _Sample:
+    """Return particles, led from q to the posterior in a bounded number of steps."""
     x = random.standard_normal((POPULATIONS, count, target.dimension))
     particles, tau, evidence, size = _Particles(x, _log_w(target, x)), 0.0, np.zeros(POPULATIONS), 0.7
-    while True:
+    for _ in range(MOST_STEPS):
         rise = _rise(particles.log_w, 1 - tau)
         evidence = evidence + logsumexp(rise * particles.log_w, axis=1) - np.log(count)
         tau += rise
         if tau >= 1:
-            return particles.x, rise * particles.log_w, evidence
+            return _Sample(particles.x, rise * particles.log_w, evidence, reached=True)
         particles = _resampled(particles, rise, random)
         particles, size = _moved(target, particles, tau, size, random)
+    return _Sample(particles.x, np.zeros_like(particles.log_w), evidence, reached=False)
 
 
 def _log_w(target: _Target, x: Float[np.ndarray, "g n k"]) -> Float[np.ndarray, "g n"]:

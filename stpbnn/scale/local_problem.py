@@ -85,7 +85,7 @@ class LocalProblem(NetworkProblem):
         The kernels at pairs of positions on the training set.
     """
 
-    net: Convolutional  # type: ignore[assignment]
+    net: Convolutional
     pairs: PatchPairs
 
     @classmethod
@@ -112,7 +112,7 @@ class LocalProblem(NetworkProblem):
     def _point(self, minimum: LocalMinimum) -> SaddlePoint:
         at, hessian = minimum.at, minimum.hessian
         evidence = self._saddle.log_evidence(at, hessian)
-        return SaddlePoint(at.Q, at.value, at.residual, hessian, evidence)
+        return SaddlePoint(at.order_parameters, at.value, at.residual, hessian, evidence)
 
     def conditioned(self, point: SaddlePoint) -> LocalProcess:
         """Return the Gaussian process at a saddle point."""
@@ -133,9 +133,7 @@ class LocalProblem(NetworkProblem):
         action = self._action(of_wishart(self.net.channels[0], self.net.positions))
         return local_posterior.local_posterior(action, np.random.default_rng(seed))
 
-    def moments(
-        self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool
-    ) -> Moments:
+    def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""
         d, bias = self.net.positions, self.net.prior.bias_variance
         weights = pair_entries(posterior.nodes) * pair_weights(d) * _scale(self.net)

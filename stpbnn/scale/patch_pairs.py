@@ -14,7 +14,8 @@ Aiudi, Pacelli et al., arXiv:2307.11807 (local kernel renormalisation).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -36,7 +37,8 @@ def pair_weights(positions: int) -> Float[np.ndarray, " m"]:
     return np.where(rows == columns, 1.0, 2.0)
 
 
-class PatchPairs(NamedTuple):
+@dataclass(frozen=True)
+class PatchPairs:
     """M_ij on the training set: a row for each pair i ≤ j, with the lower triangle of M_ij row by row.
 
     Parameters
@@ -64,7 +66,7 @@ class PatchPairs(NamedTuple):
                 entries[:, start + columns.start : start + stop] = symmetric[:, place, : max(stop - columns.start, 0)]
         return cls(entries, positions, examples)
 
-    @property
+    @cached_property
     def _lower(self) -> tuple[np.ndarray, np.ndarray]:
         return np.tril_indices(self.examples)
 
@@ -74,13 +76,17 @@ class PatchPairs(NamedTuple):
         out[self._lower] = triangle
         return out
 
+    @cached_property
+    def _weights(self) -> Float[np.ndarray, " m"]:
+        return pair_weights(self.positions)
+
     def kernel(self, Q: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "P P"]:
         """Return the lower triangle of K(Q)."""
         return self.matrix(self.kernels(pair_entries(Q)))
 
     def kernels(self, entries: Float[np.ndarray, "... m"]) -> Float[np.ndarray, "... n"]:
         """Return the triangles of K(Q) of matrices given by their entries i ≤ j."""
-        return (entries * pair_weights(self.positions)) @ self.entries
+        return (entries * self._weights) @ self.entries
 
     def contracted(self, B: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "d d"]:
         """Return Σ_xx' B(x, x') M_ij(x, x') of a symmetric B, whose lower triangle is read, for all i and j."""
