@@ -46,6 +46,8 @@ from stpbnn.scale.landscape import (
 from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
 from stpbnn.scale.lattice import lattice_posterior
 from stpbnn.scale.leave_one_out import left_out_mixture as left_out_mixture
+from stpbnn.scale.left_out_slopes import LeftOutScore as LeftOutScore
+from stpbnn.scale.left_out_slopes import left_out_score as left_out_score
 from stpbnn.scale.local_problem import LocalProblem as LocalProblem
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.minima import bracket_end
