@@ -27,7 +27,7 @@ from stpbnn.kernels.maps import (
     renormalised_map,
 )
 from stpbnn.kernels.pair_kernels import pair_kernels, pair_variances
-from stpbnn.kernels.patches import patch_kernels
+from stpbnn.kernels.patches import patch_kernels, position_kernels
 from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
     CrossKernel,
@@ -87,6 +87,7 @@ __all__ = [
     "pair_kernels",
     "pair_variances",
     "patch_kernels",
+    "position_kernels",
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",

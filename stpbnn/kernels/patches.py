@@ -42,6 +42,7 @@ __all__ = [
     "patch_gram",
     "patch_kernels",
     "patches",
+    "position_kernels",
 ]
 
 ENTRIES, LARGEST = 2**20, 256  # of a tile: entries over all positions, or pairs of them, and rows
@@ -256,4 +257,21 @@ def patch_kernels(network: Convolutional, X: ArrayLike, X2: ArrayLike | None = N
         place[...] = np.asarray(all_pairs(layers, network.prior, seen))[..., : place.shape[2], : place.shape[3]]
         if X2 is None and rows != columns:
             K[:, :, columns, rows] = np.transpose(place, (1, 0, 3, 2))
+    return K
+
+
+@partial(jax.jit, static_argnums=0)
+def _equal_positions(layers: Layers, prior: Prior, seen: PatchPair) -> Array:
+    return patch_gram(layers, prior, seen, pairs=False).entries
+
+
+@in_float64
+def position_kernels(network: Convolutional, X: Float[np.ndarray, "P features"]) -> Float[np.ndarray, "d P P"]:
+    """Return K_ii(x, x') of `patch_kernels`, the kernels at each position alone."""
+    layers = Layers.of(network)
+    K = np.empty((network.positions, len(X), len(X)))
+    for rows, columns, seen in pair_tiles(layers, X, None, pairs=False):
+        place = K[:, rows, columns]
+        place[...] = np.asarray(_equal_positions(layers, network.prior, seen))[:, : place.shape[1], : place.shape[2]]
+        K[:, columns, rows] = np.swapaxes(place, 1, 2)
     return K

@@ -12,6 +12,7 @@ from dataclasses import Field, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
+import jax.numpy as jnp
 
 from stpbnn import activations
 from stpbnn._validation import integer, number, one_of
@@ -204,6 +205,18 @@ class Network:
             Inputs.
         """
         raise NotImplementedError
+
+    def mean_squares(self, layer: int, below: jax.Array) -> jax.Array:
+        """Return the mean square of what the units of a hidden layer see, (P, positions): here one position.
+
+        Parameters
+        ----------
+        layer : int
+            The hidden layer, from 0.
+        below : jax.Array
+            Features of the layer below it, or the inputs, P rows.
+        """
+        return jnp.mean(below**2, axis=1, keepdims=True)
 
     def pooled(self, last: jax.Array) -> jax.Array:
         """Return what the readout sees (P, M) of the features of the last hidden layer: here all of them.

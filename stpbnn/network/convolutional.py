@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 
 from stpbnn import activations
 from stpbnn._validation import integer, one_of, shown
@@ -190,6 +191,24 @@ class Convolutional(Network):
             hidden = self.sigma.function(self._shifted(out * scale, weights, layer))
             found.append(hidden.reshape(len(X), -1))
         return found
+
+    def mean_squares(self, layer: int, below: jax.Array) -> jax.Array:
+        """Return the mean square of what the units of a hidden layer see, (P, d_l), at every position.
+
+        Parameters
+        ----------
+        layer : int
+            The hidden layer, from 0.
+        below : jax.Array of shape (P, d N)
+            Features of the layer below it, or the inputs.
+        """
+        window = self.windows[layer]
+        grid = self.windows[layer - 1].grid if layer else self.image[:2]
+        squares = jnp.mean(below.reshape(len(below), *grid, -1) ** 2, axis=3)
+        sums = jax.lax.reduce_window(
+            squares, 0.0, jax.lax.add, (1, *window.size), (1, *window.stride), ((0, 0), *window.padding)
+        )
+        return sums.reshape(len(below), -1) / window.pixels
 
     def pooled(self, last: jax.Array) -> jax.Array:
         """Return what the readout sees of the last features: all (P, d N_L), or their means over positions (P, N_L).
