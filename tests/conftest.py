@@ -31,6 +31,8 @@ INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closu
 INTERNAL += [f"scale.{name}" for name in ALGEBRA.split()]
 install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
 
+from stpbnn._memory import make_room_for_programs
+
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 
 
@@ -42,6 +44,13 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     gc.freeze()  # modules and the tests themselves stay: no search for cycles goes through them again
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs():
+    """Forget compiled programs between files: a worker that keeps those of the whole suite has no mappings left."""
+    yield
+    make_room_for_programs(part=0.15)
 
 
 @pytest.fixture(params=TOLERANCE)

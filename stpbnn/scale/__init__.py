@@ -39,6 +39,8 @@ from stpbnn.scale.landscape import CLOSURE_ACTIONS, Landscape, gaussian_gradient
 from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
 from stpbnn.scale.lattice import lattice_posterior
 from stpbnn.scale.leave_one_out import left_out_mixture as left_out_mixture
+from stpbnn.scale.left_out_slopes import LeftOutScore as LeftOutScore
+from stpbnn.scale.left_out_slopes import left_out_score as left_out_score
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.minima import bracket_end
 from stpbnn.scale.minima import minima as minima_of_slope
