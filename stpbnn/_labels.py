@@ -48,19 +48,20 @@ def distinct_classes(what: str, labels: np.ndarray) -> np.ndarray:
     return classes
 
 
-def fitting_classes(what: str, labels: np.ndarray, likelihood: str, outputs: int) -> np.ndarray:
-    """Return the different labels, sorted; ValueError where a network has another number of outputs.
+def fitting_classes(what: str, labels: np.ndarray, net: Any) -> np.ndarray:
+    """Return the different labels, sorted; ValueError where a network with a likelihood of classes has others.
 
     Examples
     --------
-    >>> fitting_classes("y", np.array([3, 1, 3]), "bernoulli", 1)
+    >>> from stpbnn import FullyConnected
+    >>> fitting_classes("y", np.array([3, 1, 3]), FullyConnected((5,), likelihood="bernoulli"))
     array([1, 3])
     """
     classes = distinct_classes(what, labels)
-    expected = 2 if likelihood == "bernoulli" else outputs
+    expected = 2 if net.likelihood == "bernoulli" else net.outputs
     if len(classes) != expected:
         raise ValueError(
-            f"{what}: got {len(classes)} classes for a {likelihood} likelihood of {outputs} output(s), expected "
-            f"{expected}; give FullyConnected(..., outputs={len(classes)}, likelihood='categorical')"
+            f"{what}: got {len(classes)} classes for a {net.likelihood} likelihood of {net.outputs} output(s), "
+            f"expected {expected}; give {type(net).__name__}(..., outputs={len(classes)}, likelihood='categorical')"
         )
     return classes

@@ -101,7 +101,7 @@ def class_grid(
         raise ValueError("net: got the likelihood 'gaussian', expected one of classes; take stpbnn.theory_grid")
     X, X_test = check.inputs("X", X), check.inputs("X_test", X_test, features=np.shape(X)[-1])
     y, y_test = class_labels("y", y), class_labels("y_test", y_test)
-    check.refuse_unknown_labels("y_test", y_test, fitting_classes("y", y, net.likelihood, net.outputs))
+    check.refuse_unknown_labels("y_test", y_test, fitting_classes("y", y, net))
     given = {"widths": widths, "temperatures": temperatures, "theories": theories}
     listed = {name: _listed(name, values) for name, values in given.items()}
     sizes = [len(X)] if train is None else [_size(i, P, len(X)) for i, P in enumerate(_listed("train", train))]

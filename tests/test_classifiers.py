@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conformance import checks
 from scipy.integrate import quad
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logsumexp, roots_hermitenorm, softmax
@@ -13,7 +14,6 @@ from sklearn.gaussian_process.kernels import ConstantKernel
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import stpbnn
 from stpbnn import FiniteWidthClassifier, FullyConnected, NNGPClassifier, NNGPKernel, ProportionalLimitClassifier
@@ -24,21 +24,19 @@ OF_NETWORKS = CLASSIFIERS[1:]
 NET = FullyConnected((20,), "erf", weight_precision=(0.5, 0.1), bias_precision=2.0)
 
 
-@parametrize_with_checks([NNGPClassifier()])
+LARGE = ("check_classifiers_train", "check_classifiers_train(readonly_memmap=True)")  # 300 examples of three classes
+
+
+@checks(NNGPClassifier(), long=LARGE)
 def test_scikit_learn_conformance(estimator, check):
     check(estimator)
 
 
-def of_networks():
-    """Return the checks of saddle point and mixture; those that fit 300 points of three classes again take long."""
-    for kind in OF_NETWORKS:
-        for estimator, check in estimator_checks_generator(kind()):
-            name = check.func.__name__ if hasattr(check, "func") else check.__name__
-            marks = [pytest.mark.long] if name in ("check_classifiers_train", "check_classifiers_classes") else []
-            yield pytest.param(estimator, check, marks=marks, id=f"{kind.__name__}-{name}")
-
-
-@pytest.mark.parametrize(("estimator", "check"), list(of_networks()))
+@checks(
+    ProportionalLimitClassifier(),
+    FiniteWidthClassifier(),
+    long=(*LARGE, "check_classifiers_train(readonly_memmap=True,X_dtype=float32)", "check_classifiers_classes"),
+)
 def test_scikit_learn_conformance_of_networks(estimator, check):
     check(estimator)
 
@@ -385,7 +383,7 @@ def test_labels_of_any_kind_and_pipelines(classifier):
     assert again[-1].network.widths == (30,)
 
 
-@pytest.mark.parametrize("classifier", CLASSIFIERS)
+@pytest.mark.parametrize("classifier", CLASSIFIERS[:2])
 def test_two_classes_have_the_better_approximation_unless_they_are_asked_for_another(classifier):
     for X, y, Xt, net, better in (
         (*data(12), FullyConnected((9,), "linear", weight_precision=0.3), "ep"),
