@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.classifiers.network_classifier import NetworkClassifier
-from stpbnn.kernels import cross_kernel, nngp_map, symmetric_kernel
+from stpbnn.kernels import Inputs, NNGPKernel, cross_kernel, nngp_map, symmetric_kernel
 from stpbnn.latent import Approximation, approximate, average_classes, each_output
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian
 from stpbnn.scale import CLOSURE_ACTIONS, Landscape, kernel_slopes
 
@@ -29,9 +29,9 @@ class NNGPClassifier(NetworkClassifier):
 
     Parameters
     ----------
-    network : FullyConnected or None
-        The network, whose widths do not matter here; None means FullyConnected((200,)) with one output for two classes
-        and C outputs for C of them. Two outputs for two classes are a softmax.
+    network : FullyConnected, Convolutional or None
+        The network, whose widths or channels do not matter here; None means FullyConnected((200,)) with one output for
+        two classes and C outputs for C of them. Two outputs for two classes are a softmax.
     temperature : float
         T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
     approximation : {"laplace", "ep"}
@@ -78,9 +78,11 @@ class NNGPClassifier(NetworkClassifier):
     ['cat', 'cat', 'dog', 'dog']
     """
 
+    _networks = (FullyConnected, Convolutional)
+
     def __init__(
         self,
-        network: FullyConnected | None = None,
+        network: Network | None = None,
         *,
         temperature: float = 1.0,
         approximation: Approximation = "laplace",
@@ -104,6 +106,8 @@ class NNGPClassifier(NetworkClassifier):
         self.converged_ = self._latent.converged
 
     def _evidence_gradient(self, X: np.ndarray) -> np.ndarray:
+        if isinstance(self.network_, Convolutional):
+            return NNGPKernel(self.network_).contract(Inputs(X), self._latent.kernel_weights())
         landscape = Landscape.of(self.network_, X, CLOSURE_ACTIONS["nested"])
         return kernel_slopes(landscape, np.zeros(self.network_.depth), self._latent.kernel_weights())
 
