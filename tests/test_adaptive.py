@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conformance import checks
 from scipy.integrate import quad
 from scipy.optimize import root
 from scipy.special import erf
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import stpbnn
 from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected, NNGPRegressor
@@ -18,7 +18,14 @@ from stpbnn.adaptive.particles import move
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # few moves, for speed
-@parametrize_with_checks([AdaptiveKernelRegressor(temperature=1.0, particles=512, max_iter=12)])
+@checks(
+    AdaptiveKernelRegressor(temperature=1.0, particles=512, max_iter=12),
+    long=(  # 200 examples again and again
+        "check_regressors_train",
+        "check_regressors_train(readonly_memmap=True)",
+        "check_regressor_data_not_an_array",
+    ),
+)
 def test_scikit_learn_conformance(estimator, check):
     check(estimator)
 

@@ -340,7 +340,7 @@ MEAN = {"closure": (choice, "nested"), "mean": (choice, "auto")}
 PROBABILITY = (probabilities, 0.5)
 
 
-TREND = {"trend": (choice, "zero")}
+TREND = {"trend": (choice, "zero"), "criterion": (choice, "evidence")}
 
 
 def regressors():

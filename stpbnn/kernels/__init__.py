@@ -26,6 +26,7 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
+from stpbnn.kernels.pair_kernels import pair_kernels, pair_variances
 from stpbnn.kernels.patches import patch_kernels, position_kernels
 from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
@@ -83,6 +84,8 @@ __all__ = [
     "network_slopes",
     "nngp",
     "nngp_map",
+    "pair_kernels",
+    "pair_variances",
     "patch_kernels",
     "position_kernels",
     "renormalised",

@@ -27,7 +27,7 @@ from stpbnn.files import DAMAGE, destination, read_bytes, written_whole
 from stpbnn.regressors.encoding import decoded, encode
 from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.of_theory import CLASSES
-from stpbnn.scale import OrderParameterPosterior
+from stpbnn.scale import OrderParameterPosterior, order_parameters_shape
 
 __all__ = ["load", "save"]
 
@@ -173,7 +173,7 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
     if law is not None and not (
         isinstance(law, OrderParameterPosterior)
         and network is not None
-        and law.nodes.shape == (len(law.weights), network.depth)
+        and law.nodes.shape == (len(law.weights), *order_parameters_shape(network))
         and (law.amplitudes is None or law.amplitudes.shape == law.weights.shape)
         and np.isfinite(law.nodes).all()
         and math.isclose(law.weights.sum(), 1, rel_tol=1e-6)
