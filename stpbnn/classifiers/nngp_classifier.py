@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.classifiers.network_classifier import NetworkClassifier
-from stpbnn.kernels import Inputs, NNGPKernel, cross_kernel, nngp_map, symmetric_kernel
+from stpbnn.kernels import cross_kernel, nngp_map, symmetric_kernel
 from stpbnn.latent import Approximation, approximate, average_classes, each_output
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian
-from stpbnn.scale import CLOSURE_ACTIONS, Landscape, kernel_slopes
+from stpbnn.scale import infinite_slopes
 
 __all__ = ["NNGPClassifier"]
 
@@ -106,10 +106,7 @@ class NNGPClassifier(NetworkClassifier):
         self.converged_ = self._latent.converged
 
     def _evidence_gradient(self, X: np.ndarray) -> np.ndarray:
-        if isinstance(self.network_, Convolutional):
-            return NNGPKernel(self.network_).contract(Inputs(X), self._latent.kernel_weights())
-        landscape = Landscape.of(self.network_, X, CLOSURE_ACTIONS["nested"])
-        return kernel_slopes(landscape, np.zeros(self.network_.depth), self._latent.kernel_weights())
+        return infinite_slopes(self.network_, X, self._latent.kernel_weights())
 
     def _moments(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         cross = cross_kernel(nngp_map(self.network_), self.network_.prior, X, self.X_train_)
