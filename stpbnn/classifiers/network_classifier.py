@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +18,7 @@ from stpbnn._labels import distinct_classes
 from stpbnn._precision import in_float64
 from stpbnn.classifiers.learned_precisions import LearnedPrecisions
 from stpbnn.latent import APPROXIMATIONS, Approximation, Bernoulli, Categorical
-from stpbnn.network import FullyConnected, NetworkHolder
+from stpbnn.network import FullyConnected, Network, NetworkHolder
 from stpbnn.regressors import refuse_indefinite_kernel, refuse_infinite_kernel
 
 __all__ = ["NetworkClassifier"]
@@ -29,7 +29,8 @@ CHUNK = 2**22  # entries of the kernel between query points and training points 
 class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseEstimator):
     """Classification with a Bayesian network; a theory adds `_condition`, `_law` and `_probabilities`."""
 
-    network: FullyConnected | None
+    network: Any
+    _networks: ClassVar[tuple[type[Network], ...]] = (FullyConnected,)  # those of which the theory is known
     temperature: float
     approximation: Approximation
     classes_: np.ndarray
@@ -62,6 +63,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         classes = distinct_classes("y", y)
         index = np.searchsorted(classes, y)
         self.network_ = self._network_for(len(classes))
+        self.network_.refuse_features("X", X.shape[1])
         C = self.network_.outputs
         matrices = 3 * (C - 1) ** 2 if self.approximation == "ep" else C
         check.room_for_kernels("X", len(X), matrices=3 + matrices)
@@ -103,7 +105,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
             )
         check.one_of("approximation", self.approximation, APPROXIMATIONS)
         if self.network is not None:
-            check.instance("network", self.network, FullyConnected)
+            check.instance("network", self.network, *self._networks)
 
     def _training_set(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         check.refuse_no_numbers("X", X)
@@ -114,7 +116,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
             check_classification_targets(y)
         return X, np.array(y)
 
-    def _network_for(self, classes: int) -> FullyConnected:
+    def _network_for(self, classes: int) -> Any:
         """Return the network, whose outputs fit the number of classes."""
         if self.network is None:
             return FullyConnected(outputs=1 if classes == 2 else classes)
@@ -122,7 +124,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         if self.network.outputs not in fitting:
             raise ValueError(
                 f"network: got {self.network.outputs} output(s) for {classes} classes, expected "
-                f"{' or '.join(map(str, fitting))}; give FullyConnected(..., outputs={fitting[0]})"
+                f"{' or '.join(map(str, fitting))}; give {type(self.network).__name__}(..., outputs={fitting[0]})"
             )
         return self.network
 
