@@ -80,10 +80,10 @@ def test_the_papers_dynamics_on_raw_weights():
     info = initialize_model(
         jax.random.key(1), programs.network(net), model_args=(X, y), model_kwargs={"temperature": T}
     )
-    slopes = jax.grad(info.potential_fn)(whitened)
+    slopes = jax.jit(jax.grad(info.potential_fn))(whitened)
     scales = paper_scales(net, T)
     assert set(scales) == set(whitened)
-    for name, slope in jax.grad(energy)(raw).items():
+    for name, slope in jax.jit(jax.grad(energy))(raw).items():
         moved = whitened[name] - step_size * scales[name] * slopes[name]
         np.testing.assert_allclose(moved / precision[name] ** 0.5, raw[name] - step_size * slope, rtol=1e-4, atol=1e-6)
         noise = (2 * step_size * scales[name]) ** 0.5 / precision[name] ** 0.5
