@@ -12,7 +12,7 @@ from numpyro.distributions import Distribution, Normal, constraints
 
 from stpbnn._random import standard_normal
 from stpbnn._validation import instance
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.programs.class_labels import refuse_labels
 from stpbnn.programs.doors import points, targets
 from stpbnn.programs.linear_model import design, log_normal
@@ -76,7 +76,7 @@ class LinearGaussian(Distribution):
         return clean + jnp.sqrt(self.temperature) * standard_normal(of_noise, clean.shape)
 
 
-def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
+def marginal_network(net: Network) -> Callable[..., jax.Array]:
     r"""Return the NumPyro model of a Bayesian network whose readout is integrated exactly.
 
     .. math::
@@ -90,7 +90,7 @@ def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
 
     Parameters
     ----------
-    net : FullyConnected
+    net : FullyConnected or Convolutional
         The network.
 
     Returns
@@ -121,7 +121,7 @@ def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
     >>> sorted(draws), draws["y"].shape
     (['W1', 'y'], (5, 3))
     """
-    instance("net", net, FullyConnected)
+    instance("net", net, FullyConnected, Convolutional)
     refuse_labels(net)
     readout = ("v", f"b{net.depth + 1}")
     prior = net.prior
@@ -135,7 +135,7 @@ def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
             for name, shape in net.shapes(X.shape[1]).items()
             if name not in readout
         }
-        features = net.features(weights, X)[-1]
+        features = net.pooled(net.features(weights, X)[-1])
         Psi = design(features, prior.precisions[-1], prior.bias_variance)
         numpyro.sample("y", LinearGaussian(Psi, variance, net.outputs), obs=y)
         return features

@@ -12,8 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn._random import seed_of
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import SideBySide
+from stpbnn.regressors.images import refuse_unknown_images
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.regressors.solver import Solver, WithSolver, only_exact
 from stpbnn.scale import (
@@ -44,10 +45,14 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
     .. math:: f \mid a, Q \sim N(a\, m,\ Q (K_1 - m m^T)), \qquad a \sim N(0, 1), \quad Q = (a^2 + g)/N_1,
               \quad g \sim \chi^2_{N_1 - 1}
 
+    A convolutional network of one hidden layer with N channels, whose readout has weights of its own at each of the d
+    positions, has a Wishart matrix :math:`Q \sim W_d(N, 1/N)` in place of a scale, over which weighted particles are
+    drawn; exact for linear networks as well. One that averages over positions has one scale.
+
     Parameters
     ----------
-    network : FullyConnected or None
-        The network; None means FullyConnected((200,)).
+    network : FullyConnected, Convolutional or None
+        The network; None means FullyConnected((200,)). A Convolutional has one hidden layer.
     temperature : float
         T >= 0, the variance of the Gaussian likelihood.
     closure : {"nested", "global", "wishart"}
@@ -55,7 +60,8 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
     mean : {"auto", "keep", "drop"}
         What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" is the
         mixture over order parameter and amplitude above, one hidden layer; "drop" is the zero-mean form, in which the
-        paper plotted its relu networks. "auto" keeps the mean where it can.
+        paper plotted its relu networks. "auto" keeps the mean where it can; of a
+        Convolutional it is dropped.
     solver : {"auto", "exact", "iterative"}
         Whether the kernel is factorised, P³ operations and 8 P² bytes for each of several matrices, or only multiplied
         with, P² operations for each of some thousand vectors and 2 P² bytes, or less: `numerical_errors_` says what
@@ -69,14 +75,16 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
     random_state : int, numpy Generator, RandomState or None
-        Seed of the restarts, and of the points at which networks of more than three hidden layers are integrated.
+        Seed of the restarts, and of the points at which networks of more than three hidden layers, and convolutional
+        ones, are integrated.
 
     Attributes
     ----------
-    order_parameters_ : array of shape (L,)
-        Posterior means of Q_1..Q_L.
+    order_parameters_ : array of shape (L,), or (d, d) for a Convolutional of d positions
+        Posterior means of Q_1..Q_L, or of the matrix Q.
     order_parameter_posterior_ : OrderParameterPosterior
-        Nodes (n, L), weights (n,), log evidence and its error; where the mean is kept, an amplitude a of it (n,) also.
+        Nodes (n, L) or (n, d, d), weights (n,), log evidence and its error; where the mean is kept, an amplitude a of
+        it (n,) also.
     log_marginal_likelihood_ : float
         log p(y), exact under the scale mixture.
     converged_ : bool
@@ -87,7 +95,7 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
         Errors of the iterative solver; None for the exact one.
-    network_ : FullyConnected
+    network_ : FullyConnected or Convolutional
         The network that was used, with the precisions that were learned.
     temperature_ : float
         The temperature that was used: as given, or learned.
@@ -106,11 +114,12 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
     array([ 0.7681,  0.    , -0.7681])
     """
 
+    _networks = (FullyConnected, Convolutional)
     _learned = (*LearnableNetwork._learned, "order_parameter_posterior_", "solver_")
 
     def __init__(
         self,
-        network: FullyConnected | None = None,
+        network: Network | None = None,
         *,
         temperature: float = 0.01,
         closure: kernels.Closure = "nested",
@@ -133,13 +142,14 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
         super()._check_settings()
         check.one_of("closure", self.closure, kernels.CLOSURES)
         check.one_of("mean", self.mean, MEANS)
+        refuse_unknown_images(self.network, self.optimizer)
         if isinstance(self.network, FullyConnected) and self.network.outputs > 1:
             raise ValueError(
                 f"network: got {self.network.outputs} outputs, expected 1: fit one regressor an output, or use "
                 "ProportionalLimitRegressor"
             )
         net = self.network
-        if net is not None and self.optimizer is not None and net.depth > LATTICE_DEPTH:
+        if isinstance(net, FullyConnected) and self.optimizer is not None and net.depth > LATTICE_DEPTH:
             raise ValueError(
                 f"optimizer: got {self.optimizer!r} for {net.depth} hidden layers, whose order parameters are "
                 "integrated over thousands of kernels; learn with ProportionalLimitRegressor, and give its network_ "

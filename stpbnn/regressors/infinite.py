@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,8 +12,8 @@ from sklearn.base import MultiOutputMixin
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.kernels import InputSlopes, network_slopes, nngp_map
-from stpbnn.network import FullyConnected
+from stpbnn.kernels import InputSlopes, network_slopes, nngp_map, symmetric_kernel
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian
 from stpbnn.regressors.criterion import Criterion, WithCriterion
 from stpbnn.regressors.gradients import WithGradient
@@ -20,18 +21,16 @@ from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperpa
 from stpbnn.regressors.noise import check_noise, checked_weights, split
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
-    CLOSURE_ACTIONS,
     TRENDS,
     Design,
     FactorisedKernel,
     IteratedKernel,
-    Landscape,
     Query,
     RestrictedKernel,
-    gaussian_gradient,
+    evidence_gradient,
     gaussian_log_evidence,
+    infinite_slopes,
     iterated_problem,
-    kernel_slopes,
     left_out_score,
 )
 
@@ -47,8 +46,9 @@ class NNGPRegressor(
 
     Parameters
     ----------
-    network : FullyConnected or None
-        The network, whose widths do not matter here; None means FullyConnected((200,)) with as many outputs as y.
+    network : FullyConnected, Convolutional or None
+        The network, whose widths or channels do not matter here; None means FullyConnected((200,)) with as many
+        outputs as y.
     temperature : float or array of shape (P,)
         T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned. An
         array has the known variance of each training target, and is not learned.
@@ -91,7 +91,7 @@ class NNGPRegressor(
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
         Errors of the iterative solver; None for the exact one.
-    network_ : FullyConnected
+    network_ : FullyConnected or Convolutional
         The network that was used, with the precisions that were learned.
     temperature_ : float
         The temperature that was used: as given, or learned.
@@ -113,11 +113,12 @@ class NNGPRegressor(
     noise_variances_: np.ndarray | None
     _process: Any
 
+    _networks = (FullyConnected, Convolutional)
     _learned = (*LearnableNetwork._learned, "noise_variances_", "solver_")
 
     def __init__(
         self,
-        network: FullyConnected | None = None,
+        network: Network | None = None,
         *,
         temperature: Any = 0.01,
         trend: Literal["zero", "constant", "linear"] = "zero",
@@ -212,7 +213,7 @@ class NNGPRegressor(
     def _take_up_evidence(self, log_det: float, quadratic: float, targets: int) -> None:
         net = self.network_
         self.order_parameters_ = np.ones(net.depth)
-        self.action_ = float(sum(net.widths)) * net.outputs + log_det + quadratic
+        self.action_ = float(sum(net.units)) * net.outputs + log_det + quadratic
         self.log_marginal_likelihood_ = gaussian_log_evidence(log_det, quadratic, targets)
         self.converged_ = True
 
@@ -234,15 +235,13 @@ class NNGPRegressor(
         there._take_up(at)
         there._condition()
         score = left_out_score(there._process.factor, there._process.alpha, self._design)
-        net = at.network
-        landscape = Landscape.of(net, self.X_train_, CLOSURE_ACTIONS["nested"])
-        of_kernel = kernel_slopes(landscape, np.zeros(net.depth), score.kernel)
+        of_kernel = infinite_slopes(at.network, self.X_train_, score.kernel)
         return score.value, np.append(of_kernel, at.temperature * score.temperature)[: len(at.theta)]
 
     def _evidence_gradient(self) -> np.ndarray:
-        net = self.network_
-        landscape = Landscape.of(net, self.X_train_, CLOSURE_ACTIONS["nested"])
-        return gaussian_gradient(landscape, np.zeros(net.depth), self.y_train_, self.temperature_, self._design)
+        net, X = self.network_, self.X_train_
+        K = symmetric_kernel(nngp_map(net), net.prior, X)
+        return evidence_gradient(K, partial(infinite_slopes, net, X), self.y_train_, self.temperature_, self._design)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.law(X, joint=joint, noise=noise)

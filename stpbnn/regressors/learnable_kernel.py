@@ -11,7 +11,7 @@ from jaxtyping import Float
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.kernels import Inputs, InputSlopes, kernel_slopes, value_and_pullback
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
@@ -38,7 +38,7 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
     _blocks: Reduced
 
     def _outputs(self, given: int) -> int:
-        return self.kernel.outputs if isinstance(self.kernel, FullyConnected) else given
+        return self.kernel.outputs if isinstance(self.kernel, Network) else given
 
     def _prepare(self) -> None:
         check_noise(self.temperature, len(self.X_train_))

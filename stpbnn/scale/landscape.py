@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.linalg import cho_solve, cholesky, lapack
 
+from stpbnn import kernels
 from stpbnn.kernels import CLOSURES, Gram, features, hyperparameters, input_gram, mean_kept, renormalised
-from stpbnn.network import FullyConnected, Prior
+from stpbnn.network import Convolutional, FullyConnected, Network, Prior
 from stpbnn.scale.design import Design
 from stpbnn.scale.priors import prior_action
 
@@ -33,7 +34,9 @@ __all__ = [
     "along",
     "covariance",
     "directional_kernel",
+    "evidence_gradient",
     "gaussian_gradient",
+    "infinite_slopes",
     "inverse_and_solution",
     "kernel_slopes",
     "network_kernel",
@@ -127,6 +130,16 @@ def kernel_slopes(
     return np.array(_kernel_slopes(net, problem, base, theta, z, weight))
 
 
+def infinite_slopes(
+    net: Network, X: Float[np.ndarray, "P N0"], weight: Float[np.ndarray, "P P"]
+) -> Float[np.ndarray, " n"]:
+    """Return <weight, ∂K/∂θ> of the kernel of infinite width, of a network of any kind."""
+    if isinstance(net, Convolutional):
+        return kernels.NNGPKernel(net).contract(kernels.Inputs(X), weight)
+    assert isinstance(net, FullyConnected)
+    return kernel_slopes(Landscape.of(net, X, CLOSURE_ACTIONS["nested"]), np.zeros(net.depth), weight)
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def _order_slopes(net, problem, base, theta, z, weight):  # type: ignore[no-untyped-def]
     return _forward_gradient(lambda x: jnp.vdot(weight, network_kernel(net, problem, base, theta, x)), z)
@@ -182,14 +195,27 @@ def gaussian_gradient(
     design : Design, optional
         A trend and variances of the noise in units of T, where there are such.
     """
-    A = covariance(landscape, z, 0.0)
+    return evidence_gradient(
+        covariance(landscape, z, 0.0), partial(kernel_slopes, landscape, z), y, temperature, design
+    )
+
+
+def evidence_gradient(
+    K: Float[np.ndarray, "P P"],
+    slopes: Callable[[Float[np.ndarray, "P P"]], Float[np.ndarray, " n"]],
+    y: Float[np.ndarray, "P ..."],
+    temperature: float,
+    design: Design | None = None,
+) -> Float[np.ndarray, " m"]:
+    """Return the same of any kernel, which is overwritten, given <weight, ∂K/∂θ> as a function of the weight."""
+    A = K
     if design is not None:
         A, y = design.reduced(A).contrasts, design.targets(y)[1]
     A[np.diag_indices_from(A)] += temperature
     B, alpha = inverse_and_solution(A, y.reshape(len(y), -1))
     weight = (alpha @ alpha.T - alpha.shape[1] * B) / 2
     of_kernel = weight if design is None else design.slopes(weight)
-    return np.append(kernel_slopes(landscape, z, of_kernel), temperature * np.trace(weight))
+    return np.append(slopes(of_kernel), temperature * np.trace(weight))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

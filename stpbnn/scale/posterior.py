@@ -25,6 +25,8 @@ NEGLIGIBLE = 1e-16  # weight, relative to the largest one, of nodes that are dro
 class OrderParameterPosterior(NamedTuple):
     """p(Q | y) as nodes Q (n, L) with weights (n,) of sum one, log p(y), and the estimated relative error of both.
 
+    Nodes of a network with an order parameter for each pair of d positions are matrices, (n, d, d).
+
     Where the mean of the features is kept, every node has an amplitude a of it also, theory notes (3.3).
 
     Examples
@@ -52,12 +54,12 @@ class OrderParameterPosterior(NamedTuple):
     @property
     def mean(self) -> Float[np.ndarray, " L"]:
         """Posterior means of Q_1..Q_L."""
-        return self.weights @ self.nodes
+        return np.tensordot(self.weights, self.nodes, 1)
 
     @property
     def std(self) -> Float[np.ndarray, " L"]:
         """Posterior standard deviations of Q_1..Q_L."""
-        return np.sqrt(self.weights @ (self.nodes - self.mean) ** 2)
+        return np.sqrt(np.tensordot(self.weights, (self.nodes - self.mean) ** 2, 1))
 
     def scales_that_matter(self, negligible: float) -> Float[np.ndarray, " 2"]:
         """Return the mean of log Q of one layer, and the largest log Q of a weight that is not negligible."""
@@ -81,6 +83,10 @@ class OrderParameterPosterior(NamedTuple):
         levels = np.asarray(p, dtype=float)
         if not np.all((levels >= 0) & (levels <= 1)):
             raise ValueError(f"p: got {short(p)}, expected probabilities between 0 and 1")
+        if self.nodes.ndim == 3:  # a matrix, whose entries have either sign
+            entries = self.nodes.reshape(len(self.nodes), -1).T
+            found = np.array([_smoothed_inverse_cdf(entry, self.weights, levels) for entry in entries])
+            return found.reshape(*self.nodes.shape[1:], *levels.shape)
         inverse = _inverse_cdf if self.nodes.shape[1] == 1 else _smoothed_inverse_cdf
         return np.array([np.exp(inverse(log_q, self.weights, levels)) for log_q in np.log(self.nodes).T])
 
