@@ -111,3 +111,7 @@ def test_classes_of_images():
 
     f = K @ minimize(objective, np.zeros(8), method="BFGS", options={"gtol": 1e-9}).x
     np.testing.assert_allclose(model.latent(X).mean, f, atol=1e-4)
+    theta = np.log([0.5, 2.0, 4.0])
+    _, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
+    up, down = (model.log_marginal_likelihood(theta + step * np.eye(3)[1]) for step in (1e-4, -1e-4))
+    assert gradient[1] == pytest.approx((up - down) / 2e-4, rel=1e-4)
