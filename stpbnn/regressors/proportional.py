@@ -137,12 +137,6 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         return pose(net, *data, self.closure, keep_mean=keeps_mean(net, self.mean))
 
     def _condition(self) -> None:
-        net = self.network_
-        if net.outputs > 1 and net.depth > 1:
-            raise ValueError(
-                f"network: got {net.outputs} outputs and {net.depth} hidden layers; the proportional limit of several "
-                "outputs is known for one hidden layer; fit one regressor an output, or use NNGPRegressor"
-            )
         self._problem = self._pose()
         points = self._problem.saddle_points()
         best = points[0]

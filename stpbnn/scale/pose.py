@@ -36,6 +36,11 @@ def keeps_mean(net: FullyConnected, mean: str) -> bool:
     return mean != "drop" and possible and not net.sigma.odd
 
 
+def enters_by_product(net: FullyConnected) -> bool:
+    """Return whether order parameters enter by their product in every closure: linear networks without biases."""
+    return bool(net.sigma.linear and not net.prior.bias_variance)
+
+
 def pose(
     net: FullyConnected,
     X: Float[np.ndarray, "P N0"],
@@ -93,6 +98,11 @@ def pose(
         return Interpolation.of(net, X, y)
     refuse_singular(net, X, temperature)
     if net.outputs > 1:
+        if not (one_layer or closure == "global" or enters_by_product(net)):
+            raise ValueError(
+                f"network: got {net.outputs} outputs and {net.depth} hidden layers of activation {net.sigma.name!r} "
+                f"with the closure {closure!r}; take closure='global'"
+            )
         return SeveralOutputs.of(net, X, y, temperature)
     if keep_mean:
         return MeanKept.of(net, X, y, temperature, spectral=mixture)

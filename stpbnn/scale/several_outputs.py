@@ -1,4 +1,6 @@
-"""Several outputs, one hidden layer: the matrix order parameter, and outputs that decouple in its eigenbasis.
+"""Several outputs whose layers enter by the product of their matrices: one hidden layer, or the global closure.
+
+The outputs decouple in the eigenbasis of the product.
 
 References
 ----------
@@ -16,7 +18,7 @@ from stpbnn.kernels import cross_kernel, feature_map, symmetric_kernel
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs
 from stpbnn.scale.landscape import FEATURES, Landscape
-from stpbnn.scale.matrix import matrix_saddle_points
+from stpbnn.scale.matrix import matrix_saddle_points, of_product
 from stpbnn.scale.matrix_fluctuation import matrix_saddle_gradient
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
@@ -27,7 +29,7 @@ __all__ = ["DecoupledOutputs", "SeveralOutputs"]
 
 @dataclass(frozen=True)
 class SeveralOutputs(NetworkProblem):
-    """A network of one hidden layer with D outputs.
+    """A network with D outputs whose order parameters enter as one matrix times one kernel.
 
     Parameters
     ----------
@@ -45,17 +47,17 @@ class SeveralOutputs(NetworkProblem):
 
     def saddle_points(self) -> list[SaddlePoint]:
         """Return the minima of the action that were found, the lowest first."""
-        return matrix_saddle_points(self.resolvent, self.net.widths[0])
+        return matrix_saddle_points(self.resolvent, self.widths)
 
     def conditioned(self, point: SaddlePoint) -> DecoupledOutputs:
-        """Return the Gaussian process at a saddle point Q = V diag(q) V^T."""
-        q, V = np.linalg.eigh(point.order_parameters)
+        """Return the Gaussian process at a saddle point, where the product of all layers is V diag(q) V^T."""
+        q, V = of_product(point.order_parameters)
         return DecoupledOutputs(self.net, self.X, self.resolvent.with_columns(self.resolvent.columns @ V), q, V)
 
     def saddle_gradient(self, point: SaddlePoint) -> Float[np.ndarray, " m"]:
         """Return the gradient of the log evidence at a saddle point in the logarithms of precisions and temperature."""
         landscape = Landscape.of(self.net, self.X, FEATURES)
-        return matrix_saddle_gradient(landscape, self.resolvent, point.order_parameters, self.net.widths[0])
+        return matrix_saddle_gradient(landscape, self.resolvent, of_product(point.order_parameters), self.widths)
 
 
 @dataclass(frozen=True)
