@@ -90,7 +90,8 @@ class Process:
 
 
 def _proportional(net: FullyConnected, process: str | None) -> bool:
-    return process != "student-t" and (net.outputs == 1 or net.depth == 1)
+    several = process is None and net.likelihood == "gaussian"  # at any depth
+    return process != "student-t" and (net.outputs == 1 or net.depth == 1 or several)
 
 
 def _zero_mean(net: FullyConnected, process: str | None) -> bool:

@@ -105,6 +105,7 @@ def test_proportional_limit_of_several_outputs(prior):
     assert_gradient_is_that_of_refits(ProportionalLimitRegressor, network((12,), "erf", prior, 2), X, y)
 
 
+@pytest.mark.long
 def test_proportional_limit_of_several_outputs_and_layers():
     X, y = data(outputs=2)
     y[:, 1] += y[:, 0]

@@ -11,13 +11,14 @@ from stpbnn import _validation as check
 from stpbnn.kernels import Closure
 from stpbnn.network import FullyConnected
 from stpbnn.scale.deep import Layered
+from stpbnn.scale.deep_outputs import DeepOutputs
 from stpbnn.scale.factorised import refuse_singular
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.one_scale import Interpolation, OneScale
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.several_outputs import SeveralOutputs
 
-__all__ = ["MEANS", "Mean", "keeps_mean", "pose"]
+__all__ = ["MEANS", "Mean", "enters_by_product", "keeps_mean", "pose"]
 
 Mean = Literal["auto", "keep", "drop"]
 MEANS = ("auto", "keep", "drop")
@@ -36,9 +37,9 @@ def keeps_mean(net: FullyConnected, mean: str) -> bool:
     return mean != "drop" and possible and not net.sigma.odd
 
 
-def enters_by_product(net: FullyConnected) -> bool:
-    """Return whether order parameters enter by their product in every closure: linear networks without biases."""
-    return bool(net.sigma.linear and not net.prior.bias_variance)
+def enters_by_product(net: FullyConnected, closure: Closure) -> bool:
+    """Return whether the layers' order parameters enter by their product alone."""
+    return net.depth == 1 or closure == "global" or bool(net.sigma.linear and not net.prior.bias_variance)
 
 
 def pose(
@@ -98,11 +99,8 @@ def pose(
         return Interpolation.of(net, X, y)
     refuse_singular(net, X, temperature)
     if net.outputs > 1:
-        if not (one_layer or closure == "global" or enters_by_product(net)):
-            raise ValueError(
-                f"network: got {net.outputs} outputs and {net.depth} hidden layers of activation {net.sigma.name!r} "
-                f"with the closure {closure!r}; take closure='global'"
-            )
+        if not enters_by_product(net, closure):
+            return DeepOutputs(net, X, y, temperature, closure)
         return SeveralOutputs.of(net, X, y, temperature)
     if keep_mean:
         return MeanKept.of(net, X, y, temperature, spectral=mixture)
