@@ -174,7 +174,7 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
     if law is not None and not (
         isinstance(law, OrderParameterPosterior)
         and network is not None
-        and law.nodes.shape == (len(law.weights), network.depth)
+        and law.nodes.shape == (len(law.weights), network.depth, *((outputs, outputs) if outputs > 1 else ()))
         and (law.amplitudes is None or law.amplitudes.shape == law.weights.shape)
         and np.isfinite(law.nodes).all()
         and math.isclose(law.weights.sum(), 1, rel_tol=1e-6)

@@ -39,7 +39,6 @@ from stpbnn.scale.iterated_student_t import iterated_inside as iterated_inside
 from stpbnn.scale.landscape import CLOSURE_ACTIONS, Landscape, gaussian_gradient, kernel_slopes, order_slopes
 from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
 from stpbnn.scale.lattice import lattice_posterior
-from stpbnn.scale.leave_one_out import left_out_mixture as left_out_mixture
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.minima import bracket_end
 from stpbnn.scale.minima import minima as minima_of_slope

@@ -25,7 +25,8 @@ NEGLIGIBLE = 1e-16  # weight, relative to the largest one, of nodes that are dro
 class OrderParameterPosterior(NamedTuple):
     """p(Q | y) as nodes Q (n, L) with weights (n,) of sum one, log p(y), and the estimated relative error of both.
 
-    Where the mean of the features is kept, every node has an amplitude a of it also, theory notes (3.3).
+    Of D outputs every layer has a matrix: nodes (n, L, D, D), W_l of a `wishart_chain`. Where the mean of the features
+    is kept, every node has an amplitude a of it also, theory notes (3.3).
 
     Examples
     --------
@@ -34,7 +35,7 @@ class OrderParameterPosterior(NamedTuple):
     array([0.875])
     """
 
-    nodes: Float[np.ndarray, "n L"]
+    nodes: Float[np.ndarray, "n L ..."]
     weights: Float[np.ndarray, " n"]
     log_evidence: float
     error: float
@@ -50,14 +51,14 @@ class OrderParameterPosterior(NamedTuple):
         return f"{type(self).__name__}({len(self.weights)} nodes, mean {mean}, std {std}, {known})"
 
     @property
-    def mean(self) -> Float[np.ndarray, " L"]:
+    def mean(self) -> Float[np.ndarray, "L ..."]:
         """Posterior means of Q_1..Q_L."""
-        return self.weights @ self.nodes
+        return np.tensordot(self.weights, self.nodes, 1)
 
     @property
-    def std(self) -> Float[np.ndarray, " L"]:
+    def std(self) -> Float[np.ndarray, "L ..."]:
         """Posterior standard deviations of Q_1..Q_L."""
-        return np.sqrt(self.weights @ (self.nodes - self.mean) ** 2)
+        return np.sqrt(np.tensordot(self.weights, (self.nodes - self.mean) ** 2, 1))
 
     def scales_that_matter(self, negligible: float) -> Float[np.ndarray, " 2"]:
         """Return the mean of log Q of one layer, and the largest log Q of a weight that is not negligible."""
@@ -71,7 +72,7 @@ class OrderParameterPosterior(NamedTuple):
         return 2 / float(self.weights @ (u - self.weights @ u) ** 2)
 
     def quantile(self, p: ArrayLike) -> np.ndarray:
-        """Return quantiles of each Q_l; for an array of levels they lie along a new last axis.
+        """Return quantiles of each Q_l, of a matrix tr Q_l / D; for an array of levels along a new last axis.
 
         Those of one layer are read off the cumulated weights of its quadrature, interpolated monotonically in log Q:
         good to about 0.002 in p. The nodes of lattices and chains, too coarse for that, are smoothed in log Q with
@@ -81,8 +82,9 @@ class OrderParameterPosterior(NamedTuple):
         levels = np.asarray(p, dtype=float)
         if not np.all((levels >= 0) & (levels <= 1)):
             raise ValueError(f"p: got {short(p)}, expected probabilities between 0 and 1")
-        inverse = _inverse_cdf if self.nodes.shape[1] == 1 else _smoothed_inverse_cdf
-        return np.array([np.exp(inverse(log_q, self.weights, levels)) for log_q in np.log(self.nodes).T])
+        inverse = _inverse_cdf if self.nodes.shape[1:] == (1,) else _smoothed_inverse_cdf
+        scales = self.nodes if self.nodes.ndim == 2 else np.einsum("nlaa->nl", self.nodes) / self.nodes.shape[-1]
+        return np.array([np.exp(inverse(log_q, self.weights, levels)) for log_q in np.log(scales).T])
 
 
 def _inverse_cdf(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"], levels: np.ndarray) -> np.ndarray:

@@ -10,16 +10,20 @@ Theory notes, section 4 (D outputs); Baglioni et al., arXiv:2412.15911.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float
 
 from stpbnn.kernels import cross_kernel, feature_map, symmetric_kernel
 from stpbnn.network import FullyConnected
-from stpbnn.predictive import Gaussian, IndependentOutputs
+from stpbnn.predictive import Gaussian, IndependentOutputs, Mixture, MixtureOfOutputs, SideBySide
 from stpbnn.scale.landscape import FEATURES, Landscape
+from stpbnn.scale.leave_one_out import side_by_side
 from stpbnn.scale.matrix import matrix_saddle_points, of_product
 from stpbnn.scale.matrix_fluctuation import matrix_saddle_gradient
+from stpbnn.scale.matrix_posterior import MATRIX_ACCURACY, chunks, matrix_posterior, products
+from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint
@@ -51,13 +55,68 @@ class SeveralOutputs(NetworkProblem):
 
     def conditioned(self, point: SaddlePoint) -> DecoupledOutputs:
         """Return the Gaussian process at a saddle point, where the product of all layers is V diag(q) V^T."""
-        q, V = of_product(point.order_parameters)
+        return self._decoupled(*of_product(point.order_parameters))
+
+    @property
+    def accuracy(self) -> float:
+        """The relative error of evidence and means of the matrices below which `posterior` has converged."""
+        return MATRIX_ACCURACY
+
+    def posterior(self, seed: int = 0) -> OrderParameterPosterior:
+        """Return the posterior of the matrices of all layers, by importance sampling."""
+        points, random = self.saddle_points(), np.random.default_rng(seed)
+        return matrix_posterior(self.resolvent, self.widths, points, random)
+
+    def _decoupled(self, q: Float[np.ndarray, " D"], V: Float[np.ndarray, "D D"]) -> DecoupledOutputs:
+        """Return the Gaussian process at Q = V diag(q) V^T."""
         return DecoupledOutputs(self.net, self.X, self.resolvent.with_columns(self.resolvent.columns @ V), q, V)
+
+    def mixture(
+        self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, noise: bool, joint: bool
+    ) -> Any:
+        """Return the mixture over the posterior of Gaussian laws of f, or of a new target, at query points."""
+        (q, V), added = products(posterior.nodes), self.temperature if noise else 0.0
+        query = QueryKernel.of(self.net, self.resolvent, X, self.X, joint=joint)
+        if joint:
+            return MixtureOfOutputs.of(posterior.weights, lambda i: self._decoupled(q[i], V[i]).law_of(query, added))
+        means, variances = [], []
+        for part in chunks(self.resolvent, q):
+            found: Moments = self.resolvent.moments(np.log(q[part]).ravel(), *query)
+            of_nodes = found.means.reshape(*q[part].shape, *found.means.shape[1:])
+            means.append(np.einsum("naqd,nda,nea->nqe", of_nodes, V[part], V[part], optimize=True))
+            turned = found.variances.reshape(*q[part].shape, -1)
+            variances.append(np.einsum("naq,nda->nqd", turned, V[part] ** 2) + added)
+        return Mixture(posterior.weights, np.concatenate(means), np.concatenate(variances))
+
+    def left_out(self, posterior: OrderParameterPosterior) -> SideBySide:
+        """Return the law of each target given the others; the outputs of an example are left out together."""
+        pairs = zip(*products(posterior.nodes), strict=True)
+        found = [self._decoupled(q, V).left_out_turned(self.y) for q, V in pairs]
+        means, variances, rotations = map(np.stack, zip(*found, strict=True))
+        density = Gaussian(means, variances).logpdf(self.y @ rotations).sum(axis=2)
+        turned = np.swapaxes(rotations, 1, 2)
+        return side_by_side(posterior.weights, means @ turned, variances @ turned**2, density)
 
     def saddle_gradient(self, point: SaddlePoint) -> Float[np.ndarray, " m"]:
         """Return the gradient of the log evidence at a saddle point in the logarithms of precisions and temperature."""
         landscape = Landscape.of(self.net, self.X, FEATURES)
         return matrix_saddle_gradient(landscape, self.resolvent, of_product(point.order_parameters), self.widths)
+
+
+class QueryKernel(NamedTuple):
+    """The kernel of query points: with the training points in the resolvent's basis, with itself, among them."""
+
+    projected: Float[np.ndarray, "n P"]
+    variances: Float[np.ndarray, " n"]
+    within: Float[np.ndarray, "n n"] | None
+
+    @classmethod
+    def of(cls, net: FullyConnected, resolvent: Resolvent, X: np.ndarray, X_train: np.ndarray, *, joint: bool) -> Self:
+        """Make it of query points and training points."""
+        features, prior = feature_map(net), net.prior
+        cross = cross_kernel(features, prior, X, X_train)
+        within = cross_kernel(features, prior, X).entries if joint else None
+        return cls(cross.entries @ resolvent.eigenvectors, cross.left, within)
 
 
 @dataclass(frozen=True)
@@ -76,21 +135,25 @@ class DecoupledOutputs:
 
     def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
         """Return the law of f, or of a new target, at query points."""
-        prior, features = self.net.prior, feature_map(self.net)
-        cross = cross_kernel(features, prior, X, self.X)
-        within = cross_kernel(features, prior, X).entries if joint else None
-        added = self.resolvent.temperature if noise else 0.0
-        projected = cross.entries @ self.resolvent.eigenvectors
-        found: Moments = self.resolvent.moments(np.log(self.scales), projected, cross.left, within)
+        query = QueryKernel.of(self.net, self.resolvent, X, self.X, joint=joint)
+        return self.law_of(query, self.resolvent.temperature if noise else 0.0)
+
+    def law_of(self, query: QueryKernel, added: float) -> Gaussian:
+        """Return the law of f + noise of that variance, given the kernel at query points; joint if with `within`."""
+        found: Moments = self.resolvent.moments(np.log(self.scales), *query)
         means = np.einsum("dqd->qd", found.means)
         if found.covariances is None:
             return Gaussian(means @ self.rotation.T, (found.variances.T + added) @ self.rotation.T**2)
-        covariances = list(found.covariances + added * np.eye(len(X)))
+        covariances = list(found.covariances + added * np.eye(len(means)))
         return IndependentOutputs.joint(means, covariances, self.rotation, found.error(added))
 
     def left_out(self, y: Float[np.ndarray, "P D"]) -> Gaussian:
         """Return the law of each target given the others; the outputs of an example are left out together."""
+        mean, variance, V = self.left_out_turned(y)
+        return Gaussian(mean @ V.T, variance @ V.T**2)
+
+    def left_out_turned(self, y: Float[np.ndarray, "P D"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return means and variances of the targets y V given the others, and V."""
         alpha, diagonal = self.resolvent.resolved(np.log(self.scales))
         variance = 1 / diagonal.T
-        mean = y @ self.rotation - np.einsum("dpd->pd", alpha) * variance
-        return Gaussian(mean @ self.rotation.T, variance @ self.rotation.T**2)
+        return y @ self.rotation - np.einsum("dpd->pd", alpha) * variance, variance, self.rotation
