@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stpbnn.classifiers import FiniteWidthClassifier, NNGPClassifier, ProportionalLimitClassifier
     from stpbnn.comparison import compare
     from stpbnn.kernels import NNGPKernel
-    from stpbnn.network import FullyConnected
+    from stpbnn.network import Convolutional, FullyConnected
     from stpbnn.own_data import run, sweep
     from stpbnn.pipelines import predictive_of
     from stpbnn.regressors import (
@@ -35,6 +35,7 @@ _MODULES = ("activations", "classification", "datasets", "figures", "programs", 
 _NAMES = {
     "Activation": "activations",
     "AdaptiveKernelRegressor": "regressors",
+    "Convolutional": "network",
     "FiniteWidthClassifier": "classifiers",
     "FiniteWidthRegressor": "regressors",
     "FullyConnected": "network",
@@ -61,6 +62,7 @@ _NAMES = {
 __all__ = [
     "Activation",
     "AdaptiveKernelRegressor",
+    "Convolutional",
     "FiniteWidthClassifier",
     "FiniteWidthRegressor",
     "FullyConnected",

@@ -76,12 +76,13 @@ def one_of(what: str, value: Any, options: Iterable[str]) -> str:
     raise ValueError(f"{what}: got {shown(value)}, expected one of {', '.join(map(repr, options))}{hint}")
 
 
-def instance[Kind](what: str, value: Any, kind: type[Kind]) -> Kind:
-    """Return `value` if it is of the public class that is asked for."""
-    if not isinstance(value, kind):
-        package = kind.__module__.split(".")[0]
-        article = "an" if package[0] in "aeiox" else "a"
-        raise ValueError(f"{what}: got {shown(value)}, expected {article} {package}.{kind.__name__}")
+def instance[Kind](what: str, value: Any, *kinds: type[Kind]) -> Kind:
+    """Return `value` if it is of one of the public classes that are asked for."""
+    if not isinstance(value, kinds):
+        packages = [kind.__module__.split(".")[0] for kind in kinds]
+        articles = ["an" if package[0] in "aeiox" else "a" for package in packages]
+        names = [f"{a} {p}.{kind.__name__}" for a, p, kind in zip(articles, packages, kinds, strict=True)]
+        raise ValueError(f"{what}: got {shown(value)}, expected {' or '.join(names)}")
     return value
 
 

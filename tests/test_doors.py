@@ -253,6 +253,14 @@ def widths(value):
     }
 
 
+def window_sizes(value):
+    return widths(value) | {"three": (2, 2, 2), "nested": ((2, 2), (2, 2)), "nan": np.nan, "true": True}
+
+
+def images(value):
+    return widths(value) | {"two": (4, 4), "number": 16, "nested": ((4, 4, 1),)}
+
+
 def precisions(value):
     return positive(value) | {"too many": (1.0,) * 5}
 
@@ -332,7 +340,7 @@ MEAN = {"closure": (choice, "nested"), "mean": (choice, "auto")}
 PROBABILITY = (probabilities, 0.5)
 
 
-TREND = {"trend": (choice, "zero")}
+TREND = {"trend": (choice, "zero"), "criterion": (choice, "evidence")}
 
 
 def regressors():
@@ -484,13 +492,13 @@ def run(build, **arguments):
 @functools.cache
 def with_weights():
     """A posterior whose draws kept their weights."""
-    return stpbnn.sample(NET, X, Y, temperature=0.1, warmup=1, draws=4, chains=1, keep_draws=2, progress=False)
+    return finished().posterior
 
 
 @functools.cache
 def finished():
     """A finished run, read back into memory from a folder that is gone."""
-    settings = {"temperature": 0.1, "warmup": 1, "draws": 4, "chains": 1, "theories": ["infinite"]}
+    settings = {"temperature": 0.1, "warmup": 1, "draws": 4, "chains": 1, "keep_draws": 2, "theories": ["infinite"]}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return stpbnn.run(NET, (X, Y, XT, YT), folder, progress=False, **settings)
@@ -573,6 +581,14 @@ def doors():
         "FullyConnected": (
             Net,
             {"widths": (widths, (5,)), "activation": (activation, "erf"), "outputs": (integers, 1)}
+            | {"weight_precision": (precisions, 1.0), "bias_precision": (optional_positive, 1.0)}
+            | {"likelihood": (choice, "gaussian")},
+        ),
+        "Convolutional": (
+            stpbnn.Convolutional,
+            {"channels": (widths, (5,)), "activation": (activation, "erf"), "outputs": (integers, 1)}
+            | {"kernel_size": (window_sizes, (2, 2)), "stride": (window_sizes, 1), "padding": (choice, "valid")}
+            | {"readout": (choice, "flatten"), "image": (images, (4, 4, 1))}
             | {"weight_precision": (precisions, 1.0), "bias_precision": (optional_positive, 1.0)}
             | {"likelihood": (choice, "gaussian")},
         ),
@@ -1011,11 +1027,25 @@ NUMPYRO = "NumPyro's protocol of a kernel"
 SKLEARN = "scikit-learn's protocol; the settings are checked as by the constructor"
 PYDANTIC = "tables of a card, checked by pydantic: see test_cards"
 FREE = {
-    **dict.fromkeys(("Activation.kernel_error", "FullyConnected.features", "FullyConnected.forward"), COMPILED),
-    **dict.fromkeys(("FullyConnected.readout", "FullyConnected.sample_prior", "FullyConnected.shapes"), COMPILED),
-    **dict.fromkeys(("FullyConnected.get_params", "FullyConnected.set_params", "NNGPKernel.set_params"), SKLEARN),
+    **dict.fromkeys(("Activation.kernel_error", "FullyConnected.readout"), COMPILED),
+    **{
+        f"{network}.{method}": COMPILED
+        for network in ("Convolutional", "FullyConnected")
+        for method in (
+            "features",
+            "forward",
+            "mean_squares",
+            "pooled",
+            "read_out",
+            "refuse_features",
+            "sample_prior",
+            "shapes",
+        )
+    },
+    **{f"{kind}.{of}": SKLEARN for kind in ("Convolutional", "FullyConnected") for of in ("get_params", "set_params")},
+    "NNGPKernel.set_params": SKLEARN,
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
-    **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on_tiles"), MADE_BY_THE_LIBRARY),
+    **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on"), MADE_BY_THE_LIBRARY),
     "classification.ClassScores": MADE_BY_THE_LIBRARY,
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Preparation", "datasets.Task"), MADE_BY_THE_LIBRARY),

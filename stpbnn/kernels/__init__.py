@@ -20,11 +20,14 @@ from stpbnn.kernels.maps import (
     KernelMap,
     feature_map,
     feature_means,
+    first_variances,
     fluctuation_map,
     mean_map,
     nngp_map,
     renormalised_map,
 )
+from stpbnn.kernels.pair_kernels import pair_kernels, pair_variances
+from stpbnn.kernels.patches import patch_kernels, position_kernels
 from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
     CrossKernel,
@@ -67,6 +70,7 @@ __all__ = [
     "feature_mean",
     "feature_means",
     "features",
+    "first_variances",
     "fluctuation_map",
     "hyperparameters",
     "input_gram",
@@ -80,6 +84,10 @@ __all__ = [
     "network_slopes",
     "nngp",
     "nngp_map",
+    "pair_kernels",
+    "pair_variances",
+    "patch_kernels",
+    "position_kernels",
     "renormalised",
     "renormalised_map",
     "symmetric_kernel",

@@ -30,7 +30,8 @@ from sklearn.gaussian_process.kernels import (
     WhiteKernel,
 )
 
-from stpbnn.kernels.nngp_kernel import NNGPKernel, unit_tiles
+from stpbnn.kernels.by_precisions import unit_tiles
+from stpbnn.kernels.nngp_kernel import NNGPKernel
 from stpbnn.kernels.tiles import Tile
 
 __all__ = ["Inputs", "value_and_pullback"]
@@ -123,8 +124,8 @@ def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]
         return K**kernel.exponent, lambda w: pull(w * (kernel.exponent * K ** (kernel.exponent - 1)))
     P = len(inputs.X)
     if isinstance(kernel, NNGPKernel):
-        K = kernel.on_tiles(inputs.tiles, P)
-        return _packed(K), lambda w: kernel.contract(inputs.tiles, _lower(w, P))
+        K = kernel.on(inputs)
+        return _packed(K), lambda w: kernel.contract(inputs, _lower(w, P))
     if type(kernel) is ConstantKernel:
         constant = kernel.constant_value
         return constant, lambda w: np.full(kernel.n_dims, constant * (2 * w.sum() - w[inputs.diagonal].sum()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import overload
 
 import jax
 import jax.numpy as jnp
@@ -27,19 +28,24 @@ from stpbnn.kernels.closures import (
     nngp,
     renormalised,
 )
-from stpbnn.network import FullyConnected, Prior
+from stpbnn.kernels.patches import Layers, patches
+from stpbnn.kernels.pooled import PooledMap
+from stpbnn.network import Convolutional, FullyConnected, Network, Prior
 
 __all__ = [
+    "GramMap",
     "KernelMap",
     "feature_map",
     "feature_means",
+    "first_variances",
     "fluctuation_map",
     "mean_map",
     "nngp_map",
     "renormalised_map",
 ]
 
-KernelMap = Callable[[Gram], Gram]
+GramMap = Callable[[Gram], Gram]
+KernelMap = GramMap | PooledMap
 
 
 @dataclass(frozen=True)
@@ -68,27 +74,39 @@ class _MeanKept:
         return mean_kept(activations.get(self.activation), prior, gram, Q, p)
 
 
-def renormalised_map(net: FullyConnected, Q: Float[np.ndarray, " L"], closure: Closure = "nested") -> KernelMap:
-    """Return C → K^R(Q)."""
+@overload
+def renormalised_map(net: FullyConnected, Q: Float[np.ndarray, " L"], closure: Closure = ...) -> GramMap: ...
+@overload
+def renormalised_map(net: Network, Q: Float[np.ndarray, " L"], closure: Closure = ...) -> KernelMap: ...
+def renormalised_map(net: Network, Q: Float[np.ndarray, " L"], closure: Closure = "nested") -> KernelMap:
+    """Return C → K^R(Q); of convolutional networks the product of all Q scales the last kernel."""
+    if isinstance(net, Convolutional):
+        return PooledMap.of(net, float(np.prod(Q)), net.prior.bias_variance)
     return Partial(_Renormalised(net.activation, closure), net.prior, np.asarray(Q, dtype=np.float64))
 
 
-def nngp_map(net: FullyConnected) -> KernelMap:
+def nngp_map(net: Network) -> KernelMap:
     """Return C → K_L, the kernel of infinite width."""
     return renormalised_map(net, np.ones(net.depth))
 
 
-def feature_map(net: FullyConnected) -> KernelMap:
+@overload
+def feature_map(net: FullyConnected) -> GramMap: ...
+@overload
+def feature_map(net: Network) -> KernelMap: ...
+def feature_map(net: Network) -> KernelMap:
     """Return C → κ(K_{L−1})/λ_L, the kernel of the last features: without the output bias."""
+    if isinstance(net, Convolutional):
+        return PooledMap.of(net)
     return Partial(_Features(net.activation), net.prior)
 
 
-def mean_map(net: FullyConnected, Q: float, p: float) -> KernelMap:
+def mean_map(net: FullyConnected, Q: float, p: float) -> GramMap:
     """Return C → Q (K_1 − m m^T) + p m m^T + 1/λ_b of one hidden layer."""
     return Partial(_MeanKept(net.activation), net.prior, Q, p)
 
 
-def fluctuation_map(net: FullyConnected) -> KernelMap:
+def fluctuation_map(net: FullyConnected) -> GramMap:
     """Return C → K_1 − m m^T of one hidden layer, the covariance of its features, without the output bias."""
     return Partial(_MeanKept(net.activation), net.prior._replace(bias_variance=0.0), 1.0, 0.0)
 
@@ -96,3 +114,10 @@ def fluctuation_map(net: FullyConnected) -> KernelMap:
 def feature_means(net: FullyConnected, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, " n"]:
     """Return m/√λ_1, the Gaussian means of the features of one hidden layer, at inputs X."""
     return np.asarray(feature_mean(net.sigma, input_variances(net.prior, jnp.asarray(X)), net.precisions[1]))
+
+
+def first_variances(net: Network, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, " units"]:
+    """Return the variances of the units of the first hidden layer, at all positions where there are several."""
+    seen = patches(Layers.of(net), X) if isinstance(net, Convolutional) else X
+    squares = np.einsum("...i,...i->...", seen, seen).ravel()
+    return squares / (net.precisions[0] * seen.shape[-1]) + net.prior.bias_variance

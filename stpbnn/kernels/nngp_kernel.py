@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
@@ -19,60 +15,12 @@ from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
-from stpbnn.kernels import hyperparameters
-from stpbnn.kernels.closures import Gram, input_gram, nngp
-from stpbnn.kernels.tiles import Tile, input_tiles, lower_triangle, weight_tiles
-from stpbnn.network import FullyConnected, NetworkHolder, Prior
+from stpbnn.kernels import by_precisions, hyperparameters
+from stpbnn.network import Convolutional, FullyConnected, Network, NetworkHolder
 
-__all__ = ["NNGPKernel", "unit_tiles"]
+__all__ = ["NNGPKernel"]
 
 Bounds = Any  # "fixed", a pair (lower, upper), or one of these for each precision
-Theta = Float[jax.Array, " n"]
-
-
-def _gram(net: FullyConnected, log_values: Theta, X: jax.Array, Y: jax.Array | None = None) -> Gram:
-    prior = hyperparameters.prior_of(net, log_values)
-    return nngp(net.sigma, prior, input_gram(prior, X, Y))
-
-
-@partial(jax.jit, static_argnums=0)
-def _entries(net: FullyConnected, log_values: Theta, X: jax.Array, Y: jax.Array | None = None) -> jax.Array:
-    return _gram(net, log_values, X, Y).entries
-
-
-@partial(jax.jit, static_argnums=0)
-def _variances(net: FullyConnected, log_values: Theta, X: jax.Array) -> jax.Array:
-    return _gram(net, log_values, X, X[:1]).left
-
-
-@partial(jax.jit, static_argnums=0)
-def _entries_and_slopes(
-    net: FullyConnected, log_values: Theta, X: jax.Array, directions: Float[jax.Array, "k n"]
-) -> tuple[jax.Array, jax.Array]:
-    """Return K (P, P) and its derivatives along the directions, (P, P, k)."""
-    value, along = jax.linearize(lambda theta: _gram(net, theta, X).entries, log_values)
-    return value, jax.vmap(along, out_axes=-1)(directions)
-
-
-def _of_unit(net: FullyConnected, log_values: Theta, unit: Gram) -> jax.Array:
-    """Return entries of K from those of X X^T / N_0."""
-    prior = hyperparameters.prior_of(net, log_values)
-    gram = jax.tree.map(lambda products: products / prior.precisions[0] + prior.bias_variance, unit)
-    return nngp(net.sigma, prior, gram).entries
-
-
-_tile = jax.jit(_of_unit, static_argnums=0)
-
-
-@partial(jax.jit, static_argnums=0)
-def _pulled(net: FullyConnected, log_values: Theta, unit: Gram, weights: jax.Array) -> Theta:
-    return jax.grad(lambda theta: jnp.vdot(weights, _of_unit(net, theta, unit)))(log_values)
-
-
-@in_float64
-def unit_tiles(X: Float[np.ndarray, "P N0"]) -> list[Tile]:
-    """Return X X^T / N_0, tile by tile: what all kernels on the inputs X are made of."""
-    return input_tiles(Prior((1.0,), 0.0), X)
 
 
 class NNGPKernel(NetworkHolder, Kernel):
@@ -87,8 +35,9 @@ class NNGPKernel(NetworkHolder, Kernel):
 
     Parameters
     ----------
-    network : FullyConnected
-        Depth, activation and the precisions λ (inverse variances) to start from. Widths and outputs do not matter.
+    network : FullyConnected or Convolutional
+        Depth, activation and the precisions λ (inverse variances) to start from, and of a convolutional network its
+        windows and its readout. Widths, channels and outputs do not matter.
     weight_precision_bounds : "fixed", a pair of floats, or a sequence of L + 1 of these
         Bounds of λ_0..λ_L in the search, or that they are not learned.
     bias_precision_bounds : "fixed" or a pair of floats
@@ -101,7 +50,7 @@ class NNGPKernel(NetworkHolder, Kernel):
     Raises
     ------
     ValueError
-        For anything but a FullyConnected, for bounds that are not pairs of positive numbers in rising order, and for
+        For anything but a network, for bounds that are not pairs of positive numbers in rising order, and for
         precisions as the network itself.
 
     References
@@ -120,7 +69,7 @@ class NNGPKernel(NetworkHolder, Kernel):
 
     def __init__(
         self,
-        network: FullyConnected,
+        network: Network,
         weight_precision_bounds: Bounds = (1e-5, 1e5),
         bias_precision_bounds: Bounds = (1e-5, 1e5),
         weight_precision: float | Sequence[float] | None = None,
@@ -163,15 +112,9 @@ class NNGPKernel(NetworkHolder, Kernel):
         return type(self)(**{name: clone(value, safe=False) for name, value in self.get_params(deep=False).items()})
 
     @property
-    def _net(self) -> FullyConnected:
+    def _net(self) -> Network:
         """The network, once it is checked."""
-        return check.instance("network", self.network, FullyConnected)
-
-    @property
-    def _structure(self) -> FullyConnected:
-        """What the compiled functions depend on: everything but the numbers, widths and outputs."""
-        net = replace(self._net, widths=(1,) * self._net.depth, outputs=1)
-        return hyperparameters.with_values(net, np.zeros(len(hyperparameters.names(net))))
+        return check.instance("network", self.network, FullyConnected, Convolutional)
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
@@ -223,37 +166,33 @@ class NNGPKernel(NetworkHolder, Kernel):
         array of shape (n, m), and where asked an array of shape (n, n, number of hyper-parameters)
         """
         X = check.inputs("X", X)
+        self._net.refuse_features("X", X.shape[1])
         Y = None if Y is None else check.inputs("Y", Y, features=X.shape[1])
         eval_gradient = check.boolean("eval_gradient", eval_gradient)
-        log_values = hyperparameters.log_values(self._net)
-        entries = len(X) * (len(X) if Y is None else len(Y)) * (1 + len(log_values) * eval_gradient)
+        entries = len(X) * (len(X) if Y is None else len(Y)) * (1 + len(self._free) * eval_gradient)
         refuse_beyond(8 * entries, f"X: got {len(X)} inputs, whose kernels", "take fewer at once")
+        if eval_gradient and Y is not None:
+            raise ValueError("eval_gradient: got True with Y, expected Y=None: the gradient is known for K(X, X)")
         if eval_gradient:
-            if Y is not None:
-                raise ValueError("eval_gradient: got True with Y, expected Y=None: the gradient is known for K(X, X)")
-            directions = np.eye(len(log_values))[self._free]
-            K, slopes = _entries_and_slopes(self._structure, log_values, X, directions)
-            return np.array(K), np.array(slopes)
-        return np.array(_entries(self._structure, log_values, X, Y))
+            return by_precisions.entries_and_slopes(self._net, X, self._free)
+        return by_precisions.entries(self._net, X, Y)
 
     @in_float64
-    def on_tiles(self, tiles: list[Tile], examples: int) -> Float[np.ndarray, "P P"]:
-        """Return the lower triangle of the kernel between that many examples, from their `unit_tiles`."""
-        kernel = partial(_tile, self._structure, hyperparameters.log_values(self._net))
-        return lower_triangle([tile._replace(values=kernel(tile.values)) for tile in tiles], examples)
+    def on(self, inputs: Any) -> Float[np.ndarray, "P P"]:
+        """Return the lower triangle of the kernel on `Inputs`."""
+        return by_precisions.lower(self._net, inputs)
 
     @in_float64
-    def contract(self, tiles: list[Tile], lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
-        """Return Σ_ij W_ij ∂K_ij/∂θ for symmetric W, whose lower triangle is read, from the `unit_tiles` of X."""
-        pull = partial(_pulled, self._structure, hyperparameters.log_values(self._net))
-        parts = [pull(tile.values, weights) for tile, weights in zip(tiles, weight_tiles(tiles, lower), strict=True)]
-        return np.sum(parts, axis=0)[self._free]
+    def contract(self, inputs: Any, lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
+        """Return Σ_ij W_ij ∂K_ij/∂θ on `Inputs` for symmetric W, whose lower triangle is read."""
+        return by_precisions.pulled(self._net, inputs, lower)[self._free]
 
     @in_float64
     def diag(self, X: ArrayLike) -> np.ndarray:
         """Return the variances K(x, x), (n,), at inputs X (n, N_0)."""
         X = check.inputs("X", X)
-        return np.array(_variances(self._structure, hyperparameters.log_values(self._net), X))
+        self._net.refuse_features("X", X.shape[1])
+        return by_precisions.variances(self._net, X)
 
     def is_stationary(self) -> bool:
         """Return False: the kernel depends on the inputs, not on their distance alone."""

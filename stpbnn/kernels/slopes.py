@@ -38,9 +38,10 @@ from sklearn.gaussian_process.kernels import (
 
 from stpbnn.activations import Activation
 from stpbnn.kernels.closures import Gram, feature_mean, input_gram
-from stpbnn.kernels.maps import KernelMap, nngp_map
+from stpbnn.kernels.maps import GramMap, KernelMap, nngp_map
 from stpbnn.kernels.nngp_kernel import NNGPKernel
-from stpbnn.network import FullyConnected
+from stpbnn.kernels.pooled import PooledMap
+from stpbnn.network import Network
 
 __all__ = ["InputSlopes", "kernel_slopes", "network_slopes"]
 
@@ -63,7 +64,7 @@ class InputSlopes(NamedTuple):
 
 
 @jax.jit
-def _partial_slopes(kernel: KernelMap, gram: Gram) -> tuple[Array, Array, Array]:
+def _partial_slopes(kernel: GramMap, gram: Gram) -> tuple[Array, Array, Array]:
     """Return the kernel, and its derivatives in C and in a."""
 
     def along(entries: float, left: float) -> Array:
@@ -94,7 +95,7 @@ def _through(sigma: Activation, k: Array, nodes: Array, weights: Array) -> tuple
 
 
 def network_slopes(
-    net: FullyConnected,
+    net: Network,
     kernel: KernelMap,
     Q: Float[np.ndarray, " L"],
     X: Float[np.ndarray, "n N0"],
@@ -105,7 +106,7 @@ def network_slopes(
 
     Parameters
     ----------
-    net : FullyConnected
+    net : Network
         The network.
     kernel : KernelMap
         Its kernel, in the nested closure or of one hidden layer.
@@ -115,7 +116,17 @@ def network_slopes(
         Query points and training points.
     mean_share : float or None
         The scale p of the mean of the features in the kernel Q (K_1 − m m^T) + p m m^T, where that is kept.
+
+    Raises
+    ------
+    ValueError
+        For convolutional networks.
     """
+    if isinstance(kernel, PooledMap):
+        raise ValueError(
+            f"network: got a {type(net).__name__}, whose gradient in the inputs is not known here, expected a "
+            "stpbnn.FullyConnected; take differences of predictions"
+        )
     prior, scale = net.prior, 1 / (net.precisions[0] * X.shape[1])
     gram = input_gram(prior, jnp.asarray(X), jnp.asarray(Z))
     cross, of_product, of_variance = (np.asarray(K) for K in _partial_slopes(kernel, gram))

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.kernels.closures import Closure, Gram
-from stpbnn.kernels.maps import KernelMap, renormalised_map
+from stpbnn.kernels.maps import GramMap, renormalised_map
 from stpbnn.kernels.tiles import CrossKernel, Tile, cross_kernel, input_cross_tile, lower_triangle, map_tiles
 from stpbnn.network import FullyConnected
 
@@ -30,7 +30,7 @@ def _stacked(function: Callable[..., Gram], arguments: tuple[Any, ...], Q: Any, 
     return jax.vmap(lambda q: function(*arguments, q, gram)[part])(Q)
 
 
-def _stacks(kernels: KernelMap, Q: Float[np.ndarray, "n L"], gram: Gram, part: slice) -> Iterator[list[np.ndarray]]:
+def _stacks(kernels: GramMap, Q: Float[np.ndarray, "n L"], gram: Gram, part: slice) -> Iterator[list[np.ndarray]]:
     """Yield kernels at each Q; stacks that are not full are filled up with copies of the last Q."""
     size = max(1, min(MOST, ENTRIES // gram.entries.size))
     for start in range(0, len(Q), size):

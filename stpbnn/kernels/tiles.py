@@ -24,7 +24,8 @@ from scipy.linalg import blas
 
 from stpbnn._linalg import gram as products
 from stpbnn.kernels.closures import Gram
-from stpbnn.kernels.maps import KernelMap
+from stpbnn.kernels.maps import GramMap, KernelMap
+from stpbnn.kernels.pooled import PooledMap
 from stpbnn.network import Prior
 
 __all__ = [
@@ -92,14 +93,12 @@ def _gram(prior: Prior, scale: float, products: Array, left: Array, right: Array
 
 
 @partial(jax.jit, static_argnames="own")
-def _kernel(
-    kernel: KernelMap, prior: Prior, scale: float, products: Array, left: Array, right: Array, own: bool
-) -> Gram:
+def _kernel(kernel: GramMap, prior: Prior, scale: float, products: Array, left: Array, right: Array, own: bool) -> Gram:
     return kernel(_gram(prior, scale, products, left, right, own))
 
 
 @jax.jit
-def _entries(kernel: KernelMap, gram: Gram) -> Array:
+def _entries(kernel: GramMap, gram: Gram) -> Array:
     return kernel(gram).entries
 
 
@@ -135,7 +134,7 @@ def input_tiles(prior: Prior, X: Float[np.ndarray, "P N0"]) -> list[Tile]:
     return list(_input_tiles(prior, X, products(X), _gram))
 
 
-def map_tiles(kernel: KernelMap, grams: Iterable[Tile]) -> Iterator[Tile]:
+def map_tiles(kernel: GramMap, grams: Iterable[Tile]) -> Iterator[Tile]:
     """Yield the tiles of a kernel from those of C."""
     return _ahead(tile._replace(values=_entries(kernel, tile.values)) for tile in grams)
 
@@ -172,6 +171,8 @@ def symmetric_kernel(kernel: KernelMap, prior: Prior, X: Float[np.ndarray, "P N0
     >>> np.tril(symmetric_kernel(nngp_map(net), net.prior, np.array([[1.0], [2.0]]))).tolist()
     [[1.0, 0.0], [2.0, 4.0]]
     """
+    if isinstance(kernel, PooledMap):
+        return kernel.within(X)
     upper = products(X)
     tiles = _ahead(_input_tiles(prior, X, upper, partial(_kernel, kernel)))
     return lower_triangle((tile._replace(values=tile.values.entries) for tile in tiles), len(X), upper)
@@ -202,6 +203,8 @@ def cross_kernel(
     if X2 is None:
         within, found = symmetric_kernel(kernel, prior, X1), cross_kernel(kernel, prior, X1, X1[:1])
         return CrossKernel(within + np.tril(within, -1).T, found.left, found.left)
+    if isinstance(kernel, PooledMap):
+        return CrossKernel(*map(np.asarray, kernel.between(X1, X2)))
     entries, left, right = blas.dgemm(1.0, X2.T, X1.T, trans_a=1).T, np.empty(len(X1)), np.empty(len(X2))
     for rows, columns, gram in _ahead(_cross_tiles(kernel, prior, X1, X2, entries)):
         for place, values in zip((entries[rows, columns], left[rows], right[columns]), gram, strict=True):
@@ -210,7 +213,7 @@ def cross_kernel(
 
 
 def _cross_tiles(
-    kernel: KernelMap,
+    kernel: GramMap,
     prior: Prior,
     X1: Float[np.ndarray, "n N0"],
     X2: Float[np.ndarray, "m N0"],

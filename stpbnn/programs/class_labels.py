@@ -9,18 +9,18 @@ import numpyro
 from numpyro import distributions as dist
 from numpyro.handlers import scale
 
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 from stpbnn.programs.sites import value_above
 
 __all__ = ["label_sites", "refuse_labels"]
 
 
-def label_sites(net: FullyConnected, f: jax.Array, y: jax.Array | None, temperature: Any) -> None:
+def label_sites(net: Network, f: jax.Array, y: jax.Array | None, temperature: Any) -> None:
     """Sample the site "y" under the plate "data": 0 or 1 of two classes (given also as -1 and 1), else unit vectors.
 
     Parameters
     ----------
-    net : FullyConnected
+    net : Network
         The network, whose likelihood is that of classes.
     f : jax.Array of shape (P,) or (P, D)
         Its outputs.
@@ -42,7 +42,7 @@ def label_sites(net: FullyConnected, f: jax.Array, y: jax.Array | None, temperat
             numpyro.sample("y", dist.Multinomial(total_count=1, logits=f), obs=y)
 
 
-def refuse_labels(net: FullyConnected, what: str = "net") -> None:
+def refuse_labels(net: Network, what: str = "net") -> None:
     """Refuse networks whose targets are classes, where the Gaussian likelihood is needed."""
     if net.likelihood != "gaussian":
         raise ValueError(

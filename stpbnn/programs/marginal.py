@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpyro
 from numpyro.distributions import Distribution, Normal, constraints
 
+from stpbnn._random import standard_normal
 from stpbnn._validation import instance
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.programs.class_labels import refuse_labels
 from stpbnn.programs.doors import points, targets
 from stpbnn.programs.linear_model import design, log_normal
@@ -70,12 +71,12 @@ class LinearGaussian(Distribution):
         """Draw targets, from the prior of u."""
         of_u, of_noise = jax.random.split(key)
         columns = 1 if self.event_dim == 1 else self.event_shape[1]
-        u = jax.random.normal(of_u, (*sample_shape, self.design.shape[1], columns))
+        u = standard_normal(of_u, (*sample_shape, self.design.shape[1], columns))
         clean = (self.design @ u).reshape(sample_shape + self.event_shape)
-        return clean + jnp.sqrt(self.temperature) * jax.random.normal(of_noise, clean.shape)
+        return clean + jnp.sqrt(self.temperature) * standard_normal(of_noise, clean.shape)
 
 
-def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
+def marginal_network(net: Network) -> Callable[..., jax.Array]:
     r"""Return the NumPyro model of a Bayesian network whose readout is integrated exactly.
 
     .. math::
@@ -89,7 +90,7 @@ def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
 
     Parameters
     ----------
-    net : FullyConnected
+    net : FullyConnected or Convolutional
         The network.
 
     Returns
@@ -120,7 +121,7 @@ def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
     >>> sorted(draws), draws["y"].shape
     (['W1', 'y'], (5, 3))
     """
-    instance("net", net, FullyConnected)
+    instance("net", net, FullyConnected, Convolutional)
     refuse_labels(net)
     readout = ("v", f"b{net.depth + 1}")
     prior = net.prior
@@ -134,7 +135,7 @@ def marginal_network(net: FullyConnected) -> Callable[..., jax.Array]:
             for name, shape in net.shapes(X.shape[1]).items()
             if name not in readout
         }
-        features = net.features(weights, X)[-1]
+        features = net.pooled(net.features(weights, X)[-1])
         Psi = design(features, prior.precisions[-1], prior.bias_variance)
         numpyro.sample("y", LinearGaussian(Psi, variance, net.outputs), obs=y)
         return features

@@ -12,7 +12,7 @@ from numpyro import distributions as dist
 
 from stpbnn import kernels
 from stpbnn._validation import instance, one_of
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.programs.class_labels import label_sites, refuse_labels
 from stpbnn.programs.doors import points, targets
 from stpbnn.programs.sites import degrees_of_freedom, parameter, temperature_site
@@ -20,7 +20,7 @@ from stpbnn.programs.sites import degrees_of_freedom, parameter, temperature_sit
 __all__ = ["network", "scale_mixture", "student_t_network"]
 
 
-def network(net: FullyConnected) -> Callable[..., jax.Array]:
+def network(net: Network) -> Callable[..., jax.Array]:
     r"""Return the NumPyro model of a Bayesian network, over whitened weights.
 
     .. math:: y^\mu \sim N(f(x^\mu), T), \qquad \text{weights} \sim N(0, 1)
@@ -32,7 +32,7 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
 
     Parameters
     ----------
-    net : FullyConnected
+    net : FullyConnected or Convolutional
         The network.
 
     Returns
@@ -58,7 +58,7 @@ def network(net: FullyConnected) -> Callable[..., jax.Array]:
     >>> draws["W1"].shape, draws["y"].shape
     ((5, 8, 16), (5, 3))
     """
-    instance("net", net, FullyConnected)
+    instance("net", net, FullyConnected, Convolutional)
 
     def model(X: jax.Array, y: jax.Array | None = None, *, temperature: Any) -> jax.Array:
         variance = temperature_site(temperature) if net.likelihood == "gaussian" else temperature

@@ -11,11 +11,12 @@ from sklearn.gaussian_process.kernels import Kernel
 
 from stpbnn import activations
 from stpbnn.kernels import NNGPKernel
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.scale import OrderParameterPosterior
 
 __all__ = ["decoded", "encode"]
 
+NETWORKS = {network.__name__: network for network in (Convolutional, FullyConnected)}
 KERNELS = {
     name: getattr(sklearn_kernels, name)
     for name in (
@@ -48,14 +49,14 @@ def encode(what: str, value: Any) -> Any:
         return {"type": type(value).__name__, "values": [encode(f"{what}[{i}]", v) for i, v in enumerate(value)]}
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {"type": "dict", "values": {key: encode(f"{what}[{key!r}]", item) for key, item in value.items()}}
-    if isinstance(value, FullyConnected):
+    if isinstance(value, Network):
         name = value.sigma.name
         if name not in activations.available() or activations.get(name) != value.sigma:
             raise ValueError(
                 f"{what}: got the activation {name!r}, expected a registered one: a file holds its name only; "
                 "call stpbnn.activations.register before saving and before loading"
             )
-        return {"type": "FullyConnected", **value.to_dict()}
+        return {"type": type(value).__name__, **value.to_dict()}
     if isinstance(value, Kernel) and KERNELS.get(type(value).__name__) is type(value):
         parameters = value.get_params(deep=False)
         return {"type": type(value).__name__, **{key: encode(f"{what}.{key}", v) for key, v in parameters.items()}}
@@ -79,8 +80,8 @@ def _decode(code: Any) -> Any:
         return decoded(fields["values"])
     if kind == "OrderParameterPosterior":
         return OrderParameterPosterior(**decoded(fields))
-    if kind == "FullyConnected":
-        return FullyConnected(**fields)
+    if kind in NETWORKS:
+        return NETWORKS[kind](**fields)
     return KERNELS[kind](**decoded(fields))
 
 

@@ -13,8 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn._random import seed_of
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import SideBySide
+from stpbnn.regressors.images import refuse_unknown_images
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.regressors.solver import Solver, WithSolver, only_exact
 from stpbnn.scale import (
@@ -51,10 +52,14 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     .. math:: f \mid a, Q \sim N(a\, m,\ Q (K_1 - m m^T)), \qquad a \sim N(0, 1), \quad Q = (a^2 + g)/N_1,
               \quad g \sim \chi^2_{N_1 - 1}
 
+    A convolutional network of one hidden layer with N channels, whose readout has weights of its own at each of the d
+    positions, has a Wishart matrix :math:`Q \sim W_d(N, 1/N)` in place of a scale, over which weighted particles are
+    drawn; exact for linear networks as well. One that averages over positions has one scale.
+
     Parameters
     ----------
-    network : FullyConnected or None
-        The network; None means FullyConnected((200,)).
+    network : FullyConnected, Convolutional or None
+        The network; None means FullyConnected((200,)). A Convolutional has one hidden layer.
     temperature : float
         T >= 0, the variance of the Gaussian likelihood.
     closure : {"nested", "global", "wishart"}
@@ -62,7 +67,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     mean : {"auto", "keep", "drop"}
         What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" is the
         mixture over order parameter and amplitude above, one hidden layer; "drop" is the zero-mean form, in which the
-        paper plotted its relu networks. "auto" keeps the mean where it can.
+        paper plotted its relu networks. "auto" keeps the mean where it can; of a
+        Convolutional it is dropped.
     solver : {"auto", "exact", "iterative"}
         Whether the kernel is factorised, P³ operations and 8 P² bytes for each of several matrices, or only multiplied
         with, P² operations for each of some thousand vectors and 2 P² bytes, or less: `numerical_errors_` says what
@@ -76,16 +82,17 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
     random_state : int, numpy Generator, RandomState or None
-        Seed of the restarts, and of the points at which networks of more than three hidden layers, or of several
-        outputs, are integrated.
+        Seed of the restarts, and of the points at which networks of more than three hidden layers, of several outputs,
+        and convolutional ones, are integrated.
 
     Attributes
     ----------
     order_parameters_ : array of shape (L,), or for D > 1 outputs (D, D) with one hidden layer, (L, D, D) with several
-        Posterior means of Q_1..Q_L; of matrices, of :math:`W_l = Q_{l+1}^{-1/2} Q_l Q_{l+1}^{-1/2}`.
+        Posterior means of Q_1..Q_L; of matrices, of :math:`W_l = Q_{l+1}^{-1/2} Q_l Q_{l+1}^{-1/2}`. That of the matrix
+        Q, (d, d), for a Convolutional of d positions.
     order_parameter_posterior_ : OrderParameterPosterior
-        Nodes (n, L), of matrices (n, L, D, D), weights (n,), log evidence and its error; where the mean is kept, an
-        amplitude a of it (n,) also.
+        Nodes (n, L), of matrices (n, L, D, D) or (n, d, d), weights (n,), log evidence and its error; where the mean is
+        kept, an amplitude a of it (n,) also.
     log_marginal_likelihood_ : float
         log p(y), exact under the scale mixture.
     converged_ : bool
@@ -96,7 +103,7 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
         Errors of the iterative solver; None for the exact one.
-    network_ : FullyConnected
+    network_ : FullyConnected or Convolutional
         The network that was used, with the precisions that were learned.
     temperature_ : float
         The temperature that was used: as given, or learned.
@@ -115,11 +122,12 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     array([ 0.7681,  0.    , -0.7681])
     """
 
+    _networks = (FullyConnected, Convolutional)
     _learned = (*LearnableNetwork._learned, "order_parameter_posterior_", "solver_")
 
     def __init__(
         self,
-        network: FullyConnected | None = None,
+        network: Network | None = None,
         *,
         temperature: float = 0.01,
         closure: kernels.Closure = "nested",
@@ -142,10 +150,13 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
         super()._check_settings()
         check.one_of("closure", self.closure, kernels.CLOSURES)
         check.one_of("mean", self.mean, MEANS)
+        refuse_unknown_images(self.network, self.optimizer)
 
     def _prepare(self) -> None:
         super()._prepare()
         net = self.network_
+        if not isinstance(net, FullyConnected):
+            return
         if net.outputs > 1 and not enters_by_product(net, self.closure):
             raise ValueError(
                 f"network: got {net.outputs} outputs and {net.depth} hidden layers of activation {net.sigma.name!r} in "

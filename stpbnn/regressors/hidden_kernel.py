@@ -18,6 +18,7 @@ from scipy.linalg import solve_triangular
 from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 from stpbnn.kernels import cross_kernel, feature_map
+from stpbnn.network import Convolutional
 from stpbnn.scale import FactorisedKernel, MeanKept, OneScale
 
 __all__ = ["kernel_overlap", "posterior_hidden_kernel"]
@@ -70,10 +71,11 @@ def posterior_hidden_kernel(model: Any, X: np.ndarray) -> np.ndarray:
     """Return the posterior mean of the kernel of the hidden features at checked inputs, of a fitted regressor."""
     net = model.network_
     problem, process = getattr(model, "_problem", None), getattr(model, "_process", None)
-    if net.depth > 1 or net.outputs > 1 or isinstance(problem, MeanKept):
+    if net.depth > 1 or net.outputs > 1 or isinstance(problem, MeanKept) or isinstance(net, Convolutional):
         raise ValueError(
-            f"network: got {net.depth} hidden layer(s), {net.outputs} output(s) and activation {net.sigma.name!r}, "
-            "expected one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
+            f"network: got a {type(net).__name__} of {net.depth} hidden layer(s), {net.outputs} output(s) and the "
+            f"activation {net.sigma.name!r}, expected a FullyConnected of one hidden layer, one output and a kernel "
+            "without a mean of its own (mean='drop')"
         )
     refuse_beyond(3 * 8 * len(X) ** 2, f"X: got {len(X)} inputs, whose kernels", "take fewer at once")
     features = feature_map(net)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -10,11 +12,12 @@ from sklearn.base import MultiOutputMixin
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.kernels import InputSlopes, network_slopes, nngp_map
-from stpbnn.network import FullyConnected
+from stpbnn.kernels import Inputs, InputSlopes, NNGPKernel, network_slopes, nngp_map
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian
+from stpbnn.regressors.criterion import Criterion, WithCriterion
 from stpbnn.regressors.gradients import WithGradient
-from stpbnn.regressors.learnable_network import LearnableNetwork
+from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters
 from stpbnn.regressors.noise import check_noise, checked_weights, split
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
@@ -26,23 +29,28 @@ from stpbnn.scale import (
     Landscape,
     Query,
     RestrictedKernel,
+    evidence_gradient,
     gaussian_gradient,
     gaussian_log_evidence,
     iterated_problem,
+    left_out_score,
 )
 
 __all__ = ["NNGPRegressor"]
 
 
-class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork):
+class NNGPRegressor(
+    WithSolver, MultiOutputMixin, WithGradient, WithCriterion[NetworkHyperparameters], LearnableNetwork
+):
     r"""Infinite-width limit of a Bayesian network: Gaussian-process regression on the NNGP kernel.
 
     .. math:: A = K_L + T\,1, \qquad \bar f(x) = k_x \cdot A^{-1} y, \qquad \sigma^2(x) = k_{xx} - k_x \cdot A^{-1} k_x
 
     Parameters
     ----------
-    network : FullyConnected or None
-        The network, whose widths do not matter here; None means FullyConnected((200,)) with as many outputs as y.
+    network : FullyConnected, Convolutional or None
+        The network, whose widths or channels do not matter here; None means FullyConnected((200,)) with as many
+        outputs as y.
     temperature : float or array of shape (P,)
         T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned. An
         array has the known variance of each training target, and is not learned.
@@ -54,8 +62,11 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
         Whether the kernel is factorised, P³ operations and 8 P² bytes for each of several matrices, or only multiplied
         with, P² operations for each of some thousand vectors and 2 P² bytes, or less: `numerical_errors_` says what
         that leaves open. "auto" factorises up to P = 10,000, as far as memory goes, and whatever the other cannot do.
+    criterion : {"evidence", "leave-one-out"}
+        What a search makes as large as it can: the log evidence, or the leave-one-out log score, which asks less of the
+        prior.
     optimizer : "fmin_l_bfgs_b", callable or None
-        Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
+        Whether and how precisions and temperature are learned by maximising the criterion: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
         1e-5 and 1e5, that of the readout over the mean square of the targets, and the temperature between 1e-10 and 1e5
         mean squares of the targets; T = 0 stays. The search begins at the given values, but for a common factor of
@@ -82,7 +93,7 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
         Errors of the iterative solver; None for the exact one.
-    network_ : FullyConnected
+    network_ : FullyConnected or Convolutional
         The network that was used, with the precisions that were learned.
     temperature_ : float
         The temperature that was used: as given, or learned.
@@ -104,15 +115,17 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
     noise_variances_: np.ndarray | None
     _process: Any
 
+    _networks = (FullyConnected, Convolutional)
     _learned = (*LearnableNetwork._learned, "noise_variances_", "solver_")
 
     def __init__(
         self,
-        network: FullyConnected | None = None,
+        network: Network | None = None,
         *,
         temperature: Any = 0.01,
         trend: Literal["zero", "constant", "linear"] = "zero",
         solver: Solver = "auto",
+        criterion: Criterion = "evidence",
         optimizer: Any = None,
         n_restarts_optimizer: int = 0,
         random_state: Any = None,
@@ -121,6 +134,7 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
         self.temperature = temperature
         self.trend = trend
         self.solver = solver
+        self.criterion = criterion
         self.optimizer = optimizer
         self.n_restarts_optimizer = n_restarts_optimizer
         self.random_state = random_state
@@ -201,7 +215,7 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
     def _take_up_evidence(self, log_det: float, quadratic: float, targets: int) -> None:
         net = self.network_
         self.order_parameters_ = np.ones(net.depth)
-        self.action_ = float(sum(net.widths)) * net.outputs + log_det + quadratic
+        self.action_ = float(sum(net.units)) * net.outputs + log_det + quadratic
         self.log_marginal_likelihood_ = gaussian_log_evidence(log_det, quadratic, targets)
         self.converged_ = True
 
@@ -218,8 +232,20 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork
     def _left_out(self) -> Gaussian:
         return self._process.left_out(self.y_train_)
 
+    def _left_out_score(self, at: NetworkHyperparameters) -> tuple[float, np.ndarray]:
+        there = copy.copy(self)
+        there._take_up(at)
+        there._condition()
+        score = left_out_score(there._process.factor, there._process.alpha, self._design)
+        of_kernel = NNGPKernel(at.network).contract(Inputs(self.X_train_), score.kernel)
+        return score.value, np.append(of_kernel, at.temperature * score.temperature)[: len(at.theta)]
+
     def _evidence_gradient(self) -> np.ndarray:
         net = self.network_
+        if isinstance(net, Convolutional):
+            kernel, inputs = NNGPKernel(net), Inputs(self.X_train_)
+            slopes = partial(kernel.contract, inputs)
+            return evidence_gradient(kernel.on(inputs), slopes, self.y_train_, self.temperature_, self._design)
         landscape = Landscape.of(net, self.X_train_, CLOSURE_ACTIONS["nested"])
         return gaussian_gradient(landscape, np.zeros(net.depth), self.y_train_, self.temperature_, self._design)
 

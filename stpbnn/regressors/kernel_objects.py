@@ -12,7 +12,7 @@ from sklearn.gaussian_process.kernels import RBF, CompoundKernel, ConstantKernel
 from stpbnn._linalg import lower_cholesky
 from stpbnn.iterative import Blocks
 from stpbnn.kernels import NNGPKernel
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 from stpbnn.scale import INDEFINITE, Query
 
 __all__ = ["blocks_of", "kernel_of", "query", "refuse_indefinite", "refuse_no_kernel", "unrelated"]
@@ -33,12 +33,12 @@ def kernel_of(kernel: Any, unit: float = 1.0) -> Kernel:
     """
     if kernel is None:
         return ConstantKernel(1.0, (1e-5 * min(unit, 1.0), 1e5 * max(unit, 1.0))) * RBF(1.0)
-    if isinstance(kernel, FullyConnected):
+    if isinstance(kernel, Network):
         return NNGPKernel(kernel, weight_precision_bounds="fixed", bias_precision_bounds="fixed")
     if not isinstance(kernel, Kernel) or isinstance(kernel, CompoundKernel):
         raise ValueError(
             f"kernel: got {kernel!r}, expected a kernel of sklearn.gaussian_process.kernels (one that returns one "
-            "matrix), a stpbnn.NNGPKernel, a stpbnn.FullyConnected or None"
+            "matrix), a stpbnn.NNGPKernel, a network such as stpbnn.FullyConnected, or None"
         )
     return clone(kernel)
 

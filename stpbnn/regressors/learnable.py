@@ -88,6 +88,10 @@ class Learnable[H: Hyperparameters](ClosedForm):
         """Return the log evidence at other hyper-parameters; None means at what was learned."""
         raise NotImplementedError
 
+    def _objective(self, at: H) -> Evidence:
+        """Return what a search makes as large as it can: by default the log evidence."""
+        return self._evidence(at, gradient=True)
+
     @property
     def _tolerance(self) -> float:
         """The relative accuracy of the log evidence, beyond which a search does not go."""
@@ -106,7 +110,7 @@ class Learnable[H: Hyperparameters](ClosedForm):
         def objective(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
             with warnings.catch_warnings():  # at points that are passed through
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                found = self._evidence(start.at(theta), gradient=True)
+                found = self._objective(start.at(theta))
             if not found.converged:
                 raise np.linalg.LinAlgError("not converged")
             return -found.value, -found.gradient

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.kernels import Inputs, InputSlopes, kernel_slopes, value_and_pullback
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
@@ -36,7 +38,7 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
     _blocks: Reduced
 
     def _outputs(self, given: int) -> int:
-        return self.kernel.outputs if isinstance(self.kernel, FullyConnected) else given
+        return self.kernel.outputs if isinstance(self.kernel, Network) else given
 
     def _prepare(self) -> None:
         check_noise(self.temperature, len(self.X_train_))
@@ -104,6 +106,13 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
     def _plausible(self) -> Float[np.ndarray, "P ..."]:
         """The targets as they are modelled, by which their size is judged."""
         return self._targets
+
+    def _judge(self) -> None:
+        if self._searched and (found := self._nothing_explained()):
+            advice = "standardise the inputs, or start from other length scales"
+            if not self.optimize_temperature:
+                advice += f"; T = {self.temperature_:.3g} is fixed: optimize_temperature=True learns it"
+            warnings.warn(f"kernel: {self.kernel_!r} {found}; {advice}", ConvergenceWarning, stacklevel=8)
 
     def _explained(self) -> float:
         """Return R² at the training inputs."""

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters, nngp_map
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
 from stpbnn.regressors.hidden_kernel import posterior_hidden_kernel
 from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence, Learnable
@@ -33,12 +33,13 @@ class NetworkHyperparameters:
 
     Examples
     --------
+    >>> from stpbnn.network import FullyConnected
     >>> given = NetworkHyperparameters(FullyConnected((10,), weight_precision=2.0), temperature=0.1)
     >>> given.names, given.theta.round(4)
     (['weight_precision', 'temperature'], array([ 0.6931, -2.3026]))
     """
 
-    network: FullyConnected
+    network: Network
     temperature: float
     known: bool = False
 

@@ -11,7 +11,7 @@ import numpy as np
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.activations import Activation
-from stpbnn.network import FullyConnected, Prior
+from stpbnn.network import FullyConnected, Network, Prior
 from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.kernel_objects import kernel_of, refuse_indefinite
 from stpbnn.regressors.noise import split
@@ -22,17 +22,18 @@ __all__ = ["NetworkRegressor", "refuse_indefinite_kernel", "refuse_infinite_kern
 class NetworkRegressor(Estimator):
     """Closed-form regression with a Bayesian network; a theory adds `_condition` and `_predictive`."""
 
-    network: FullyConnected | None
-    network_: FullyConnected
+    network: Any
+    network_: Any
     temperature_: float
     order_parameters_: np.ndarray
     log_marginal_likelihood_: float
     _learned: ClassVar[tuple[str, ...]] = ("network_", "temperature_", "converged_")
+    _networks: ClassVar[tuple[type[Network], ...]] = (FullyConnected,)  # those of which the theory is known
 
     def _check_settings(self) -> None:
         self._check_noise()
         if self.network is not None:
-            network = check.instance("network", self.network, FullyConnected)
+            network = check.instance("network", self.network, *self._networks)
             if network.likelihood != "gaussian":
                 raise ValueError(
                     f"network: got the likelihood {network.likelihood!r}, expected 'gaussian', that of numbers; for "
@@ -49,6 +50,7 @@ class NetworkRegressor(Estimator):
     def _prepare(self) -> None:
         outputs = 1 if self.y_train_.ndim == 1 else self.y_train_.shape[1]
         self.network_ = FullyConnected(outputs=outputs) if self.network is None else self.network
+        self.network_.refuse_features("X", self.X_train_.shape[1])
         self.temperature_, _ = split(self.temperature)
 
     def _refuse_kernel(self) -> None:
@@ -73,13 +75,13 @@ def _variances(sigma: Activation, prior: Prior, values: jax.Array) -> jax.Array:
     return values
 
 
-def refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+def refuse_infinite_kernel(net: Network, X: np.ndarray) -> None:
     """Refuse inputs that lead an activation to where it is NaN or infinite: the diagonal of its kernel shows it.
 
     A few of the variances, from the smallest to the largest, are looked at: as many for every set of inputs.
     """
     with np.errstate(over="ignore"):
-        variances = np.einsum("ij,ij->i", X, X) / (net.precisions[0] * X.shape[1]) + net.prior.bias_variance
+        variances = kernels.first_variances(net, X)
     size = f"{np.abs(X).max():.0e}"
     if np.isfinite(variances).all():
         few = np.quantile(variances, np.linspace(0, 1, 9), method="nearest")
@@ -93,7 +95,7 @@ def refuse_infinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
         raise ValueError(f"X: got inputs of the size {size}: out of the range of double precision; scale them down")
 
 
-def refuse_indefinite_kernel(net: FullyConnected, X: np.ndarray) -> None:
+def refuse_indefinite_kernel(net: Network, X: np.ndarray) -> None:
     """Refuse activations whose kernel, where the user has given it, is no covariance."""
     if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{__name__.partition('.')[0]}."):
         refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))

@@ -14,7 +14,7 @@ from stpbnn import _validation as check
 from stpbnn.kernels import value_and_pullback
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.learnable_kernel import LearnableKernel
-from stpbnn.scale import Columns, Downweighted, OutlierMoments, StudentNoise
+from stpbnn.scale import ACCURACY, Columns, Downweighted, OutlierMoments, StudentNoise
 
 __all__ = ["NOISE_DF_BOUNDS", "OUTLIER_NOISES", "WithOutliers"]
 
@@ -148,6 +148,15 @@ class WithOutliers(LearnableKernel):
         rest = self._targets - self._process.mean(self._query(self.X_train_))
         spread = np.median(np.abs(self._targets - np.median(self._targets, axis=0)))
         return 1 - float(np.median(np.abs(rest)) / spread) ** 2 if spread > 0 else 1.0
+
+    def _judge(self) -> None:
+        if self._outliers and not self._process.error < ACCURACY:
+            warnings.warn(
+                "noise: the moments of the function were not found; give a larger temperature or more noise_df",
+                ConvergenceWarning,
+                stacklevel=7,
+            )
+        super()._judge()
 
     def _checked_noise(self, noise: Any) -> Any:
         if self._outliers and isinstance(noise, str):

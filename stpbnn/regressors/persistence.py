@@ -24,11 +24,10 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn._version import __version__
 from stpbnn.files import DAMAGE, destination, read_bytes, written_whole
-from stpbnn.network import FullyConnected
 from stpbnn.regressors.encoding import decoded, encode
 from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.of_theory import CLASSES
-from stpbnn.scale import OrderParameterPosterior
+from stpbnn.scale import OrderParameterPosterior, order_parameters_shape
 
 __all__ = ["load", "save"]
 
@@ -157,7 +156,7 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
     check.boolean("converged_", regressor.converged_)
     outputs = 1 if y.ndim == 1 else y.shape[1]
     network, kernel = getattr(regressor, "network_", None), getattr(regressor, "kernel_", None)
-    if network is not None and check.instance("network_", network, FullyConnected).outputs != outputs:
+    if network is not None and check.instance("network_", network, *regressor._networks).outputs != outputs:
         raise ValueError(f"network_: got {network.outputs} outputs for targets of {outputs}")
     if (network is None) == (kernel is None) or not (kernel is None or isinstance(kernel, Kernel)):
         raise ValueError("got neither a network nor a kernel")
@@ -174,7 +173,7 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
     if law is not None and not (
         isinstance(law, OrderParameterPosterior)
         and network is not None
-        and law.nodes.shape == (len(law.weights), network.depth, *((outputs, outputs) if outputs > 1 else ()))
+        and law.nodes.shape == (len(law.weights), *order_parameters_shape(network))
         and (law.amplitudes is None or law.amplitudes.shape == law.weights.shape)
         and np.isfinite(law.nodes).all()
         and math.isclose(law.weights.sum(), 1, rel_tol=1e-6)

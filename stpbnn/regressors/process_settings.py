@@ -29,6 +29,10 @@ def check_process_settings(model: Any) -> None:
             "or fewer has no covariance for the kernel to be; give more, or say parametrization='scale', where the "
             "kernel is the scale matrix"
         )
+    if model.criterion != "evidence" and model.noise != "scale":
+        raise ValueError(
+            f"criterion: got {check.shown(model.criterion)} with noise={model.noise!r}, expected 'evidence'"
+        )
     check.one_of("trend", model.trend, TRENDS)
     check_noise(model.temperature)
     check.boolean("normalize_y", model.normalize_y)

@@ -12,9 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.kernels import InputSlopes, network_slopes
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian
 from stpbnn.regressors.gradients import WithGradient
+from stpbnn.regressors.images import refuse_unknown_images
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.regressors.solver import Solver, WithSolver, only_exact
 from stpbnn.scale import (
@@ -42,10 +43,19 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     own: the outputs f V decouple, each with the renormalised kernel of its eigenvalues. Where layers enter by their
     product alone, in the global closure and for linear networks without biases, this is the minimum over all matrices.
 
+    A convolutional network of one hidden layer with N channels, whose readout has weights of its own at each of the d
+    positions, has an order parameter for each pair of them (local kernel renormalisation):
+
+    .. math:: S(Q) = N (\mathrm{tr}\,Q - \log\det Q) + \log\det A + y^T A^{-1} y, \qquad
+              A = \frac{1}{\lambda_1 d} \sum_{ij} Q_{ij} K_{ij} + T\,1
+
+    One that averages over positions has one scale of the averaged kernel.
+
     Parameters
     ----------
-    network : FullyConnected or None
-        The network; None means FullyConnected((200,)) with as many outputs as y.
+    network : FullyConnected, Convolutional or None
+        The network; None means FullyConnected((200,)) with as many outputs as y. A Convolutional has one hidden layer
+        and one output.
     temperature : float
         T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned.
     closure : {"nested", "global", "wishart"}
@@ -54,7 +64,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     mean : {"auto", "keep", "drop"}
         What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" has a
         second order parameter for it (one hidden layer, one output); "drop" is the zero-mean form, in which the paper
-        plotted its relu networks. "auto" keeps the mean where it can.
+        plotted its relu networks. "auto" keeps the mean where it can; of a
+        Convolutional it is dropped.
     solver : {"auto", "exact", "iterative"}
         Whether the kernel is factorised, P³ operations and 8 P² bytes for each of several matrices, or only multiplied
         with, P² operations for each of some thousand vectors and 2 P² bytes, or less: `numerical_errors_` says what
@@ -74,7 +85,7 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     Attributes
     ----------
     order_parameters_ : array of shape (L,), or for D > 1 outputs (D, D) with one hidden layer, (L, D, D) with several
-        Q̄ at the lowest minimum.
+        Q̄ at the lowest minimum; of shape (d, d) for a Convolutional of d positions.
     conjugate_order_parameter_ : float
         q̄, where the mean is kept: the direction of the mean has the scale 1/(1 + q̄).
     action_ : float
@@ -91,7 +102,7 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
         Errors of the iterative solver; None for the exact one.
-    network_ : FullyConnected
+    network_ : FullyConnected or Convolutional
         The network that was used, with the precisions that were learned.
     temperature_ : float
         The temperature that was used: as given, or learned.
@@ -100,7 +111,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
 
     References
     ----------
-    Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023); theory notes, sections 3 and 4.
+    Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023); Aiudi, Pacelli et al., arXiv:2307.11807; theory notes, sections 3
+    and 4.
 
     Examples
     --------
@@ -111,11 +123,12 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     (array([1.1008]), True)
     """
 
+    _networks = (FullyConnected, Convolutional)
     _learned = (*LearnableNetwork._learned, "solver_")
 
     def __init__(
         self,
-        network: FullyConnected | None = None,
+        network: Network | None = None,
         *,
         temperature: float = 0.01,
         closure: kernels.Closure = "nested",
@@ -141,7 +154,7 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         net = self.network
         if (
             self.optimizer is not None
-            and net is not None
+            and isinstance(net, FullyConnected)
             and net.outputs > 1
             and not enters_by_product(net, self.closure)
         ):
@@ -150,6 +163,7 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
                 f"closure {self.closure!r}, in which the gradient of the evidence is not known; learn with "
                 "closure='global', and give its network_ and temperature_ with optimizer=None"
             )
+        refuse_unknown_images(self.network, self.optimizer)
 
     def _only_exact(self, outputs: int) -> str | None:
         net = FullyConnected(outputs=outputs) if self.network is None else self.network
@@ -189,10 +203,12 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
 
     def _input_slopes(self, X: np.ndarray) -> InputSlopes:
         net, conjugate = self.network_, getattr(self, "conjugate_order_parameter_", None)
-        if net.outputs > 1 or (net.depth > 1 and self.closure != "nested"):
+        images = isinstance(net, Convolutional)
+        if images or net.outputs > 1 or (net.depth > 1 and self.closure != "nested"):
             raise ValueError(
-                f"network: got {net.outputs} outputs, {net.depth} hidden layers and the closure {self.closure!r}, "
-                "expected one output, and one hidden layer or the nested closure: other gradients are not known"
+                f"network: got a {type(net).__name__} of {net.outputs} output(s), {net.depth} hidden layer(s) and the "
+                f"closure {self.closure!r}, expected a FullyConnected of one output, and one hidden layer or the "
+                "nested closure: other gradients are not known"
             )
         assert isinstance(self._process, FactorisedKernel)
         share = None if conjugate is None else 1 / (1 + conjugate)

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn._memory import available
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, Network
 from stpbnn.regressors.estimator import Estimator
 from stpbnn.scale import Mean, NumericalErrors, keeps_mean
 
@@ -21,8 +21,10 @@ SOLVERS = ("auto", "exact", "iterative")
 LARGEST_EXACT = 10_000  # examples that "auto" factorises: a minute or two
 
 
-def only_exact(net: FullyConnected, closure: str, mean: Mean, *, mixture: bool = False) -> str | None:
+def only_exact(net: Network, closure: str, mean: Mean, *, mixture: bool = False) -> str | None:
     """Return what of a network, whose order parameters enter as one scale, the exact solver alone can do."""
+    if isinstance(net, Convolutional):
+        return "a Convolutional, expected a FullyConnected"
     if net.outputs > 1:
         return f"{net.outputs} outputs; fit one regressor an output"
     if net.depth > 1 and (closure != "global" or mixture):

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.kernels import Inputs, value_and_pullback
 from stpbnn.predictive import Gaussian, Mixture, SideBySide, StudentT
+from stpbnn.regressors.criterion import Criterion, WithCriterion
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.kernel_objects import blocks_of
 from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence
@@ -30,12 +31,13 @@ from stpbnn.scale import (
     is_known,
     iterated_beside,
     iterated_inside,
+    left_out_score,
 )
 
 __all__ = ["StudentTProcessRegressor"]
 
 
-class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
+class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[KernelHyperparameters], WithOutliers):
     r"""Student's t-process regression: a Gaussian process whose overall scale r is random, and learned from the data.
 
     .. math:: f \mid r \sim GP(0, r K), \qquad r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2), \qquad
@@ -56,8 +58,8 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
     ----------
     kernel : scikit-learn kernel, NNGPKernel, FullyConnected or None
         K: the covariance of f (see `parametrization`). The hyper-parameters of a kernel object are learned within their
-        bounds; a FullyConnected is taken as it is given. None means ConstantKernel(1.0) * RBF(1.0), both learned, the
-        constant within 1e-5 and 1e5, in units of one and of the mean square of the targets.
+        bounds; a FullyConnected is as given. None means ConstantKernel(1.0) * RBF(1.0), both learned, the constant
+        within 1e-5 and 1e5, in units of one and of the mean square of the targets.
     df : float
         ν > 2, the degrees of freedom; where it is learned, the value to start from.
     temperature : float or array of shape (P,)
@@ -69,14 +71,14 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
         or is Gaussian with examples that count the less the further they are from what the others make of them, under
         noise with the tails of Student's t.
     optimizer : "fmin_l_bfgs_b", callable or None
-        How the log evidence is maximised, in the convention of scikit-learn's Gaussian processes; None learns nothing.
+        How the criterion is maximised, in the convention of scikit-learn's Gaussian processes; None learns nothing.
         Where T is learned, the search begins with kernel and T times the factor that suits the size of the targets.
     optimize_df : bool
-        Whether to learn ν, the degrees of freedom. They tell how far one data set's scale may be from the kernel's, of
-        which a single data set says little: the search often ends on a bound, and says so.
+        Whether to learn ν. It tells how far one data set's scale may be from the kernel's, of which a single data set
+        says little: the search often ends on a bound, and says so.
     optimize_temperature : bool
-        Whether to learn T, the variance of the noise. Where it is False T stays as given, and kernel and scale have to
-        account for all noise beyond it: say True unless the noise is known.
+        Whether to learn T. Where it is False T stays, and kernel and scale have to account for all noise beyond it: say
+        True unless the noise is known.
     n_restarts_optimizer : int
         How many further searches from random starts within the bounds.
     normalize_y : bool
@@ -89,12 +91,14 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
         Whether the kernel is factorised, P³ operations and 8 P² bytes for each of several matrices, or only multiplied
         with, P² operations for each of some thousand vectors and 2 P² bytes, or less: `numerical_errors_` says what
         that leaves open. "auto" factorises up to P = 10,000, as far as memory goes, and whatever the other cannot do.
+    criterion : {"evidence", "leave-one-out"}
+        What is maximised: the log evidence, or (noise "scale") the leave-one-out log score.
     parametrization : {"covariance", "scale"}
         Whether K (+ T) is the covariance of the process, which exists for ν > 2 only, or its scale matrix, for any
         ν > 0: r ~ InvGamma(ν/2, ν/2). They differ by the constant factor ν/(ν − 2).
     noise_df : float
-        The degrees of freedom of the noise "student-t", and of that by which "robust" finds its outliers; where they
-        are learned, the value to start from. A new target has a variance only where there are more than two.
+        The degrees of freedom of the noise "student-t", given or to start from, and of that by which "robust" finds its
+        outliers. A new target has a variance only where there are more than two.
     optimize_noise_df : bool
         Whether to learn them.
     contamination : float
@@ -105,7 +109,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
     Attributes
     ----------
     kernel_ : scikit-learn kernel
-        The kernel with what was learned.
+        The kernel, as learned.
     df_, temperature_, noise_df_ : float
         ν, T and the degrees of freedom of the noise, learned or as given; the last is None for other noises.
     log_marginal_likelihood_, log_marginal_likelihood_value_ : float
@@ -119,12 +123,12 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
     solver_ : str
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
-        Errors of the iterative solver; None for the exact one.
+        Errors of the iterative solver.
     scale_posterior_ : OrderParameterPosterior or None
         p(r | y) as nodes and weights, where the noise is beside the scale; None where all is in closed form.
     converged_ : bool
-        Whether the gradient of the log evidence vanishes along what was learned and is not on a bound, and the
-        quadrature over r has reached its accuracy. Where it is False a warning has said why.
+        Whether the gradient of the criterion vanishes along what was learned and is not on a bound, and the quadrature
+        over r has reached its accuracy. Where it is False a warning has said why.
 
     References
     ----------
@@ -162,6 +166,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
         normalize_y: bool = False,
         trend: Literal["zero", "constant", "linear"] = "zero",
         solver: Solver = "auto",
+        criterion: Criterion = "evidence",
         parametrization: Literal["covariance", "scale"] = "covariance",
         noise_df: float = 4.0,
         optimize_noise_df: bool = False,
@@ -179,6 +184,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
         self.normalize_y = normalize_y
         self.trend = trend
         self.solver = solver
+        self.criterion = criterion
         self.parametrization = parametrization
         self.noise_df = noise_df
         self.optimize_noise_df = optimize_noise_df
@@ -202,12 +208,12 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
         That is the one at which the evidence of the closed form, n log c + (ν + n) log(1 + q/cs), is highest. Hence a
         search does not depend on the unit of the targets.
         """
-        given, law = self._hyperparameters, self._scale_law(self.df_)
+        given, law, design = self._hyperparameters, self._scale_law(self.df_), self._design
         if "temperature" not in given.free:
             return given
+        K, targets = design.reduced(self._matrix()).contrasts, design.targets(self._plausible)[1]
         try:
-            K = self._design.reduced(self._matrix()).contrasts
-            process = NoiseInside.of(K, self._design.targets(self._plausible)[1], law, self.temperature_)
+            process = NoiseInside.of(K, targets, law, self.temperature_)
         except np.linalg.LinAlgError:
             return given
         factor = law.df * process.quadratic / (law.excess * process.alpha.size)
@@ -256,6 +262,13 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
         self.converged_ = self._known and self._process.error < ACCURACY
         self._take_up_errors(errors)
 
+    def _left_out_score(self, at: KernelHyperparameters) -> tuple[float, np.ndarray]:
+        K, pullback = value_and_pullback(at.kernel, self._inputs)
+        law = self._scale_law(at.df)
+        process = NoiseInside.of(self._design.reduced(K).contrasts, self._contrasts, law, at.temperature)
+        score = left_out_score(process.factor, process.alpha, self._design, law, process.quadratic)
+        return score.value, np.append(pullback(score.kernel), [getattr(at, k) * getattr(score, k) for k in at.free])
+
     def _factorise(self) -> None:
         blocks = self._design.reduced(self._matrix())
         self._blocks = blocks._replace(contrasts=np.empty((0, 0)))
@@ -270,24 +283,13 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithOutliers):
 
     def _judge(self) -> None:
         if not self._known:
-            warnings.warn(
+            found = (
                 f"temperature: at {self.temperature_:.3g} the scale r of the kernel grows until r times the "
                 f"rounding of the kernel counts: the log evidence is known to {self._process.lost:.1g} only; give a "
-                "larger temperature, learn it with optimize_temperature=True, or take a rougher kernel",
-                ConvergenceWarning,
-                stacklevel=5,
+                "larger temperature, learn it with optimize_temperature=True, or take a rougher kernel"
             )
-        if self._outliers and not self._process.error < ACCURACY:
-            warnings.warn(
-                "noise: the moments of the function were not found; give a larger temperature or more noise_df",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        if self._searched and (found := self._nothing_explained()):
-            advice = "standardise the inputs, or start from other length scales"
-            if not self.optimize_temperature:
-                advice += f"; T = {self.temperature_:.3g} is fixed: optimize_temperature=True learns it"
-            warnings.warn(f"kernel: {self.kernel_!r} {found}; {advice}", ConvergenceWarning, stacklevel=5)
+            warnings.warn(found, ConvergenceWarning, stacklevel=5)
+        super()._judge()
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
         return self._process.predictive(self._query(X, joint=joint), self._noise_of_new(noise, joint), self._units)

@@ -16,7 +16,7 @@ from numpyro.handlers import substitute
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.network import FullyConnected
+from stpbnn.network import FullyConnected, Network, of_settings
 from stpbnn.samplers.draws import predict, spaced
 from stpbnn.samplers.process_posterior import function_given, program
 
@@ -69,10 +69,10 @@ def functions(posterior: xr.DataTree, X: ArrayLike) -> xr.Dataset:
     train = jnp.asarray(posterior["constant_data"]["X"].to_numpy(), float)
     y = jnp.asarray(posterior["observed_data"]["y"].to_numpy(), float)
     X = check.inputs("X", X, features=train.shape[1])
-    net = FullyConnected(**json.loads(posterior.attrs["network"]))
+    net = of_settings(json.loads(posterior.attrs["network"]))
     process = "process" in posterior.attrs
     stored, evaluated = (_of_process if process else _of_network)(posterior, net, train, y)
-    rows = max(1, NUMBERS // 16 // len(train) if process else NUMBERS // max(net.widths))
+    rows = max(1, NUMBERS // 16 // len(train) if process else NUMBERS // max(net.units))
     coords = {name: stored[name].to_numpy() for name in ("chain", "draw")}
     flat = {str(name): jnp.asarray(v.to_numpy().reshape(-1, *v.shape[2:]), float) for name, v in stored.items()}
     compiled = jax.jit(lambda drawn, X: jax.lax.map(lambda one: evaluated(one, X), drawn))
@@ -88,10 +88,10 @@ def functions(posterior: xr.DataTree, X: ArrayLike) -> xr.Dataset:
 type Evaluated = Callable[[dict[str, jax.Array], jax.Array], dict[str, jax.Array]]
 
 
-def _of_network(posterior: xr.DataTree, net: FullyConnected, train: Any, y: Any) -> tuple[xr.Dataset, Evaluated]:
+def _of_network(posterior: xr.DataTree, net: Network, train: Any, y: Any) -> tuple[xr.Dataset, Evaluated]:
     """Return the weights that were kept, and the functions of one draw of them."""
     kept = "weights" if "weights" in posterior.children else "posterior"
-    names = [*net.shapes(1), "temperature"]
+    names = [*net.shapes(train.shape[1]), "temperature"]
     stored = posterior[kept].to_dataset()
     if "W1" not in stored:
         raise ValueError(
@@ -102,17 +102,19 @@ def _of_network(posterior: xr.DataTree, net: FullyConnected, train: Any, y: Any)
     def evaluated(weights: dict[str, jax.Array], X: jax.Array) -> dict[str, jax.Array]:
         T = weights["temperature"] if "temperature" in weights else float(fixed)
         last = net.features(weights, X)[-1]
-        found = {"f": net.readout(weights, last)}
+        found = {"f": net.read_out(weights, last)}
         if posterior.attrs["readout"] == "marginal":
-            moments = predict(net, net.features(weights, train)[-1], y, T, last)
+            seen = net.pooled(net.features(weights, train)[-1])
+            moments = predict(net, seen, y, T, net.pooled(last))
             found |= dict(zip(("f_mean", "f_variance"), moments, strict=True))
         return found
 
     return stored[[name for name in names if name in stored]], evaluated
 
 
-def _of_process(posterior: xr.DataTree, net: FullyConnected, train: Any, y: Any) -> tuple[xr.Dataset, Evaluated]:
+def _of_process(posterior: xr.DataTree, net: Network, train: Any, y: Any) -> tuple[xr.Dataset, Evaluated]:
     """Return scales that are evenly spaced, and the law of the function given one draw of them."""
+    assert isinstance(net, FullyConnected)
     model = program(net, posterior.attrs["process"], posterior.attrs.get("df"))
     stored, T = posterior["posterior"].to_dataset(), float(posterior.attrs["temperature"])
     scales = stored[[name for name in ("r", "Q") if name in stored]]

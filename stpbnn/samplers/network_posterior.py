@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from numpyro.infer.util import constrain_fn
 
 from stpbnn import _validation as check
 from stpbnn import programs
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.programs import above
 from stpbnn.samplers.chains import Chains, Plan, collect
 from stpbnn.samplers.draws import (
@@ -30,9 +29,11 @@ from stpbnn.samplers.draws import (
     kernel_overlap,
     new_labels,
     new_targets,
+    numbers_of_a_chain,
     observe,
     observe_classes,
     observe_marginal,
+    position_overlap,
     predict,
     references,
     rotate,
@@ -54,7 +55,7 @@ class Inputs(NamedTuple):
 
 
 def sample(
-    net: FullyConnected,
+    net: Network,
     X: ArrayLike,
     y: ArrayLike,
     *,
@@ -85,7 +86,7 @@ def sample(
 
     Parameters
     ----------
-    net : FullyConnected
+    net : FullyConnected or Convolutional
         The network.
     X : array of shape (P, N_0)
         Training inputs.
@@ -133,7 +134,9 @@ def sample(
     xarray.DataTree
         Groups in ArviZ's schema. `posterior`: readout_norm (λ_L |v|²/N_L, mean one under the prior), kernel_scale
         (for each layer, tr K̂_l / tr(κ(K̂_{l-1})/λ_l) over the training inputs), kernel_overlap (of the last hidden
-        kernel with that of infinite width and with y yᵀ; up to P = 1000), train_loss and test_loss (squared error
+        kernel with that of infinite width and with y yᵀ; up to P = 1000), of a convolutional network of at most 64
+        positions and one output readout_overlap (Q_ij = λ_L Σ_a v_ai v_aj / N_L) and position_overlap (the overlaps of
+        the kernel at each position), train_loss and test_loss (squared error
         summed over outputs, averaged over rows), temperature where it is random, weights on request. `predictions`: f
         at the test points, and with the marginal readout f_mean and f_variance, its moments given the hidden weights;
         eigenmode, the coefficients of f (or its mean given the hidden weights) at the training inputs in the leading
@@ -172,7 +175,7 @@ def sample(
     >>> dict(posterior["predictions"]["f"].sizes)
     {'chain': 2, 'draw': 10, 'test_point': 2}
     """
-    check.instance("net", net, FullyConnected)
+    check.instance("net", net, FullyConnected, Convolutional)
     of_classes, told_classes = net.likelihood != "gaussian", {}
     if of_classes:
         y, y_test, classes = encoded(net, y, y_test)
@@ -200,16 +203,20 @@ def sample(
     else:
         temperature = check.number("temperature", temperature)
     build = built_by(sampler) if callable(sampler) else named(sampler, net, temperature)
-    whose = f"net: got widths {net.widths}, whose weights and features"
-    plan.refuse_beyond_memory(_numbers(net, original, keep), whose, "take narrower layers or fewer points")
-    rotation = rotate(original.X, original.X_test) if keep == "observables" else None
+    rotated = keep == "observables" and isinstance(net, FullyConnected)  # inputs, into the directions that they span
+    units = "widths" if isinstance(net, FullyConnected) else "features in each layer,"
+    whose = f"net: got {units} {net.units}, whose weights and features"
+    plan.refuse_beyond_memory(
+        numbers_of_a_chain(net, original, rotated=rotated), whose, "take narrower layers or fewer points"
+    )
+    rotation = rotate(original.X, original.X_test) if rotated else None
     engine = _chains(net, original, rotation, build, temperature, plan, settings)
     told = sampler if isinstance(sampler, str) else ""
     return collect(net, original, engine, settings, sampler=told, temperature=temperature)
 
 
 def _chains(
-    net: FullyConnected,
+    net: Network,
     original: Data,
     rotation: Rotation | None,
     build: Sampler,
@@ -240,7 +247,7 @@ def _chains(
         if rotation is not None:
             weights = rotation.complete(of_inputs, weights)
         if marginal:
-            features = net.features(weights, inputs.data.X)[-1]
+            features = net.pooled(net.features(weights, inputs.data.X)[-1])
             kept |= draw_readout(of_readout, net, features, inputs.data.y, T)
         if rotation is not None:
             weights = rotation.restore(jax.random.fold_in(key, 3), weights)
@@ -253,7 +260,8 @@ def _chains(
         kept = {} if isinstance(temperature, float) else {"temperature": T}
         if rotation is not None:
             weights = rotation.complete(of_inputs, weights)
-        features = net.features(weights, inputs.data.X)[-1]
+        last = net.features(weights, inputs.data.X)[-1]
+        features = net.pooled(last)
         if marginal:
             observed = observe_marginal(of_readout, net, weights, inputs.data, T)
         elif net.likelihood != "gaussian":
@@ -267,9 +275,11 @@ def _chains(
                 new_labels(key, net, train_f) if of_classes else new_targets(key, train_f, T)
             )
             observed["kernel_overlap"] = kernel_overlap(features, inputs.references.kernels)
+            if inputs.references.local is not None:
+                observed["position_overlap"] = position_overlap(last, inputs.references)
             if inputs.data.X_test is not None:
                 y = inputs.data.y
-                fitted = predict(net, features, y, T, features)[0] if marginal else net.readout(weights, features)
+                fitted = predict(net, features, y, T, features)[0] if marginal else net.read_out(weights, last)
                 observed["eigenmode"] = inputs.references.eigenvectors @ fitted
         if settings["keep"] == "weights":
             kept |= weights
@@ -287,13 +297,3 @@ def _chains(
         observe=record,
         weights=weights_of,
     )
-
-
-def _numbers(net: FullyConnected, data: Data, keep: str) -> int:
-    """Return how many numbers a chain moves: weights, features, and the smaller of two matrices of the readout."""
-    P, n_features = data.X.shape
-    points = P + (0 if data.X_test is None else len(data.X_test))
-    if keep == "observables":  # the directions that the inputs span
-        n_features = min(n_features, points)
-    weights = sum(math.prod(shape) for shape in net.shapes(n_features).values())
-    return weights + points * sum(net.widths) + min(P, net.widths[-1]) ** 2

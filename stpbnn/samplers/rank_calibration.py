@@ -19,8 +19,9 @@ from scipy import stats
 
 from stpbnn import _validation as check
 from stpbnn import programs
+from stpbnn._random import standard_normal
 from stpbnn._validation import integer, number, one_of
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.samplers.draws import Data, new_labels, observe, observe_classes, observe_marginal
 
 __all__ = ["ranks", "uniformity"]
@@ -29,7 +30,7 @@ MODELS = {"marginal": programs.marginal_network, "explicit": programs.network}
 
 
 def ranks(
-    net: FullyConnected,
+    net: Network,
     kernel: Callable[..., MCMCKernel],
     X: ArrayLike,
     x_test: ArrayLike,
@@ -46,7 +47,7 @@ def ranks(
 
     Parameters
     ----------
-    net : FullyConnected
+    net : FullyConnected or Convolutional
         The network; of classes the truth draws labels.
     kernel : callable
         ``kernel(model)`` makes the NumPyro kernel; it starts at a draw of the prior.
@@ -85,7 +86,7 @@ def ranks(
     """
     T, inputs = number("temperature", temperature), jnp.asarray(check.inputs("X", X))
     point = jnp.asarray(check.inputs("x_test", [x_test], features=inputs.shape[1]))
-    check.instance("net", net, FullyConnected)
+    check.instance("net", net, FullyConnected, Convolutional)
     of_classes = net.likelihood != "gaussian"
     if of_classes and T != 1:
         raise ValueError(f"temperature: got {T:g} with classes, expected 1: a cold likelihood is no law of labels")
@@ -106,7 +107,7 @@ def ranks(
         of_truth, of_noise, of_chain, of_readout = jax.random.split(key, 4)
         truth = net.sample_prior(of_truth, inputs.shape[1])
         f = net.forward(truth, inputs)
-        y = new_labels(of_noise, net, f) if of_classes else f + T**0.5 * jax.random.normal(of_noise, f.shape)
+        y = new_labels(of_noise, net, f) if of_classes else f + T**0.5 * standard_normal(of_noise, f.shape)
         data = Data(inputs, y, point)
         sampler, given = kernel(model), ((inputs, y), {"temperature": T})
         state = sampler.init(of_chain, warmup, None, *given)

@@ -36,9 +36,20 @@ from stpbnn.scale.iterated_scale import IteratedScale as IteratedScale
 from stpbnn.scale.iterated_scale import iterated_problem as iterated_problem
 from stpbnn.scale.iterated_student_t import iterated_beside as iterated_beside
 from stpbnn.scale.iterated_student_t import iterated_inside as iterated_inside
-from stpbnn.scale.landscape import CLOSURE_ACTIONS, Landscape, gaussian_gradient, kernel_slopes, order_slopes
+from stpbnn.scale.landscape import (
+    CLOSURE_ACTIONS,
+    Landscape,
+    evidence_gradient,
+    gaussian_gradient,
+    kernel_slopes,
+    order_slopes,
+)
 from stpbnn.scale.lattice import ACCURACY as LATTICE_ACCURACY
 from stpbnn.scale.lattice import lattice_posterior
+from stpbnn.scale.leave_one_out import left_out_mixture as left_out_mixture
+from stpbnn.scale.left_out_slopes import LeftOutScore as LeftOutScore
+from stpbnn.scale.left_out_slopes import left_out_score as left_out_score
+from stpbnn.scale.local_problem import LocalProblem as LocalProblem
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.minima import bracket_end
 from stpbnn.scale.minima import minima as minima_of_slope
@@ -47,6 +58,7 @@ from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.outlier_moments import OutlierMoments as OutlierMoments
 from stpbnn.scale.outputwise import Columns as Columns
 from stpbnn.scale.pose import MEANS, Mean, enters_by_product, keeps_mean, pose
+from stpbnn.scale.pose import order_parameters_shape as order_parameters_shape
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope
 from stpbnn.scale.problem import NetworkProblem
@@ -82,6 +94,7 @@ __all__ = [
     "bracket_end",
     "dual_student_t",
     "enters_by_product",
+    "evidence_gradient",
     "gaussian_gradient",
     "gaussian_log_evidence",
     "is_known",

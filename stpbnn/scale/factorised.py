@@ -12,7 +12,7 @@ from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 from stpbnn import kernels
 from stpbnn._linalg import lower_cholesky
 from stpbnn.kernels import KernelMap
-from stpbnn.network import FullyConnected, Prior
+from stpbnn.network import Network, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian, relative_rounding
 from stpbnn.scale.design import Query
 from stpbnn.scale.leave_one_out import Resolved, inverse_diagonal, left_out_gaussian
@@ -58,7 +58,7 @@ def refuse_ill_conditioned(factor: Float[np.ndarray, "P P"]) -> None:
             raise np.linalg.LinAlgError(f"condition number above {1 / max(reciprocal, 1e-300):.0e}")
 
 
-def refuse_singular(net: FullyConnected, X: Float[np.ndarray, "P N0"], temperature: float) -> None:
+def refuse_singular(net: Network, X: Float[np.ndarray, "P N0"], temperature: float) -> None:
     """Raise LinAlgError at T = 0 where the kernel is singular to rounding: no theory has a meaning there."""
     if temperature == 0:
         try:

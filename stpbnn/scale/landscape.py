@@ -33,6 +33,7 @@ __all__ = [
     "along",
     "covariance",
     "directional_kernel",
+    "evidence_gradient",
     "gaussian_gradient",
     "inverse_and_solution",
     "kernel_slopes",
@@ -183,14 +184,27 @@ def gaussian_gradient(
     design : Design, optional
         A trend and variances of the noise in units of T, where there are such.
     """
-    A = covariance(landscape, z, 0.0)
+    return evidence_gradient(
+        covariance(landscape, z, 0.0), partial(kernel_slopes, landscape, z), y, temperature, design
+    )
+
+
+def evidence_gradient(
+    K: Float[np.ndarray, "P P"],
+    slopes: Callable[[Float[np.ndarray, "P P"]], Float[np.ndarray, " n"]],
+    y: Float[np.ndarray, "P ..."],
+    temperature: float,
+    design: Design | None = None,
+) -> Float[np.ndarray, " m"]:
+    """Return the same of any kernel, which is overwritten, given <weight, ∂K/∂θ> as a function of the weight."""
+    A = K
     if design is not None:
         A, y = design.reduced(A).contrasts, design.targets(y)[1]
     A[np.diag_indices_from(A)] += temperature
     B, alpha = inverse_and_solution(A, y.reshape(len(y), -1))
     weight = (alpha @ alpha.T - alpha.shape[1] * B) / 2
     of_kernel = weight if design is None else design.slopes(weight)
-    return np.append(kernel_slopes(landscape, z, of_kernel), temperature * np.trace(weight))
+    return np.append(slopes(of_kernel), temperature * np.trace(weight))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from scipy.linalg import cho_solve
 
 from stpbnn.kernels import cross_kernel, feature_map, renormalised_map, symmetric_kernel
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 from stpbnn.scale.factorised import FactorisedKernel, well_conditioned_cholesky
 from stpbnn.scale.landscape import CLOSURE_ACTIONS, FEATURES, Landscape, kernel_slopes
 from stpbnn.scale.leave_one_out import Resolved
@@ -113,7 +113,7 @@ class OneScale(NetworkProblem):
 
     @classmethod
     def of(
-        cls, net: FullyConnected, X: np.ndarray, y: Float[np.ndarray, " P"], temperature: float, *, spectral: bool
+        cls, net: Network, X: np.ndarray, y: Float[np.ndarray, " P"], temperature: float, *, spectral: bool
     ) -> OneScale:
         """Reduce the kernel: to its eigenbasis where variances at many scales are wanted, else to tridiagonal form."""
         form = Resolvent.spectral if spectral else Resolvent.tridiagonal
@@ -135,7 +135,7 @@ class OneScale(NetworkProblem):
 
     def posterior(self, seed: int = 0) -> OrderParameterPosterior:
         """Return p(Q | y) of one hidden layer, by quadrature."""
-        return scale_posterior(self.resolvent, Gamma(float(self.net.widths[0])))
+        return scale_posterior(self.resolvent, Gamma(float(self.widths[0])))
 
     def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""
@@ -190,7 +190,7 @@ class Interpolation(NetworkProblem):
     coefficients: Float[np.ndarray, " P"]
 
     @classmethod
-    def of(cls, net: FullyConnected, X: np.ndarray, y: Float[np.ndarray, " P"]) -> Interpolation:
+    def of(cls, net: Network, X: np.ndarray, y: Float[np.ndarray, " P"]) -> Interpolation:
         """Factorise K_1."""
         factor = well_conditioned_cholesky(symmetric_kernel(feature_map(net), net.prior, X))
         return cls(net, X, y, 0.0, factor, cho_solve((factor, True), y, check_finite=False))

@@ -9,30 +9,32 @@ from jaxtyping import Float
 
 from stpbnn import _validation as check
 from stpbnn.kernels import Closure
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.scale.deep import Layered
 from stpbnn.scale.deep_outputs import DeepOutputs
 from stpbnn.scale.factorised import refuse_singular
+from stpbnn.scale.local_problem import LocalProblem
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.one_scale import Interpolation, OneScale
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.several_outputs import SeveralOutputs
 
-__all__ = ["MEANS", "Mean", "enters_by_product", "keeps_mean", "pose"]
+__all__ = ["MEANS", "Mean", "enters_by_product", "keeps_mean", "order_parameters_shape", "pose"]
 
 Mean = Literal["auto", "keep", "drop"]
 MEANS = ("auto", "keep", "drop")
 DEEPEST_WISHART = 6  # hidden layers: seven take minutes to compile
 
 
-def keeps_mean(net: FullyConnected, mean: str) -> bool:
+def keeps_mean(net: Network, mean: str) -> bool:
     """Return whether the Gaussian mean of the features is kept: by default for one hidden layer and one output."""
     check.one_of("mean", mean, MEANS)
-    possible = net.depth == 1 and net.outputs == 1
+    possible = net.depth == 1 and net.outputs == 1 and isinstance(net, FullyConnected)
     if mean == "keep" and not (possible or net.sigma.odd):
         raise ValueError(
-            f"mean: got 'keep' for a network of {net.depth} hidden layer(s) and {net.outputs} output(s), whose "
-            "activation is not odd; the mean is known for one hidden layer and one output, use 'drop' or 'auto'"
+            f"mean: got 'keep' for a {type(net).__name__} of {net.depth} hidden layer(s) and {net.outputs} output(s), "
+            "whose activation is not odd; the mean is known for a FullyConnected of one hidden layer and one output, "
+            "use 'drop' or 'auto'"
         )
     return mean != "drop" and possible and not net.sigma.odd
 
@@ -43,7 +45,7 @@ def enters_by_product(net: FullyConnected, closure: Closure) -> bool:
 
 
 def pose(
-    net: FullyConnected,
+    net: Network,
     X: Float[np.ndarray, "P N0"],
     y: Float[np.ndarray, "P ..."],
     temperature: float,
@@ -56,8 +58,8 @@ def pose(
 
     Parameters
     ----------
-    net : FullyConnected
-        The network.
+    net : FullyConnected or Convolutional
+        The network; a convolutional one has one hidden layer and one output.
     X, y : float64 arrays of shape (P, N_0) and (P,) or (P, D)
         Training set.
     temperature : float
@@ -95,9 +97,17 @@ def pose(
             "derivatives take twice the time for each further layer; use 'nested' or 'global'"
         )
     one_layer = net.depth == 1
-    if one_layer and net.outputs == 1 and temperature == 0 and not (net.prior.bias_variance or keep_mean or mixture):
+    one_scale = isinstance(net, FullyConnected) or net.readout == "mean"  # type: ignore[attr-defined]
+    plain = one_layer and net.outputs == 1 and one_scale
+    if plain and temperature == 0 and not (net.prior.bias_variance or keep_mean or mixture):
         return Interpolation.of(net, X, y)
     refuse_singular(net, X, temperature)
+    if isinstance(net, Convolutional):
+        local = net.readout == "flatten"
+        return (
+            LocalProblem.of(net, X, y, temperature) if local else OneScale.of(net, X, y, temperature, spectral=mixture)
+        )
+    assert isinstance(net, FullyConnected)
     if net.outputs > 1:
         if not enters_by_product(net, closure):
             return DeepOutputs(net, X, y, temperature, closure)
@@ -107,3 +117,17 @@ def pose(
     if one_layer or (closure == "global" and not mixture):
         return OneScale.of(net, X, y, temperature, spectral=mixture)
     return Layered(net, X, y, temperature, closure)
+
+
+def order_parameters_shape(net: Network) -> tuple[int, ...]:
+    """Return the shape of a node of their posterior: (L,), (L, D, D) for D outputs, or (d, d) for d positions.
+
+    Examples
+    --------
+    >>> order_parameters_shape(FullyConnected((10, 10))), order_parameters_shape(Convolutional((4,), image=(4, 4, 1)))
+    ((2,), (4, 4))
+    """
+    local = isinstance(net, Convolutional) and net.readout == "flatten"
+    if local:
+        return (net.positions,) * 2  # type: ignore[attr-defined]
+    return (net.depth, net.outputs, net.outputs) if net.outputs > 1 else (net.depth,)

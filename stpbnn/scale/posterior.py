@@ -25,8 +25,10 @@ NEGLIGIBLE = 1e-16  # weight, relative to the largest one, of nodes that are dro
 class OrderParameterPosterior(NamedTuple):
     """p(Q | y) as nodes Q (n, L) with weights (n,) of sum one, log p(y), and the estimated relative error of both.
 
-    Of D outputs every layer has a matrix: nodes (n, L, D, D), W_l of a `wishart_chain`. Where the mean of the features
-    is kept, every node has an amplitude a of it also, theory notes (3.3).
+    Nodes of a network with an order parameter for each pair of d positions are matrices, (n, d, d); of D outputs every
+    layer has a matrix, (n, L, D, D), W_l of a `wishart_chain`.
+
+    Where the mean of the features is kept, every node has an amplitude a of it also, theory notes (3.3).
 
     Examples
     --------
@@ -82,6 +84,10 @@ class OrderParameterPosterior(NamedTuple):
         levels = np.asarray(p, dtype=float)
         if not np.all((levels >= 0) & (levels <= 1)):
             raise ValueError(f"p: got {short(p)}, expected probabilities between 0 and 1")
+        if self.nodes.ndim == 3:  # a matrix, whose entries have either sign
+            entries = self.nodes.reshape(len(self.nodes), -1).T
+            found = np.array([_smoothed_inverse_cdf(entry, self.weights, levels) for entry in entries])
+            return found.reshape(*self.nodes.shape[1:], *levels.shape)
         inverse = _inverse_cdf if self.nodes.shape[1:] == (1,) else _smoothed_inverse_cdf
         scales = self.nodes if self.nodes.ndim == 2 else np.einsum("nlaa->nl", self.nodes) / self.nodes.shape[-1]
         return np.array([np.exp(inverse(log_q, self.weights, levels)) for log_q in np.log(scales).T])

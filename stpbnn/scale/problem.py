@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional
 from stpbnn.predictive import Gaussian, JointMixture, Mixture, SideBySide
 from stpbnn.scale.fluctuation import saddle_gradient
 from stpbnn.scale.landscape import Ingredients, Landscape
@@ -40,7 +40,7 @@ class NetworkProblem:
 
     Parameters
     ----------
-    net : FullyConnected
+    net : FullyConnected or Convolutional
         The network.
     X : array of shape (P, N_0)
         Training inputs.
@@ -50,7 +50,7 @@ class NetworkProblem:
         T, the variance of the noise.
     """
 
-    net: FullyConnected
+    net: Any
     X: Float[np.ndarray, "P N0"]
     y: Float[np.ndarray, "P ..."]
     temperature: float
@@ -58,7 +58,8 @@ class NetworkProblem:
     @property
     def widths(self) -> Float[np.ndarray, " L"]:
         """N_1..N_L."""
-        return np.asarray(self.net.widths, dtype=np.float64)
+        net = self.net
+        return np.asarray(net.channels if isinstance(net, Convolutional) else net.widths, dtype=np.float64)
 
     @property
     def ingredients(self) -> Ingredients:

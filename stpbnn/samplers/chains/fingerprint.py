@@ -16,7 +16,7 @@ import numpy as np
 from numpyro.distributions import Distribution
 from numpyro.infer.mcmc import MCMCKernel
 
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 from stpbnn.samplers.draws import Data
 
 __all__ = ["described", "fingerprint"]
@@ -40,13 +40,13 @@ ROUNDING = re.compile(
 
 
 def fingerprint(
-    net: FullyConnected, data: Data, kernel: MCMCKernel, temperature: Any, settings: Mapping[str, Any]
+    net: Network, data: Data, kernel: MCMCKernel, temperature: Any, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return network, data, temperature, sampler, settings, versions, device and what JAX is told, in plain values.
 
     Parameters
     ----------
-    net : FullyConnected
+    net : Network
         The network.
     data : Data
         Training set and test points.

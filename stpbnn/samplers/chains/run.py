@@ -17,8 +17,8 @@ from numpyro.infer import NUTS
 from numpyro.infer.mcmc import MCMCKernel
 from threadpoolctl import threadpool_limits
 
-from stpbnn._memory import refuse_beyond
-from stpbnn.network import FullyConnected
+from stpbnn._memory import make_room_for_programs, refuse_beyond
+from stpbnn.network import Network
 from stpbnn.samplers.chains.blocks import Chains
 from stpbnn.samplers.chains.checkpoint import Checkpoint
 from stpbnn.samplers.chains.collecting import Collector
@@ -35,7 +35,7 @@ BLOCK, BLOCK_BYTES = 100, 2**26
 
 
 def collect(
-    net: FullyConnected,
+    net: Network,
     original: Data,
     engine: Chains,
     settings: Mapping[str, Any],
@@ -47,7 +47,7 @@ def collect(
 
     Parameters
     ----------
-    net, original : FullyConnected, Data
+    net, original : Network, Data
         What is sampled.
     engine : Chains
         What draws, and by which plan.
@@ -58,6 +58,7 @@ def collect(
     temperature : float or numpyro.distributions.Distribution
         T, or its prior.
     """
+    make_room_for_programs()  # after many posteriors of other sizes in this process
     plan, settings = engine.plan, {**engine.plan.deciding, **settings}
     kernel = engine.build()
     one = sum(shape.size * shape.dtype.itemsize for shape in _recorded(engine, kernel).values())

@@ -2,11 +2,11 @@
 
 from stpbnn.samplers.draws.class_observables import encoded, new_labels, observe_classes
 from stpbnn.samplers.draws.observables import new_targets, observe, squared_loss
-from stpbnn.samplers.draws.overlap import References, kernel_overlap, references
+from stpbnn.samplers.draws.overlap import References, kernel_overlap, position_overlap, references
 from stpbnn.samplers.draws.readout import draw_readout, observe_marginal, predict
 from stpbnn.samplers.draws.rotation import Rotation, rotate
 from stpbnn.samplers.draws.thinning import KEPT_BYTES, chosen, count, spaced
-from stpbnn.samplers.draws.training_data import Data, checked_data
+from stpbnn.samplers.draws.training_data import Data, checked_data, numbers_of_a_chain
 from stpbnn.samplers.draws.tree import to_datatree
 
 __all__ = [
@@ -22,9 +22,11 @@ __all__ = [
     "kernel_overlap",
     "new_labels",
     "new_targets",
+    "numbers_of_a_chain",
     "observe",
     "observe_classes",
     "observe_marginal",
+    "position_overlap",
     "predict",
     "references",
     "rotate",

@@ -10,8 +10,8 @@ import numpy as np
 
 from stpbnn import _validation as check
 from stpbnn._labels import class_labels
-from stpbnn.network import FullyConnected, Weights
-from stpbnn.samplers.draws.observables import kernel_scales
+from stpbnn.network import Convolutional, FullyConnected, Network, Weights
+from stpbnn.samplers.draws.observables import of_hidden
 from stpbnn.samplers.draws.training_data import Data
 
 BINS = 10
@@ -19,9 +19,9 @@ BINS = 10
 __all__ = ["encoded", "log_probabilities", "new_labels", "observe_classes"]
 
 
-def encoded(net: FullyConnected, y: Any, y_test: Any) -> tuple[np.ndarray, Any, np.ndarray]:
+def encoded(net: Network, y: Any, y_test: Any) -> tuple[np.ndarray, Any, np.ndarray]:
     """Return labels as targets, -1 and +1 or unit vectors, those of the test set, and the classes."""
-    check.instance("net", net, FullyConnected)
+    check.instance("net", net, FullyConnected, Convolutional)
     labels = class_labels("y", y)
     classes = np.unique(labels)
     if len(classes) < 2:
@@ -33,7 +33,7 @@ def encoded(net: FullyConnected, y: Any, y_test: Any) -> tuple[np.ndarray, Any, 
     if len(classes) != expected:
         raise ValueError(
             f"y: got {len(classes)} classes for a {net.likelihood} likelihood of {net.outputs} output(s), expected "
-            f"{expected}; give FullyConnected(..., outputs={len(classes)}, likelihood='categorical')"
+            f"{expected}; give {type(net).__name__}(..., outputs={len(classes)}, likelihood='categorical')"
         )
 
     def targets(labels: np.ndarray) -> np.ndarray:
@@ -47,7 +47,7 @@ def encoded(net: FullyConnected, y: Any, y_test: Any) -> tuple[np.ndarray, Any, 
     return targets(labels), targets(of_test), classes
 
 
-def log_probabilities(net: FullyConnected, f: jax.Array) -> jax.Array:
+def log_probabilities(net: Network, f: jax.Array) -> jax.Array:
     """Return the logarithms of the class probabilities, (n, C), from outputs (n,) or (n, C).
 
     Examples
@@ -66,24 +66,23 @@ def _chosen(y: jax.Array) -> jax.Array:
     return jnp.stack([y < 0, y > 0], axis=1).astype(y.dtype) if y.ndim == 1 else y
 
 
-def new_labels(key: jax.Array, net: FullyConnected, f: jax.Array) -> jax.Array:
+def new_labels(key: jax.Array, net: Network, f: jax.Array) -> jax.Array:
     """Return a draw of new labels, as targets, where f is a draw of the function."""
     logs = log_probabilities(net, f)
     drawn = jax.random.categorical(jax.random.fold_in(key, 2), logs, axis=1)
     return (2.0 * drawn - 1).astype(f.dtype) if f.ndim == 1 else jax.nn.one_hot(drawn, f.shape[1], dtype=f.dtype)
 
 
-def observe_classes(net: FullyConnected, weights: Weights, data: Data) -> dict[str, jax.Array]:
+def observe_classes(net: Network, weights: Weights, data: Data) -> dict[str, jax.Array]:
     """Return the observables of one draw of (whitened) weights, and `train_f`, the function at the training inputs.
 
     Losses are negative log likelihoods, averaged over rows; log likelihoods are those of T = 1.
     """
     features = net.features(weights, data.X)
-    f = net.readout(weights, features[-1])
+    f = net.read_out(weights, features[-1])
     log_likelihood = jnp.sum(_chosen(data.y) * log_probabilities(net, f), axis=1)
     observed = {
-        "readout_norm": jnp.mean(weights["v"] ** 2, axis=0),
-        "kernel_scale": kernel_scales(net, data.X, features),
+        **of_hidden(net, weights, data.X, features),
         "train_f": f,
         "train_loss": -jnp.mean(log_likelihood),
         "log_likelihood": log_likelihood,

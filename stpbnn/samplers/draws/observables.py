@@ -2,14 +2,19 @@ r"""What is kept of every draw: functions, losses and order parameters, a few nu
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import jax
 import jax.numpy as jnp
 from numpyro.distributions import Normal
 
-from stpbnn.network import FullyConnected, Weights
+from stpbnn._random import standard_normal
+from stpbnn.network import Convolutional, Network, Weights
 from stpbnn.samplers.draws.training_data import Data
 
-__all__ = ["kernel_scales", "new_targets", "observe", "squared_loss"]
+__all__ = ["kernel_scales", "new_targets", "observe", "of_hidden", "squared_loss", "tells_positions"]
+
+MOST_POSITIONS = 64  # whose overlaps are kept of every draw
 
 
 def squared_loss(y: jax.Array, f: jax.Array) -> jax.Array:
@@ -29,33 +34,54 @@ def new_targets(key: jax.Array, f: jax.Array, temperature: jax.Array | float) ->
     temperature : float
         T, the variance of the likelihood.
     """
-    return f + jnp.sqrt(temperature) * jax.random.normal(jax.random.fold_in(key, 2), f.shape, f.dtype)
+    return f + jnp.sqrt(temperature) * standard_normal(jax.random.fold_in(key, 2), f.shape, f.dtype)
 
 
-def kernel_scales(net: FullyConnected, X: jax.Array, features: list[jax.Array]) -> jax.Array:
+def kernel_scales(net: Network, X: jax.Array, features: list[jax.Array]) -> jax.Array:
     r"""Return tr K̂_l / tr(κ(K̂_{l-1})/λ_l) for every layer: how much larger the sampled kernel is than expected.
 
     :math:`\hat K_l = \sigma(h^l)\sigma(h^l)^T / (\lambda_l N_l)` is the kernel of the sampled features, and the
-    expectation is over the weights of layer l under the prior, given the layer below.
+    expectation is over the weights of layer l under the prior, given the layer below. Of convolutional networks both
+    are averaged over positions.
     """
     prior, kappa = net.prior, net.sigma.kernel
-    variance = jnp.mean(X**2, axis=1)
     scales = []
-    for layer, hidden in enumerate(features):
-        below = variance / prior.precisions[layer] + prior.bias_variance
-        variance = jnp.mean(hidden**2, axis=1)
-        scales.append(jnp.sum(variance) / jnp.sum(kappa(below, below, below)))
+    for layer, (below, hidden) in enumerate(zip([X, *features], features, strict=False)):
+        variance = net.mean_squares(layer, below) / prior.precisions[layer] + prior.bias_variance
+        scales.append(jnp.mean(hidden**2) / jnp.mean(kappa(variance, variance, variance)))
     return jnp.stack(scales)
 
 
-def observe(net: FullyConnected, weights: Weights, data: Data, temperature: jax.Array | float) -> dict[str, jax.Array]:
+def of_hidden(net: Network, weights: Weights, X: jax.Array, features: list[jax.Array]) -> dict[str, jax.Array]:
+    r"""Return what is observed of the weights of the readout and of the hidden features.
+
+    That is the norm of the readout, the scales of the hidden kernels and, of one output of a convolutional network
+    whose readout has weights of its own at each of d <= 64 positions, the overlap of these weights,
+
+    .. math:: Q_{ij} = \frac{\lambda_L}{N_L} \sum_a v_{ai} v_{aj}
+
+    whose mean is the unit matrix under the prior.
+    """
+    observed = {"readout_norm": jnp.mean(weights["v"] ** 2, axis=0), "kernel_scale": kernel_scales(net, X, features)}
+    if tells_positions(net):
+        v = weights["v"].reshape(-1, net.channels[-1])
+        observed["readout_overlap"] = v @ v.T / net.channels[-1]
+    return observed
+
+
+def tells_positions(net: Network) -> TypeGuard[Convolutional]:
+    """Return whether the readout has weights of its own at each of a few positions, and one output."""
+    local = isinstance(net, Convolutional) and net.readout == "flatten" and net.positions <= MOST_POSITIONS
+    return local and net.outputs == 1
+
+
+def observe(net: Network, weights: Weights, data: Data, temperature: jax.Array | float) -> dict[str, jax.Array]:
     """Return the observables of one draw of (whitened) weights, and `train_f`, the function at the training inputs."""
     features = net.features(weights, data.X)
-    f = net.readout(weights, features[-1])
+    f = net.read_out(weights, features[-1])
     log_likelihood = Normal(f, jnp.sqrt(temperature)).log_prob(data.y)
     observed = {
-        "readout_norm": jnp.mean(weights["v"] ** 2, axis=0),
-        "kernel_scale": kernel_scales(net, data.X, features),
+        **of_hidden(net, weights, data.X, features),
         "train_f": f,
         "train_loss": squared_loss(data.y, f),
         "log_likelihood": log_likelihood if f.ndim == 1 else jnp.sum(log_likelihood, axis=1),

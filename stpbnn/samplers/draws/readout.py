@@ -14,7 +14,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from stpbnn.network import FullyConnected, Weights
+from stpbnn.network import Network, Weights
 from stpbnn.programs import design, factorised_design
 from stpbnn.samplers.draws.observables import observe
 from stpbnn.samplers.draws.training_data import Data
@@ -22,7 +22,7 @@ from stpbnn.samplers.draws.training_data import Data
 __all__ = ["draw_readout", "observe_marginal", "predict"]
 
 
-def _design(net: FullyConnected, features: jax.Array) -> jax.Array:
+def _design(net: Network, features: jax.Array) -> jax.Array:
     return design(features, net.prior.precisions[-1], net.prior.bias_variance)
 
 
@@ -31,16 +31,16 @@ def _columns(y: jax.Array) -> jax.Array:
 
 
 def predict(
-    net: FullyConnected, features: jax.Array, y: jax.Array, temperature: jax.Array | float, features_test: jax.Array
+    net: Network, features: jax.Array, y: jax.Array, temperature: jax.Array | float, features_test: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Return mean and variance of the outputs at test points, given the hidden weights and the training set.
 
     Parameters
     ----------
-    net : FullyConnected
+    net : Network
         The network: λ_L and 1/λ_b are used.
     features, features_test : jax.Array of shapes (P, N_L) and (n, N_L)
-        Features of the last hidden layer at training and test inputs.
+        Features of the last hidden layer at training and test inputs, as the readout sees them.
     y : jax.Array of shape (P,) or (P, D)
         Training targets.
     temperature : float
@@ -53,6 +53,7 @@ def predict(
 
     Examples
     --------
+    >>> from stpbnn import FullyConnected
     >>> net = FullyConnected((3,), "linear")
     >>> mean, variance = predict(net, jnp.ones((1, 3)), jnp.ones(1), 1.0, jnp.ones((2, 3)))
     >>> mean.tolist(), variance.tolist()
@@ -66,7 +67,7 @@ def predict(
 
 
 def draw_readout(
-    key: jax.Array, net: FullyConnected, features: jax.Array, y: jax.Array, temperature: jax.Array | float
+    key: jax.Array, net: Network, features: jax.Array, y: jax.Array, temperature: jax.Array | float
 ) -> dict[str, jax.Array]:
     """Return an exact draw of the whitened readout "v" (and "b(L+1)" with biases), given the hidden weights.
 
@@ -74,10 +75,10 @@ def draw_readout(
     ----------
     key : jax.Array
         A JAX random key.
-    net : FullyConnected
+    net : Network
         The network.
     features : jax.Array of shape (P, N_L)
-        Features of the last hidden layer at the training inputs.
+        Features of the last hidden layer at the training inputs, as the readout sees them.
     y : jax.Array of shape (P,) or (P, D)
         Training targets.
     temperature : float
@@ -85,13 +86,14 @@ def draw_readout(
 
     Examples
     --------
+    >>> from stpbnn import FullyConnected
     >>> net = FullyConnected((3,), "linear", bias_precision=1.0)
     >>> drawn = draw_readout(jax.random.key(0), net, jnp.ones((5, 3)), jnp.ones(5), 0.1)
     >>> {name: array.shape for name, array in drawn.items()}
     {'v': (3,), 'b2': ()}
     """
     u = factorised_design(_design(net, features), temperature).draw(key, _columns(y))
-    width, output_shape = net.widths[-1], y.shape[1:]
+    width, output_shape = features.shape[1], y.shape[1:]
     drawn = {"v": u[:width].reshape(width, *output_shape)}
     if net.bias_precision is not None:
         drawn[f"b{net.depth + 1}"] = u[width].reshape(output_shape)
@@ -99,7 +101,7 @@ def draw_readout(
 
 
 def observe_marginal(
-    key: jax.Array, net: FullyConnected, weights: Weights, data: Data, temperature: jax.Array | float
+    key: jax.Array, net: Network, weights: Weights, data: Data, temperature: jax.Array | float
 ) -> dict[str, jax.Array]:
     """Return the observables of one draw of hidden weights: those of `observe` for an exact draw of the readout.
 
@@ -110,7 +112,7 @@ def observe_marginal(
     ----------
     key : jax.Array
         A JAX random key, for the readout.
-    net : FullyConnected
+    net : Network
         The network.
     weights : mapping of str to jax.Array
         Whitened hidden weights by name.
@@ -119,10 +121,10 @@ def observe_marginal(
     temperature : float
         T, the variance of the likelihood.
     """
-    features = net.features(weights, data.X)[-1]
+    features = net.pooled(net.features(weights, data.X)[-1])
     drawn = dict(weights) | draw_readout(key, net, features, data.y, temperature)
     observed = observe(net, drawn, data, temperature)
     if data.X_test is not None:
-        features_test = net.features(weights, data.X_test)[-1]
+        features_test = net.pooled(net.features(weights, data.X_test)[-1])
         observed["f_mean"], observed["f_variance"] = predict(net, features, data.y, temperature, features_test)
     return observed

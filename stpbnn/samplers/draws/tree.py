@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, Network
 from stpbnn.samplers.draws.overlap import REFERENCES, References
 from stpbnn.samplers.draws.training_data import Data
 
@@ -43,7 +43,7 @@ def provenance() -> dict[str, str]:
     }
 
 
-def _dims(net: FullyConnected, name: str) -> tuple[str, ...]:
+def _dims(net: Network, name: str) -> tuple[str, ...]:
     """Return the dimensions of one draw of an observable, or of a weight array."""
     output = ("output",) if net.outputs > 1 else ()
     return {
@@ -56,15 +56,23 @@ def _dims(net: FullyConnected, name: str) -> tuple[str, ...]:
         "eigenmode": ("mode", *output),
         "class_probability": ("test_point", "class"),
         **dict.fromkeys(PREDICTIONS, ("test_point", *output)),
-        "v": (f"unit_{net.depth}", *output),
-        f"b{net.depth + 1}": output,
-        **{f"W{layer}": ("feature" if layer == 1 else f"unit_{layer - 1}", f"unit_{layer}") for layer in _layers(net)},
-        **{f"b{layer}": (f"unit_{layer}",) for layer in _layers(net)},
+        "readout_overlap": ("position", "other_position"),
+        "position_overlap": ("reference", "position"),
+        **_weight_dims(net, output),
     }.get(name, ())
 
 
-def _layers(net: FullyConnected) -> range:
-    return range(1, net.depth + 1)
+def _weight_dims(net: Network, output: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the dimensions of the weights by name."""
+    L, layers = net.depth, range(1, net.depth + 1)
+    weights: dict[str, tuple[str, ...]]
+    if isinstance(net, Convolutional):
+        weights = {f"W{n}": (f"row_{n}", f"column_{n}", f"channel_{n - 1}", f"channel_{n}") for n in layers}
+        biases = {f"b{n}": (f"channel_{n}",) for n in layers}
+        seen = f"channel_{L}" if net.readout == "mean" else "position_and_channel"
+        return weights | biases | {"v": (seen, *output), f"b{L + 1}": output}
+    weights = {f"W{n}": ("feature" if n == 1 else f"unit_{n - 1}", f"unit_{n}") for n in layers}
+    return weights | {f"b{n}": (f"unit_{n}",) for n in layers} | {"v": (f"unit_{L}", *output), f"b{L + 1}": output}
 
 
 def _dataset(variables: Mapping[str, tuple[tuple[str, ...], Any]]) -> xr.Dataset:
@@ -77,7 +85,7 @@ def _dataset(variables: Mapping[str, tuple[tuple[str, ...], Any]]) -> xr.Dataset
 
 
 def to_datatree(
-    net: FullyConnected,
+    net: Network,
     data: Data,
     draws: Mapping[str, Any],
     statistics: Mapping[str, Any],
@@ -89,7 +97,7 @@ def to_datatree(
 
     Parameters
     ----------
-    net : FullyConnected
+    net : Network
         The network.
     data : Data
         Training set and test points.

@@ -9,7 +9,7 @@ from numpyro.infer.ensemble import EnsembleSampler
 from numpyro.infer.mcmc import MCMCKernel
 
 from stpbnn import _validation as check
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 from stpbnn.samplers.transitions.hamiltonian import SplitHMC
 from stpbnn.samplers.transitions.langevin import MALA, Langevin, paper_scales
 from stpbnn.samplers.transitions.no_u_turn import SplitNUTS
@@ -28,14 +28,14 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
-def named(sampler: str, net: FullyConnected, temperature: Any) -> Sampler:
+def named(sampler: str, net: Network, temperature: Any) -> Sampler:
     """Return the sampler of a name: what makes a kernel of a model; where T is fixed, "langevin" is that of the paper.
 
     Parameters
     ----------
     sampler : {"hmc", "nuts", "tempered", "mala", "langevin"}
         The name.
-    net : FullyConnected
+    net : Network
         The network; its precisions λ set the scales c = Tλ of "langevin".
     temperature : float or numpyro.distributions.Distribution
         T, or its prior.

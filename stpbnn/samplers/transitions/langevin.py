@@ -21,18 +21,18 @@ from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc_util import welford_covariance
 
 from stpbnn._validation import boolean, instance, integer, number, shown
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.samplers.transitions.gradient import ChainState, Gradient, GradientKernel, Move
 
 __all__ = ["MALA", "Langevin", "paper_scales"]
 
 
-def paper_scales(net: FullyConnected, temperature: float) -> dict[str, float]:
+def paper_scales(net: Network, temperature: float) -> dict[str, float]:
     r"""Return the scale :math:`c = T\lambda` of every site that turns `Langevin` into the paper's dynamics.
 
     Parameters
     ----------
-    net : FullyConnected
+    net : FullyConnected or Convolutional
         The network; weights of layer l have precision λ_l, biases λ_b.
     temperature : float
         T, the variance of the likelihood.
@@ -42,7 +42,7 @@ def paper_scales(net: FullyConnected, temperature: float) -> dict[str, float]:
     >>> paper_scales(FullyConnected((10,), weight_precision=(1.0, 4.0)), 0.5)
     {'W1': 0.5, 'v': 2.0}
     """
-    instance("net", net, FullyConnected)
+    instance("net", net, FullyConnected, Convolutional)
     temperature = number("temperature", temperature)
     weights = [f"W{layer + 1}" for layer in range(net.depth)] + ["v"]
     scales = {name: temperature * precision for name, precision in zip(weights, net.precisions, strict=True)}

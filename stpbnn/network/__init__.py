@@ -1,0 +1,26 @@
+"""The frozen descriptions of Bayesian networks, with their forward passes and priors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stpbnn.network.architecture import LIKELIHOODS as LIKELIHOODS
+from stpbnn.network.architecture import Network, Prior, Weights
+from stpbnn.network.convolutional import Convolutional
+from stpbnn.network.fully_connected import FullyConnected
+from stpbnn.network.holder import NetworkHolder
+from stpbnn.network.windows import Window
+
+__all__ = ["Convolutional", "FullyConnected", "Network", "NetworkHolder", "Prior", "Weights", "Window", "of_settings"]
+
+
+def of_settings(settings: Mapping[str, Any]) -> Network:
+    """Return the network of which `to_dict` gave these settings: one that has channels is convolutional.
+
+    Examples
+    --------
+    >>> of_settings(FullyConnected((5,)).to_dict())
+    FullyConnected(widths=(5,), activation='erf', outputs=1, weight_precision=1.0, bias_precision=None)
+    """
+    return (Convolutional if "channels" in settings else FullyConnected)(**settings)

@@ -1,0 +1,33 @@
+"""What hyper-parameters are learned by: the log evidence, or the leave-one-out log score in its place."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from stpbnn import _validation as check
+from stpbnn.regressors.learnable import Evidence, Hyperparameters, Learnable
+
+__all__ = ["Criterion", "WithCriterion"]
+
+Criterion = Literal["evidence", "leave-one-out"]
+
+
+class WithCriterion[H: Hyperparameters](Learnable[H]):
+    """Estimators that may be searched by their predictions of examples left out; a model adds that score."""
+
+    criterion: str
+
+    def _check_settings(self) -> None:
+        check.one_of("criterion", self.criterion, ("evidence", "leave-one-out"))
+        super()._check_settings()
+
+    def _objective(self, at: H) -> Evidence:
+        if self.criterion == "evidence":
+            return super()._objective(at)
+        return Evidence(*self._left_out_score(at))
+
+    def _left_out_score(self, at: H) -> tuple[float, np.ndarray]:
+        """Return the leave-one-out log score at other hyper-parameters, and its gradient in theta."""
+        raise NotImplementedError

@@ -1,0 +1,112 @@
+"""Minima of the action of a matrix of order parameters: quasi-Newton steps from several starts, then Newton's.
+
+References
+----------
+Aiudi, Pacelli et al., arXiv:2307.11807; theory notes, section 4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import cholesky
+from scipy.optimize import minimize
+
+from stpbnn.scale.local_action import LocalAction, LocalTerms
+from stpbnn.scale.newton import newton_step
+from stpbnn.scale.one_scale import saddle_points_of_scale
+from stpbnn.scale.resolvent import Resolvent
+from stpbnn.scale.saddle_point import SaddlePoint
+
+__all__ = ["LocalMinimum", "local_minima"]
+
+STEPS, MEMORY = 3000, 30  # of the quasi-Newton search
+SHARE = 1e-6  # of N, the size of the gradient at which the quasi-Newton search ends, and of steps that are small
+NEWTON_STEPS = 30
+SMALL = 0.1  # the small start, in units of the best multiple of the unit matrix
+SAME_VALLEY = 1e-3  # of entries of Q: much more than what the quasi-Newton search leaves
+ROUNDING = 1e-9  # of the action
+CURVATURE = 1e-10  # smallest one of a Newton step, relative to that of the prior
+
+
+class LocalMinimum(NamedTuple):
+    """A minimum in the coordinates z, with the Hessian there."""
+
+    z: Float[np.ndarray, " k"]
+    at: LocalTerms
+    hessian: Float[np.ndarray, "k k"]
+
+
+def local_minima(action: LocalAction) -> list[LocalMinimum]:
+    """Return the minima of the action that were found, the lowest first.
+
+    The search starts from the best multiples of the unit matrix, all of which are found; from a small one; and from a
+    large matrix along the task.
+    """
+    found: list[LocalMinimum] = []
+    for start in _starts(action):
+        with contextlib.suppress(np.linalg.LinAlgError):
+            z = _approached(action, start)
+            Q = action.order_parameters(z)
+            if not any(
+                np.allclose(Q, other.at.order_parameters, rtol=SAME_VALLEY, atol=SAME_VALLEY) for other in found
+            ):
+                found.append(_polished(action, z))
+    if not found:
+        raise np.linalg.LinAlgError("no minimum of the action where the kernel plus temperature is regular")
+    return sorted(found, key=lambda point: point.at.value)
+
+
+def best_multiples(action: LocalAction) -> list[SaddlePoint]:
+    """Return the minima of the action over the multiples of the unit matrix: one scale of N d units."""
+    d = action.pairs.positions
+    K = np.asarray(action.pairs.kernel(np.eye(d)))
+    resolvent = Resolvent.tridiagonal(K, action.y[:, None], action.temperature, action.bias)
+    return saddle_points_of_scale(resolvent, np.array([float(action.width * d)]))
+
+
+def _starts(action: LocalAction) -> Iterator[Float[np.ndarray, " k"]]:
+    d = action.pairs.positions
+    scales = [float(point.order_parameters[0]) for point in best_multiples(action)]
+    for scale in (*scales, SMALL * scales[0]):
+        yield _coordinates(action, scale * np.eye(d))
+    _, alpha = action.conditioned(scales[0] * np.eye(d))
+    pull, axes = np.linalg.eigh(action.pairs.contracted(np.outer(alpha, alpha)) / action.width)
+    yield _coordinates(action, scales[0] * (np.eye(d) + scales[0] * pull[-1] * np.outer(axes[:, -1], axes[:, -1])))
+
+
+def _coordinates(action: LocalAction, Q: Float[np.ndarray, "d d"]) -> Float[np.ndarray, " k"]:
+    return action.coordinates(cholesky(Q, lower=True)[:, : len(action.exponents)])
+
+
+def _approached(action: LocalAction, z: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """Return a point near the minimum in whose valley z lies."""
+
+    def value_and_gradient(z: Float[np.ndarray, " k"]) -> tuple[float, Float[np.ndarray, " k"]]:
+        try:
+            at = action.at(z)
+        except np.linalg.LinAlgError:
+            return np.inf, np.zeros(len(z))
+        return at.value, at.gradient
+
+    options = {"maxiter": STEPS, "maxfun": 2 * STEPS, "maxcor": MEMORY, "ftol": 1e-15, "gtol": SHARE * action.width}
+    return minimize(value_and_gradient, z, jac=True, method="L-BFGS-B", options=options).x
+
+
+def _polished(action: LocalAction, z: Float[np.ndarray, " k"]) -> LocalMinimum:
+    """Return the minimum to rounding; one Hessian serves for all steps that are small."""
+    at, moved = action.at(z), 0.0
+    hessian = action.hessian(at)
+    for _ in range(NEWTON_STEPS):
+        if moved > SHARE:
+            hessian = action.hessian(at)
+        step = newton_step(at.gradient, hessian, CURVATURE * action.width)
+        there = action.at(z + step)
+        if not (there.value <= at.value + ROUNDING * abs(at.value) and there.residual < at.residual / 2):
+            break
+        z, at, moved = z + step, there, float(np.abs(step).max())
+    return LocalMinimum(z, at, hessian)

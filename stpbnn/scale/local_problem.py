@@ -1,0 +1,175 @@
+r"""One convolutional layer whose readout has weights of its own at each position: local kernel renormalisation.
+
+.. math:: K^R(x, x') = \frac{1}{\lambda_1 d} \sum_{ij} Q_{ij} K_{ij}(x, x') \;(+ 1/\lambda_b)
+
+References
+----------
+Aiudi, Pacelli et al., arXiv:2307.11807; theory notes, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import solve_triangular
+
+from stpbnn._memory import refuse_beyond
+from stpbnn.kernels import pair_kernels, pair_variances
+from stpbnn.network import Convolutional
+from stpbnn.scale import local_posterior
+from stpbnn.scale.design import Query
+from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
+from stpbnn.scale.leave_one_out import Resolved, inverse_diagonal
+from stpbnn.scale.local_action import LocalAction, of_invariant_measure, of_wishart
+from stpbnn.scale.local_minima import LocalMinimum, local_minima
+from stpbnn.scale.patch_pairs import PatchPairs, pair_entries, pair_weights
+from stpbnn.scale.posterior import OrderParameterPosterior
+from stpbnn.scale.problem import NetworkProblem
+from stpbnn.scale.resolvent import Moments
+from stpbnn.scale.saddle_point import SaddlePoint
+
+__all__ = ["LocalKernel", "LocalProblem"]
+
+TOGETHER = 2**24  # entries of kernels at nodes of the posterior that are held at a time
+
+
+@dataclass(frozen=True)
+class LocalKernel:
+    """The renormalised kernel of a network at order parameters Q (d, d)."""
+
+    net: Convolutional
+    order_parameters: Float[np.ndarray, "d d"]
+
+    @property
+    def _weights(self) -> Float[np.ndarray, "d d"]:
+        return self.order_parameters * _scale(self.net)
+
+    def between(self, X1: Float[np.ndarray, "n N0"], X2: Float[np.ndarray, "m N0"]) -> Float[np.ndarray, "n m"]:
+        """Return the kernel between two sets of inputs."""
+        out = np.empty((len(X1), len(X2)))
+        for rows, columns, values in pair_kernels(self.net, X1, X2):
+            out[rows, columns] = np.tensordot(self._weights, values, 2)
+        return out + self.net.prior.bias_variance
+
+    def variances(self, X: Float[np.ndarray, "n N0"]) -> Float[np.ndarray, " n"]:
+        """Return the variances at inputs."""
+        return np.tensordot(pair_variances(self.net, X), self._weights, 2) + self.net.prior.bias_variance
+
+
+def _scale(net: Convolutional) -> float:
+    return 1 / (net.precisions[-1] * net.positions)
+
+
+@dataclass(frozen=True)
+class LocalProcess(FactorisedKernel):
+    """The Gaussian process of a renormalised kernel, conditioned on the training set."""
+
+    kernel: LocalKernel  # type: ignore[assignment]
+
+    def _query(self, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Query:
+        within = self.kernel.between(X, X) if joint else None
+        return Query(self.kernel.between(X, self.X), self.kernel.variances(X), within)
+
+
+@dataclass(frozen=True)
+class LocalProblem(NetworkProblem):
+    """A network of one convolutional layer and one output, with d positions and N channels.
+
+    Parameters
+    ----------
+    pairs : PatchPairs
+        The kernels at pairs of positions on the training set.
+    """
+
+    net: Convolutional
+    pairs: PatchPairs
+
+    @classmethod
+    def of(cls, net: Convolutional, X: np.ndarray, y: Float[np.ndarray, " P"], temperature: float) -> LocalProblem:
+        """Compute the kernels of the training set."""
+        P, d = len(X), net.positions
+        size = 8 * 2 * (P * (P + 1) // 2) * (d * (d + 1) // 2)
+        refuse_beyond(size, f"X: got {P} inputs, whose kernels at {d} positions", "take fewer, or larger strides")
+        pairs = PatchPairs.of(pair_kernels(net, X), d, P, _scale(net))
+        return cls(net, X, y, temperature, pairs)
+
+    def _action(self, exponents: Float[np.ndarray, " r"]) -> LocalAction:
+        bias, width = self.net.prior.bias_variance, self.net.channels[0]
+        return LocalAction(self.pairs, self.y, self.temperature, bias, width, exponents)
+
+    @cached_property
+    def _saddle(self) -> LocalAction:
+        return self._action(of_invariant_measure(self.net.channels[0], self.net.positions))
+
+    def saddle_points(self) -> list[SaddlePoint]:
+        """Return the minima of the action that were found, the lowest first; Hessians are in Cholesky coordinates."""
+        return [self._point(minimum) for minimum in local_minima(self._saddle)]
+
+    def _point(self, minimum: LocalMinimum) -> SaddlePoint:
+        at, hessian = minimum.at, minimum.hessian
+        evidence = self._saddle.log_evidence(at, hessian)
+        return SaddlePoint(at.order_parameters, at.value, at.residual, hessian, evidence)
+
+    def conditioned(self, point: SaddlePoint) -> LocalProcess:
+        """Return the Gaussian process at a saddle point."""
+        factor, alpha = self._saddle.conditioned(point.order_parameters)
+        refuse_ill_conditioned(factor)
+        kernel = LocalKernel(self.net, point.order_parameters)
+        process = LocalProcess(self.net.prior, self.X, kernel, alpha, self.temperature)
+        process.__dict__["factor"] = factor
+        return process
+
+    @property
+    def accuracy(self) -> float:
+        """The error of evidence and means of Q below which `posterior` has converged."""
+        return local_posterior.ACCURACY
+
+    def posterior(self, seed: int = 0) -> OrderParameterPosterior:
+        """Return p(Q | y) as weighted particles."""
+        action = self._action(of_wishart(self.net.channels[0], self.net.positions))
+        return local_posterior.local_posterior(action, np.random.default_rng(seed))
+
+    def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
+        """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""
+        d, bias = self.net.positions, self.net.prior.bias_variance
+        weights = pair_entries(posterior.nodes) * pair_weights(d) * _scale(self.net)
+        cross, own = self._cross(X, self.X), pair_entries(pair_variances(self.net, X))
+        within = self._cross(X, X) if joint else None
+        variances = weights @ own.T + bias
+        means, left, covariances = [], [], []
+        for rows in self._parts(len(weights), len(X) * len(self.X)):
+            entries = np.tensordot(weights[rows], cross, 1) + bias
+            for node, k, v in zip(range(rows.start, rows.stop), entries, variances[rows], strict=True):
+                factor, alpha = self._saddle.conditioned(posterior.nodes[node])
+                explained = solve_triangular(factor, k.T, lower=True, check_finite=False)
+                means.append(k @ alpha)
+                left.append(np.maximum(v - np.einsum("pn,pn->n", explained, explained), 0))
+                if within is not None:
+                    covariance = np.tensordot(weights[node], within, 1) + bias - explained.T @ explained
+                    covariance[np.diag_indices_from(covariance)] = left[-1]
+                    covariances.append((covariance + covariance.T) / 2)
+        return Moments(np.array(means), np.array(left), np.array(covariances) if joint else None, variances)
+
+    def _cross(self, X1: Float[np.ndarray, "n N0"], X2: Float[np.ndarray, "m N0"]) -> Float[np.ndarray, "k n m"]:
+        """Return the symmetric parts of K_ij between two sets of inputs, for i ≤ j."""
+        upper = np.triu_indices(self.net.positions)
+        out = np.empty((len(upper[0]), len(X1), len(X2)))
+        for rows, columns, values in pair_kernels(self.net, X1, X2):
+            out[:, rows, columns] = (values[upper] + values[upper[::-1]]) / 2
+        return out
+
+    @staticmethod
+    def _parts(nodes: int, entries: int) -> Iterator[slice]:
+        """Yield so many nodes at a time that their kernels fit into memory."""
+        size = max(1, TOGETHER // max(entries, 1))
+        return (slice(start, min(start + size, nodes)) for start in range(0, nodes, size))
+
+    def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
+        """Return A^{-1} y and the diagonal of A^{-1} at each node of the posterior."""
+        found = [self._saddle.conditioned(Q) for Q in posterior.nodes]
+        alphas = np.array([alpha for _, alpha in found])
+        return Resolved(alphas, np.array([inverse_diagonal(factor) for factor, _ in found]))
