@@ -29,7 +29,7 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn.scale.posterior import OrderParameterPosterior, weighted
 from stpbnn.scale.saddle_point import SaddlePoint
 
-__all__ = ["ACCURACY", "Draws", "importance_draws", "importance_posterior"]
+__all__ = ["ACCURACY", "Actions", "Draws", "importance_draws", "importance_posterior"]
 
 ACCURACY = 2e-3  # relative standard error of the evidence and of the means of Q
 SCRAMBLES = 4

@@ -1,13 +1,13 @@
-r"""The posterior of the matrices of D outputs, by importance sampling in coordinates whose prior is standard normal.
+r"""The posterior of the matrices of D outputs, by importance sampling over their triangular factors.
 
 With V the eigenvectors at the saddle point and T a lower triangle (Bartlett's decomposition),
 
 .. math:: W_l = V\, T T^T V^T, \qquad N_l T_{aa}^2 \sim \chi^2_{N_l - a + 1}, \qquad
           T_{ab} \sim N(0, 1/N_l) \quad (a > b)
 
-and each entry is a function of one normal variable. A proposal about the saddle points finds where the posterior is,
-and a second one of that mean and covariance is weighted. For linear networks without biases of hidden units this is the
-law of the network.
+whose entries are independent, and have light tails, a priori. A proposal about the saddle points finds where the
+posterior is, and a second one of that mean and covariance is weighted. For linear networks without biases of hidden
+units this is the law of the network.
 
 References
 ----------
@@ -20,19 +20,18 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, logsumexp, ndtr, ndtri
+from scipy.special import gammaln, logsumexp
 
-from stpbnn.scale.importance import NEGLIGIBLE, importance_draws
-from stpbnn.scale.matrix import local_terms, of_product
-from stpbnn.scale.matrix_fluctuation import symmetric_basis
+from stpbnn.scale.importance import NEGLIGIBLE, Actions, importance_draws
+from stpbnn.scale.matrix import of_product
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint
-from stpbnn.scale.wishart_chain import WishartChain
 
 __all__ = ["MATRIX_ACCURACY", "chunks", "matrix_posterior", "products"]
 
 TINY = 1e-300
+STEP = 1e-3  # of differences, relative to a diagonal entry
 CHUNK = 2**20
 MATRIX_ACCURACY = 1e-2  # relative standard error of the evidence and of the diagonals of the matrices
 
@@ -53,60 +52,66 @@ def products(nodes: Float[np.ndarray, "n L D D"]) -> tuple[np.ndarray, np.ndarra
     return np.maximum(q, TINY), V
 
 
-class _Normals(NamedTuple):
-    """The W_l of all layers as functions of standard normal variables: diagonals of T first, layer by layer."""
+class _Triangles(NamedTuple):
+    """The W_l of all layers as functions of t = √N_l T: the diagonals first, layer by layer."""
 
     widths: Float[np.ndarray, " L"]
     axes: Float[np.ndarray, "D D"]
 
     @property
-    def _shapes(self) -> Float[np.ndarray, "L D"]:
-        return (self.widths[:, None] - np.arange(len(self.axes))) / 2
+    def _freedom(self) -> Float[np.ndarray, "L D"]:
+        return self.widths[:, None] - np.arange(len(self.axes))
 
-    def matrices(self, z: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n L D D"]:
+    def _diagonals(self, t: Float[np.ndarray, "... m"]) -> Float[np.ndarray, "... L D"]:
+        return t.reshape(*t.shape[:-1], len(self.widths), -1)[..., : len(self.axes)]
+
+    def matrices(self, t: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n L D D"]:
         """Return the W_l."""
-        L, D = self._shapes.shape
-        of_layers = z.reshape(len(z), L, -1)
-        diagonal, lower = of_layers[..., :D], of_layers[..., D:]
-        tail = ndtr(-np.abs(diagonal))
-        halves = np.where(diagonal > 0, gammainccinv(self._shapes, tail), gammaincinv(self._shapes, tail))
-        T = np.zeros((len(z), L, D, D))
-        T[..., np.arange(D), np.arange(D)] = np.sqrt(2 * halves / self.widths[:, None])
-        T[..., *np.tril_indices(D, -1)] = lower / np.sqrt(self.widths[:, None])
+        D, of_layers = len(self.axes), t.reshape(len(t), len(self.widths), -1) / np.sqrt(self.widths)[:, None]
+        T = np.zeros((*of_layers.shape[:2], D, D))
+        T[..., np.arange(D), np.arange(D)] = of_layers[..., :D]
+        T[..., *np.tril_indices(D, -1)] = of_layers[..., D:]
         T = self.axes @ T
         return T @ np.swapaxes(T, -1, -2)
 
+    def prior(self, t: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
+        """Return -2 log p(t), infinite where a diagonal entry is not positive."""
+        L, D = self._freedom.shape
+        diagonals, nu = self._diagonals(t), self._freedom
+        of_chi = (nu - 2) * np.log(2) + 2 * gammaln(nu / 2) - 2 * (nu - 1) * np.log(np.maximum(diagonals, TINY))
+        value = np.sum(t**2, axis=1) + of_chi.sum(axis=(1, 2)) + L * D * (D - 1) / 2 * np.log(2 * np.pi)
+        return np.where(np.all(diagonals > 0, axis=(1, 2)), value, np.inf)
+
     def place(self, W: Float[np.ndarray, "L D D"]) -> Float[np.ndarray, " m"]:
-        """Return the normal variables of given matrices."""
-        T = np.linalg.cholesky(self.axes.T @ W @ self.axes)
-        halves = np.einsum("laa->la", T) ** 2 * self.widths[:, None] / 2
-        above, below = gammaincc(self._shapes, halves), gammainc(self._shapes, halves)
-        diagonal = np.where(above < below, -ndtri(np.maximum(above, TINY)), ndtri(np.maximum(below, TINY)))
-        lower = T[:, *np.tril_indices(len(self.axes), -1)] * np.sqrt(self.widths[:, None])
-        return np.concatenate([diagonal, lower], axis=1).ravel()
+        """Return the coordinates of given matrices."""
+        T = np.linalg.cholesky(self.axes.T @ W @ self.axes) * np.sqrt(self.widths)[:, None, None]
+        lower = T[:, *np.tril_indices(len(self.axes), -1)]
+        return np.concatenate([np.einsum("laa->la", T), lower], axis=1).ravel()
+
+    def steps(self, t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "m m"]:
+        """Return small steps along all coordinates, each in proportion to the diagonal entry of its row."""
+        D, diagonals = len(self.axes), self._diagonals(t)
+        rows, _ = np.tril_indices(D, -1)
+        return np.diag(STEP * np.concatenate([diagonals, diagonals[:, rows]], axis=1).ravel())
 
 
-def _hessian(
-    resolvent: Resolvent, normals: _Normals, q: Float[np.ndarray, " D"], step: float = 1e-3
-) -> Float[np.ndarray, "m m"]:
-    """Return about the second derivatives of S at Q_1 = V diag(q) V^T: the prior's, and those of the data.
-
-    The data know of Q_1 alone, of which the first derivatives are taken, by differences.
-    """
-    D, basis = len(q), symmetric_basis(len(q))
-    reduced = np.einsum(
-        "kab,abcd,lcd->kl", basis, local_terms(resolvent, q, normals.axes, normals.widths).hessian, basis
-    )
-    pairs = np.triu_indices(D)
-    data = (reduced + reduced.T) / 2 - np.diag(WishartChain(normals.widths).curvatures(np.log(q))[0][pairs])
-    w = WishartChain(normals.widths).layers(np.log(q))
-    at = normals.place((normals.axes * w[:, None, :]) @ normals.axes.T)
-    steps = step * np.eye(len(at))
-    moved = [_product(normals.matrices(at + sign * steps)) for sign in (1, -1)]
-    change = normals.axes.T @ (moved[0] - moved[1]) @ normals.axes / (2 * step) / np.sqrt(np.outer(q, q))
-    slopes = np.einsum("kab,mab->mk", basis, change)
-    values, directions = np.linalg.eigh(slopes @ data @ slopes.T)
-    return 2 * np.eye(len(at)) + (directions * np.maximum(values, -1.0)) @ directions.T
+def _nearby(
+    actions: Actions, t: Float[np.ndarray, " m"], steps: Float[np.ndarray, "m m"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a point nearer to the minimum, and the second derivatives, by differences."""
+    m, units = len(t), np.diag(steps)
+    i, j = np.triu_indices(m)
+    both = steps[i] + steps[j]
+    up, down, together, apart = (actions(t + d) for d in (steps, -steps, both, -both))
+    hessian = np.zeros((m, m))
+    hessian[i, j] = (together + apart - (up + down)[i] - (up + down)[j] + 2 * actions(t[None])) / 2
+    hessian = (hessian + np.triu(hessian, 1).T) / np.outer(units, units)
+    values, directions = np.linalg.eigh(hessian)
+    values = np.maximum(np.abs(values), 0.1)  # a twentieth of the prior's
+    gradient = (up - down) / (2 * units)
+    step = directions @ ((directions.T @ gradient) / values)
+    longest = np.sqrt(np.sum(values * (directions.T @ step) ** 2) / (2 * m))  # in standard deviations
+    return t - step / max(1.0, longest), (directions * values) @ directions.T
 
 
 def matrix_posterior(
@@ -130,27 +135,29 @@ def matrix_posterior(
     ConvergenceWarning
         If the standard error stays above a hundredth.
     """
-    q, V = of_product(points[0].order_parameters)
-    normals, D = _Normals(widths, V), len(q)
+    _, V = of_product(points[0].order_parameters)
+    triangles, D = _Triangles(widths, V), len(V)
 
-    def actions(z: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
-        prior = np.sum(z**2, axis=1) + z.shape[1] * np.log(2 * np.pi)
-        return prior + _data(resolvent, *products(normals.matrices(z)))
+    def actions(t: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
+        found = triangles.prior(t)
+        inside = np.isfinite(found)
+        found[inside] += _data(resolvent, *products(triangles.matrices(t[inside])))
+        return found
 
-    def observed(z: Float[np.ndarray, "s n m"]) -> Float[np.ndarray, "s n LD"]:
-        W = normals.matrices(z.reshape(-1, z.shape[-1]))
-        return np.einsum("nlaa->nla", W).reshape(*z.shape[:2], -1)
+    def observed(t: Float[np.ndarray, "s n m"]) -> Float[np.ndarray, "s n LD"]:
+        W = triangles.matrices(t.reshape(-1, t.shape[-1]))
+        return np.einsum("nlaa->nla", W).reshape(*t.shape[:2], -1)
 
-    hessian = _hessian(resolvent, normals, q)
-    centres = np.array([normals.place(point.order_parameters.reshape(-1, D, D)) for point in points])
+    places = [triangles.place(point.order_parameters.reshape(-1, D, D)) for point in points]
+    centres, hessians = zip(*(_nearby(actions, t, triangles.steps(t)) for t in places), strict=True)
     given = resolvent.size, random, observed
-    pilot = importance_draws(actions, centres, [hessian] * len(points), *given, np.inf)
+    pilot = importance_draws(actions, np.array(centres), list(hessians), *given, np.inf)
     w = np.exp(pilot.log_weights - pilot.log_weights.max())
     mean, spread = w @ pilot.points / w.sum(), np.cov(pilot.points.T, aweights=w)
     drawn = importance_draws(actions, mean[None], [2 * np.linalg.inv(spread)], *given, MATRIX_ACCURACY)
     kept = drawn.log_weights - drawn.log_weights.max() > np.log(NEGLIGIBLE)
     weights = np.exp(drawn.log_weights[kept] - drawn.log_weights.max())
-    W = normals.matrices(drawn.points[kept])
+    W = triangles.matrices(drawn.points[kept])
     return OrderParameterPosterior(W, weights / weights.sum(), float(logsumexp(drawn.log_weights)), drawn.error)
 
 
