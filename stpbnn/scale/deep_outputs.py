@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, block_diag, expm, lapack
 
-from stpbnn.kernels import Closure, feature_map, input_tiles, lower_triangle, map_tiles, renormalised_map
+from stpbnn.kernels import Closure, Tile, feature_map, input_tiles, lower_triangle, map_tiles, renormalised_map
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation
@@ -91,7 +91,7 @@ class DeepOutputs(NetworkProblem):
                 found.append((self._saddle_point(point), point))
         return sorted(found, key=lambda pair: pair[0].action)
 
-    def _at(self, tiles: list, log_w: Float[np.ndarray, "D L"], V: Float[np.ndarray, "D D"]) -> _Point:  # type: ignore[type-arg]
+    def _at(self, tiles: list[Tile], log_w: Float[np.ndarray, "D L"], V: Float[np.ndarray, "D D"]) -> _Point:
         (D, L), turned = log_w.shape, self.y @ V
         R, outputs, rounding = self._rotations, [], 0.0
         m = len(R)
@@ -120,7 +120,7 @@ class DeepOutputs(NetworkProblem):
         value = sum(at.value for at in outputs)
         return _Point(log_w, V, value, gradient, hessian, residual, rounding, outputs)
 
-    def _descend(self, tiles: list, log_w: Float[np.ndarray, "D L"], V: Float[np.ndarray, "D D"]) -> _Point:  # type: ignore[type-arg]
+    def _descend(self, tiles: list[Tile], log_w: Float[np.ndarray, "D L"], V: Float[np.ndarray, "D D"]) -> _Point:
         at, scale = self._at(tiles, log_w, V), self.widths.sum() * len(log_w)
 
         def moved(here: _Point, step: Float[np.ndarray, " k"]) -> _Point:

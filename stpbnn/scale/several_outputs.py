@@ -90,12 +90,16 @@ class SeveralOutputs(NetworkProblem):
 
     def left_out(self, posterior: OrderParameterPosterior) -> SideBySide:
         """Return the law of each target given the others; the outputs of an example are left out together."""
-        pairs = zip(*products(posterior.nodes), strict=True)
-        found = [self._decoupled(q, V).left_out_turned(self.y) for q, V in pairs]
-        means, variances, rotations = map(np.stack, zip(*found, strict=True))
-        density = Gaussian(means, variances).logpdf(self.y @ rotations).sum(axis=2)
-        turned = np.swapaxes(rotations, 1, 2)
-        return side_by_side(posterior.weights, means @ turned, variances @ turned**2, density)
+        q, V = products(posterior.nodes)
+        means, variances = [], []
+        for part in chunks(self.resolvent, q):
+            alpha, diagonal = self.resolvent.resolved(np.log(q[part]).ravel())
+            variances.append(1 / np.swapaxes(diagonal.reshape(*q[part].shape, -1), 1, 2))
+            own = np.einsum("napd,nda->npa", alpha.reshape(*q[part].shape, *self.y.shape), V[part])
+            means.append(self.y @ V[part] - own * variances[-1])
+        mean, variance, turned = np.concatenate(means), np.concatenate(variances), np.swapaxes(V, 1, 2)
+        density = Gaussian(mean, variance).logpdf(self.y @ V).sum(axis=2)
+        return side_by_side(posterior.weights, mean @ turned, variance @ turned**2, density)
 
     def saddle_gradient(self, point: SaddlePoint) -> Float[np.ndarray, " m"]:
         """Return the gradient of the log evidence at a saddle point in the logarithms of precisions and temperature."""
@@ -149,11 +153,7 @@ class DecoupledOutputs:
 
     def left_out(self, y: Float[np.ndarray, "P D"]) -> Gaussian:
         """Return the law of each target given the others; the outputs of an example are left out together."""
-        mean, variance, V = self.left_out_turned(y)
-        return Gaussian(mean @ V.T, variance @ V.T**2)
-
-    def left_out_turned(self, y: Float[np.ndarray, "P D"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return means and variances of the targets y V given the others, and V."""
         alpha, diagonal = self.resolvent.resolved(np.log(self.scales))
         variance = 1 / diagonal.T
-        return y @ self.rotation - np.einsum("dpd->pd", alpha) * variance, variance, self.rotation
+        mean = y @ self.rotation - np.einsum("dpd->pd", alpha) * variance
+        return Gaussian(mean @ self.rotation.T, variance @ self.rotation.T**2)

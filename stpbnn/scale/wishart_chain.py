@@ -87,9 +87,7 @@ class WishartChain(NamedTuple):
         return eliminated(self.widths, self.widths[:, None] * w, w)
 
 
-def eliminated(
-    widths: Float[np.ndarray, " L"], tops: Float[np.ndarray, "L D"], w: Float[np.ndarray, "L D"], xp: ModuleType = np
-) -> Any:
+def eliminated(widths: Any, tops: Any, w: Any, xp: ModuleType = np) -> Any:
     """Return the pivots (L, D, D) of the chain's second derivatives, from the last layer down to the first.
 
     Parameters
