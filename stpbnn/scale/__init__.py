@@ -41,6 +41,7 @@ from stpbnn.scale.landscape import (
     Landscape,
     evidence_gradient,
     gaussian_gradient,
+    infinite_slopes,
     kernel_slopes,
     order_slopes,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "evidence_gradient",
     "gaussian_gradient",
     "gaussian_log_evidence",
+    "infinite_slopes",
     "is_known",
     "keeps_mean",
     "kernel_slopes",
