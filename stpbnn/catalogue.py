@@ -96,7 +96,8 @@ def _dense(net: Network) -> TypeGuard[FullyConnected]:
 
 
 def _proportional(net: Network, process: str | None) -> bool:
-    return _dense(net) and process != "student-t" and (net.outputs == 1 or net.depth == 1)
+    several = process is None and net.likelihood == "gaussian"  # at any depth
+    return _dense(net) and process != "student-t" and (net.outputs == 1 or net.depth == 1 or several)
 
 
 def _zero_mean(net: Network, process: str | None) -> bool:

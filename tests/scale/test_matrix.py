@@ -21,7 +21,7 @@ def problem(P=10, D=3, seed=0, scale=1.0):
 
 
 def saddle_points(K, y, width, temperature, bias=0.0):
-    return matrix_saddle_points(Resolvent.spectral(K, y, temperature, bias), width)
+    return matrix_saddle_points(Resolvent.spectral(K, y, temperature, bias), np.atleast_1d(np.asarray(width, float)))
 
 
 def dense_action(K, y, width, temperature, bias):
@@ -60,7 +60,7 @@ def test_hessian_in_the_invariant_coordinates():
     K, y = problem()
     V, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))
     q = np.array([0.5, 1.0, 2.5])
-    local = local_terms(Resolvent.spectral(K, y, 0.1, 0.3), q, V, 7.0)
+    local = local_terms(Resolvent.spectral(K, y, 0.1, 0.3), q, V, np.array([7.0]))
     action = dense_action(K, y, 7.0, 0.1, 0.3)
     root = V * np.sqrt(q)
 
