@@ -1,14 +1,18 @@
-"""Random numbers: seeds and generators of NumPy, old and new, as the one kind that scikit-learn works with."""
+"""Random numbers: seeds and generators of NumPy, old and new, as the one kind of scikit-learn; JAX's, soon compiled."""
 
 from __future__ import annotations
 
-from typing import Any
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stpbnn._validation import shown
 
-__all__ = ["random_numbers", "seed_of"]
+if TYPE_CHECKING:
+    import jax
+
+__all__ = ["random_numbers", "seed_of", "standard_normal"]
 
 
 def random_numbers(random_state: Any) -> np.random.RandomState:
@@ -46,3 +50,27 @@ def random_numbers(random_state: Any) -> np.random.RandomState:
 def seed_of(random_state: Any) -> int:
     """Return a whole number, below 2^31, that a source of random numbers gives."""
     return int(random_numbers(random_state).randint(2**31))
+
+
+def standard_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = float) -> jax.Array:
+    """Return the numbers of `jax.random.normal`, drawn in a row, which XLA compiles several times faster.
+
+    Parameters
+    ----------
+    key : jax.Array
+        A JAX random key.
+    shape : tuple of int
+        The shape.
+    dtype : dtype
+        The type, in the present precision by default.
+
+    Examples
+    --------
+    >>> import jax
+    >>> key = jax.random.key(0)
+    >>> bool((standard_normal(key, (2, 3)) == jax.random.normal(key, (2, 3))).all())
+    True
+    """
+    import jax
+
+    return jax.random.normal(key, (prod(shape),), dtype).reshape(shape)

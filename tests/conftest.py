@@ -1,5 +1,6 @@
 """Shared fixtures; shapes and types of internal functions are checked here and nowhere else."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -12,6 +13,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # compiling is most of the suite's time: what one worker, subprocess or run compiled, the others load; same numbers
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+gc.set_threshold(100_000)  # tracing makes so many objects that looking for cycles among them takes a tenth of the time
 
 import jax
 import numpy as np
@@ -31,6 +34,16 @@ install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype"
 from stpbnn._memory import make_room_for_programs
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(7200))
+
+
+def pytest_collection_finish():
+    gc.freeze()  # modules and the tests themselves stay: no search for cycles goes through them again
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -5,11 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conformance import checks
+from quick_cases import cases
 from scipy.integrate import quad
 from scipy.optimize import root
 from scipy.special import erf
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import stpbnn
 from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected, NNGPRegressor
@@ -18,7 +19,14 @@ from stpbnn.adaptive.particles import move
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # few moves, for speed
-@parametrize_with_checks([AdaptiveKernelRegressor(temperature=1.0, particles=512, max_iter=12)])
+@checks(
+    AdaptiveKernelRegressor(temperature=1.0, particles=512, max_iter=12),
+    long=(  # 200 examples again and again
+        "check_regressors_train",
+        "check_regressors_train(readonly_memmap=True)",
+        "check_regressor_data_not_an_array",
+    ),
+)
 def test_scikit_learn_conformance(estimator, check):
     check(estimator)
 
@@ -143,7 +151,7 @@ def test_linear_networks_are_nearly_exact(bias_precision):
     assert np.abs(limit.mean - exact.mean).max() > 10 * error.mean.max()
 
 
-@pytest.mark.parametrize("activation", ["erf", "relu"])
+@pytest.mark.parametrize("activation", cases(["relu"], ["erf", "relu"]))
 def test_wide_networks_are_infinite_ones(activation):
     X, y, Xt = data()
     net = FullyConnected((10**6,), activation, weight_precision=(0.5, 2.0), bias_precision=2.0)

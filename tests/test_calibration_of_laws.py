@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+from quick_cases import cases
 from scipy import stats
 
 import stpbnn
@@ -65,7 +66,7 @@ def test_reference_modes_are_eigenvectors_of_the_kernel():
     np.testing.assert_allclose(known.eigenvectors @ K, values[:, None] * known.eigenvectors, atol=1e-5 * values[0])
 
 
-@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("outputs", cases([1], [1, 2]))
 def test_gaussian_processes_learn_modes_as_ridge_regression_does(outputs):
     """The share of mode k is k/(k + T) for the kernel of infinite width; posterior, up to 1/N, also."""
     net = stpbnn.FullyConnected((200,), "linear", outputs=outputs)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conformance import checks
 from scipy.integrate import quad
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logsumexp, roots_hermitenorm, softmax
@@ -13,7 +14,6 @@ from sklearn.gaussian_process.kernels import ConstantKernel
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import stpbnn
 from stpbnn import FiniteWidthClassifier, FullyConnected, NNGPClassifier, NNGPKernel, ProportionalLimitClassifier
@@ -24,20 +24,18 @@ OF_NETWORKS = CLASSIFIERS[1:]
 NET = FullyConnected((20,), "erf", weight_precision=(0.5, 0.1), bias_precision=2.0)
 
 
-@parametrize_with_checks([NNGPClassifier(), ProportionalLimitClassifier()])
+LARGE = ("check_classifiers_train", "check_classifiers_train(readonly_memmap=True)")  # 300 examples of three classes
+
+
+@checks(NNGPClassifier(), ProportionalLimitClassifier(), long=LARGE)
 def test_scikit_learn_conformance(estimator, check):
     check(estimator)
 
 
-def of_finite_width():
-    """Return the checks of the mixture; those that fit 300 points of three classes again and again take long."""
-    for estimator, check in estimator_checks_generator(FiniteWidthClassifier()):
-        name = check.func.__name__ if hasattr(check, "func") else check.__name__
-        marks = [pytest.mark.long] if name in ("check_classifiers_train", "check_classifiers_classes") else []
-        yield pytest.param(estimator, check, marks=marks, id=name)
-
-
-@pytest.mark.parametrize(("estimator", "check"), list(of_finite_width()))
+@checks(
+    FiniteWidthClassifier(),
+    long=(*LARGE, "check_classifiers_train(readonly_memmap=True,X_dtype=float32)", "check_classifiers_classes"),
+)
 def test_scikit_learn_conformance_of_finite_width(estimator, check):
     check(estimator)
 

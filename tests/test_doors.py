@@ -492,13 +492,13 @@ def run(build, **arguments):
 @functools.cache
 def with_weights():
     """A posterior whose draws kept their weights."""
-    return stpbnn.sample(NET, X, Y, temperature=0.1, warmup=1, draws=4, chains=1, keep_draws=2, progress=False)
+    return finished().posterior
 
 
 @functools.cache
 def finished():
     """A finished run, read back into memory from a folder that is gone."""
-    settings = {"temperature": 0.1, "warmup": 1, "draws": 4, "chains": 1, "theories": ["infinite"]}
+    settings = {"temperature": 0.1, "warmup": 1, "draws": 4, "chains": 1, "keep_draws": 2, "theories": ["infinite"]}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return stpbnn.run(NET, (X, Y, XT, YT), folder, progress=False, **settings)
@@ -1031,7 +1031,16 @@ FREE = {
     **{
         f"{network}.{method}": COMPILED
         for network in ("Convolutional", "FullyConnected")
-        for method in ("features", "forward", "pooled", "read_out", "refuse_features", "sample_prior", "shapes")
+        for method in (
+            "features",
+            "forward",
+            "mean_squares",
+            "pooled",
+            "read_out",
+            "refuse_features",
+            "sample_prior",
+            "shapes",
+        )
     },
     **{f"{kind}.{of}": SKLEARN for kind in ("Convolutional", "FullyConnected") for of in ("get_params", "set_params")},
     "NNGPKernel.set_params": SKLEARN,

@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+from quick_cases import cases
 from scipy.integrate import quad_vec
 from scipy.stats import gamma, multivariate_normal
 
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
 from stpbnn.kernels import hyperparameters
 
+ACTIVATIONS = ("erf", "relu", "linear", "tanh")
 PRIORS = {"tied": {"weight_precision": 1.3}, "each": {"weight_precision": (0.5, 2.0, 3.0), "bias_precision": 4.0}}
+QUICK = [("erf", "each"), ("relu", "each"), ("linear", "tied"), ("tanh", "tied")]
 
 
 def data(P=12, N0=4, outputs=1, seed=0):
@@ -51,14 +54,17 @@ def assert_gradient_is_that_of_refits(regressor, net, X, y, temperature=0.1, **s
     np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(("widths", "prior"), [((12,), "tied"), ((8, 20), "each")])
-@pytest.mark.parametrize("activation", ["erf", "relu", "linear", "tanh"])
-def test_infinite_width(activation, widths, prior):
-    assert_gradient_is_that_of_refits(NNGPRegressor, network(widths, activation, prior), *data())
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_infinite_width(activation):
+    assert_gradient_is_that_of_refits(NNGPRegressor, network((12,), activation, "tied"), *data())
 
 
-@pytest.mark.parametrize("prior", PRIORS)
-@pytest.mark.parametrize("activation", ["erf", "relu", "linear", "tanh"])
+@pytest.mark.parametrize("activation", cases(["erf", "relu", "linear"], ACTIVATIONS))
+def test_infinite_width_of_two_layers(activation):
+    assert_gradient_is_that_of_refits(NNGPRegressor, network((8, 20), activation, "each"), *data())
+
+
+@pytest.mark.parametrize(("activation", "prior"), cases(QUICK, ACTIVATIONS, PRIORS))
 def test_proportional_limit_of_one_layer(activation, prior):
     X, y = data()
     assert_gradient_is_that_of_refits(
@@ -66,27 +72,19 @@ def test_proportional_limit_of_one_layer(activation, prior):
     )
 
 
-@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("prior", cases(["each"], PRIORS))
 def test_proportional_limit_with_a_mean(prior):
     assert_gradient_is_that_of_refits(ProportionalLimitRegressor, network((12,), "relu", prior), *data(), mean="keep")
 
 
 @pytest.mark.parametrize(
     ("closure", "activation", "prior"),
-    [
-        ("nested", "erf", "tied"),
-        pytest.param("nested", "relu", "each", marks=pytest.mark.long),
-        ("global", "erf", "each"),
-        ("global", "tanh", "tied"),
-        ("wishart", "erf", "each"),
-        ("wishart", "linear", "tied"),
-        *(
-            pytest.param(closure, activation, prior, marks=pytest.mark.long)
-            for closure in ("nested", "global", "wishart")
-            for activation in ("erf", "relu", "linear", "tanh")
-            for prior in PRIORS
-        ),
-    ],
+    cases(
+        [("nested", "erf", "tied"), ("global", "erf", "each"), ("wishart", "linear", "tied")],
+        ("nested", "global", "wishart"),
+        ACTIVATIONS,
+        PRIORS,
+    ),
 )
 def test_proportional_limit_of_two_layers(closure, activation, prior):
     net = network((30, 20), activation, prior)
@@ -109,8 +107,7 @@ def test_infinite_width_of_several_outputs():
     assert_gradient_is_that_of_refits(NNGPRegressor, network((12,), "erf", "each", 3), *data(outputs=3))
 
 
-@pytest.mark.parametrize("prior", PRIORS)
-@pytest.mark.parametrize("activation", ["erf", "relu", "linear", "tanh"])
+@pytest.mark.parametrize(("activation", "prior"), cases(QUICK, ACTIVATIONS, PRIORS))
 def test_finite_width_of_one_layer(activation, prior):
     assert_gradient_is_that_of_refits(FiniteWidthRegressor, network((5,), activation, prior), *data(), mean="drop")
 

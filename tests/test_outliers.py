@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from conformance import checks
 from scipy import stats
 from scipy.integrate import quad
 from scipy.optimize import brentq
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from student_t_data import data, fitted
 
 import stpbnn
@@ -29,9 +29,14 @@ def likelihood(f, y, T=T, nu=NU):
     return stats.t(nu, loc=f, scale=T**0.5).logpdf(y)
 
 
-@parametrize_with_checks([StudentTProcessRegressor(noise=noise) for noise in NOISES])
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # noise determines no hyper-parameters
+@checks(*(StudentTProcessRegressor(noise=noise, temperature=1.0, optimizer=None) for noise in NOISES))
 def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
+
+
+@checks(*(StudentTProcessRegressor(noise=noise) for noise in NOISES), long=True)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # noise determines no hyper-parameters
+def test_scikit_learn_conformance_of_a_search(estimator, check):
     check(estimator)
 
 

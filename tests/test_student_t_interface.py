@@ -4,19 +4,25 @@ import warnings
 
 import numpy as np
 import pytest
+from conformance import checks
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, CompoundKernel, DotProduct, ExpSineSquared
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from student_t_data import KERNEL, NOISES, data, fitted
 
 from stpbnn import FullyConnected, StudentTProcessRegressor
 
 
-@parametrize_with_checks([StudentTProcessRegressor(noise=noise) for noise in NOISES])
+@checks(StudentTProcessRegressor(), StudentTProcessRegressor(noise="gaussian", temperature=0.1, optimizer=None))
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # noise determines no hyper-parameters
 def test_scikit_learn_conformance(estimator, check):
+    check(estimator)
+
+
+@checks(StudentTProcessRegressor(noise="gaussian"), long=True)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # noise determines no hyper-parameters
+def test_scikit_learn_conformance_of_a_search(estimator, check):
     check(estimator)
 
 

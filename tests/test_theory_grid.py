@@ -1,5 +1,7 @@
 """The grid against the regressors it replaces, point by point."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
@@ -14,6 +16,7 @@ from stpbnn import (
     theory_grid,
 )
 
+LONG = partial(pytest.param, marks=pytest.mark.long)
 REGRESSORS = {
     "infinite": NNGPRegressor,
     "proportional": ProportionalLimitRegressor,
@@ -33,8 +36,8 @@ def data(P=14, n=6, outputs=1):
         (FullyConnected((1,), "erf"), [3, 30, 3000], ("infinite", "proportional", "finite")),
         (FullyConnected((1,), "erf", bias_precision=2.0, weight_precision=(0.5, 2.0)), [4, 40], REGRESSORS),
         (FullyConnected((1,), "relu"), [4, 40], ("infinite", "proportional")),
-        (FullyConnected((1,), "relu", bias_precision=2.0), [4, 40], ("infinite", "proportional")),
-        (FullyConnected((1,), "tanh"), [40], ("infinite", "proportional")),
+        LONG(FullyConnected((1,), "relu", bias_precision=2.0), [4, 40], ("infinite", "proportional")),
+        LONG(FullyConnected((1,), "tanh"), [40], ("infinite", "proportional")),
         (FullyConnected((1, 1), "relu"), [4, (10, 20)], ("infinite", "proportional")),
         (FullyConnected((1,), "erf", outputs=2), [10], ("infinite", "proportional")),
     ],

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
+from stpbnn._random import standard_normal
 from stpbnn.adaptive.fields import Averages, Fields, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive, log_weight
 from stpbnn.adaptive.particles import move
@@ -53,7 +54,7 @@ def anneal(problem: Problem, found: Fields, particles: int, seed: int, stages: i
     root = padded(problem.root, up(P), up(r))
     number = max(2, particles // problem.cluster)
     key, start = jax.random.split(jax.random.key(seed))
-    position = jax.random.normal(start, (number, problem.cluster, up(r)), jnp.float32)
+    position = standard_normal(start, (number, problem.cluster, up(r)), jnp.float32)
     before, log_z, steps = drive(problem, found, 0.0), 0.0, 2
     for stage in range(1, stages + 1):
         key, choice, momentum = jax.random.split(key, 3)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from stpbnn._random import standard_normal
 from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments_of_clusters, posterior_readout
 from stpbnn.network import Prior
 
@@ -88,7 +89,7 @@ def move(
         return z, p + kick, energy + jnp.sum((p + kick / 2) * kick, axis=(1, 2)), value, gradient
 
     key_momentum, key_accept = jax.random.split(key)
-    momentum = jax.random.normal(key_momentum, position.shape, position.dtype)
+    momentum = standard_normal(key_momentum, position.shape, position.dtype)
     before, gradient = slope(position)
     start = (position, momentum, jnp.zeros_like(before), before, gradient)
     z, _, energy, after, _ = jax.lax.fori_loop(0, steps, step, start)

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from scipy.linalg import cho_factor, cho_solve
 
 from stpbnn import kernels
+from stpbnn._random import standard_normal
 from stpbnn.adaptive.fields import Averages, Problem, Response, fields, padded, up
 from stpbnn.adaptive.neuron import weighed
 from stpbnn.adaptive.particles import RowSpace, whitened_inputs
@@ -203,7 +204,7 @@ def _averaged(
 ) -> tuple[jax.Array, ...]:
     """Average the rest of the features at new inputs over the particles of a snapshot and over their twins."""
     M, n, _ = position.shape
-    free = jax.random.normal(key, (M, n, across.shape[1]), position.dtype) @ across.T
+    free = standard_normal(key, (M, n, across.shape[1]), position.dtype) @ across.T
 
     def split(z: jax.Array) -> tuple[jax.Array, jax.Array]:
         features = sigma(z @ root.T)

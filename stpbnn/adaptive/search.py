@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from stpbnn._random import standard_normal
 from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move, move
@@ -167,7 +168,7 @@ class _Walkers:
     def _position(self, group: int, size: int, key: jax.Array, start: Start) -> jax.Array:
         shape = size, self.problem.cluster, self.root.shape[1]
         if start.position is None:
-            return jax.random.normal(jax.random.fold_in(key, 1), shape, jnp.float32)
+            return standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
         units = jnp.roll(start.position, -group * size * shape[1], axis=0)
         return jnp.resize(units, shape)
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from stpbnn import activations
+from stpbnn._random import standard_normal
 from stpbnn._validation import integer, number, one_of
 
 __all__ = ["LIKELIHOODS", "Network", "Prior", "Weights", "counts"]
@@ -183,7 +184,7 @@ class Network:
         """
         shapes = self.shapes(n_features)
         keys = jax.random.split(key, len(shapes))
-        return {name: jax.random.normal(k, shape) for k, (name, shape) in zip(keys, shapes.items(), strict=True)}
+        return {name: standard_normal(k, shape) for k, (name, shape) in zip(keys, shapes.items(), strict=True)}
 
     def _affine(self, weights: Weights, name: str, layer: int, features: jax.Array) -> jax.Array:
         """Apply layer number `layer` (0..L) to its input features (P, N_layer)."""

@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
 
+from stpbnn._random import standard_normal
+
 __all__ = ["Conditioned", "design", "factorised_design", "log_evidence", "log_normal"]
 
 
@@ -71,7 +73,7 @@ class Conditioned(NamedTuple):
     def draw(self, key: jax.Array, targets: jax.Array) -> jax.Array:
         """Return an exact draw of u (M, D): a prior draw, corrected by what it misses of the targets."""
         from_prior, noise = (
-            jax.random.normal(k, (size, targets.shape[1]), self.design.dtype)
+            standard_normal(k, (size, targets.shape[1]), self.design.dtype)
             for k, size in zip(jax.random.split(key), self.design.shape[::-1], strict=True)
         )
         missed = targets - self.design @ from_prior - jnp.sqrt(self.temperature) * noise

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpyro
 from numpyro.distributions import Distribution, Normal, constraints
 
+from stpbnn._random import standard_normal
 from stpbnn._validation import instance
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.programs.class_labels import refuse_labels
@@ -70,9 +71,9 @@ class LinearGaussian(Distribution):
         """Draw targets, from the prior of u."""
         of_u, of_noise = jax.random.split(key)
         columns = 1 if self.event_dim == 1 else self.event_shape[1]
-        u = jax.random.normal(of_u, (*sample_shape, self.design.shape[1], columns))
+        u = standard_normal(of_u, (*sample_shape, self.design.shape[1], columns))
         clean = (self.design @ u).reshape(sample_shape + self.event_shape)
-        return clean + jnp.sqrt(self.temperature) * jax.random.normal(of_noise, clean.shape)
+        return clean + jnp.sqrt(self.temperature) * standard_normal(of_noise, clean.shape)
 
 
 def marginal_network(net: Network) -> Callable[..., jax.Array]:

@@ -33,7 +33,6 @@ from stpbnn.scale import (
     gaussian_gradient,
     gaussian_log_evidence,
     iterated_problem,
-    kernel_slopes,
     left_out_score,
 )
 
@@ -238,9 +237,7 @@ class NNGPRegressor(
         there._take_up(at)
         there._condition()
         score = left_out_score(there._process.factor, there._process.alpha, self._design)
-        net = at.network
-        landscape = Landscape.of(net, self.X_train_, CLOSURE_ACTIONS["nested"])
-        of_kernel = kernel_slopes(landscape, np.zeros(net.depth), score.kernel)
+        of_kernel = NNGPKernel(at.network).contract(Inputs(self.X_train_), score.kernel)
         return score.value, np.append(of_kernel, at.temperature * score.temperature)[: len(at.theta)]
 
     def _evidence_gradient(self) -> np.ndarray:

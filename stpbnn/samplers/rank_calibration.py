@@ -19,6 +19,7 @@ from scipy import stats
 
 from stpbnn import _validation as check
 from stpbnn import programs
+from stpbnn._random import standard_normal
 from stpbnn._validation import integer, number, one_of
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.samplers.draws import Data, new_labels, observe, observe_classes, observe_marginal
@@ -106,7 +107,7 @@ def ranks(
         of_truth, of_noise, of_chain, of_readout = jax.random.split(key, 4)
         truth = net.sample_prior(of_truth, inputs.shape[1])
         f = net.forward(truth, inputs)
-        y = new_labels(of_noise, net, f) if of_classes else f + T**0.5 * jax.random.normal(of_noise, f.shape)
+        y = new_labels(of_noise, net, f) if of_classes else f + T**0.5 * standard_normal(of_noise, f.shape)
         data = Data(inputs, y, point)
         sampler, given = kernel(model), ((inputs, y), {"temperature": T})
         state = sampler.init(of_chain, warmup, None, *given)

@@ -50,6 +50,8 @@ class Precisions:
     >>> found = Precisions.of(K, W)
     >>> bool(np.allclose(found.matrix(), np.linalg.inv(K + np.diag(1 / W))))
     True
+    >>> bool(np.allclose(found.diagonal(), np.diag(found.matrix())))
+    True
     >>> bool(np.isclose(found.log_det, np.log(np.linalg.det(np.eye(2) + K * W))))
     True
     """
@@ -93,6 +95,11 @@ class Precisions:
         inverse, _ = lapack.dpotri(self.factor, lower=1)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
         return inverse * np.multiply.outer(self.root, self.root) - self.V @ self.V.T
+
+    def diagonal(self) -> Float[np.ndarray, " P"]:
+        """Return the diagonal of M."""
+        inverse, _ = lapack.dtrtri(self.factor, lower=1)
+        return self.root**2 * np.einsum("ij,ij->j", inverse, inverse) - np.einsum("ij,ij->i", self.V, self.V)
 
     def explained(self, cross: Float[np.ndarray, "q P"], *, joint: bool) -> Float[np.ndarray, ...]:
         """Return k M k^T: the diagonal (q,), or all of it (q, q) if joint."""

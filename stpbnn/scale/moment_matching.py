@@ -195,7 +195,7 @@ class Sites:
         prior = np.diag(self.kernel)
         weak = np.abs(self.precision) * prior < PRECISE
         divided = np.where(weak, 1.0, self.precision)
-        found = (1 - np.diag(self.matrix) / divided) / divided
+        found = (1 - self.factors.diagonal() / divided) / divided
         found[weak] = prior[weak] - self.factors.explained(self.kernel[weak], joint=False)
         return found
 
@@ -221,7 +221,7 @@ class Sites:
     def updated(self) -> tuple[Vector, Vector]:
         """Precisions and linear terms that match the moments."""
         mean, variance = self.left
-        slope, curvature, *_ = self.told.slopes
+        slope, curvature = self.told.slopes
         precision = -curvature / (1 + variance * curvature)
         return precision / self.power, (slope + precision * (mean + variance * slope)) / self.power
 

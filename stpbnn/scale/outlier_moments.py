@@ -105,7 +105,7 @@ class OutlierMoments:
         if sites.gentle:
             return M
         _, variance = sites.left
-        g, h, h_m, fourth = sites.told.slopes
+        (g, h), (h_m, fourth) = sites.told.slopes, sites.told.higher
         g_v, h_v = h_m / 2 + g * h, fourth / 2 + h**2 + g * h_m
         left = 1 + variance * h
         by_left = np.array([[h, g_v], [-h_m / left**2, (h**2 - h_v) / left**2]])  # of a and τ

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -32,13 +31,62 @@ STEP = 0.4  # of the quadrature, in the logarithm of a precision
 Vector = Float[np.ndarray, " P"]
 
 
-class Told(NamedTuple):
-    """log Z of each target and its derivatives: the first four in m, and those in log T and in ν."""
+@dataclass(frozen=True)
+class Told:
+    """log Z of each target, and its derivatives when they are asked for.
+
+    Parameters
+    ----------
+    value : array of shape (P,)
+        log Z.
+    shares : array of shape (P, n)
+        Of Z, by the Gaussian laws that the noise is a mixture of.
+    z, precision : arrays of shape (P, n)
+        r over the variance of y under each of them, and one over that variance.
+    weights, own, growth : arrays of shape (n,)
+        Weights and variances of these laws, and the derivative of log weights in ν before they are normalised.
+    """
 
     value: Vector
-    slopes: tuple[Vector, Vector, Vector, Vector]
-    temperature: Vector
-    df: Vector
+    shares: Float[np.ndarray, "P n"]
+    z: Float[np.ndarray, "P n"]
+    precision: Float[np.ndarray, "P n"]
+    weights: Float[np.ndarray, " n"]
+    own: Float[np.ndarray, " n"]
+    growth: Float[np.ndarray, " n"]
+
+    @cached_property
+    def slopes(self) -> tuple[Vector, Vector]:
+        """The first two derivatives in m."""
+        first, second = self._moment(self.z), self._moment(self._second)
+        return first, second - first**2
+
+    @cached_property
+    def higher(self) -> tuple[Vector, Vector]:
+        """The third and the fourth derivative in m."""
+        z, precision = self.z, self.precision
+        d1, d2 = self._moment(z), self._moment(self._second)
+        d3 = self._moment(z * (z**2 - 3 * precision))
+        d4 = self._moment(z**4 - 6 * z**2 * precision + 3 * precision**2)
+        return d3 - 3 * d2 * d1 + 2 * d1**3, d4 - 4 * d3 * d1 - 3 * d2**2 + 12 * d2 * d1**2 - 6 * d1**4
+
+    @property
+    def temperature(self) -> Vector:
+        """The derivative in log T."""
+        return (self.shares * self._second) @ self.own / 2
+
+    @property
+    def df(self) -> Vector:
+        """The derivative in ν."""
+        return self.shares @ self.growth - self.weights @ self.growth
+
+    @cached_property
+    def _second(self) -> Float[np.ndarray, "P n"]:
+        """The second derivatives of the Gaussian densities, relative to these."""
+        return self.z**2 - self.precision
+
+    def _moment(self, of: Float[np.ndarray, "P n"]) -> Vector:
+        return np.einsum("ij,ij->i", self.shares, of)
 
 
 @dataclass(frozen=True)
@@ -94,7 +142,7 @@ class StudentNoise:
         return value - float(np.log(2 * np.pi * self.temperature)) / 2, slope / 2
 
     def told(self, r: Vector, v: Vector) -> Told:
-        r"""Return log Z = log ∫ p(y | f) N(f; m, v) df and its derivatives, given r = y − m."""
+        """Return log Z = log ∫ p(y | f) N(f; m, v) df and its derivatives, given r = y − m."""
         square = float(np.max(r**2, initial=0.0)) / self.temperature
         t = self._nodes(square if np.isfinite(square) else 0.0)
         log_weights, own = log_softmax(self.df / 2 * (t - np.expm1(t))), self.temperature * np.exp(-t)
@@ -105,20 +153,8 @@ class StudentNoise:
         parts = np.exp(density - top[:, None])
         total = parts.sum(axis=1)
         parts /= total[:, None]
-        first = z
-        second = z**2 - precision  # ratios of derivatives of a Gaussian density to itself
-        third = z * (z**2 - 3 * precision)
-        fourth = z**4 - 6 * z**2 * precision + 3 * precision**2
-        d1, d2, d3, d4 = (np.einsum("ij,ij->i", parts, of) for of in (first, second, third, fourth))
-        c2, c3 = d2 - d1**2, d3 - 3 * d2 * d1 + 2 * d1**3
-        c4 = d4 - 4 * d3 * d1 - 3 * d2**2 + 12 * d2 * d1**2 - 6 * d1**4
         growth = (t - np.expm1(t)) / 2
-        return Told(
-            np.log(total) + top,
-            (d1, c2, c3, c4),
-            (parts * second) @ own / 2,
-            parts @ growth - np.exp(log_weights) @ growth,
-        )
+        return Told(np.log(total) + top, parts, z, precision, np.exp(log_weights), own, growth)
 
     @property
     def clean_variance(self) -> float:

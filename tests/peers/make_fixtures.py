@@ -1,6 +1,6 @@
 """Write the values of other libraries on small problems of our own to values.json, for test_values.py.
 
-    python make_fixtures.py tfp | gpy | neural_tangents
+    python make_fixtures.py tfp | gpy | neural_tangents | neural_tangents_images
 
 computes those of the one library that the interpreter has, and keeps the others. Written with, each in its own
 environment:
@@ -101,10 +101,38 @@ def neural_tangents():
     return found
 
 
+def images():
+    """Five images of 5 x 3 pixels in two channels, as rows."""
+    x = np.arange(30.0)
+    return np.stack([np.sin((p + 2) * x) + np.cos(x / (p + 1)) / 2 for p in range(5)])
+
+
+def neural_tangents_images():
+    """Kernels of infinitely wide convolutional networks of two layers, with windows of 2 x 2 and 2 x 1 pixels."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    from neural_tangents import stax
+
+    X, bias, found = images().reshape(-1, 5, 3, 2), 4.0**-0.5, {}
+    for (name, padding), readout in itertools.product((("relu", "valid"), ("erf", "same")), ("flatten", "mean")):
+        nonlinear = {"relu": stax.Relu, "erf": stax.Erf}[name]
+        first, second = (
+            stax.Conv(1, size, stride, padding.upper(), precision**-0.5, bias, parameterization="ntk")
+            for size, stride, precision in (((2, 2), (1, 1), PRECISIONS[0]), ((2, 1), (2, 1), PRECISIONS[1]))
+        )
+        pool = {"flatten": stax.Flatten, "mean": stax.GlobalAvgPool}[readout]()
+        last = stax.Dense(1, PRECISIONS[2] ** -0.5, bias)
+        _, _, kernel = stax.serial(first, nonlinear(), second, nonlinear(), pool, last)
+        found[f"{name}, {padding}, {readout}"] = np.asarray(kernel(X[:3], X[3:], "nngp")).tolist()
+    return found
+
+
 VERSIONS = {
     "tfp": ("tensorflow-probability", "jax"),
     "gpy": ("GPy", "numpy"),
     "neural_tangents": ("neural-tangents", "jax"),
+    "neural_tangents_images": ("neural-tangents", "jax"),
 }
 
 

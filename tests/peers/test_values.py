@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
 
-from stpbnn import FullyConnected, NNGPKernel, StudentTProcessRegressor
+from stpbnn import Convolutional, FullyConnected, NNGPKernel, StudentTProcessRegressor
 
 VALUES = json.loads(Path(__file__).with_name("values.json").read_text(encoding="utf-8"))
 VARIANCE, LENGTH, NOISE = 1.5, 0.8, 0.1
@@ -67,3 +67,23 @@ def test_kernels_of_neural_tangents(case):
         bias_precision=None if bias == "None" else float(bias),
     )
     np.testing.assert_allclose(NNGPKernel(net)(X, XT), VALUES["neural_tangents"]["values"][case], rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", VALUES["neural_tangents_images"]["values"])
+def test_convolutional_kernels_of_neural_tangents(case):
+    activation, padding, readout = case.split(", ")
+    net = Convolutional(
+        (10, 10),
+        ((2, 2), (2, 1)),
+        ((1, 1), (2, 1)),
+        padding,
+        readout,
+        activation,
+        (5, 3, 2),
+        weight_precision=PRECISIONS[:3],
+        bias_precision=4.0,
+    )
+    x = np.arange(30.0)
+    images = np.stack([np.sin((p + 2) * x) + np.cos(x / (p + 1)) / 2 for p in range(5)])
+    expected = VALUES["neural_tangents_images"]["values"][case]
+    np.testing.assert_allclose(NNGPKernel(net)(images[:3], images[3:]), expected, rtol=1e-7, atol=1e-9)

@@ -138,11 +138,11 @@ def test_covariance_of_the_draws(df):
 @pytest.mark.parametrize(
     ("kernel", "priors"),
     [
-        (squared_exponential, {"lengthscale": dist.LogNormal(0.0, 1.0)}),
+        pytest.param(squared_exponential, {"lengthscale": dist.LogNormal(0.0, 1.0)}, marks=pytest.mark.long),
         (matern, {"lengthscale": dist.LogNormal(0.0, 1.0)}),
-        (exponential, {"lengthscale": dist.LogNormal(0.0, 1.0)}),
+        pytest.param(exponential, {"lengthscale": dist.LogNormal(0.0, 1.0)}, marks=pytest.mark.long),
         (FullyConnected((5, 5), "relu"), {"weight_precision": dist.LogNormal(0.0, 1.0)}),
-        (FullyConnected((5,), "erf"), {"bias_precision": dist.LogNormal(0.0, 1.0)}),
+        pytest.param(FullyConnected((5,), "erf"), {"bias_precision": dist.LogNormal(0.0, 1.0)}, marks=pytest.mark.long),
     ],
     ids=["squared exponential", "Matern", "exponential", "relu", "erf"],
 )

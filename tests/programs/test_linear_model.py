@@ -55,9 +55,10 @@ def test_a_batch_is_its_members(shape):
     P, N = SHAPES[shape]
     batch = jnp.asarray(np.random.default_rng(0).normal(size=(3, P, N)), jnp.float32)
     y = jnp.ones((P, 1), jnp.float32)
-    together = jax.vmap(jax.value_and_grad(log_normal), in_axes=(0, None, None))(batch, y, jnp.float32(0.1))
+    density = jax.value_and_grad(log_normal)
+    together = jax.jit(jax.vmap(density, in_axes=(0, None, None)))(batch, y, jnp.float32(0.1))
     for i in range(3):
-        alone = jax.value_and_grad(log_normal)(batch[i], y, jnp.float32(0.1))
+        alone = jax.jit(density)(batch[i], y, jnp.float32(0.1))
         np.testing.assert_allclose(together[0][i], alone[0], rtol=1e-5)
         np.testing.assert_allclose(together[1][i], alone[1], rtol=1e-3, atol=1e-4)
 
@@ -84,7 +85,7 @@ def test_conditional_law(shape):
         other = np.random.default_rng(1).normal(size=(4, Psi.shape[1]))
         mean, variance = law.coefficients(jnp.asarray(y))[1], law.variance(jnp.asarray(other))
         keys = jax.random.split(jax.random.key(0), 20_000)
-        draws = np.asarray(jax.vmap(lambda key: law.draw(key, jnp.asarray(y)))(keys))
+        draws = np.asarray(jax.jit(jax.vmap(lambda key: law.draw(key, jnp.asarray(y))))(keys))
     covariance = np.linalg.inv(Psi.T @ Psi / 0.2 + np.eye(Psi.shape[1]))
     expected = covariance @ Psi.T @ y / 0.2
     np.testing.assert_allclose(mean, expected, rtol=1e-9, atol=1e-12)

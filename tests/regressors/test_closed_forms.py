@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from quick_cases import cases
 from regression_data import REGRESSORS, data
 from scipy.integrate import quad_vec
 from scipy.stats import gamma, multivariate_normal
@@ -85,7 +86,7 @@ def test_two_layers_predict_with_the_nested_kernel():
     np.testing.assert_allclose(std**2, np.diag(covariance), rtol=1e-6)
 
 
-@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("depth", cases([2], [2, 3]))
 def test_deep_relu_networks_at_zero_temperature_have_a_closed_form(depth):
     """Equal layers at T = 0: Q^L (Q − 1 + α) = α y·K^{-1} y / P, with K the infinite-width kernel."""
     X, y, _ = data(N0=30)

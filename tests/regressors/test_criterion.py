@@ -7,7 +7,7 @@ from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
-from stpbnn import FullyConnected, NNGPRegressor, StudentTProcessRegressor
+from stpbnn import Convolutional, FullyConnected, NNGPRegressor, StudentTProcessRegressor
 
 RNG = np.random.default_rng(3)
 X = np.sort(RNG.uniform(-2, 2, size=(14, 1)), axis=0)
@@ -35,6 +35,7 @@ def of_t_process(**settings):
         (of_t_process(temperature=VARIANCES, trend="constant", parametrization="scale"), Y),
         (NNGPRegressor(FullyConnected((8,), "erf", bias_precision=2.0)), Y),
         (NNGPRegressor(FullyConnected((8, 8), "relu"), trend="linear"), Y),
+        (NNGPRegressor(Convolutional((5,), (1, 1), image=(1, 1, 1))), Y),
     ],
 )
 def test_slopes_are_those_of_the_score(float64, model, y):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from numpyro.distributions import Normal
 
+from stpbnn._random import standard_normal
 from stpbnn.network import Convolutional, Network, Weights
 from stpbnn.samplers.draws.training_data import Data
 
@@ -33,7 +34,7 @@ def new_targets(key: jax.Array, f: jax.Array, temperature: jax.Array | float) ->
     temperature : float
         T, the variance of the likelihood.
     """
-    return f + jnp.sqrt(temperature) * jax.random.normal(jax.random.fold_in(key, 2), f.shape, f.dtype)
+    return f + jnp.sqrt(temperature) * standard_normal(jax.random.fold_in(key, 2), f.shape, f.dtype)
 
 
 def kernel_scales(net: Network, X: jax.Array, features: list[jax.Array]) -> jax.Array:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
+from stpbnn._random import standard_normal
 from stpbnn.network import Weights
 
 __all__ = ["Rotation", "rotate"]
@@ -44,7 +45,7 @@ class Rotation(NamedTuple):
             Whitened weights, "W1" of shape (r, N_1).
         """
         W = weights["W1"]
-        rest = jax.random.normal(key, (self.basis.shape[1] - W.shape[0], W.shape[1]), W.dtype)
+        rest = standard_normal(key, (self.basis.shape[1] - W.shape[0], W.shape[1]), W.dtype)
         return dict(weights) | {"W1": jnp.concatenate([W, rest])}
 
     def restore(self, key: jax.Array, weights: Weights) -> dict[str, jax.Array]:
@@ -58,7 +59,7 @@ class Rotation(NamedTuple):
             Completed whitened weights, "W1" of shape (r + s, N_1).
         """
         E, W = jnp.asarray(self.basis, weights["W1"].dtype), weights["W1"]
-        anything = jax.random.normal(key, (E.shape[0], W.shape[1]), W.dtype)
+        anything = standard_normal(key, (E.shape[0], W.shape[1]), W.dtype)
         return dict(weights) | {"W1": anything + E @ (W - E.T @ anything)}
 
 

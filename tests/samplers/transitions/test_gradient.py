@@ -18,7 +18,7 @@ KERNELS = {
     "preconditioned": lambda m: MALA(m, precondition=True),
     "langevin": Langevin,
 }
-QUICK = [pytest.param(name, marks=() if name in ("mala", "langevin") else pytest.mark.long) for name in KERNELS]
+QUICK = [pytest.param(name, marks=() if name == "langevin" else pytest.mark.long) for name in KERNELS]
 X, y = np.random.default_rng(0).normal(size=(5, 3)), np.linspace(-1, 1, 5)
 MODEL = programs.marginal_network(FullyConnected((4,), "erf"))
 DATA = (jnp.asarray(X), jnp.asarray(y))
