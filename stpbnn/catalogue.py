@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 if TYPE_CHECKING:
-    from stpbnn.network import FullyConnected
+    from stpbnn.network import FullyConnected, Network
 
 __all__ = ["PROCESSES", "THEORIES", "Process", "Theory", "known_theories", "long_name", "short_name"]
 
@@ -44,7 +44,7 @@ class Theory:
     key: str
     label: str
     regressor: str
-    applies: Callable[[FullyConnected, str | None], bool]
+    applies: Callable[[Network, str | None], bool]
     takes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     on_request: bool = False
@@ -89,21 +89,27 @@ class Process:
     beyond: str = ""
 
 
-def _proportional(net: FullyConnected, process: str | None) -> bool:
-    return process != "student-t" and (net.outputs == 1 or net.depth == 1)
+def _dense(net: Network) -> TypeGuard[FullyConnected]:
+    from stpbnn.network import FullyConnected
+
+    return isinstance(net, FullyConnected)
 
 
-def _zero_mean(net: FullyConnected, process: str | None) -> bool:
+def _proportional(net: Network, process: str | None) -> bool:
+    return _dense(net) and process != "student-t" and (net.outputs == 1 or net.depth == 1)
+
+
+def _zero_mean(net: Network, process: str | None) -> bool:
     from stpbnn.scale import keeps_mean
 
-    return process is None and keeps_mean(net, "auto")
+    return _dense(net) and process is None and keeps_mean(net, "auto")
 
 
-def _finite(net: FullyConnected, process: str | None) -> bool:
+def _finite(net: Network, process: str | None) -> bool:
     from stpbnn.scale import LATTICE_DEPTH
 
     several = net.likelihood == "categorical" and net.depth == 1  # with one scale for all outputs
-    return process != "student-t" and (net.outputs == 1 or several) and net.depth <= LATTICE_DEPTH
+    return _dense(net) and process != "student-t" and (net.outputs == 1 or several) and net.depth <= LATTICE_DEPTH
 
 
 THEORIES: dict[str, Theory] = {
@@ -140,7 +146,7 @@ THEORIES: dict[str, Theory] = {
             "adaptive",
             "adaptive kernel",
             "AdaptiveKernelRegressor",
-            lambda net, process: process is None and net.depth == 1,
+            lambda net, process: _dense(net) and process is None and net.depth == 1,
             takes=("particles", "random_state"),
         ),
         Theory(
@@ -190,7 +196,7 @@ PROCESSES: dict[str, Process] = {
 }
 
 
-def known_theories(network: FullyConnected, process: str | None = None, *, on_request: bool = False) -> dict[str, str]:
+def known_theories(network: Network, process: str | None = None, *, on_request: bool = False) -> dict[str, str]:
     """Return the keys of the theories that are known for a network, or a process derived from it, by their labels.
 
     Those that are solved only where they are asked for by name are left out unless `on_request`.

@@ -60,17 +60,22 @@ def theory_curves(card: Card, *, data: Task | None = None, progress: bool = Fals
     boolean("progress", progress)
     if data is not None:
         instance("data", data, Task)
+    if card.network.kind != "fully-connected":
+        raise ValueError(
+            f'network.kind: got "{card.network.kind}", expected "fully-connected": curves are known of these alone; '
+            "run the points of the sweep"
+        )
     sweep = {key: list(values) for key, values in card.sweep.items() if not key.startswith("sampler.")}
     if not sweep:
         raise ValueError(f"{card.name}: got no [sweep] that the closed forms can follow, expected a list for some key")
-    widths = sweep.get(WIDTHS, [card.network.widths])
+    widths = sweep.get(WIDTHS, [card.network.hidden])
     together = len({len(width) for width in widths}) == 1  # depths that differ are points of their own
     others = {key: values for key, values in sweep.items() if key != TEMPERATURE and not (key == WIDTHS and together)}
     points = list(itertools.product(*(range(len(values)) for values in others.values())))
     found = {}
     for index in _shown(points, progress and len(points) > 1, card.name):
         at = changed(card, {key: others[key][i] for key, i in zip(others, index, strict=True)})
-        over = widths if together else [at.network.widths]
+        over = widths if together else [at.network.hidden]
         found[index] = _grid(at, over, sweep, progress and len(points) == 1, data)
     axes = [xr.IndexVariable(dimension(key), labels(key, values)) for key, values in others.items()]
     names = dict.fromkeys(str(name) for grid in found.values() for name in grid["theory"].to_numpy())

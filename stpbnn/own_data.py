@@ -15,7 +15,7 @@ from stpbnn import _validation as check
 from stpbnn import activations
 from stpbnn.cards import ARRAYS, SWEEPABLE, TEMPERATURE, WIDTHS, Card, Sampler, load_card, mistakes, sweep_mistakes
 from stpbnn.datasets import Task, given_task
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.runs import Run, run_card
 
 __all__ = ["run", "sweep"]
@@ -32,7 +32,7 @@ TRAIN = "data.train"
 
 
 def run(
-    card_or_network: Card | FullyConnected | str | os.PathLike[str],
+    card_or_network: Card | Network | str | os.PathLike[str],
     data: Sequence[Any] | None = None,
     folder: str | os.PathLike[str] | None = None,
     *,
@@ -97,7 +97,7 @@ def run(
 
 
 def sweep(
-    card_or_network: Card | FullyConnected | str | os.PathLike[str],
+    card_or_network: Card | Network | str | os.PathLike[str],
     data: Sequence[Any] | None = None,
     *,
     widths: Sequence[int | Sequence[int]] | None = None,
@@ -214,7 +214,7 @@ def _card(
     """Return the checked card of a network, or a card with these settings."""
     for setting in settings:
         check.one_of("settings", setting, KEYS)
-    if isinstance(source, FullyConnected):
+    if isinstance(source, Network):
         if given is None:
             raise ValueError("data: missing, expected the four arrays X, y, Xt, yt: a network has no data of its own")
         raw = _of_network(source, settings, folder)
@@ -223,7 +223,9 @@ def _card(
     elif isinstance(source, (str, os.PathLike)):
         raw = load_card(source, allow_code=code).model_dump(exclude_none=True)
     else:
-        raise ValueError(f"card_or_network: got {check.shown(source)}, expected a FullyConnected, a Card or its file")
+        raise ValueError(
+            f"card_or_network: got {check.shown(source)}, expected a network such as FullyConnected, a Card or its file"
+        )
     for setting, value in settings.items():
         if value is not None:
             table, _, leaf = KEYS[setting].rpartition(".")
@@ -232,6 +234,10 @@ def _card(
         X, _, X_test, _ = given
         raw["data"] = {"name": ARRAYS, "train": len(X), "test": len(X_test), "standardize": "none"}
     if WIDTHS in swept:
+        if "widths" not in raw["network"]:
+            raise ValueError(
+                'widths: got a convolutional network, which has channels; give over={"network.channels": …}'
+            )
         depth = len(raw["network"]["widths"])
         swept[WIDTHS] = [[width] * depth if isinstance(width, int) else width for width in swept[WIDTHS]]
     raw["sweep"] = dict(raw.get("sweep", {})) | swept
@@ -242,7 +248,7 @@ def _card(
     return card
 
 
-def _of_network(network: FullyConnected, settings: Mapping[str, Any], folder: Any) -> dict[str, Any]:
+def _of_network(network: Network, settings: Mapping[str, Any], folder: Any) -> dict[str, Any]:
     """Return a card for a network on data that are given, as plain values."""
     name = network.sigma.name
     if name not in activations.available() or activations.get(name) != network.sigma:
@@ -254,7 +260,10 @@ def _of_network(network: FullyConnected, settings: Mapping[str, Any], folder: An
         raise ValueError("temperature: missing, expected a positive number, the variance of the Gaussian likelihood")
     called = "own-data" if folder is None else re.sub(r"[^A-Za-z0-9._-]+", "-", Path(folder).name).lstrip("._-")[:100]
     plain = {key: value for key, value in network.to_dict().items() if value is not None}
-    shape = f"{len(network.widths)} hidden layer(s) of {', '.join(map(str, network.widths))}, {name}"
+    sizes, kind = network.widths if isinstance(network, FullyConnected) else plain["channels"], ""
+    if isinstance(network, Convolutional):
+        plain["kind"], kind = "convolutional", "convolutional "
+    shape = f"{len(sizes)} {kind}hidden layer(s) of {', '.join(map(str, sizes))}, {name}"
     posterior = {} if network.likelihood == "gaussian" else {"temperature": 1.0}
     title = f"Data of one's own: {shape}"
     return {"name": called or "own-data", "title": title, "network": plain, "posterior": posterior}
@@ -266,4 +275,4 @@ def _of_classes(source: Any, code: bool) -> bool:
         source = load_card(source, allow_code=code)
     if isinstance(source, Card):
         return source.network.of_classes
-    return isinstance(source, FullyConnected) and source.likelihood != "gaussian"
+    return isinstance(source, Network) and source.likelihood != "gaussian"

@@ -19,7 +19,7 @@ from stpbnn.cards import Arrays, Card
 from stpbnn.catalogue import THEORIES, known_theories, short_name
 from stpbnn.classifiers import NetworkClassifier, classifier_of
 from stpbnn.comparison import predict_theories
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 from stpbnn.regressors import Estimator, load, regressor_of, save
 
 __all__ = ["chosen", "fitted", "keep", "settings", "solve", "theory"]
@@ -130,7 +130,7 @@ def solve(
     return whole.assign(reason=("theory", why)), solved
 
 
-def model_of(kind: str, network: FullyConnected, temperature: float, **further: Any) -> Model:
+def model_of(kind: str, network: Network, temperature: float, **further: Any) -> Model:
     """Return the regressor of a theory, or its classifier where the targets are classes; not fitted.
 
     Parameters
@@ -144,6 +144,7 @@ def model_of(kind: str, network: FullyConnected, temperature: float, **further: 
 
     Examples
     --------
+    >>> from stpbnn.network import FullyConnected
     >>> model_of("infinite", FullyConnected((9,), likelihood="bernoulli"), 1.0, particles=64).temperature
     1.0
     """

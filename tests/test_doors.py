@@ -1047,6 +1047,7 @@ FREE = {
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
     **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on"), MADE_BY_THE_LIBRARY),
     "classification.ClassScores": MADE_BY_THE_LIBRARY,
+    "cards.Network.products": PYDANTIC,
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("datasets.Preparation", "datasets.Task"), MADE_BY_THE_LIBRARY),
     **dict.fromkeys(("theories.fitted", "theories.keep", "theories.solve"), "stages of a run, which checked its card"),

@@ -5,6 +5,7 @@ Every estimate is a lower bound, so that nothing is refused that would have work
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -47,6 +48,13 @@ def refuse_data(card: Card, data: Arrays) -> None:
             f"network.outputs: got {card.network.outputs}, expected {outputs}: the targets of {card.data.label} "
             f"have {outputs} column(s)"
         )
+    if card.network.kind == "convolutional":
+        rows, columns, channels = card.network.image or (28, 28, 1)
+        if (numbers := rows * columns * channels) != X.shape[1]:
+            raise ValueError(
+                f"network.image: got {rows} x {columns} pixels in {channels} channel(s), {numbers} numbers, but the "
+                f"inputs of {card.data.label} have {X.shape[1]}; give rows, columns and channels of these images"
+            )
     if not len(data[2]):
         raise ValueError("data.test: got no rows, expected one at least: the training set takes them all")
     refuse_beyond(
@@ -56,7 +64,8 @@ def refuse_data(card: Card, data: Arrays) -> None:
     if (
         card.process is None
         and not card.network.of_classes
-        and len(card.network.widths) == 1
+        and card.network.kind == "fully-connected"
+        and len(card.network.hidden) == 1
         and (names is None or "adaptive" in names)
     ):
         refuse_beyond(
@@ -115,10 +124,15 @@ def refuse_sampling(card: Card, data: Arrays) -> None:
     _refuse_out_of_range(card, f"float{8 * size}")
     (examples, inputs), tests = data[0].shape, len(data[2])
     if card.process is None:
-        layers = (min(examples, inputs), *network.widths, network.outputs)  # in the directions that the inputs span
-        weights = sum(below * above for below, above in pairwise(layers))
-        features = (examples + tests) * sum(network.widths)
-        keys = {"network.widths": max(network.widths), "sampler.chains": chains}
+        if network.kind == "fully-connected":
+            layers = (min(examples, inputs), *network.hidden, network.outputs)  # in the directions that inputs span
+            weights = sum(below * above for below, above in pairwise(layers))
+            features = (examples + tests) * sum(network.hidden)
+        else:
+            net = network.build()
+            weights = sum(math.prod(shape) for shape in net.shapes(inputs).values())
+            features = (examples + tests) * sum(net.units)
+        keys = {f"network.{network.of_hidden}": max(network.hidden), "sampler.chains": chains}
         _refuse(card, keys, moved * size * (COPIES * weights + features), "whose weights and features")
     keys = {"sampler.draws": sampler.draws, "sampler.chains": chains}
     kept = tests * network.outputs + examples  # predictions, and a log likelihood for each example

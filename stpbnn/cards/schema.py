@@ -11,63 +11,20 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, Strict,
 from stpbnn import _validation as check
 from stpbnn.cards.data import Arrays, Data
 from stpbnn.cards.likelihoods import check_classes, with_explicit_readout
+from stpbnn.cards.network_table import Network
 from stpbnn.cards.section import NonEmpty, Section, Seed
 from stpbnn.catalogue import PROCESSES, THEORIES, short_name
 
 if TYPE_CHECKING:
-    from stpbnn.network import FullyConnected
+    from stpbnn import network
 
     ProcessName = str
     TheoryName = str
 else:
     ProcessName, TheoryName = Literal[tuple(PROCESSES)], Literal[tuple(THEORIES)]
 DEEPEST = 100  # layers
-BUILT_IN = ("linear", "erf", "relu", "leaky_relu", "gelu", "sin", "square", "tanh", "silu")  # known without JAX
 ARRAYS = "arrays"  # the name of data that were given in Python
 Line = Annotated[str, Field(max_length=1000)]
-
-
-class Network(Section):
-    """[network]: the settings of FullyConnected."""
-
-    widths: Annotated[tuple[PositiveInt, ...], Strict(False), NonEmpty] = Field(
-        description="a list of whole numbers from 1, such as [100] or [50, 50]"
-    )
-    activation: str = Field(default="erf", description='the name of an activation, such as "erf", or "module:function"')
-    outputs: PositiveInt = Field(default=1, description="a whole number from 1")
-    weight_precision: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Strict(False)] = Field(
-        default=1.0, description="a positive number, or a list of them, one for each layer of weights"
-    )
-    bias_precision: PositiveFloat | None = Field(
-        default=None, description="a positive number; leave it out for no biases"
-    )
-    likelihood: Literal["gaussian", "bernoulli", "categorical"] = Field(
-        default="gaussian", description='"gaussian" for numbers, "bernoulli" for two classes, "categorical" for several'
-    )
-
-    @property
-    def of_classes(self) -> bool:
-        """Whether the targets are classes."""
-        return self.likelihood != "gaussian"
-
-    def check(self) -> None:
-        """Raise ValueError, naming the key, if the settings do not suit one another.
-
-        Where they plainly do, JAX is not loaded to say so.
-        """
-        given, layers = self.weight_precision, len(self.widths) + 1
-        known = self.activation in BUILT_IN and max(*self.widths, self.outputs) < 2**31 and not self.of_classes
-        if not known or (isinstance(given, tuple) and len(given) != layers):
-            self.build()
-
-    def build(self) -> FullyConnected:
-        """Return the network; ValueError, naming the key, if the settings do not suit one another."""
-        from stpbnn.network import FullyConnected
-
-        try:
-            return FullyConnected(**self.model_dump())
-        except ValueError as error:
-            raise ValueError(f"network.{error}") from None
 
 
 class Process(Section):
@@ -161,17 +118,17 @@ class Card(Section):
     def _explicit_readout(cls, raw: Any) -> Any:
         return with_explicit_readout(raw)
 
-    def build(self) -> FullyConnected:
+    def build(self) -> network.Network:
         """Return the network; ValueError, naming the key, if the settings do not suit one another."""
         self.check()
         return self.network.build()
 
     def check(self) -> None:
         """Raise ValueError, naming the key, if the settings do not suit one another; no network is built for it."""
-        if (depth := len(self.network.widths)) > DEEPEST:
+        if (depth := len(self.network.hidden)) > DEEPEST:
             raise ValueError(
-                f"network.widths: got {depth} layers, expected at most {DEEPEST}: every layer adds seconds to a minute "
-                "of compilation"
+                f"network.{self.network.of_hidden}: got {depth} layers, expected at most {DEEPEST}: every layer adds "
+                "seconds to a minute of compilation"
             )
         self.data.check()
         self.network.check()
@@ -185,6 +142,11 @@ class Card(Section):
         if not has_df and process.df is not None:
             raise ValueError(
                 f'process.df: got {process.df} for "{process.name}", which has no degrees of freedom; leave it out'
+            )
+        if self.network.kind != "fully-connected":
+            raise ValueError(
+                f'network.kind: got "{self.network.kind}" with a [process], expected "fully-connected": the scales of '
+                "other networks are matrices"
             )
         if self.network.outputs > 1:
             raise ValueError(f"network.outputs: got {self.network.outputs} with a [process], which has one output")

@@ -9,7 +9,7 @@ from stpbnn.classifiers.finite_width_classifier import FiniteWidthClassifier
 from stpbnn.classifiers.network_classifier import NetworkClassifier
 from stpbnn.classifiers.nngp_classifier import NNGPClassifier
 from stpbnn.classifiers.proportional_classifier import ProportionalLimitClassifier
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 
 __all__ = ["classifier_of"]
 
@@ -18,7 +18,7 @@ CLASSES: dict[str, Any] = {
 }
 
 
-def classifier_of(theory: str, network: FullyConnected, temperature: float) -> NetworkClassifier:
+def classifier_of(theory: str, network: Network, temperature: float) -> NetworkClassifier:
     """Return the classifier of a theory, not fitted; two classes have the better approximation.
 
     Examples

@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters
-from stpbnn.network import FullyConnected
 from stpbnn.regressors import PRECISION_BOUNDS, check_optimizer, minimise
 
 __all__ = ["LearnedPrecisions"]
@@ -25,7 +24,7 @@ class LearnedPrecisions:
     optimizer: Any
     n_restarts_optimizer: int
     random_state: Any
-    network_: FullyConnected
+    network_: Any
     log_marginal_likelihood_: float
     converged_: bool
     X_train_: np.ndarray

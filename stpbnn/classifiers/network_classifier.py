@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.classifiers.learned_precisions import LearnedPrecisions
 from stpbnn.latent import APPROXIMATIONS, Approximation, Bernoulli, Categorical
-from stpbnn.network import FullyConnected, NetworkHolder
+from stpbnn.network import FullyConnected, Network, NetworkHolder
 from stpbnn.regressors import refuse_indefinite_kernel, refuse_infinite_kernel
 
 __all__ = ["NetworkClassifier"]
@@ -28,7 +28,8 @@ CHUNK = 2**22  # entries of the kernel between query points and training points 
 class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseEstimator):
     """Classification with a Bayesian network; a theory adds `_condition`, `_law` and `_probabilities`."""
 
-    network: FullyConnected | None
+    network: Any
+    _networks: ClassVar[tuple[type[Network], ...]] = (FullyConnected,)  # those of which the theory is known
     temperature: float
     approximation: Approximation
     classes_: np.ndarray
@@ -61,6 +62,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         classes, index = np.unique(y, return_inverse=True)
         self._refuse_classes(classes)
         self.network_ = self._network_for(len(classes))
+        self.network_.refuse_features("X", X.shape[1])
         if self.approximation == "ep" and self.network_.outputs > 1:
             raise ValueError(
                 f"approximation: got 'ep' with {len(classes)} classes and {self.network_.outputs} outputs, expected "
@@ -105,7 +107,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
             )
         check.one_of("approximation", self.approximation, APPROXIMATIONS)
         if self.network is not None:
-            check.instance("network", self.network, FullyConnected)
+            check.instance("network", self.network, *self._networks)
 
     def _training_set(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         check.refuse_no_numbers("X", X)
@@ -124,7 +126,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
                 "another class"
             )
 
-    def _network_for(self, classes: int) -> FullyConnected:
+    def _network_for(self, classes: int) -> Any:
         """Return the network, whose outputs fit the number of classes."""
         if self.network is None:
             return FullyConnected(outputs=1 if classes == 2 else classes)
@@ -132,7 +134,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         if self.network.outputs not in fitting:
             raise ValueError(
                 f"network: got {self.network.outputs} output(s) for {classes} classes, expected "
-                f"{' or '.join(map(str, fitting))}; give FullyConnected(..., outputs={fitting[0]})"
+                f"{' or '.join(map(str, fitting))}; give {type(self.network).__name__}(..., outputs={fitting[0]})"
             )
         return self.network
 

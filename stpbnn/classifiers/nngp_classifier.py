@@ -10,9 +10,9 @@ from jaxtyping import Float
 from stpbnn.classifiers.network_classifier import NetworkClassifier
 from stpbnn.kernels import cross_kernel, nngp_map, symmetric_kernel
 from stpbnn.latent import Approximation, approximate, average_classes, each_output
-from stpbnn.network import FullyConnected
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian
-from stpbnn.scale import CLOSURE_ACTIONS, Landscape, kernel_slopes
+from stpbnn.scale import infinite_slopes
 
 __all__ = ["NNGPClassifier"]
 
@@ -29,9 +29,9 @@ class NNGPClassifier(NetworkClassifier):
 
     Parameters
     ----------
-    network : FullyConnected or None
-        The network, whose widths do not matter here; None means FullyConnected((200,)) with one output for two classes
-        and C outputs for C of them. Two outputs for two classes are a softmax.
+    network : FullyConnected, Convolutional or None
+        The network, whose widths or channels do not matter here; None means FullyConnected((200,)) with one output for
+        two classes and C outputs for C of them. Two outputs for two classes are a softmax.
     temperature : float
         T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
     approximation : {"laplace", "ep"}
@@ -78,9 +78,11 @@ class NNGPClassifier(NetworkClassifier):
     ['cat', 'cat', 'dog', 'dog']
     """
 
+    _networks = (FullyConnected, Convolutional)
+
     def __init__(
         self,
-        network: FullyConnected | None = None,
+        network: Network | None = None,
         *,
         temperature: float = 1.0,
         approximation: Approximation = "laplace",
@@ -104,8 +106,7 @@ class NNGPClassifier(NetworkClassifier):
         self.converged_ = self._latent.converged
 
     def _evidence_gradient(self, X: np.ndarray) -> np.ndarray:
-        landscape = Landscape.of(self.network_, X, CLOSURE_ACTIONS["nested"])
-        return kernel_slopes(landscape, np.zeros(self.network_.depth), self._latent.kernel_weights())
+        return infinite_slopes(self.network_, X, self._latent.kernel_weights())
 
     def _moments(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         cross = cross_kernel(nngp_map(self.network_), self.network_.prior, X, self.X_train_)

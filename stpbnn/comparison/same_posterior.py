@@ -109,10 +109,11 @@ def warn_of_other_settings(posterior: xr.DataTree, predictions: xr.Dataset) -> N
 def _settings(network: str, regressor: str | None) -> dict[str, Any]:
     """Return what two networks must share: not the widths for infinite width, but the depth."""
     settings = json.loads(network)
-    precision, depth = settings["weight_precision"], len(settings["widths"])
+    sizes = "widths" if "widths" in settings else "channels"
+    precision, depth = settings["weight_precision"], len(settings[sizes])
     settings["weight_precision"] = precision if isinstance(precision, list) else [precision] * (depth + 1)
     if regressor in ("NNGPRegressor", "NNGPClassifier"):
-        settings["widths"] = f"{depth} layers"
+        settings[sizes] = f"{depth} layers"
     return settings
 
 

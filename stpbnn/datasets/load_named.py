@@ -62,7 +62,8 @@ def load(
     size : int, optional
         Input dimension N0. For images the number of grey pixels, a square number; default: all. Colours become
         0.2989 R + 0.587 G + 0.114 B; size=784 of CIFAR-10 is the 28 x 28 centre of the 32 x 32 pixels; every other
-        smaller size averages areas of the whole image (a pixel on a border counts in part on either side).
+        smaller size averages areas of the whole image (a pixel on a border counts in part on either side). Three times
+        a square number keeps the colours, pixel by pixel: size=3072 of CIFAR-10 is 32 x 32 pixels of three numbers.
         For a drawn set the dimension of x; default: 100.
     labels : pair of float, "one-hot" or "classes", optional
         Targets of the first and of the second of two classes, or unit vectors (P, D) of D classes, or the numbers of

@@ -184,8 +184,9 @@ def rows(inputs: NDArray, size: int | None) -> NDArray[np.float64]:
     inputs : (P, N0), (P, side, side) or (P, 3, side, side) array
         Feature vectors, grey images or colour images.
     size : int or None
-        Pixels wanted: a square number, at most side². None keeps all. 28 x 28 pixels of a 32 x 32 image are its
-        centre; any other smaller size averages areas of the whole image.
+        Pixels wanted: a square number, at most side². None keeps all, in grey. 28 x 28 pixels of a 32 x 32 image are
+        its centre; any other smaller size averages areas of the whole image. Three times a square number keeps the
+        colours, those of a pixel side by side.
 
     Returns
     -------
@@ -202,15 +203,19 @@ def rows(inputs: NDArray, size: int | None) -> NDArray[np.float64]:
             raise ValueError(f"size={size}: these inputs have {inputs.shape[1]} features, not pixels. Leave size out.")
         return inputs.astype(np.float64)
     side = inputs.shape[-1]
-    wanted = side if size is None else math.isqrt(size)
-    if size is not None and (wanted**2 != size or wanted > side):
-        raise ValueError(f"size={size}: expected a square number of pixels from 1 to {side}² = {side**2}.")
-    images = grey(inputs) if inputs.ndim == 4 else inputs
+    colours = 3 if inputs.ndim == 4 and size is not None and math.isqrt(size) ** 2 != size else 1
+    wanted = side if size is None else math.isqrt(size // colours)
+    if size is not None and (colours * wanted**2 != size or wanted > side):
+        of_colours = f", or three times one for colours, up to {3 * side**2}" if inputs.ndim == 4 else ""
+        raise ValueError(f"size={size}: expected a square number of pixels from 1 to {side}² = {side**2}{of_colours}.")
+    images = grey(inputs) if inputs.ndim == 4 and colours == 1 else inputs
     if (side, wanted) == (32, 28):
         images = centre_crop(images, wanted)
     elif wanted < side:
         images = coarse_grain(images, wanted)
-    return images.reshape(len(images), wanted**2).astype(np.float64)
+    if colours == 3:
+        images = np.moveaxis(images, 1, -1)
+    return images.reshape(len(images), colours * wanted**2).astype(np.float64)
 
 
 PAPER_MEAN, PAPER_STD = 0.1307, 0.3081  # of the MNIST training pixels, in units of 255

@@ -13,6 +13,7 @@ from scipy.stats import gamma, invgamma
 
 from stpbnn import _validation as check
 from stpbnn.figures.style import POSTERIOR, legend_above, new_axes, styles
+from stpbnn.network import of_settings
 
 __all__ = ["plot_order_parameter"]
 
@@ -84,9 +85,9 @@ def plot_order_parameter(
         if "classes" in posterior.attrs and "output" in norms.dims:  # which have one scale in the theories
             norms, shared = norms.mean("output"), norms.sizes["output"]
         _peaked(ax, norms.to_numpy().ravel(), label="readout norm, posterior", color=POSTERIOR, alpha=0.3)
-        network = json.loads(posterior.attrs.get("network", "{}"))
-        if "widths" in network:
-            _prior(ax, _gamma(shared * network["widths"][-1]), "readout norm, prior")
+        if "network" in posterior.attrs:
+            net = of_settings(json.loads(posterior.attrs["network"]))
+            _prior(ax, _gamma(shared * net.seen), "readout norm, prior")
     _peaked(ax, scale.isel(layer=layer - 1).to_numpy().ravel(), label="kernel scale, posterior", **outline)
     if comparison is not None and "order_parameters" in comparison:
         _theories(ax, comparison, layer, layer == depth)

@@ -111,6 +111,11 @@ class Network:
         raise NotImplementedError
 
     @property
+    def seen(self) -> int:
+        """M, the number of features that the readout sees."""
+        return self.units[-1]
+
+    @property
     def precisions(self) -> tuple[float, ...]:
         """λ_0..λ_L, one for each layer of weights."""
         given = self.weight_precision

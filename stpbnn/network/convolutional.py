@@ -134,6 +134,11 @@ class Convolutional(Network):
         """The numbers of features of the hidden layers: positions times channels."""
         return tuple(math.prod(window.grid) * n for window, n in zip(self.windows, self.channels, strict=True))
 
+    @property
+    def seen(self) -> int:
+        """M, the number of features that the readout sees: those at all positions, or one a channel."""
+        return self.units[-1] if self.readout == "flatten" else self.channels[-1]
+
     def refuse_features(self, what: str, n_features: int) -> None:
         """Refuse inputs that are no images of this network.
 
@@ -165,11 +170,10 @@ class Convolutional(Network):
         self.refuse_features("X", n_features)
         below = (self.image[2], *self.channels)
         out = () if self.outputs == 1 else (self.outputs,)
-        seen = self.channels[-1] * (self.positions if self.readout == "flatten" else 1)
         layers = list(enumerate(zip(self.windows, self.channels, strict=True)))
         weights = {f"W{layer + 1}": (*window.size, below[layer], n) for layer, (window, n) in layers}
         biases = {f"b{layer + 1}": (n,) for layer, (_, n) in layers} | {f"b{self.depth + 1}": out}
-        return weights | {"v": (seen, *out)} | ({} if self.bias_precision is None else biases)
+        return weights | {"v": (self.seen, *out)} | ({} if self.bias_precision is None else biases)
 
     def features(self, weights: Weights, X: jax.Array) -> list[jax.Array]:
         """Return the features σ(h^1)..σ(h^L) at inputs X (P, H·W·C), each (P, d_l N_l), position by position.

@@ -12,7 +12,7 @@ from sklearn.base import MultiOutputMixin
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.kernels import Inputs, InputSlopes, NNGPKernel, network_slopes, nngp_map
+from stpbnn.kernels import InputSlopes, network_slopes, nngp_map, symmetric_kernel
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian
 from stpbnn.regressors.criterion import Criterion, WithCriterion
@@ -21,17 +21,15 @@ from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperpa
 from stpbnn.regressors.noise import check_noise, checked_weights, split
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
-    CLOSURE_ACTIONS,
     TRENDS,
     Design,
     FactorisedKernel,
     IteratedKernel,
-    Landscape,
     Query,
     RestrictedKernel,
     evidence_gradient,
-    gaussian_gradient,
     gaussian_log_evidence,
+    infinite_slopes,
     iterated_problem,
     left_out_score,
 )
@@ -237,17 +235,13 @@ class NNGPRegressor(
         there._take_up(at)
         there._condition()
         score = left_out_score(there._process.factor, there._process.alpha, self._design)
-        of_kernel = NNGPKernel(at.network).contract(Inputs(self.X_train_), score.kernel)
+        of_kernel = infinite_slopes(at.network, self.X_train_, score.kernel)
         return score.value, np.append(of_kernel, at.temperature * score.temperature)[: len(at.theta)]
 
     def _evidence_gradient(self) -> np.ndarray:
-        net = self.network_
-        if isinstance(net, Convolutional):
-            kernel, inputs = NNGPKernel(net), Inputs(self.X_train_)
-            slopes = partial(kernel.contract, inputs)
-            return evidence_gradient(kernel.on(inputs), slopes, self.y_train_, self.temperature_, self._design)
-        landscape = Landscape.of(net, self.X_train_, CLOSURE_ACTIONS["nested"])
-        return gaussian_gradient(landscape, np.zeros(net.depth), self.y_train_, self.temperature_, self._design)
+        net, X = self.network_, self.X_train_
+        K = symmetric_kernel(nngp_map(net), net.prior, X)
+        return evidence_gradient(K, partial(infinite_slopes, net, X), self.y_train_, self.temperature_, self._design)
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
         return self._process.law(X, joint=joint, noise=noise)

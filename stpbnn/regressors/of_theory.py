@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stpbnn.catalogue import THEORIES
-from stpbnn.network import FullyConnected
+from stpbnn.network import Network
 from stpbnn.regressors.adaptive_kernel import AdaptiveKernelRegressor
 from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
@@ -27,11 +27,12 @@ CLASSES: dict[str, type[Any]] = {
 }
 
 
-def regressor_of(theory: str, network: FullyConnected, temperature: float, **settings: Any) -> Estimator:
+def regressor_of(theory: str, network: Network, temperature: float, **settings: Any) -> Estimator:
     """Return the regressor of a theory, not fitted, with those of the further settings that it takes.
 
     Examples
     --------
+    >>> from stpbnn.network import FullyConnected
     >>> regressor_of("adaptive", FullyConnected((9,)), 0.1, particles=64, df=5.0).particles
     64
     """

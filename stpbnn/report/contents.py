@@ -17,7 +17,7 @@ from stpbnn.report import processes
 from stpbnn.report.against_data import against_data
 from stpbnn.report.class_words import class_explanation, class_names, score_columns, score_rows
 from stpbnn.report.explanation import explanation
-from stpbnn.report.sections import coverage, layers, plural, spectrum
+from stpbnn.report.sections import coverage, hidden, layers, plural, spectrum
 
 __all__ = ["contents"]
 
@@ -105,9 +105,20 @@ def _sizes(posterior: xr.DataTree, comparison: xr.Dataset) -> dict[str, int]:
 def _title(network: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     if not network:
         return "Theory and posterior of a Bayesian network"
-    widths = " × ".join(str(width) for width in network["widths"])
+    widths = " × ".join(str(width) for width in hidden(network))
+    kind = "convolutional " if "channels" in network else ""
+    of = f"{'with' if kind else 'of'} {'channels' if kind else 'width'}"
     points = f", {sizes['train']} training points" if "train" in sizes else ""
-    return f"Theory and posterior: {network['activation']} network of width {widths}{points}"
+    return f"Theory and posterior: {kind}{network['activation']} network {of} {widths}{points}"
+
+
+def _windows(network: Mapping[str, Any]) -> str:
+    """Return what a convolutional network looks at, in words, or nothing."""
+    if "channels" not in network:
+        return ""
+    keys = ("kernel_size", "stride", "padding", "readout")
+    told = ", ".join(f"{key.replace('_', ' ')} {network[key]}" for key in keys)
+    return f"images of {' × '.join(map(str, network['image']))}, {told}; "
 
 
 def _setting(
@@ -120,7 +131,7 @@ def _setting(
     attrs, process = posterior.attrs, posterior.attrs.get("process")
     facts = [("Process", PROCESSES[process].sentence.format_map(attrs))] if process else []
     if network:
-        widths, outputs = network["widths"], int(network.get("outputs", 1))
+        widths, outputs = hidden(network), int(network.get("outputs", 1))
         precision = network.get("weight_precision", 1.0)
         weights = ", ".join(f"{p:g}" for p in precision) if isinstance(precision, list) else f"{precision:g}"
         bias = network.get("bias_precision")
@@ -128,9 +139,9 @@ def _setting(
         width = (
             "infinite width"
             if process and not PROCESSES[process].has_widths
-            else f"width {', '.join(map(str, widths))}"
+            else f"{'channels' if 'channels' in network else 'width'} {', '.join(map(str, widths))}"
         )
-        shape = f"{plural(len(widths), 'hidden layer')} of {width}; {network['activation']}"
+        shape = f"{plural(len(widths), 'hidden layer')} of {width}; {_windows(network)}{network['activation']}"
         facts.append(("Network", f"{shape}; {plural(outputs, 'output')}; weight precision λ = {weights}; {biases}"))
     data = f"{plural(sizes['test'], 'test point')}"
     if "train" in sizes:
@@ -278,4 +289,5 @@ def _call(posterior: xr.DataTree, network: Mapping[str, Any]) -> str | None:
     net = ", ".join(f"{key}={value!r}" for key, value in network.items())
     arguments = ", ".join(f"{key}={value!r}" for key, value in plain.items())
     function = "stpbnn.samplers.sample_process" if process else "stpbnn.sample"
-    return f"net = stpbnn.FullyConnected({net})\nposterior = {function}(net, X, y, X_test=Xt, y_test=yt, {arguments})"
+    kind = "Convolutional" if "channels" in network else "FullyConnected"
+    return f"net = stpbnn.{kind}({net})\nposterior = {function}(net, X, y, X_test=Xt, y_test=yt, {arguments})"

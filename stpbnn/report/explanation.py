@@ -12,6 +12,7 @@ import xarray as xr
 from stpbnn import activations
 from stpbnn.catalogue import PROCESSES
 from stpbnn.report import processes
+from stpbnn.report.sections import hidden
 
 __all__ = ["explanation"]
 
@@ -93,7 +94,7 @@ def _asked(predictions: xr.Dataset, network: Mapping[str, Any], what: str) -> bo
 
 def _fluctuations(posterior: xr.DataTree, q: Any, network: Mapping[str, Any], linear: bool | None) -> str:
     """Return the paragraph on the fluctuations of the order parameter."""
-    width = int(network["widths"][-1])
+    width = int(hidden(network)[-1])
     start = "The saddle point" if linear else "First, the saddle point"
     text = (
         f"{start} puts one value in place of the order parameter Q, which fluctuates: its prior law has "
@@ -148,7 +149,7 @@ def _load(predictions: xr.Dataset, name: str, network: Mapping[str, Any], sizes:
     """Return the paragraph on the load α, where it is known."""
     if not network or "train" not in sizes:
         return []
-    loads = [f"{sizes['train'] / width:.3g}" for width in network["widths"]]
+    loads = [f"{sizes['train'] / width:.3g}" for width in hidden(network)]
     if len(set(loads)) == 1:
         text = f"The load is α = P/N = {loads[0]}{' in every layer' if len(loads) > 1 else ''}."
     else:

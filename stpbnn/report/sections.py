@@ -67,8 +67,8 @@ def layers(
         orders[:, -1] = np.where(np.isnan(orders[:, -1]), predictions["readout_second_moment"], orders[:, -1])
     names = [str(name) for name in predictions["theory"].to_numpy()]
     rows = []
-    for i, width in enumerate(network["widths"]):
-        last = i == len(network["widths"]) - 1 and "readout_norm" in group
+    for i, width in enumerate(hidden(network)):
+        last = i == len(hidden(network)) - 1 and "readout_norm" in group
         scale = processes.spread(group["Q" if "Q" in group else "kernel_scale"].isel(layer=i))
         norm = processes.spread(group["readout_norm"]) if last else "–"
         rows.append(
@@ -82,6 +82,12 @@ def layers(
         )
     caption = f"Order parameters Q̄ of the theories, {what} (mean ± standard deviation over draws)."
     return {"theories": names, "observed": observed, "rows": rows, "caption": caption}
+
+
+def hidden(network: Mapping[str, Any]) -> list[int]:
+    """Return the sizes of the hidden layers: widths, or channels."""
+    sizes: list[int] = network["widths"] if "widths" in network else network["channels"]
+    return sizes
 
 
 def plural(count: int, noun: str) -> str:

@@ -40,6 +40,7 @@ from stpbnn.scale.landscape import (
     Landscape,
     evidence_gradient,
     gaussian_gradient,
+    infinite_slopes,
     kernel_slopes,
     order_slopes,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "evidence_gradient",
     "gaussian_gradient",
     "gaussian_log_evidence",
+    "infinite_slopes",
     "is_known",
     "keeps_mean",
     "kernel_slopes",

@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.linalg import cho_solve, cholesky, lapack
 
+from stpbnn import kernels
 from stpbnn.kernels import CLOSURES, Gram, features, hyperparameters, input_gram, mean_kept, renormalised
-from stpbnn.network import FullyConnected, Prior
+from stpbnn.network import Convolutional, FullyConnected, Network, Prior
 from stpbnn.scale.design import Design
 from stpbnn.scale.priors import prior_action
 
@@ -35,6 +36,7 @@ __all__ = [
     "directional_kernel",
     "evidence_gradient",
     "gaussian_gradient",
+    "infinite_slopes",
     "inverse_and_solution",
     "kernel_slopes",
     "network_kernel",
@@ -126,6 +128,16 @@ def kernel_slopes(
     """Return <weight, ∂K^R/∂θ> for every logarithm θ of a precision."""
     net, problem, base, theta = landscape
     return np.array(_kernel_slopes(net, problem, base, theta, z, weight))
+
+
+def infinite_slopes(
+    net: Network, X: Float[np.ndarray, "P N0"], weight: Float[np.ndarray, "P P"]
+) -> Float[np.ndarray, " n"]:
+    """Return <weight, ∂K/∂θ> of the kernel of infinite width, of a network of any kind."""
+    if isinstance(net, Convolutional):
+        return kernels.NNGPKernel(net).contract(kernels.Inputs(X), weight)
+    assert isinstance(net, FullyConnected)
+    return kernel_slopes(Landscape.of(net, X, CLOSURE_ACTIONS["nested"]), np.zeros(net.depth), weight)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -7,7 +7,6 @@ Importing this is quick: each process of a cluster reads the script that starts 
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import shutil
@@ -198,8 +197,7 @@ def _places(card: Card, folder: Path, many: bool, given: Task | None) -> dict[tu
 
 def _price(card: Card, examples: int, inputs: int) -> float:
     """Return what orders the points of a sweep: chains times steps times operations of a gradient."""
-    widths = (min(examples, inputs), *card.network.widths)  # the inputs are rotated into the span of the examples
-    weights = sum(below * above for below, above in itertools.pairwise(widths))
+    weights = card.network.products(min(examples, inputs), inputs)  # inputs are rotated into the span of the examples
     return card.sampler.chains * (card.sampler.warmup + card.sampler.draws) * examples * weights
 
 

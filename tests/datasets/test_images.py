@@ -35,12 +35,23 @@ def test_a_third_of_four_pixels():
     np.testing.assert_allclose(task_arrays.coarse_grain(image, 3)[0, 0], [(4 * 3 + 8) / 4, 10, (12 + 16 * 3) / 4])
 
 
+def test_colours_stay_side_by_side():
+    """Rows are (row, column, channel): the whole image, its centre, and means of two by two pixels."""
+    whole = task_arrays.rows(COLOUR, 3072).reshape(-1, 32, 32, 3)
+    np.testing.assert_array_equal(whole, np.transpose(COLOUR, (0, 2, 3, 1)))
+    centre = task_arrays.rows(COLOUR, 3 * 28**2).reshape(-1, 28, 28, 3)
+    np.testing.assert_array_equal(centre, whole[:, 2:30, 2:30])
+    means = whole.reshape(-1, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(task_arrays.rows(COLOUR, 3 * 16**2), means.reshape(len(means), -1), rtol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("inputs", "size", "message"),
     [
         (GREY, 783, r"size=783: expected a square number of pixels from 1 to 28² = 784"),
         (GREY, 841, "size=841: expected a square number of pixels from 1 to 28"),
-        (COLOUR, 3072, "size=3072: .* 1024"),
+        (COLOUR, 3267, "size=3267: .* 1024, or three times one for colours, up to 3072"),
+        (GREY, 2352, "size=2352: .* 784.$"),
         (np.zeros((2, 10)), 9, "size=9: these inputs have 10 features"),
     ],
 )

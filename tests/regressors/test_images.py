@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 import stpbnn
 from stpbnn import (
     AdaptiveKernelRegressor,
     Convolutional,
+    NNGPClassifier,
     NNGPRegressor,
     StudentTProcessRegressor,
 )
@@ -86,3 +88,26 @@ def test_bad_inputs_are_refused(model):
         model.posterior_kernel()
     with pytest.raises(ValueError, match=r"expected a stpbnn\.FullyConnected or a stpbnn.Convolutional"):
         NNGPRegressor("erf").fit(X, Y)
+
+
+def test_precisions_are_learned():
+    net = NET.set_params(bias_precision=None, weight_precision=1.0)
+    given = NNGPRegressor(net, temperature=T).fit(X, Y)
+    learned = NNGPRegressor(net, temperature=T, optimizer="fmin_l_bfgs_b").fit(X, Y)
+    assert learned.log_marginal_likelihood_ > given.log_marginal_likelihood_
+    _, slope = learned.log_marginal_likelihood(eval_gradient=True)
+    assert np.abs(slope).max() < 1e-2
+
+
+def test_classes_of_images():
+    """Laplace's approximation at the mode of the latent function that SciPy finds."""
+    labels = np.where(Y > 0, "up", "down")
+    model = NNGPClassifier(NET.set_params(likelihood="bernoulli")).fit(X, labels)
+    K, signs = kernel(NET, X), np.where(labels == "up", 1.0, -1.0)
+
+    def objective(a):
+        f = K @ a
+        return np.sum(np.logaddexp(0, -signs * f)) + a @ f / 2
+
+    f = K @ minimize(objective, np.zeros(8), method="BFGS", options={"gtol": 1e-9}).x
+    np.testing.assert_allclose(model.latent(X).mean, f, atol=1e-4)
