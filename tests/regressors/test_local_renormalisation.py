@@ -7,6 +7,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 from stpbnn import Convolutional, FiniteWidthRegressor, FullyConnected, ProportionalLimitRegressor
+from stpbnn.catalogue import THEORIES
+from stpbnn.comparison import predict_theories
 from stpbnn.kernels import patch_kernels
 from stpbnn.scale import local_posterior
 
@@ -159,5 +161,7 @@ def test_tables_hold_the_matrix_and_one_number_a_layer(proportional, mixture):
 
 
 def test_cards_of_images_have_the_theories():
-    named = {theory.key for theory in THEORIES.values() if theory.of(NET, None)}
-    assert {"infinite", "proportional", "finite-width"} <= named
+    named = {theory.key for theory in THEORIES.values() if theory.applies(NET, None)}
+    assert {"infinite", "proportional", "finite"} <= named
+    deep = Convolutional((4, 4), 2, 1, image=(4, 4, 1))
+    assert not {"proportional", "finite"} & {key for key, theory in THEORIES.items() if theory.applies(deep, None)}
