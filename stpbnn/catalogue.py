@@ -101,7 +101,9 @@ def _images(net: Network) -> bool:
 
 
 def _proportional(net: Network, process: str | None) -> bool:
-    return _images(net) or (_dense(net) and process != "student-t" and (net.outputs == 1 or net.depth == 1))
+    several = process is None and net.likelihood == "gaussian"  # at any depth
+    one_matrix = net.outputs == 1 or net.depth == 1
+    return _images(net) or (_dense(net) and process != "student-t" and (one_matrix or several))
 
 
 def _zero_mean(net: Network, process: str | None) -> bool:

@@ -83,10 +83,10 @@ def test_derivatives_away_from_the_saddle(closure):
     at = layered.at(log_q)
     value, gradient = at.value, at.gradient
     np.testing.assert_allclose(value, action(log_q), rtol=1e-13)
-    np.testing.assert_allclose(gradient, jax.grad(action)(log_q), rtol=1e-10)
+    np.testing.assert_allclose(gradient, jax.jit(jax.grad(action))(log_q), rtol=1e-10)
     numeric = [(action(log_q + e) - action(log_q - e)) / (2 * h) for e in h * np.eye(2)]
     np.testing.assert_allclose(gradient, numeric, rtol=1e-7)
-    np.testing.assert_allclose(layered.hessian(at), jax.hessian(action)(log_q), rtol=1e-9)
+    np.testing.assert_allclose(layered.hessian(at), jax.jit(jax.hessian(action))(log_q), rtol=1e-9)
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.7])
