@@ -182,7 +182,7 @@ def test_from_a_table_of_classes_to_a_report(folder):
     result = words("run", "pets.csv", "-t", "barks", "-q", *(word for key in FEW for word in ("--set", key)))
     assert result.exit_code == 0, result.output
     report = (folder / "runs" / "pets" / "report.html").read_text("utf-8")
-    for said in ("no, yes; logistic function of the output", "Reliability", "Confusion matrix"):
+    for said in ("no, yes; logistic function of one output", "Reliability", "Confusion matrix"):
         assert said in report
     pets()[["weight", "age"]].head(6).to_csv("new.csv", index=False)
     assert words("predict", "runs/pets", "new.csv", "-o", "out.csv").exit_code == 0
