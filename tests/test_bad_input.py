@@ -98,10 +98,6 @@ UNSOLVED = ("saddle point of the effective action was not reached", "did not con
     ],
 )
 def test_awkward_data_work_at_finite_temperature(regressor, network, X, y):
-    if y.ndim == 2 and regressor is FiniteWidthRegressor:
-        with pytest.warns(Warning, match="column-vector"):  # scikit-learn's word for it
-            regressor(network, temperature=0.1).fit(X, y)
-        return
     assert all(works_or_says_why(regressor, network, X, y, 0.1))
 
 

@@ -33,7 +33,7 @@ def test_a_process_has_a_program_and_a_closed_form(process):
         (ONE, None, False, ["infinite", "proportional", "finite", "adaptive"]),
         (ONE, None, True, ["infinite", "proportional", "zero-mean", "finite", "adaptive"]),
         (DEEP, None, True, ["infinite", "proportional"]),
-        (WIDE, None, True, ["infinite"]),
+        (WIDE, None, True, ["infinite", "proportional"]),
         (ONE, "student-t", True, ["infinite", "student-t"]),
         (ONE, "finite-width", True, ["infinite", "proportional", "finite"]),
     ],

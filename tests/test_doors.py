@@ -523,6 +523,9 @@ def law(name):
         "JointStudentT": lambda: predictive.JointStudentT.of(0 * two, eye, 4.0),
         "JointMixture": lambda: predictive.JointMixture.of(half, np.zeros((2, 2)), np.array([eye, eye])),
         "IndependentOutputs": lambda: predictive.IndependentOutputs.joint(np.zeros((2, 2)), [eye, eye]),
+        "MixtureOfOutputs": lambda: predictive.MixtureOfOutputs.of(
+            half, lambda i: predictive.IndependentOutputs.joint(np.zeros((2, 2)), [eye, eye])
+        ),
     }[name]()
 
 

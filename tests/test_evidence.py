@@ -103,6 +103,14 @@ def test_proportional_limit_of_several_outputs(prior):
     assert_gradient_is_that_of_refits(ProportionalLimitRegressor, network((12,), "erf", prior, 2), X, y)
 
 
+@pytest.mark.long
+def test_proportional_limit_of_several_outputs_and_layers():
+    X, y = data(outputs=2)
+    y[:, 1] += y[:, 0]
+    net = FullyConnected((12, 8), "erf", 2, weight_precision=(0.5, 2.0, 1.5), bias_precision=2.0)
+    assert_gradient_is_that_of_refits(ProportionalLimitRegressor, net, X, y, closure="global")
+
+
 def test_infinite_width_of_several_outputs():
     assert_gradient_is_that_of_refits(NNGPRegressor, network((12,), "erf", "each", 3), *data(outputs=3))
 

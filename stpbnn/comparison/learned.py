@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from typing import Any
 
 import numpy as np
+
+from stpbnn.network import Convolutional
 
 __all__ = ["learned"]
 
@@ -13,15 +16,17 @@ __all__ = ["learned"]
 def learned(fitted: list[Any]) -> dict[str, Any]:
     """Return what the regressors have learned, padded with NaN to a common number of layers."""
     orders = [np.asarray(getattr(t, "order_parameters_", [np.nan]), dtype=np.float64) for t in fitted]
-    rows = [np.atleast_1d(_scalar(q) if q.ndim == 2 else q) for q in orders]
+    rows = [np.atleast_1d(np.trace(q, axis1=-2, axis2=-1) / q.shape[-1] if q.ndim > 1 else q) for q in orders]
     layers = max(len(row) for row in rows)
     padded = np.array([np.pad(row, (0, layers - len(row)), constant_values=np.nan) for row in rows])
     found: dict[str, Any] = {"order_parameters": (("theory", "layer"), padded)}
-    outputs = max((len(q) for q in orders if q.ndim == 2), default=0)
+    outputs = max((q.shape[-1] for q in orders if q.ndim > 1), default=0)
     if outputs:
         empty = np.full((outputs, outputs), np.nan)
-        matrices = np.array([q if q.ndim == 2 else empty for q in orders])
-        found["order_parameter_matrix"] = (("theory", "output", "other_output"), matrices)
+        matrices = np.array([reduce(np.matmul, q) if q.ndim == 3 else q if q.ndim == 2 else empty for q in orders])
+        images = any(isinstance(getattr(t, "network_", None), Convolutional) for t in fitted)
+        kind = "position" if images else "output"
+        found["order_parameter_matrix"] = (("theory", kind, f"other_{kind}"), matrices)
     scalars = {
         "action": "action_",
         "log_marginal_likelihood": "log_marginal_likelihood_",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussi
 from stpbnn.predictive.inversion import inverse_cdf
 from stpbnn.predictive.law import Law, levels, random, values
 
-__all__ = ["JointMixture", "Mixture"]
+__all__ = ["JointMixture", "Mixture", "MixtureOfOutputs"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,7 +114,38 @@ class Mixture(Law):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class JointMixture(Mixture):
+class _Coupled(Mixture):
+    """A mixture whose components couple the query points."""
+
+    def _component(self, i: int) -> Gaussian:
+        """Return the joint law of one component."""
+        raise NotImplementedError
+
+    def logpdf(self, y: ArrayLike) -> np.ndarray:
+        """Return the log density of all values y (n,) or (n, D) together.
+
+        Raises
+        ------
+        ValueError
+            If a covariance is singular to rounding, as it is for query points that repeat, or that are many and close
+            together under a smooth kernel.
+        """
+        y = values(y, self.mean) - self.offset
+        return np.asarray(logsumexp([self._component(i).logpdf(y) for i in range(len(self.weights))], b=self.weights))
+
+    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw n functions at the query points, along a new first axis."""
+        n, rng = random(n, random_state)
+        chosen = rng.choice(len(self.weights), size=n, p=self.weights)
+        draws = np.empty((n, *self.mean.shape))
+        for i in np.unique(chosen):
+            rows = np.flatnonzero(chosen == i)
+            draws[rows] = self._component(i).sample(len(rows), rng)
+        return self.offset + draws
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class JointMixture(_Coupled):
     r"""A finite mixture of joint Gaussian laws at all query points.
 
     .. math:: p(f_1, \dots, f_n) = \sum_i w_i\, N(f;\ \text{means}_i, \text{covariances}_i)
@@ -185,24 +216,48 @@ class JointMixture(Mixture):
         covariances = [unit**2 * self.covariances[i] for unit in units]
         return IndependentOutputs.joint(self.means[i], covariances, error=self.error)
 
-    def logpdf(self, y: ArrayLike) -> np.ndarray:
-        """Return the log density of all values y (n,) or (n, D) together.
 
-        Raises
-        ------
-        ValueError
-            If a covariance is singular to rounding, as it is for query points that repeat, or that are many and close
-            together under a smooth kernel.
-        """
-        y = values(y, self.mean) - self.offset
-        return np.asarray(logsumexp([self._component(i).logpdf(y) for i in range(len(self.weights))], b=self.weights))
+@dataclass(frozen=True, eq=False, repr=False)
+class MixtureOfOutputs(_Coupled):
+    r"""A finite mixture of joint laws of several outputs at all query points, each with a rotation of its own.
 
-    def sample(self, n: int = 1, random_state: Any = None) -> np.ndarray:
-        """Draw n functions at the query points, along a new first axis."""
-        n, rng = random(n, random_state)
-        chosen = rng.choice(len(self.weights), size=n, p=self.weights)
-        draws = np.empty((n, *self.mean.shape))
-        for i in np.unique(chosen):
-            rows = np.flatnonzero(chosen == i)
-            draws[rows] = self._component(i).sample(len(rows), rng)
-        return self.offset + draws
+    Its components are made when they are asked for: all their covariances together may be more than fits.
+
+    Parameters
+    ----------
+    weights : array of shape (m,)
+        Weights of the components, of sum one.
+    means, variances : arrays of shape (m, n, D)
+        Means and variances of the components.
+    covariance : array of shape (n, n, D)
+        Covariance of the mixture between the query points, of each output.
+    component : callable
+        From the number of a component to its law.
+
+    Examples
+    --------
+    >>> parts = [IndependentOutputs.joint(np.zeros((2, 2)), [s * np.eye(2), np.eye(2)]) for s in (1.0, 3.0)]
+    >>> law = MixtureOfOutputs.of(np.array([0.5, 0.5]), parts.__getitem__)
+    >>> law.covariance[0, 0].tolist(), law.sample(3, random_state=0).shape
+    ([2.0, 1.0], (3, 2, 2))
+    """
+
+    covariance: np.ndarray
+    component: Callable[[int], IndependentOutputs]
+
+    @classmethod
+    def of(cls, weights: np.ndarray, component: Callable[[int], Any]) -> Self:
+        """Return the mixture with the moments that its components say."""
+        means, variances = [], []
+        within: Any = 0.0
+        for i, weight in enumerate(weights):
+            law = component(i)
+            means.append(law.mean)
+            variances.append(law.variance)
+            within = within + weight * law.covariance
+        shifts = np.stack(means) - np.tensordot(weights, means, 1)
+        between = np.einsum("m,mid,mjd->ijd", weights, shifts, shifts)
+        return cls(weights, np.stack(means), np.stack(variances), within + between, component)
+
+    def _component(self, i: int) -> Gaussian:
+        return self.component(i)

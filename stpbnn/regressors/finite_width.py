@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
@@ -23,24 +24,30 @@ from stpbnn.scale import (
     IteratedScale,
     Mean,
     NetworkProblem,
+    enters_by_product,
     is_known,
     keeps_mean,
-    left_out_mixture,
     pose,
 )
 
 __all__ = ["FiniteWidthRegressor"]
 
 
-class FiniteWidthRegressor(WithSolver, LearnableNetwork):
+class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     r"""Bayesian network of finite width, as a mixture of Gaussian processes over its order parameters.
 
     .. math:: p(f \mid y) = \int \mathrm{d}Q\; p(Q \mid y)\, p(f \mid Q, y), \qquad
               p(Q \mid y) \propto \prod_l \mathrm{Gamma}(Q_l; \tfrac{N_l}{2}, \tfrac{N_l}{2})\, N(y; 0, K^R(Q) + T\,1)
 
-    Exact for linear networks of one output at every width and number of examples. The integral is a quadrature for up
-    to three hidden layers and importance sampling about the saddle points beyond. One output. Features with a mean m
-    have an amplitude of it beside the order parameter, one hidden layer:
+    Exact for linear networks of one output at every width and number of examples, and of D outputs with one hidden
+    layer or without biases. The integral is a quadrature for up to three hidden layers, and importance sampling about
+    the saddle points beyond and for several outputs, whose layers have a matrix each:
+
+    .. math:: Q_l \mid Q_{l+1} \sim \mathrm{Wishart}_D(N_l, Q_{l+1}/N_l), \qquad
+              \mathrm{vec} f \mid Q_1 \sim N(0, Q_1 \otimes K_L)
+
+    They need one hidden layer, the global closure or a linear network without biases. Features with a mean m have an
+    amplitude of it beside the order parameter, one hidden layer and one output:
 
     .. math:: f \mid a, Q \sim N(a\, m,\ Q (K_1 - m m^T)), \qquad a \sim N(0, 1), \quad Q = (a^2 + g)/N_1,
               \quad g \sim \chi^2_{N_1 - 1}
@@ -75,16 +82,17 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
     random_state : int, numpy Generator, RandomState or None
-        Seed of the restarts, and of the points at which networks of more than three hidden layers, and convolutional
-        ones, are integrated.
+        Seed of the restarts, and of the points at which networks of more than three hidden layers, of several outputs,
+        and convolutional ones, are integrated.
 
     Attributes
     ----------
-    order_parameters_ : array of shape (L,), or (d, d) for a Convolutional of d positions
-        Posterior means of Q_1..Q_L, or of the matrix Q.
+    order_parameters_ : array of shape (L,), or for D > 1 outputs (D, D) with one hidden layer, (L, D, D) with several
+        Posterior means of Q_1..Q_L; of matrices, of :math:`W_l = Q_{l+1}^{-1/2} Q_l Q_{l+1}^{-1/2}`. That of the matrix
+        Q, (d, d), for a Convolutional of d positions.
     order_parameter_posterior_ : OrderParameterPosterior
-        Nodes (n, L) or (n, d, d), weights (n,), log evidence and its error; where the mean is kept, an amplitude a of
-        it (n,) also.
+        Nodes (n, L), of matrices (n, L, D, D) or (n, d, d), weights (n,), log evidence and its error; where the mean is
+        kept, an amplitude a of it (n,) also.
     log_marginal_likelihood_ : float
         log p(y), exact under the scale mixture.
     converged_ : bool
@@ -143,17 +151,28 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
         check.one_of("closure", self.closure, kernels.CLOSURES)
         check.one_of("mean", self.mean, MEANS)
         refuse_unknown_images(self.network, self.optimizer)
-        if isinstance(self.network, FullyConnected) and self.network.outputs > 1:
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        net = self.network_
+        if not isinstance(net, FullyConnected):
+            return
+        if net.outputs > 1 and not enters_by_product(net, self.closure):
             raise ValueError(
-                f"network: got {self.network.outputs} outputs, expected 1: fit one regressor an output, or use "
-                "ProportionalLimitRegressor"
+                f"network: got {net.outputs} outputs and {net.depth} hidden layers of activation {net.sigma.name!r} in "
+                f"the closure {self.closure!r}, expected one output, one hidden layer, or layers that enter by their "
+                "product; take closure='global', or ProportionalLimitRegressor"
             )
-        net = self.network
-        if isinstance(net, FullyConnected) and self.optimizer is not None and net.depth > LATTICE_DEPTH:
+        if min(net.widths) < net.outputs > 1:
             raise ValueError(
-                f"optimizer: got {self.optimizer!r} for {net.depth} hidden layers, whose order parameters are "
-                "integrated over thousands of kernels; learn with ProportionalLimitRegressor, and give its network_ "
-                "and temperature_ with optimizer=None"
+                f"network: got {net.outputs} outputs and a layer of {min(net.widths)} units, expected as many units as "
+                "outputs or more: the matrix of the layer would be singular; use ProportionalLimitRegressor"
+            )
+        if self.optimizer is not None and (net.depth > LATTICE_DEPTH or net.outputs > 1):
+            raise ValueError(
+                f"optimizer: got {self.optimizer!r} for {net.depth} hidden layers and {net.outputs} outputs, whose "
+                "order parameters are integrated by sampling; learn with ProportionalLimitRegressor, and give its "
+                "network_ and temperature_ with optimizer=None"
             )
 
     def _only_exact(self, outputs: int) -> str | None:
@@ -185,6 +204,8 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
     def _take_up_posterior(self) -> None:
         posterior = self.order_parameter_posterior_
         self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
+        if self.network_.outputs > 1 and self.network_.depth == 1:
+            self.order_parameters_ = posterior.mean[0]
         if isinstance(self._problem, IteratedScale):
             self._take_up_errors(self._problem.errors(posterior))
 
@@ -193,8 +214,7 @@ class FiniteWidthRegressor(WithSolver, LearnableNetwork):
         self._take_up_posterior()
 
     def _left_out(self) -> SideBySide:
-        posterior = self.order_parameter_posterior_
-        return left_out_mixture(posterior.weights, self._problem.resolved(posterior), self.y_train_)
+        return self._problem.left_out(self.order_parameter_posterior_)
 
     def _evidence_gradient(self) -> np.ndarray:
         return self._problem.posterior_gradient(self.order_parameter_posterior_)

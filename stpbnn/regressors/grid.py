@@ -247,7 +247,7 @@ def _solved(model: Any, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test
             raise
         return str(error)
     Q = getattr(model, "order_parameters_", np.array([np.nan]))
-    Q = np.array([np.trace(Q) / len(Q)]) if Q.ndim == 2 else Q
+    Q = np.atleast_1d(np.trace(Q, axis1=-2, axis2=-1) / Q.shape[-1]) if Q.ndim > 1 else Q
     return parts, mcse, Q, getattr(model, "log_marginal_likelihood_", np.nan), model.converged_
 
 

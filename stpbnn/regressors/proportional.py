@@ -18,7 +18,17 @@ from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.images import refuse_unknown_images
 from stpbnn.regressors.learnable_network import LearnableNetwork
 from stpbnn.regressors.solver import Solver, WithSolver, only_exact
-from stpbnn.scale import MEANS, FactorisedKernel, IteratedScale, Mean, NetworkProblem, Query, keeps_mean, pose
+from stpbnn.scale import (
+    MEANS,
+    FactorisedKernel,
+    IteratedScale,
+    Mean,
+    NetworkProblem,
+    Query,
+    enters_by_product,
+    keeps_mean,
+    pose,
+)
 
 __all__ = ["ProportionalLimitRegressor"]
 
@@ -29,7 +39,9 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     .. math:: \bar Q = \arg\min_Q \sum_l N_l (Q_l - \log Q_l) + \log\det A(Q) + y^T A(Q)^{-1} y,
               \qquad A(Q) = K^R(Q) + T\,1
 
-    Networks of one hidden layer may have several outputs: the order parameter is then a (D, D) matrix.
+    Of D outputs every layer has a (D, D) matrix, with eigenvectors V that all layers share and eigenvalues of their
+    own: the outputs f V decouple, each with the renormalised kernel of its eigenvalues. Where layers enter by their
+    product alone, in the global closure and for linear networks without biases, this is the minimum over all matrices.
 
     A convolutional network of one hidden layer with N channels, whose readout has weights of its own at each of the d
     positions, has an order parameter for each pair of them (local kernel renormalisation):
@@ -60,7 +72,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         that leaves open. "auto" factorises up to P = 10,000, as far as memory goes, and whatever the other cannot do.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions and temperature are learned by maximising the log evidence: SciPy's L-BFGS-B, or a
-        callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
+        callable as scikit-learn's Gaussian processes take it (with several outputs and hidden layers in the global
+        closure, and for linear networks without biases). None leaves them as given. Precisions are sought between
         1e-5 and 1e5, that of the readout over the mean square of the targets, and the temperature between 1e-10 and 1e5
         mean squares of the targets; T = 0 stays. The search begins at the given values, but for a common factor of
         kernel and T that suits the size of the targets.
@@ -71,8 +84,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
 
     Attributes
     ----------
-    order_parameters_ : array of shape (L,), (D, D) for D > 1, or (d, d) for a Convolutional of d positions
-        Q̄ at the lowest minimum.
+    order_parameters_ : array of shape (L,), or for D > 1 outputs (D, D) with one hidden layer, (L, D, D) with several
+        Q̄ at the lowest minimum; of shape (d, d) for a Convolutional of d positions.
     conjugate_order_parameter_ : float
         q̄, where the mean is kept: the direction of the mean has the scale 1/(1 + q̄).
     action_ : float
@@ -138,6 +151,18 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         super()._check_settings()
         check.one_of("closure", self.closure, kernels.CLOSURES)
         check.one_of("mean", self.mean, MEANS)
+        net = self.network
+        if (
+            self.optimizer is not None
+            and isinstance(net, FullyConnected)
+            and net.outputs > 1
+            and not enters_by_product(net, self.closure)
+        ):
+            raise ValueError(
+                f"optimizer: got {self.optimizer!r} for {net.outputs} outputs, {net.depth} hidden layers and the "
+                f"closure {self.closure!r}, in which the gradient of the evidence is not known; learn with "
+                "closure='global', and give its network_ and temperature_ with optimizer=None"
+            )
         refuse_unknown_images(self.network, self.optimizer)
 
     def _only_exact(self, outputs: int) -> str | None:
@@ -151,12 +176,6 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         return pose(net, *data, self.closure, keep_mean=keeps_mean(net, self.mean))
 
     def _condition(self) -> None:
-        net = self.network_
-        if net.outputs > 1 and net.depth > 1:
-            raise ValueError(
-                f"network: got {net.outputs} outputs and {net.depth} hidden layers; the proportional limit of several "
-                "outputs is known for one hidden layer; fit one regressor an output, or use NNGPRegressor"
-            )
         self._problem = self._pose()
         points = self._problem.saddle_points()
         best = points[0]

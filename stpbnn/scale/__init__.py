@@ -6,9 +6,10 @@ With :math:`K^R(Q)` the renormalised kernel of the training set and :math:`A(Q) 
 
 is, up to a constant, -2 log p(log Q, y). The proportional limit evaluates everything at the minimum of S; finite width
 integrates over :math:`p(Q \mid y)`. A theory is a *problem* that knows its resolvent: `pose` chooses one of `one_scale`
-(one hidden layer, and the global closure), `mean_kept` (activations with a mean), `deep` (a scale a layer) and
-`several_outputs` (a matrix), each with `saddle_points`, `conditioned`, `posterior`, `moments` and the gradients of its
-evidence. `student_t` has a random scale of any kernel; `outlier_moments` and `downweighted` have noise with outliers.
+(one hidden layer, and the global closure), `mean_kept` (activations with a mean), `deep` (a scale a layer),
+`several_outputs` (a matrix) and `deep_outputs` (a matrix a layer), each with `saddle_points`, `conditioned`,
+`posterior`, `moments` and the gradients of its evidence. `student_t` has a random scale of any kernel;
+`outlier_moments` and `downweighted` have noise with outliers.
 
 References
 ----------
@@ -57,7 +58,7 @@ from stpbnn.scale.newton import backtracked, newton_step
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.outlier_moments import OutlierMoments as OutlierMoments
 from stpbnn.scale.outputwise import Columns as Columns
-from stpbnn.scale.pose import MEANS, Mean, keeps_mean, pose
+from stpbnn.scale.pose import MEANS, Mean, enters_by_product, keeps_mean, pose
 from stpbnn.scale.pose import order_parameters_shape as order_parameters_shape
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope
@@ -93,6 +94,7 @@ __all__ = [
     "backtracked",
     "bracket_end",
     "dual_student_t",
+    "enters_by_product",
     "evidence_gradient",
     "gaussian_gradient",
     "gaussian_log_evidence",

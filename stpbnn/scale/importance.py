@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -28,7 +29,7 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn.scale.posterior import OrderParameterPosterior, weighted
 from stpbnn.scale.saddle_point import SaddlePoint
 
-__all__ = ["ACCURACY", "importance_posterior"]
+__all__ = ["ACCURACY", "Actions", "Draws", "importance_draws", "importance_posterior"]
 
 ACCURACY = 2e-3  # relative standard error of the evidence and of the means of Q
 SCRAMBLES = 4
@@ -37,6 +38,14 @@ PROPOSAL_DF = 10.0  # tails that are heavier than those of the posterior
 NEGLIGIBLE = 1e-6  # weight, relative to the largest one, of nodes that are dropped
 
 Actions = Callable[[Float[np.ndarray, "n L"]], Float[np.ndarray, " n"]]
+
+
+class Draws(NamedTuple):
+    """Points (n, m), the logarithms of their weights, whose sum is the evidence, and its relative error."""
+
+    points: Float[np.ndarray, "n m"]
+    log_weights: Float[np.ndarray, " n"]
+    error: float
 
 
 def importance_posterior(
@@ -62,29 +71,65 @@ def importance_posterior(
         If the standard error stays above two thousandths.
     """
     centres = np.log([point.order_parameters for point in points])
-    roots = [_root(point.hessian / 2) for point in points]
+    drawn = importance_draws(actions, centres, [point.hessian for point in points], size, random)
+    return weighted(*drawn, negligible=NEGLIGIBLE)
+
+
+def importance_draws(
+    actions: Actions,
+    centres: Float[np.ndarray, "k L"],
+    hessians: list[Float[np.ndarray, "L L"]],
+    size: int,
+    random: np.random.Generator,
+    observed: Callable[[np.ndarray], np.ndarray] = np.exp,
+    accuracy: float = ACCURACY,
+    most: int = MOST,
+) -> Draws:
+    """Return weighted draws about centres in any coordinates, where the action has about these Hessians.
+
+    Parameters
+    ----------
+    actions : callable
+        From points (n, L) to the n values of -2 log of the density, without the P log 2π.
+    centres : array of shape (k, L)
+        Where it is low.
+    hessians : list of arrays of shape (L, L)
+        Its second derivatives there.
+    size : int
+        P, the number of targets.
+    random : numpy Generator
+        Scrambles of the points.
+    observed : callable
+        From points (..., L) to positive numbers (..., m) whose means are to be known.
+    accuracy : float
+        The relative standard error of the evidence and of these means, below which it is enough.
+    most : int
+        How many points of a scramble are made for it.
+    """
+    roots = [_root(hessian / 2) for hessian in hessians]
     L, constant = centres.shape[1], size * np.log(2 * np.pi) / 2
     engines = [qmc.Sobol(L + 2, rng=random) for _ in range(SCRAMBLES)]
-    log_q, logs = np.empty((SCRAMBLES, 0, L)), np.empty((SCRAMBLES, 0))
+    places, logs, seen = np.empty((SCRAMBLES, 0, L)), np.empty((SCRAMBLES, 0)), []
     count = FEWEST
     while True:
         uniform = np.stack([engine.random(count) for engine in engines])
         drawn = _proposals(uniform, centres, roots)
         values = actions(drawn.reshape(-1, L)).reshape(drawn.shape[:2])
-        log_q = np.concatenate([log_q, drawn], axis=1)
+        places = np.concatenate([places, drawn], axis=1)
+        seen.append(observed(drawn))
         logs = np.concatenate([logs, -values / 2 - constant - _log_density(drawn, centres, roots)], axis=1)
-        error = _standard_error(log_q, logs)
+        error = _standard_error(np.concatenate(seen, axis=1), logs)
         count = logs.shape[1]
-        if error < ACCURACY or count >= MOST:
+        if error < accuracy or count >= most:
             break
-    if not error < ACCURACY:
+    if not error < accuracy:
         warnings.warn(
             f"the integral over the order parameters is known to a relative {error:.1e} only with {logs.size} points, "
-            f"more than {ACCURACY:g}; raise the temperature or the widths, or use ProportionalLimitRegressor",
+            f"more than {accuracy:g}; raise the temperature or the widths, or use ProportionalLimitRegressor",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    return weighted(log_q.reshape(-1, L), logs.ravel() - np.log(logs.size), error, negligible=NEGLIGIBLE)
+    return Draws(places.reshape(-1, L), logs.ravel() - np.log(logs.size), error)
 
 
 def _root(precision: Float[np.ndarray, "L L"]) -> Float[np.ndarray, "L L"]:
@@ -117,10 +162,10 @@ def _log_density(
     return logsumexp(found, axis=0) - np.log(len(found))
 
 
-def _standard_error(log_q: Float[np.ndarray, "s n L"], logs: Float[np.ndarray, "s n"]) -> float:
-    """Return the largest relative standard error of the evidence and of the means of Q, from the scrambles."""
+def _standard_error(observed: Float[np.ndarray, "s n m"], logs: Float[np.ndarray, "s n"]) -> float:
+    """Return the largest relative standard error of the evidence and of the means, from the scrambles."""
     evidence = np.exp(logsumexp(logs, axis=1) - logsumexp(logs) + np.log(len(logs)))
     weights = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
-    means = np.einsum("sn,snl->sl", weights, np.exp(log_q))
+    means = np.einsum("sn,snl->sl", weights, observed)
     relative = np.column_stack([evidence, means / means.mean(axis=0)])
     return float(np.max(relative.std(axis=0, ddof=1)) / np.sqrt(len(logs)))

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from scipy.linalg import cho_solve, cholesky, lapack
 
 from stpbnn import kernels
-from stpbnn.kernels import CLOSURES, Gram, features, hyperparameters, input_gram, mean_kept, renormalised
+from stpbnn.kernels import CLOSURES, Gram, features, hyperparameters, input_gram, mean_kept, nngp, renormalised
 from stpbnn.network import Convolutional, FullyConnected, Network, Prior
 from stpbnn.scale.design import Design
 from stpbnn.scale.priors import prior_action
@@ -62,7 +62,8 @@ def _mean_kept(sigma, prior, gram, z):  # type: ignore[no-untyped-def]
 
 
 def _features(sigma, prior, gram, z):  # type: ignore[no-untyped-def]
-    return features(sigma, gram, prior.precisions[1]).entries
+    *below, last = prior.precisions
+    return features(sigma, nngp(sigma, prior._replace(precisions=tuple(below)), gram), last).entries
 
 
 def _of_mean(Q, p, sigma, prior, gram, z):  # type: ignore[no-untyped-def]
@@ -71,7 +72,7 @@ def _of_mean(Q, p, sigma, prior, gram, z):  # type: ignore[no-untyped-def]
 
 CLOSURE_ACTIONS = {closure: Ingredients(partial(_renormalised, closure)) for closure in CLOSURES}  # z = log Q
 MEAN_KEPT = Ingredients(_mean_kept, lambda widths, z: widths[0] * (jnp.log1p(z[0]) - z[0] * z[1]))  # z = (q, Q)
-# one hidden layer, without the output bias and whatever z: K_1, K_1 − m m^T and m m^T
+# without the output bias and whatever z: K_L, and of one hidden layer K_1 − m m^T and m m^T
 FEATURES = Ingredients(_features)
 FLUCTUATIONS = Ingredients(partial(_of_mean, 1.0, 0.0))
 OUTER_MEAN = Ingredients(partial(_of_mean, 0.0, 1.0))

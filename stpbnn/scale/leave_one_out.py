@@ -25,7 +25,7 @@ from scipy.special import softmax
 from stpbnn.predictive import Gaussian, Mixture, SideBySide
 from stpbnn.scale.units import UNITS, Units
 
-__all__ = ["Resolved", "inverse_diagonal", "left_out_gaussian", "left_out_mixture"]
+__all__ = ["Resolved", "inverse_diagonal", "left_out_gaussian", "left_out_mixture", "side_by_side"]
 
 
 class Resolved(NamedTuple):
@@ -71,13 +71,23 @@ def left_out_mixture(
     """
     means, variances = resolved.law(y)
     density = Gaussian(means, variances).logpdf(y)
-    density = density.reshape(*density.shape[:2], -1).sum(axis=2)
+    return side_by_side(weights, means, variances, density.reshape(*density.shape[:2], -1).sum(axis=2), units)
+
+
+def side_by_side(
+    weights: Float[np.ndarray, " n"],
+    means: Float[np.ndarray, "n P ..."],
+    variances: Float[np.ndarray, "n P ..."],
+    density: Float[np.ndarray, "n P"],
+    units: Units = UNITS,
+) -> SideBySide:
+    """Return a mixture an example, over nodes reweighted by the density of the example that is left out."""
     with np.errstate(divide="ignore"):  # nodes of weight zero
         reweighted = softmax(np.log(weights)[:, None] - density, axis=0)
     means, variances = units.shift + units.size * means, units.size**2 * variances
     return SideBySide(
         [
             Mixture(reweighted[:, i], means[:, i : i + 1], variances[:, i : i + 1], offset=units.offset)
-            for i in range(len(y))
+            for i in range(means.shape[1])
         ]
     )

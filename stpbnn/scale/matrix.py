@@ -1,8 +1,11 @@
-r"""Several outputs, one hidden layer: a matrix order parameter, positive definite and symmetric.
+r"""Several outputs: a matrix order parameter, positive definite and symmetric, the product of those of all layers.
 
 .. math::
-    S(Q) = N (\mathrm{tr}\,Q - \log\det Q) + \log\det A + \mathrm{vec}(y)^T A^{-1} \mathrm{vec}(y), \qquad
+    S(Q) = \phi(Q) + \log\det A + \mathrm{vec}(y)^T A^{-1} \mathrm{vec}(y), \qquad
     A = Q \otimes K + 1 \otimes (b\, 11^T + T)
+
+with φ(Q) = N (tr Q − log det Q) for one hidden layer, and that of a `WishartChain` for several: the layers enter by
+their product, which is exact for linear networks without biases of hidden units, and the global closure for others.
 
 In the eigenbasis :math:`Q = V \mathrm{diag}(q) V^T` the outputs decouple into D problems of one output with targets
 :math:`y V`, so that nothing larger than P by P is ever made: after one eigendecomposition of K a value costs O(P D²).
@@ -11,12 +14,14 @@ as it is in log Q for one output.
 
 References
 ----------
-Theory notes, section 4; Baglioni et al., arXiv:2412.15911 (kernel shape renormalisation).
+Theory notes, section 4; Baglioni et al., arXiv:2412.15911 (kernel shape renormalisation), arXiv:2605.29684 (depth).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from itertools import islice, product
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +31,14 @@ from scipy.linalg import eigh
 from stpbnn.scale.matrix_fluctuation import symmetric_basis
 from stpbnn.scale.newton import backtracked, newton_step
 from stpbnn.scale.one_scale import saddle_points_of_scale
-from stpbnn.scale.priors import prior_action
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
+from stpbnn.scale.wishart_chain import WishartChain
 
-__all__ = ["LocalTerms", "local_terms", "matrix_saddle_points"]
+__all__ = ["LocalTerms", "local_terms", "matrix_saddle_points", "of_layers", "of_product"]
 
 MAX_STEPS = 200
+MOST_STARTS = 16  # of the combinations of minima that the outputs have alone
 CURVATURE = 1e-10  # smallest one of a Newton step, relative to that of the prior
 
 
@@ -45,7 +51,7 @@ class LocalTerms(NamedTuple):
 
 
 def local_terms(
-    resolvent: Resolvent, q: Float[np.ndarray, " D"], V: Float[np.ndarray, "D D"], width: float
+    resolvent: Resolvent, q: Float[np.ndarray, " D"], V: Float[np.ndarray, "D D"], widths: Float[np.ndarray, " L"]
 ) -> LocalTerms:
     """Return S, and its derivatives in the coordinates X about Q = V diag(q) V^T.
 
@@ -55,59 +61,76 @@ def local_terms(
         K in its eigenbasis, with the targets of D outputs.
     q, V : arrays of shape (D,) and (D, D)
         Eigenvalues and eigenvectors of Q.
-    width : float
-        N_1.
+    widths : array of shape (L,)
+        N_1..N_L.
     """
+    chain, s = WishartChain(widths), np.log(q)
+    price, bend = chain.slope(s), chain.curvatures(s)[0]
     rotated = resolvent.with_columns(resolvent.columns @ V)
-    at, k, D = rotated.at(np.log(q)), resolvent.eigenvalues, len(q)  # output d at the scale q_d: A_d = q_d K + b + T
+    at, k, D = rotated.at(s), resolvent.eigenvalues, len(q)  # output d at the scale q_d: A_d = q_d K + b + T
     Z = np.einsum("dpd->dp", at.alpha)  # A_d^{-1} y_d
     root = np.sqrt(q)
     KZ = root[:, None] * k * Z  # weighted so that all derivatives come out in X
-    value = prior_action(np.full(D, width), np.log(q)) + at.log_det.sum() + np.vdot(rotated.columns.T, Z)
+    value = chain.value(s) + at.log_det.sum() + np.vdot(rotated.columns.T, Z)
     slope = KZ @ (root[:, None] * Z).T  # sqrt(q_a q_b) z_a^T K z_b
-    gradient = np.diag(width * (q - 1) + at.freedom) - slope
+    gradient = np.diag(price + at.freedom) - slope
     # tr A_a^{-1} K A_b^{-1} K, and z_a^T K A_b^{-1} K z_c
     weighted, G, beta = k / at.shifted, at.g, at.beta
     crossed = np.einsum("ap,bp->ab", weighted, G * G * k) * beta
     traces = weighted @ weighted.T - crossed - crossed.T + np.outer(beta, beta) * ((G * k) @ G.T) ** 2
     mixed = np.einsum("ap,bpc->abc", KZ, at.solve(KZ.T))  # √(q_a q_c) z_a^T K A_b^{-1} K z_c
-    # S'' [E, F] with E = √q_a X_ab √q_b: N tr X X' − Σ traces E_ab F_ab + 2 Σ mixed E_ab F_bc, and the curvature
-    # tr(g X X') of the coordinates, in which N Q^{-1} E Q^{-1} F and the prior's part of g combine to N q
+    # S'' [E, F] with E = √q_a X_ab √q_b: −Σ traces E_ab F_ab + 2 Σ mixed E_ab F_bc, and the curvature tr(g X X') of the
+    # coordinates, whose part from the prior is replaced by the prior's own curvature
+    own = bend - (price[:, None] + price) / 2
     hessian = np.einsum("ac,bd->abcd", gradient, np.eye(D))
     for a, b in np.ndindex(D, D):
-        hessian[a, b, a, b] += width - q[a] * q[b] * traces[a, b]
+        hessian[a, b, a, b] += own[a, b] - q[a] * q[b] * traces[a, b]
         hessian[a, b, b, :] += 2 * q[b] * mixed[a, b]
     return LocalTerms(float(value), gradient, hessian)
 
 
-def matrix_saddle_points(resolvent: Resolvent, width: int) -> list[SaddlePoint]:
+def of_layers(w: Float[np.ndarray, "L D"], V: Float[np.ndarray, "D D"]) -> Float[np.ndarray, ...]:
+    """Return the matrices of all layers, of common eigenvectors: (D, D) for one layer, (L, D, D) for several."""
+    matrices = np.array([(V * layer) @ V.T for layer in w])
+    return matrices[0] if len(w) == 1 else matrices
+
+
+def of_product(order_parameters: Float[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the eigenvalues of the product of the matrices of all layers, and its eigenvectors, which they share."""
+    matrix = order_parameters if order_parameters.ndim == 2 else reduce(np.matmul, order_parameters)
+    q, V = np.linalg.eigh((matrix + matrix.T) / 2)
+    return q, V
+
+
+def matrix_saddle_points(resolvent: Resolvent, widths: Float[np.ndarray, " L"]) -> list[SaddlePoint]:
     """Return the minima of S over positive definite matrices that were found, the lowest first.
 
-    The search starts from Q = 1, and from the best order parameter of each output alone after the targets have been
-    rotated to be uncorrelated.
+    The search starts from Q = 1, and from the order parameters of each output alone, its minima in all combinations,
+    after the targets have been rotated to be uncorrelated.
 
     Parameters
     ----------
     resolvent : Resolvent
-        The kernel κ(C)/λ_1 in its eigenbasis, with the targets of D outputs, T and b.
-    width : int
-        N_1.
+        The kernel of the features in its eigenbasis, with the targets of D outputs, T and b.
+    widths : array of shape (L,)
+        N_1..N_L.
     """
     targets = resolvent.columns
     D = targets.shape[1]
     _, rotation = eigh(targets.T @ targets)
-    alone = [_best_alone(resolvent.with_columns(targets @ v[:, None]), width) for v in rotation.T]
+    alone = [_alone(resolvent.with_columns(targets @ v[:, None]), widths) for v in rotation.T]
+    starts = [(np.array(q), rotation) for q in islice(product(*alone), MOST_STARTS)]
     found: list[SaddlePoint] = []
-    for q, V in ((np.array(alone), rotation), (np.ones(D), np.eye(D))):
-        point = _descend(resolvent, q, V, float(width))
+    for q, V in (*starts, (np.ones(D), np.eye(D))):
+        point = _descend(resolvent, q, V, widths)
         if not any(np.allclose(point.order_parameters, other.order_parameters, rtol=1e-6) for other in found):
             found.append(point)
     return sorted(found, key=lambda point: point.action)
 
 
-def _best_alone(resolvent: Resolvent, width: int) -> float:
-    """Return Q of the lowest minimum for one output with its (rotated) targets."""
-    return float(saddle_points_of_scale(resolvent, np.array([float(width)]))[0].order_parameters[0])
+def _alone(resolvent: Resolvent, widths: Float[np.ndarray, " L"]) -> list[float]:
+    """Return the products of the order parameters at the minima for one output with its (rotated) targets."""
+    return [float(point.order_parameters.prod()) for point in saddle_points_of_scale(resolvent, widths)]
 
 
 @dataclass(frozen=True)
@@ -123,15 +146,16 @@ class _Point:
 
 
 def _descend(
-    resolvent: Resolvent, q: Float[np.ndarray, " D"], V: Float[np.ndarray, "D D"], width: float
+    resolvent: Resolvent, q: Float[np.ndarray, " D"], V: Float[np.ndarray, "D D"], widths: Float[np.ndarray, " L"]
 ) -> SaddlePoint:
     """Return the minimum in whose valley Q = V diag(q) V^T lies."""
-    D, basis = len(q), symmetric_basis(len(q))
+    D, basis, chain = len(q), symmetric_basis(len(q)), WishartChain(widths)
 
     def evaluated(q: Float[np.ndarray, " D"], V: Float[np.ndarray, "D D"]) -> _Point:
-        local = local_terms(resolvent, q, V, width)
+        local = local_terms(resolvent, q, V, widths)
         hessian = np.einsum("kab,abcd,lcd->kl", basis, local.hessian, basis)
-        residual = np.abs(local.gradient / (width * (np.sqrt(np.outer(q, q)) + 1))).max()
+        w = chain.layers(np.log(q)).min(axis=0)
+        residual = np.abs(local.gradient / (chain.narrowest * (np.sqrt(np.outer(w, w)) + 1))).max()
         gradient = np.einsum("kab,ab->k", basis, local.gradient)
         return _Point(q, V, local.value, gradient, (hessian + hessian.T) / 2, float(residual))
 
@@ -143,10 +167,13 @@ def _descend(
 
     at = evaluated(q, V)
     for _ in range(MAX_STEPS):
-        step, here = newton_step(at.gradient, at.hessian, CURVATURE * width), at
-        better = backtracked(at, lambda part: moved(here, part * step), at.gradient @ step, width * D)  # noqa: B023
+        step, here = newton_step(at.gradient, at.hessian, CURVATURE * chain.narrowest), at
+        better = backtracked(at, lambda part: moved(here, part * step), at.gradient @ step, widths.sum() * D)  # noqa: B023
         if better is None:
             break
         at = better
-    evidence = laplace(at.value, at.hessian, np.full(len(basis), width), width * D, resolvent.size)
-    return SaddlePoint((at.V * at.q) @ at.V.T, at.value, at.residual, at.hessian, evidence)
+    s = np.log(at.q)
+    evidence = laplace(at.value, at.hessian, np.full(len(basis), widths[0]), widths.sum() * D, resolvent.size)
+    above = chain.curvatures(s)[1:, *np.triu_indices(D)] / widths[1:, None]
+    evidence -= float(np.log(above).sum()) / 2
+    return SaddlePoint(of_layers(chain.layers(s), at.V), at.value, at.residual, at.hessian, evidence)

@@ -1,4 +1,7 @@
-r"""The gradient of the log evidence for several outputs: as in `fluctuation`, with the coordinates of `matrix`.
+r"""The gradient of the log evidence for several outputs: as in `fluctuation`, over symmetric matrices.
+
+The matrices of all layers and their product Q are polynomials of one matrix C, :math:`W_l = 1 + C / N_l` and
+:math:`Q = \prod_l W_l`, as they are at the minimum (`wishart_chain`): derivatives in C need no eigenvectors.
 
 In the eigenbasis of K the action is a sum over P problems of size D, :math:`M_p = k_p Q + T`, and an output bias a term
 of rank D, with :math:`C = 1 + b \sum_p u_p^2 M_p^{-1}`. A change of K by G, in that basis a full matrix, changes it by
@@ -16,7 +19,7 @@ Theory notes, section 4; Baglioni et al., arXiv:2412.15911.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
@@ -27,6 +30,7 @@ from jaxtyping import Array, Float
 
 from stpbnn.scale.landscape import Landscape, along, directional_kernel
 from stpbnn.scale.resolvent import Resolvent
+from stpbnn.scale.wishart_chain import WishartChain, eliminated
 
 __all__ = ["matrix_saddle_gradient", "symmetric_basis"]
 
@@ -42,22 +46,27 @@ def symmetric_basis(D: int) -> Float[np.ndarray, "k D D"]:
 
 
 class _Setting(NamedTuple):
-    """K = diag(k), targets (P, D) and ones in its basis; Q = diag(q) at x = 0, and the basis of the coordinates."""
+    """K = diag(k), targets (P, D) and ones in its basis; C = diag(c) at x = 0, and the basis of the coordinates."""
 
     k: Array
     Y: Array
     u: Array
-    q: Array
+    c: Array
     basis: Array
-    width: Array
+    widths: Array
     temperature: Array
     bias: Array
 
 
-def _scale(setting: _Setting, x: Array) -> tuple[Array, Array]:
-    """X, and Q = q^½ exp(X) q^½ to the third order in X, which is all that is differentiated."""
-    X, root = jnp.tensordot(x, setting.basis, axes=1), jnp.sqrt(setting.q)
-    return X, root[:, None] * (jnp.eye(len(root)) + X + X @ X / 2 + X @ X @ X / 6) * root
+def _layers(setting: _Setting, x: Array) -> Array:
+    """W_l of every layer at C = diag(c) + Σ x_k basis_k."""
+    C = jnp.diag(setting.c) + jnp.tensordot(x, setting.basis, axes=1)
+    return jnp.eye(len(C)) + C / setting.widths[:, None, None]
+
+
+def _product(layers: Array) -> Array:
+    """Q, of matrices that commute."""
+    return reduce(jnp.matmul, layers)
 
 
 @jax.custom_jvp
@@ -92,22 +101,41 @@ def _solve(setting: _Setting, Q: Array) -> tuple[Array, Array, Array, Array]:
 
 def _action(setting: _Setting, x: Array) -> Array:
     """S, up to a constant."""
-    X, Q = _scale(setting, x)
+    layers = _layers(setting, x)
+    Q = _product(layers)
     M, inverse, C, drawn = _solve(setting, Q)
     rest = setting.Y - setting.bias * setting.u[:, None] * drawn
     quadratic = jnp.einsum("pa,pab,pb->", setting.Y, inverse, rest)
-    return setting.width * (jnp.trace(Q) - jnp.trace(X)) + _log_det(M) + _log_det(C) + quadratic
+    prices = [N * (jnp.trace(W) - _log_det(W[None])) for N, W in zip(setting.widths, layers, strict=True)]
+    return sum(prices, start=_log_det(M) + _log_det(C) + quadratic)
 
 
 def _response(setting: _Setting, G: Array, x: Array) -> Array:
     """Slope of S when K moves by G."""
-    _, Q = _scale(setting, x)
+    Q = _product(_layers(setting, x))
     _, inverse, C, drawn = _solve(setting, Q)
     alpha = jnp.einsum("pab,pb->pa", inverse, setting.Y - setting.bias * setting.u[:, None] * drawn)
     weighted = setting.u[:, None, None] * inverse
     crossed = jnp.einsum("qab,bc,qcd->ad", jnp.tensordot(G, weighted, axes=1), Q, weighted)
     of_log_det = jnp.einsum("p,pab,ba->", jnp.diag(G), inverse, Q) - setting.bias * jnp.vdot(_inverse(C), crossed.T)
     return of_log_det - jnp.vdot(alpha @ Q, G @ alpha)
+
+
+def _volume(c: Array, widths: Array) -> Array:
+    """Return what log det of the Hessian in C lacks: that of the layers above Q, and the change of coordinates."""
+    w = 1 + c / widths[:, None]
+    above = jnp.log(eliminated(widths, widths[:, None] * w, w, jnp)[1:]).sum(axis=0)
+    ones = jnp.ones((1, len(c)))
+    below, beyond = (
+        jnp.concatenate([ones, jnp.cumprod(w, axis=0)]),
+        jnp.concatenate([ones, jnp.cumprod(w[::-1], axis=0)]),
+    )
+    terms = below[:-1, :, None] * beyond[-2::-1, None, :] / widths[:, None, None]
+    step = terms.sum(axis=0) / jnp.sqrt(below[-1][:, None] * below[-1])  # (q_a − q_b)/(c_a − c_b)/√(q_a q_b)
+    return (above - 2 * jnp.log(step))[jnp.triu_indices(len(c))].sum()
+
+
+_volume_slope = jax.jit(jax.grad(_volume))
 
 
 @jax.jit
@@ -143,7 +171,10 @@ def _slope(setting, directions, signs, w, G, numbers):  # type: ignore[no-untype
 
 
 def matrix_saddle_gradient(
-    landscape: Landscape, resolvent: Resolvent, Q: Float[np.ndarray, "D D"], width: int
+    landscape: Landscape,
+    resolvent: Resolvent,
+    product: tuple[Float[np.ndarray, " D"], Float[np.ndarray, "D D"]],
+    widths: Float[np.ndarray, " L"],
 ) -> Float[np.ndarray, " m"]:
     """Return the gradient of the log evidence at a minimum of the action, in θ and, last, in log T.
 
@@ -153,18 +184,22 @@ def matrix_saddle_gradient(
         The kernel of the features on the training inputs.
     resolvent : Resolvent
         That kernel in its eigenbasis, with the targets.
-    Q : array of shape (D, D)
-        The minimum.
-    width : int
-        N_1.
+    product : pair of arrays of shape (D,) and (D, D)
+        Eigenvalues and eigenvectors of Q at the minimum.
+    widths : array of shape (L,)
+        N_1..N_L.
     """
-    q, V = np.linalg.eigh(Q)
+    q, V = product
+    chain, s = WishartChain(widths), np.log(q)
+    c, root = chain.slope(s), np.sqrt(np.diag(chain.curvatures(s)[0]))
+    basis = root[:, None] * symmetric_basis(len(q)) * root  # in which C moves as log Q does
     k, U, T, bias = resolvent.eigenvalues, resolvent.eigenvectors, resolvent.temperature, resolvent.bias
-    numbers = (k, resolvent.columns @ V, resolvent.ones, q, symmetric_basis(len(q)), float(width), T, bias)
+    numbers = (k, resolvent.columns @ V, resolvent.ones, c, basis, widths, T, bias)
     setting = _Setting(*map(jnp.asarray, numbers))
     curvatures, axes = np.linalg.eigh(hessian := np.asarray(_hessian(setting)))
     directions, signs = (axes / np.sqrt(np.abs(curvatures))).T, np.sign(curvatures)
-    w = np.linalg.solve(hessian, np.asarray(_third(setting, directions, signs)))
+    of_volume = np.einsum("kaa,a->k", basis, np.asarray(_volume_slope(setting.c, setting.widths)))
+    w = np.linalg.solve(hessian, np.asarray(_third(setting, directions, signs)) + of_volume)
 
     def slope(G: Float[np.ndarray, "P P"], of_temperature: float, of_bias: float) -> float:
         return float(_slope(setting, directions, signs, w, G, (of_temperature, of_bias)))

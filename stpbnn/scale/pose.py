@@ -11,6 +11,7 @@ from stpbnn import _validation as check
 from stpbnn.kernels import Closure
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.scale.deep import Layered
+from stpbnn.scale.deep_outputs import DeepOutputs
 from stpbnn.scale.factorised import refuse_singular
 from stpbnn.scale.local_problem import LocalProblem
 from stpbnn.scale.mean_kept import MeanKept
@@ -18,7 +19,7 @@ from stpbnn.scale.one_scale import Interpolation, OneScale
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.several_outputs import SeveralOutputs
 
-__all__ = ["MEANS", "Mean", "keeps_mean", "order_parameters_shape", "pose"]
+__all__ = ["MEANS", "Mean", "enters_by_product", "keeps_mean", "order_parameters_shape", "pose"]
 
 Mean = Literal["auto", "keep", "drop"]
 MEANS = ("auto", "keep", "drop")
@@ -36,6 +37,11 @@ def keeps_mean(net: Network, mean: str) -> bool:
             "use 'drop' or 'auto'"
         )
     return mean != "drop" and possible and not net.sigma.odd
+
+
+def enters_by_product(net: FullyConnected, closure: Closure) -> bool:
+    """Return whether the layers' order parameters enter by their product alone."""
+    return net.depth == 1 or closure == "global" or bool(net.sigma.linear and not net.prior.bias_variance)
 
 
 def pose(
@@ -103,6 +109,8 @@ def pose(
         )
     assert isinstance(net, FullyConnected)
     if net.outputs > 1:
+        if not enters_by_product(net, closure):
+            return DeepOutputs(net, X, y, temperature, closure)
         return SeveralOutputs.of(net, X, y, temperature)
     if keep_mean:
         return MeanKept.of(net, X, y, temperature, spectral=mixture)
@@ -112,7 +120,7 @@ def pose(
 
 
 def order_parameters_shape(net: Network) -> tuple[int, ...]:
-    """Return the shape of the order parameters of a network of one output: (L,), or (d, d) for d positions.
+    """Return the shape of a node of their posterior: (L,), (L, D, D) for D outputs, or (d, d) for d positions.
 
     Examples
     --------
@@ -120,4 +128,6 @@ def order_parameters_shape(net: Network) -> tuple[int, ...]:
     ((2,), (4, 4))
     """
     local = isinstance(net, Convolutional) and net.readout == "flatten"
-    return (net.positions,) * 2 if local else (net.depth,)  # type: ignore[attr-defined]
+    if local:
+        return (net.positions,) * 2  # type: ignore[attr-defined]
+    return (net.depth, net.outputs, net.outputs) if net.outputs > 1 else (net.depth,)

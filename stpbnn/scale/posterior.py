@@ -25,7 +25,8 @@ NEGLIGIBLE = 1e-16  # weight, relative to the largest one, of nodes that are dro
 class OrderParameterPosterior(NamedTuple):
     """p(Q | y) as nodes Q (n, L) with weights (n,) of sum one, log p(y), and the estimated relative error of both.
 
-    Nodes of a network with an order parameter for each pair of d positions are matrices, (n, d, d).
+    Nodes of a network with an order parameter for each pair of d positions are matrices, (n, d, d); of D outputs every
+    layer has a matrix, (n, L, D, D), W_l of a `wishart_chain`.
 
     Where the mean of the features is kept, every node has an amplitude a of it also, theory notes (3.3).
 
@@ -36,7 +37,7 @@ class OrderParameterPosterior(NamedTuple):
     array([0.875])
     """
 
-    nodes: Float[np.ndarray, "n L"]
+    nodes: Float[np.ndarray, "n L ..."]
     weights: Float[np.ndarray, " n"]
     log_evidence: float
     error: float
@@ -52,14 +53,22 @@ class OrderParameterPosterior(NamedTuple):
         return f"{type(self).__name__}({len(self.weights)} nodes, mean {mean}, std {std}, {known})"
 
     @property
-    def mean(self) -> Float[np.ndarray, " L"]:
+    def mean(self) -> Float[np.ndarray, "L ..."]:
         """Posterior means of Q_1..Q_L."""
         return np.tensordot(self.weights, self.nodes, 1)
 
     @property
-    def std(self) -> Float[np.ndarray, " L"]:
+    def std(self) -> Float[np.ndarray, "L ..."]:
         """Posterior standard deviations of Q_1..Q_L."""
         return np.sqrt(np.tensordot(self.weights, (self.nodes - self.mean) ** 2, 1))
+
+    @property
+    def by_layer(self) -> OrderParameterPosterior:
+        """The posterior of what stands for a layer: of a matrix (d, d) the mean of its diagonal."""
+        if self.nodes.ndim != 3:
+            return self
+        diagonal = np.trace(self.nodes, axis1=1, axis2=2) / self.nodes.shape[1]
+        return self._replace(nodes=diagonal[:, None])
 
     def scales_that_matter(self, negligible: float) -> Float[np.ndarray, " 2"]:
         """Return the mean of log Q of one layer, and the largest log Q of a weight that is not negligible."""
@@ -73,7 +82,7 @@ class OrderParameterPosterior(NamedTuple):
         return 2 / float(self.weights @ (u - self.weights @ u) ** 2)
 
     def quantile(self, p: ArrayLike) -> np.ndarray:
-        """Return quantiles of each Q_l; for an array of levels they lie along a new last axis.
+        """Return quantiles of each Q_l, of a matrix tr Q_l / D; for an array of levels along a new last axis.
 
         Those of one layer are read off the cumulated weights of its quadrature, interpolated monotonically in log Q:
         good to about 0.002 in p. The nodes of lattices and chains, too coarse for that, are smoothed in log Q with
@@ -87,8 +96,9 @@ class OrderParameterPosterior(NamedTuple):
             entries = self.nodes.reshape(len(self.nodes), -1).T
             found = np.array([_smoothed_inverse_cdf(entry, self.weights, levels) for entry in entries])
             return found.reshape(*self.nodes.shape[1:], *levels.shape)
-        inverse = _inverse_cdf if self.nodes.shape[1] == 1 else _smoothed_inverse_cdf
-        return np.array([np.exp(inverse(log_q, self.weights, levels)) for log_q in np.log(self.nodes).T])
+        inverse = _inverse_cdf if self.nodes.shape[1:] == (1,) else _smoothed_inverse_cdf
+        scales = self.nodes if self.nodes.ndim == 2 else np.einsum("nlaa->nl", self.nodes) / self.nodes.shape[-1]
+        return np.array([np.exp(inverse(log_q, self.weights, levels)) for log_q in np.log(scales).T])
 
 
 def _inverse_cdf(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"], levels: np.ndarray) -> np.ndarray:

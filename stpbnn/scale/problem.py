@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.network import Convolutional
-from stpbnn.predictive import Gaussian, JointMixture, Mixture
+from stpbnn.predictive import Gaussian, JointMixture, Mixture, SideBySide
 from stpbnn.scale.fluctuation import saddle_gradient
 from stpbnn.scale.landscape import Ingredients, Landscape
-from stpbnn.scale.leave_one_out import Resolved
+from stpbnn.scale.leave_one_out import Resolved, left_out_mixture
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior
 from stpbnn.scale.resolvent import Moments
 from stpbnn.scale.saddle_point import SaddlePoint
@@ -99,6 +99,10 @@ class NetworkProblem:
     def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
         """Return A^{-1} (y − μ) and the diagonal of A^{-1} at each node of the posterior, with means μ."""
         raise NotImplementedError
+
+    def left_out(self, posterior: OrderParameterPosterior) -> SideBySide:
+        """Return the law of each target given the others, of the mixture over the posterior."""
+        return left_out_mixture(posterior.weights, self.resolved(posterior), self.y)
 
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
         r"""Return the gradient of the mixture's log evidence in the logarithms of precisions and temperature.

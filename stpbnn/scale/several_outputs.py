@@ -1,4 +1,6 @@
-"""Several outputs, one hidden layer: the matrix order parameter, and outputs that decouple in its eigenbasis.
+"""Several outputs whose layers enter by the product of their matrices: one hidden layer, or the global closure.
+
+The outputs decouple in the eigenbasis of the product.
 
 References
 ----------
@@ -8,16 +10,20 @@ Theory notes, section 4 (D outputs); Baglioni et al., arXiv:2412.15911.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float
 
 from stpbnn.kernels import cross_kernel, feature_map, symmetric_kernel
 from stpbnn.network import FullyConnected
-from stpbnn.predictive import Gaussian, IndependentOutputs
+from stpbnn.predictive import Gaussian, IndependentOutputs, Mixture, MixtureOfOutputs, SideBySide
 from stpbnn.scale.landscape import FEATURES, Landscape
-from stpbnn.scale.matrix import matrix_saddle_points
+from stpbnn.scale.leave_one_out import side_by_side
+from stpbnn.scale.matrix import matrix_saddle_points, of_product
 from stpbnn.scale.matrix_fluctuation import matrix_saddle_gradient
+from stpbnn.scale.matrix_posterior import MATRIX_ACCURACY, chunks, matrix_posterior, products
+from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint
@@ -27,7 +33,7 @@ __all__ = ["DecoupledOutputs", "SeveralOutputs"]
 
 @dataclass(frozen=True)
 class SeveralOutputs(NetworkProblem):
-    """A network of one hidden layer with D outputs.
+    """A network with D outputs whose order parameters enter as one matrix times one kernel.
 
     Parameters
     ----------
@@ -45,17 +51,76 @@ class SeveralOutputs(NetworkProblem):
 
     def saddle_points(self) -> list[SaddlePoint]:
         """Return the minima of the action that were found, the lowest first."""
-        return matrix_saddle_points(self.resolvent, self.net.widths[0])
+        return matrix_saddle_points(self.resolvent, self.widths)
 
     def conditioned(self, point: SaddlePoint) -> DecoupledOutputs:
-        """Return the Gaussian process at a saddle point Q = V diag(q) V^T."""
-        q, V = np.linalg.eigh(point.order_parameters)
+        """Return the Gaussian process at a saddle point, where the product of all layers is V diag(q) V^T."""
+        return self._decoupled(*of_product(point.order_parameters))
+
+    @property
+    def accuracy(self) -> float:
+        """The relative error of evidence and means of the matrices below which `posterior` has converged."""
+        return MATRIX_ACCURACY
+
+    def posterior(self, seed: int = 0) -> OrderParameterPosterior:
+        """Return the posterior of the matrices of all layers, by importance sampling."""
+        points, random = self.saddle_points(), np.random.default_rng(seed)
+        return matrix_posterior(self.resolvent, self.widths, points, random)
+
+    def _decoupled(self, q: Float[np.ndarray, " D"], V: Float[np.ndarray, "D D"]) -> DecoupledOutputs:
+        """Return the Gaussian process at Q = V diag(q) V^T."""
         return DecoupledOutputs(self.net, self.X, self.resolvent.with_columns(self.resolvent.columns @ V), q, V)
+
+    def mixture(
+        self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, noise: bool, joint: bool
+    ) -> Any:
+        """Return the mixture over the posterior of Gaussian laws of f, or of a new target, at query points."""
+        (q, V), added = products(posterior.nodes), self.temperature if noise else 0.0
+        query = QueryKernel.of(self.net, self.resolvent, X, self.X, joint=joint)
+        if joint:
+            return MixtureOfOutputs.of(posterior.weights, lambda i: self._decoupled(q[i], V[i]).law_of(query, added))
+        means, variances = [], []
+        for part in chunks(self.resolvent, q):
+            found: Moments = self.resolvent.moments(np.log(q[part]).ravel(), *query)
+            of_nodes = found.means.reshape(*q[part].shape, *found.means.shape[1:])
+            means.append(np.einsum("naqd,nda,nea->nqe", of_nodes, V[part], V[part], optimize=True))
+            turned = found.variances.reshape(*q[part].shape, -1)
+            variances.append(np.einsum("naq,nda->nqd", turned, V[part] ** 2) + added)
+        return Mixture(posterior.weights, np.concatenate(means), np.concatenate(variances))
+
+    def left_out(self, posterior: OrderParameterPosterior) -> SideBySide:
+        """Return the law of each target given the others; the outputs of an example are left out together."""
+        q, V = products(posterior.nodes)
+        means, variances = [], []
+        for part in chunks(self.resolvent, q):
+            alpha, diagonal = self.resolvent.resolved(np.log(q[part]).ravel())
+            variances.append(1 / np.swapaxes(diagonal.reshape(*q[part].shape, -1), 1, 2))
+            own = np.einsum("napd,nda->npa", alpha.reshape(*q[part].shape, *self.y.shape), V[part])
+            means.append(self.y @ V[part] - own * variances[-1])
+        mean, variance, turned = np.concatenate(means), np.concatenate(variances), np.swapaxes(V, 1, 2)
+        density = Gaussian(mean, variance).logpdf(self.y @ V).sum(axis=2)
+        return side_by_side(posterior.weights, mean @ turned, variance @ turned**2, density)
 
     def saddle_gradient(self, point: SaddlePoint) -> Float[np.ndarray, " m"]:
         """Return the gradient of the log evidence at a saddle point in the logarithms of precisions and temperature."""
         landscape = Landscape.of(self.net, self.X, FEATURES)
-        return matrix_saddle_gradient(landscape, self.resolvent, point.order_parameters, self.net.widths[0])
+        return matrix_saddle_gradient(landscape, self.resolvent, of_product(point.order_parameters), self.widths)
+
+
+class QueryKernel(NamedTuple):
+    """The kernel of query points: with the training points in the resolvent's basis, with itself, among them."""
+
+    projected: Float[np.ndarray, "n P"]
+    variances: Float[np.ndarray, " n"]
+    within: Float[np.ndarray, "n n"] | None
+
+    @classmethod
+    def of(cls, net: FullyConnected, resolvent: Resolvent, X: np.ndarray, X_train: np.ndarray, *, joint: bool) -> Self:
+        """Make it of query points and training points."""
+        features, prior = feature_map(net), net.prior
+        cross = cross_kernel(features, prior, X, X_train)
+        within = cross_kernel(features, prior, X).entries if joint else None
+        return cls(cross.entries @ resolvent.eigenvectors, cross.left, within)
 
 
 @dataclass(frozen=True)
@@ -74,16 +139,16 @@ class DecoupledOutputs:
 
     def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
         """Return the law of f, or of a new target, at query points."""
-        prior, features = self.net.prior, feature_map(self.net)
-        cross = cross_kernel(features, prior, X, self.X)
-        within = cross_kernel(features, prior, X).entries if joint else None
-        added = self.resolvent.temperature if noise else 0.0
-        projected = cross.entries @ self.resolvent.eigenvectors
-        found: Moments = self.resolvent.moments(np.log(self.scales), projected, cross.left, within)
+        query = QueryKernel.of(self.net, self.resolvent, X, self.X, joint=joint)
+        return self.law_of(query, self.resolvent.temperature if noise else 0.0)
+
+    def law_of(self, query: QueryKernel, added: float) -> Gaussian:
+        """Return the law of f + noise of that variance, given the kernel at query points; joint if with `within`."""
+        found: Moments = self.resolvent.moments(np.log(self.scales), *query)
         means = np.einsum("dqd->qd", found.means)
         if found.covariances is None:
             return Gaussian(means @ self.rotation.T, (found.variances.T + added) @ self.rotation.T**2)
-        covariances = list(found.covariances + added * np.eye(len(X)))
+        covariances = list(found.covariances + added * np.eye(len(means)))
         return IndependentOutputs.joint(means, covariances, self.rotation, found.error(added))
 
     def left_out(self, y: Float[np.ndarray, "P D"]) -> Gaussian:

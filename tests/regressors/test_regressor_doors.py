@@ -80,11 +80,11 @@ def test_other_mistakes_are_refused():
     with pytest.raises(ValueError, match="y: got shape"):
         model.generalization_error(Xt, y)
     two = np.stack([y, y], axis=1)
-    with pytest.raises(ValueError, match="known for one hidden layer"):
-        ProportionalLimitRegressor(FullyConnected((5, 5), outputs=2)).fit(X, two)
-    with pytest.raises(ValueError, match="expected 1: fit one regressor an output"):
-        FiniteWidthRegressor(FullyConnected(outputs=2)).fit(X, two)
-    with pytest.raises(ValueError, match="the mean is known for one hidden layer"):
+    with pytest.raises(ValueError, match="learn with closure='global'"):
+        ProportionalLimitRegressor(FullyConnected((5, 5), outputs=2), optimizer="fmin_l_bfgs_b").fit(X, two)
+    with pytest.raises(ValueError, match="take closure='global', or ProportionalLimitRegressor"):
+        FiniteWidthRegressor(FullyConnected((5, 5), outputs=2)).fit(X, two)
+    with pytest.raises(ValueError, match="the mean is known for a FullyConnected of one hidden layer"):
         ProportionalLimitRegressor(FullyConnected((5, 5), "relu"), mean="keep").fit(X, y)
 
 
