@@ -224,7 +224,8 @@ def _card(
         raw = load_card(source, allow_code=code).model_dump(exclude_none=True)
     else:
         raise ValueError(
-            f"card_or_network: got {check.shown(source)}, expected a network such as FullyConnected, a Card or its file"
+            f"card_or_network: got {check.shown(source)}, expected a FullyConnected, a Card or its file, or a "
+            "Convolutional"
         )
     for setting, value in settings.items():
         if value is not None:
