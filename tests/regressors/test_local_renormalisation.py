@@ -1,5 +1,6 @@
 """Convolutional networks of finite width as regressors: against NumPy, files, refusals, and NUTS over the weights."""
 
+import arviz as az
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -165,3 +166,20 @@ def test_cards_of_images_have_the_theories():
     assert {"infinite", "proportional", "finite"} <= named
     deep = Convolutional((4, 4), 2, 1, image=(4, 4, 1))
     assert not {"proportional", "finite"} & {key for key, theory in THEORIES.items() if theory.applies(deep, None)}
+
+
+@pytest.mark.long
+def test_linear_networks_against_nuts_over_their_weights():
+    net = Convolutional((6,), (2, 2), (2, 2), image=(2, 4, 1), activation="linear")
+    X, Xt = RNG.normal(size=(6, 8)) + RNG.normal(size=(6, 1)), RNG.normal(size=(3, 8))
+    model = FiniteWidthRegressor(net, temperature=T, random_state=0).fit(X, np.tanh(X[:, 0]))
+    settings = {"sampler": "nuts", "warmup": 300, "draws": 1500, "progress": False}
+    chains = stpbnn.sample(net, X, np.tanh(X[:, 0]), temperature=T, X_test=Xt, **settings)
+    f, Q = chains["predictions"]["f_mean"], chains["posterior"]["readout_overlap"]
+    assert float(az.rhat(f).max()) < 1.01
+    posterior, law = model.order_parameter_posterior_, model.predictive(Xt)
+    effective = 1 / np.sum(posterior.weights**2)
+    errors = np.hypot(az.mcse(f), law.std / np.sqrt(effective))
+    assert np.all(np.abs(f.mean(("chain", "draw")) - law.mean) < 4 * errors)
+    errors = np.hypot(az.mcse(Q), posterior.std / np.sqrt(effective))
+    assert np.all(np.abs(Q.mean(("chain", "draw")) - model.order_parameters_) < 4 * errors)
