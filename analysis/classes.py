@@ -46,7 +46,7 @@ DIGITS = {"name": "digits", "standardize": "pixels", "seed": 0}
 TASKS = {
     "mnist": Task("MNIST 3 and 8, T = 1", MNIST, 1, 1.0, ("laplace", "ep")),
     "mnist-cold": Task("MNIST 3 and 8, T = 0.1", MNIST, 1, 0.1, ("laplace", "ep")),
-    "digits": Task("ten digits, T = 1", DIGITS, 10, 1.0, ("laplace",)),
+    "digits": Task("ten digits, T = 1", DIGITS, 10, 1.0, ("laplace", "ep")),
 }
 THEORIES = {
     "infinite width": stpbnn.NNGPClassifier,

@@ -28,7 +28,10 @@ def processor_seconds(function):
 @pytest.mark.benchmark(group="fit and predict_proba of P points, beside scikit-learn, processor seconds in turn")
 def test_beside_scikit_learn(benchmark, P):
     X, y, Xt = data(P)
-    ours, theirs = NNGPClassifier(NET), GaussianProcessClassifier(NNGPKernel(NET), optimizer=None)
+    ours, theirs = (
+        NNGPClassifier(NET, approximation="laplace"),
+        GaussianProcessClassifier(NNGPKernel(NET), optimizer=None),
+    )
 
     def fit_and_predict(model):
         return lambda: model.fit(X, y).predict_proba(Xt)
@@ -48,11 +51,12 @@ def test_beside_scikit_learn(benchmark, P):
     info["probabilities, difference"] = float(np.abs(ours.predict_proba(Xt) - theirs.predict_proba(Xt)).max())
 
 
-@pytest.mark.parametrize("kind", [ProportionalLimitClassifier, FiniteWidthClassifier])
-@pytest.mark.benchmark(group="order parameters of 500 points, fit and predict_proba of 500")
-def test_order_parameters(benchmark, kind):
+@pytest.mark.parametrize("approximation", ["laplace", "ep"])
+@pytest.mark.parametrize("kind", [NNGPClassifier, ProportionalLimitClassifier, FiniteWidthClassifier])
+@pytest.mark.benchmark(group="two classes, 500 points, fit and predict_proba of 500")
+def test_two_classes(benchmark, kind, approximation):
     X, y, Xt = data(500)
-    model = kind(NET)
+    model = kind(NET, approximation=approximation)
     benchmark.pedantic(lambda: model.fit(X, y).predict_proba(Xt), rounds=1, warmup_rounds=1)
     benchmark.extra_info["processor s"] = processor_seconds(lambda: model.fit(X, y).predict_proba(Xt))
     benchmark.extra_info["converged"] = model.converged_

@@ -8,7 +8,7 @@ import numpy as np
 
 from stpbnn import _validation as check
 
-__all__ = ["class_labels"]
+__all__ = ["class_labels", "distinct_classes", "fitting_classes"]
 
 
 def class_labels(what: str, labels: Any) -> np.ndarray:
@@ -29,3 +29,39 @@ def class_labels(what: str, labels: Any) -> np.ndarray:
     if array.dtype.kind not in "biuUS" and not (array.dtype.kind == "f" and np.isfinite(array).all()):
         raise ValueError(f"{what}: got {array.dtype} values, expected finite numbers or text")
     return array
+
+
+def distinct_classes(what: str, labels: np.ndarray) -> np.ndarray:
+    """Return the different labels, sorted; ValueError for one alone.
+
+    Examples
+    --------
+    >>> distinct_classes("y", np.array([3, 1, 3]))
+    array([1, 3])
+    """
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{what}: got one class only, {classes.tolist()[0]!r}, expected at least two to tell apart; add examples "
+            "of another class"
+        )
+    return classes
+
+
+def fitting_classes(what: str, labels: np.ndarray, net: Any) -> np.ndarray:
+    """Return the different labels, sorted; ValueError where a network with a likelihood of classes has others.
+
+    Examples
+    --------
+    >>> from stpbnn import FullyConnected
+    >>> fitting_classes("y", np.array([3, 1, 3]), FullyConnected((5,), likelihood="bernoulli"))
+    array([1, 3])
+    """
+    classes = distinct_classes(what, labels)
+    expected = 2 if net.likelihood == "bernoulli" else net.outputs
+    if len(classes) != expected:
+        raise ValueError(
+            f"{what}: got {len(classes)} classes for a {net.likelihood} likelihood of {net.outputs} output(s), "
+            f"expected {expected}; give {type(net).__name__}(..., outputs={len(classes)}, likelihood='categorical')"
+        )
+    return classes

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
-from stpbnn._labels import class_labels
+from stpbnn._labels import class_labels, fitting_classes
 from stpbnn.catalogue import known_theories, short_name
 from stpbnn.class_scores import ClassScores, class_scores
 from stpbnn.classifiers import classifier_of
@@ -74,7 +74,8 @@ def class_grid(
     Raises
     ------
     ValueError
-        For bad data or settings, and a theory that is not known for the network.
+        For bad data or settings, such as test labels that the training set lacks, and a theory that is not known for
+        the network.
 
     Warns
     -----
@@ -100,6 +101,7 @@ def class_grid(
         raise ValueError("net: got the likelihood 'gaussian', expected one of classes; take stpbnn.theory_grid")
     X, X_test = check.inputs("X", X), check.inputs("X_test", X_test, features=np.shape(X)[-1])
     y, y_test = class_labels("y", y), class_labels("y_test", y_test)
+    check.refuse_unknown_labels("y_test", y_test, fitting_classes("y", y, net))
     given = {"widths": widths, "temperatures": temperatures, "theories": theories}
     listed = {name: _listed(name, values) for name, values in given.items()}
     sizes = [len(X)] if train is None else [_size(i, P, len(X)) for i, P in enumerate(_listed("train", train))]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stpbnn import _validation as check
-from stpbnn._labels import class_labels
+from stpbnn._labels import class_labels, distinct_classes
 from stpbnn.class_grid import class_grid
 from stpbnn.class_scores import ClassScores, class_scores, posterior_scores
 
@@ -43,10 +43,8 @@ def one_hot(labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
            [1., 0.]]), array(['cat', 'dog'], dtype='<U3'))
     """
     given = class_labels("labels", labels)
-    classes, place = np.unique(given, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"labels: got {len(classes)} class, {list(classes)}, expected at least two to tell apart")
-    return np.eye(len(classes))[place], classes
+    classes = distinct_classes("labels", given)
+    return np.eye(len(classes))[np.searchsorted(classes, given)], classes
 
 
 def predicted_classes(predictions: ArrayLike, classes: ArrayLike) -> np.ndarray:

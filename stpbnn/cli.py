@@ -19,6 +19,7 @@ from stpbnn.terminal.looking import console, datasets, doctor, models
 from stpbnn.terminal.options import (
     AllowCodeOption,
     CardArgument,
+    ClassesOption,
     DropOption,
     JsonOption,
     QuietOption,
@@ -89,6 +90,7 @@ def new(
     file: Annotated[Path, typer.Argument(help="A table: CSV, TSV, .gz, Parquet, .npz, .npy.", show_default=False)],
     target: TargetOption = None,
     drop: DropOption = None,
+    classes: ClassesOption = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The card to write.", show_default="NAME.toml, in this folder")
     ] = None,
@@ -96,7 +98,7 @@ def new(
     verbose: VerboseOption = False,
 ) -> None:
     """Write a card for a table of your own, with settings that suit it and comments that say why."""
-    draft(file, target, drop, out, err=False)
+    draft(file, target, drop, classes, out, err=False)
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn run digits-1hl-erf --set network.widths=[50] -o half")
@@ -108,6 +110,7 @@ def run(
     changes: SetOption = None,
     target: TargetOption = None,
     drop: DropOption = None,
+    classes: ClassesOption = False,
     allow_code: AllowCodeOption = False,
     strict: StrictOption = False,
     as_json: JsonOption = False,
@@ -121,12 +124,9 @@ def run(
 
     A table in the place of a card, with --target COLUMN, gets a card first, as `stpbnn new` writes it.
     """
-    from stpbnn.cards import attributed, is_table, load_card
+    from stpbnn.cards import attributed, load_card
 
-    if is_table(card):
-        card = str(drafted(Path(card), target, drop))
-    elif target or drop:
-        raise ValueError(f"{'target' if target else 'drop'}: is for a table, and {card} is a card; see its [data]")
+    card = drafted(card, target, drop, classes)
     checked = load_card(card, changes or (), allow_code=allow_code)
     if checked.sweep:
         warnings.warn(

@@ -20,7 +20,7 @@ name = "digits"
 temperature = 0.1
 """
 WIDTHS = "expected a list of whole numbers from 1, such as [100] or [50, 50]"
-TEMPERATURE = "expected a positive number, the variance of the Gaussian likelihood"
+TEMPERATURE = "expected a positive number, the variance of the Gaussian likelihood; of classes the T of p(y|f)^(1/T)"
 
 
 @pytest.fixture

@@ -236,8 +236,32 @@ def test_theories_over_a_sweep_are_those_of_each_point(write):
         assert at["scores"].sel(score="accuracy") == model.score(Xt, yt)
         assert at["order_parameters"].item() == pytest.approx(model.order_parameters_[0])
     assert stpbnn.figures.plot_learning_curve(curves).get_ylabel() == "negative log likelihood of a label"
-    with pytest.raises(ValueError, match="net: got the likelihood 'gaussian'"):
-        class_grid(FullyConnected((3,)), X, y, Xt, yt, widths=[3], temperatures=[1.0])
+
+
+@pytest.mark.parametrize(
+    ("net", "y", "yt", "message"),
+    [
+        (FullyConnected((3,)), [0, 1], [0, 1], "net: got the likelihood 'gaussian'"),
+        (FullyConnected((3,), likelihood="bernoulli"), [1, 1], [0, 1], "y: got one class only, 1, expected at least"),
+        (FullyConnected((3,), likelihood="bernoulli"), ["a", 1], [0, 1], "y: got labels of mixed type"),
+        (
+            FullyConnected((3,), likelihood="bernoulli"),
+            [0, 1],
+            [0, 7],
+            r"y_test: got the class\(es\) 7, which the training set lacks",
+        ),
+        (
+            FullyConnected((3,), outputs=3, likelihood="categorical"),
+            [0, 1],
+            [0, 1],
+            r"y: got 2 classes for a categorical likelihood of 3 output\(s\)",
+        ),
+    ],
+)
+def test_curves_of_impossible_classes_are_refused(net, y, yt, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        class_grid(net, np.eye(2), y, np.eye(2), yt, widths=[3], temperatures=[1.0])
+    assert "\n" not in str(caught.value)
 
 
 def test_arrays_with_labels_of_any_kind(flowers):
@@ -293,6 +317,23 @@ def test_targets_that_are_no_classes(flowers, target, kind, message):
         load_table(table, target, classes=True)
 
 
+def test_test_rows_hold_no_fractions_as_classes(flowers):
+    """A class 1.5 of the test rows was taken for the class 1."""
+    numbered = flowers.assign(kind=flowers["kind"].map({"lily": 0.0, "rose": 1.0, "tulip": 2.0}))
+    numbered.loc[29, "kind"] = 1.5
+    with pytest.raises(ValueError, match=r"file: column 'kind', row 29: got 1.5 as a class, expected text or whole"):
+        load_table(numbered, "kind", test=10, classes=True)
+    with pytest.raises(ValueError, match=r"test_file: column 'kind', row 29: got 1.5 as a class"):
+        load_table(numbered[:20], "kind", test_file=numbered[20:], classes=True)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_target_of_dates_is_refused_in_a_sentence(flowers, classes):
+    dated = flowers.assign(kind=pd.date_range("2020-01-01", periods=30))
+    with pytest.raises(ValueError, match=r"days since the first or the like, or choose another target$"):
+        load_table(dated, "kind", classes=classes)
+
+
 def test_numbers_asked_of_a_table_of_classes(flowers):
     with pytest.raises(ValueError, match=r'got the text .*; for classes give the network a likelihood, "bernoulli"'):
         load_table(flowers, "kind")
@@ -302,3 +343,13 @@ def test_python_card_has_the_readout_too():
     network = {"widths": (4,), "likelihood": "bernoulli"}
     card = Card(name="a", title="b", network=network, data={"name": "digits"}, posterior={"temperature": 1.0})
     assert card.sampler.readout == "explicit"
+    assert card == Card(name="a", title="b", network=network, data={"name": "digits"})
+
+
+@pytest.mark.parametrize("text", ["[posterior]\ntemperature = 1.0\n", "temperature = 1.0\n"])
+def test_a_card_of_classes_is_bayes_unless_it_says_otherwise(write, text):
+    """And one of numbers is not: the variance of their noise has no value by nature."""
+    assert load_card(write(changed(CARD, (text, "")))).posterior.temperature == 1.0
+    of_numbers = changed(CARD, (text, ""), ('likelihood = "bernoulli"\n', ""))
+    with pytest.raises(ValueError, match=r"posterior(\.temperature)?: missing"):
+        load_card(write(of_numbers))

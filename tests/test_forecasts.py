@@ -16,9 +16,8 @@ Y, Y_TEST = X[:, 0] - X[:, 1], X_TEST[:, 0] - X_TEST[:, 1]
 NET = stpbnn.FullyConnected((5,), "linear")
 TINY = {
     "temperature": 0.1,
-    "warmup": 10,
+    "warmup": 20,
     "draws": 20,
-    "chains": 2,
     "particles": 64,
     "theories": ["infinite", "finite", "adaptive"],
 }
@@ -27,7 +26,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "own"
-    return stpbnn.run(NET, data=(X, Y, X_TEST, Y_TEST), folder=folder, keep_draws=40, progress=False, **TINY)
+    return stpbnn.run(NET, data=(X, Y, X_TEST, Y_TEST), folder=folder, keep_draws=80, progress=False, **TINY)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def test_the_posterior_is_that_of_the_recorded_draws(finished, predictions):
     recorded = stpbnn.load_run(finished.folder).posterior["predictions"].to_dataset()
     mean = recorded["f_mean"].mean(("chain", "draw"))
     variance = recorded["f_variance"].mean(("chain", "draw")) + recorded["f_mean"].var(("chain", "draw"))
-    assert predictions.attrs["draws"] == 40
+    assert predictions.attrs["draws"] == 80
     np.testing.assert_allclose(predictions["mean"].sel(theory="posterior"), mean, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(predictions["std"].sel(theory="posterior") ** 2, variance, rtol=1e-3)
 

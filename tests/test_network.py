@@ -88,7 +88,7 @@ def test_shapes_of_weights():
 def test_prior_covariance_of_the_outputs(net, expected):
     X = np.array([[1.0, 0.0, 1.0], [0.6, 0.8, 1.0]])  # equal norms: one 1 + 2a for the whole matrix
     keys = jax.random.split(jax.random.key(0), 40_000)
-    f = np.asarray(jax.vmap(lambda key: net.forward(net.sample_prior(key, 3), jnp.asarray(X)))(keys))
+    f = np.asarray(jax.jit(jax.vmap(lambda key: net.forward(net.sample_prior(key, 3), jnp.asarray(X))))(keys))
     products = np.einsum("si,sj->sij", f, f)
     error = products.std(axis=0) / len(f) ** 0.5
     gram = X @ X.T / (0.5 * 3) + (0.25 if net.bias_precision else 0.0)

@@ -7,8 +7,10 @@ import tomllib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.gaussian_process import GaussianProcessClassifier
 from typer.testing import CliRunner
 
+import stpbnn
 from stpbnn import cli
 from stpbnn.cards import load_card
 
@@ -26,6 +28,15 @@ def house(rows=40):
     table["price"] = (3 * table.area + 20 * (table.kind == "house") + rng.normal(0, 9, rows)).round(1)
     table.loc[3, "area"] = np.nan
     return table
+
+
+def pets(rows=60):
+    """Return a table of animals: their kind as text, as words of two, and as whole numbers."""
+    rng = np.random.default_rng(0)
+    number = np.arange(rows) % 3
+    table = pd.DataFrame({"weight": number + rng.normal(0, 0.3, rows), "age": rng.normal(5, 2, rows)}).round(2)
+    table["kind"] = np.array(["cat", "dog", "pony"])[number]
+    return table.assign(barks=np.where(number == 1, "yes", "no"), number=number)
 
 
 @pytest.fixture
@@ -100,6 +111,82 @@ def test_from_a_table_to_predictions(folder):
     new.drop(columns="area").to_csv("less.csv", index=False)
     with pytest.raises(ValueError, match=r"less.csv: column: got 'area', expected one of"):
         raise words("predict", "runs/house", "less.csv").exception
+
+
+@pytest.mark.parametrize(
+    ("column", "words_of_it", "likelihood", "outputs", "classes"),
+    [
+        ("barks", [], "bernoulli", 1, ["no", "yes"]),
+        ("kind", ["--classes"], "categorical", 3, ["cat", "dog", "pony"]),
+        ("number", ["--classes"], "categorical", 3, [0, 1, 2]),
+        ("number", [], "gaussian", 1, None),
+    ],
+)
+def test_a_target_of_classes_gets_a_card_of_classes(folder, caplog, column, words_of_it, likelihood, outputs, classes):
+    """The readout's precision is the likeliest of the card's five, by scikit-learn's evidence where it has one."""
+    pets()[["weight", "age", column]].to_csv("pets.csv", index=False)
+    with caplog.at_level("INFO"):
+        result = words("new", "pets.csv", "-t", column, *words_of_it)
+    assert result.exit_code == 0, result.output
+    card = load_card("pets.toml")
+    assert (card.network.likelihood, card.network.outputs) == (likelihood, outputs)
+    X, y, _, yt = card.load()
+    hints = [record.message for record in caplog.records if "give --classes" in record.message]
+    if classes is None:
+        assert hints == ["number has 3 different whole numbers; if they name classes, give --classes"]
+        return
+    assert hints == []
+    assert card.posterior.temperature == 1.0
+    assert sorted(set(y.tolist()) | set(yt.tolist())) == classes
+    if likelihood == "bernoulli":
+        net = card.build()
+        evidence = {
+            precision: GaussianProcessClassifier(
+                stpbnn.NNGPKernel(net.set_params(weight_precision=(1.0, precision))), optimizer=None
+            ).fit(X, y)
+            for precision in (0.01, 0.03, 0.1, 0.3, 1.0)
+        }
+        best = max(evidence, key=lambda precision: evidence[precision].log_marginal_likelihood_value_)
+        assert card.network.weight_precision == (1.0, best)
+    text = (folder / "pets.toml").read_text("utf-8")
+    assert ", ".join(f'"{name}"' if isinstance(name, str) else str(name) for name in classes) in text
+
+
+def test_a_class_that_training_would_lack_is_shared_out_again(folder):
+    """The one pony of fifteen rows has to be learned from; where every row is a class of its own, there is no split."""
+    table = pets().drop(columns=["barks", "number"])
+    few = pd.concat([table[table.kind == "pony"].head(1), table[table.kind != "pony"].head(14)])
+    few.to_csv("pets.csv", index=False)
+    assert words("new", "pets.csv", "-t", "kind").exit_code == 0
+    _, y, _, yt = load_card("pets.toml").load()
+    assert ("pony" in y, "pony" in yt) == (True, False)
+    (folder / "pets.toml").unlink()
+    few.assign(kind=range(15)).to_csv("pets.csv", index=False)
+    with pytest.raises(ValueError, match=r"target: got so few rows of the class\(es\) \d.*; remove these rows"):
+        raise words("new", "pets.csv", "-t", "kind", "--classes").exception
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_card_of_numbers_is_not_taken_for_one_of_classes():
+    pets()[["weight", "age", "number"]].to_csv("pets.csv", index=False)
+    assert words("new", "pets.csv", "-t", "number").exit_code == 0
+    with pytest.raises(ValueError, match=r"pets.toml: is the card of other data or another target"):
+        raise words("run", "pets.csv", "-t", "number", "--classes").exception
+    with pytest.raises(ValueError, match=r"classes: is for a table, and smoke-1hl-linear is a card"):
+        raise words("run", "smoke-1hl-linear", "--classes").exception
+
+
+@pytest.mark.long
+def test_from_a_table_of_classes_to_a_report(folder):
+    pets()[["weight", "age", "barks"]].to_csv("pets.csv", index=False)
+    result = words("run", "pets.csv", "-t", "barks", "-q", *(word for key in FEW for word in ("--set", key)))
+    assert result.exit_code == 0, result.output
+    report = (folder / "runs" / "pets" / "report.html").read_text("utf-8")
+    for said in ("no, yes; logistic function of the output", "Reliability", "Confusion matrix"):
+        assert said in report
+    pets()[["weight", "age"]].head(6).to_csv("new.csv", index=False)
+    assert words("predict", "runs/pets", "new.csv", "-o", "out.csv").exit_code == 0
+    assert (pd.read_csv("out.csv")["posterior class"] == pets().barks.head(6)).all()
 
 
 def test_help_of_the_new_commands():

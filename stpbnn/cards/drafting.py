@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import linalg
 
+from stpbnn import _validation as check
+from stpbnn.cards.likely_settings import likely_precision, likely_temperature
 from stpbnn.cards.loading import load_card
 from stpbnn.cards.schema import Card, toml_value
 from stpbnn.files import destination, write_text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from stpbnn.datasets import Task
 
-__all__ = ["draft", "expected_minutes", "likely_temperature"]
+__all__ = ["draft", "expected_minutes"]
+
+logger = logging.getLogger(__name__)
 
 WIDTHS = (20, 50, 100, 200)
-TEMPERATURES = np.geomspace(1e-3, 1, 31)
-ROWS = 500  # that the temperature is learned from
 STARTUP, PACE = 0.5, 1e-9  # minutes, and minutes for each chain, step, example and weight
 WARMUP, DRAWS, CHAINS = 200, 300, 4
+SHOWN = 5  # columns or classes that a comment names
 TEST = 0.2
 PARTICLES = 1024
+SEEDS = 20  # of splits that are tried, until every class of the test set is in the training set
+FEW = 10  # whole numbers, which may name classes
 
 
 class Drafted(NamedTuple):
@@ -40,17 +47,20 @@ def draft(
     file: str | os.PathLike[str],
     target: str | Sequence[str],
     *,
+    classes: bool = False,
     drop: Sequence[str] = (),
     out: str | os.PathLike[str] | None = None,
 ) -> Drafted:
-    """Write a commented card for a table: a network of one hidden layer, whose N and T suit the number of rows.
+    """Write a commented card for a table: a network of one hidden layer, whose N suits the rows, and T the targets.
 
     Parameters
     ----------
     file : path
         A table that `stpbnn.datasets.read_table` reads.
     target : str or sequence of str
-        The column to predict, or several of them.
+        The column to predict, or several of them; text names classes.
+    classes : bool
+        Whether whole numbers name classes as well.
     drop : sequence of str
         Columns that are left out.
     out : path, optional
@@ -63,7 +73,7 @@ def draft(
     """
     from stpbnn.datasets import load_table, read_table
 
-    file = Path(file)
+    file, classes = Path(file), check.boolean("classes", classes)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.split(".")[0]).lstrip("._-")[:80] or "table"
     path = destination("out", Path(f"{name}.toml") if out is None else out)
     if path.exists():
@@ -73,48 +83,21 @@ def draft(
     inputs = table.drop(columns=[each for each in (*targets, *drop) if each in table.columns])
     holes = {str(column): int(count) for column, count in inputs.isna().sum().items() if count}
     one_or_more = targets[0] if len(targets) == 1 else targets
+    options: dict[str, Any] = {"drop": drop, "test": TEST, "missing": "mean" if holes else "refuse"}
+    options["classes"] = classes = classes or _is_text(table, targets)
     try:
-        task = load_table(file, one_or_more, drop=drop, test=TEST, seed=0, missing="mean" if holes else "refuse")
+        seed, task = _shared_out(lambda seed: load_table(file, one_or_more, seed=seed, **options))
     except ValueError as error:
         also = "; here: --drop COLUMN" if "drop = [" in str(error) else ""
         raise ValueError(f"{str(error).removeprefix('file: ')}{also}") from None
-    write_text(path, _text(path, file, name, task, targets, drop, holes))
+    if not classes and len(targets) == 1:
+        _hint_at_classes(table, targets[0])
+    write_text(path, _text(path, file, name, task, targets, drop, holes, seed, classes))
     try:
         return Drafted(path, load_card(path))
     except ValueError:
         path.unlink()
         raise
-
-
-def likely_temperature(X: np.ndarray, y: np.ndarray) -> float:
-    r"""Return the temperature at which infinite width explains the targets best, of a few between 0.001 and 1.
-
-    .. math:: -2 \log p(y) = y^T (K + T)^{-1} y + \log\det(K + T) + P \log 2\pi
-
-    Parameters
-    ----------
-    X : array of shape (P, N_0)
-        Inputs; the first 500 rows are looked at.
-    y : array of shape (P,) or (P, D)
-        Targets.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(200, 2))
-    >>> 0.03 <= likely_temperature(X, X[:, 0] + rng.normal(scale=0.3, size=200)) <= 0.3
-    True
-    """
-    from stpbnn.kernels import NNGPKernel
-    from stpbnn.network import FullyConnected
-
-    X, y = X[:ROWS], y[:ROWS].reshape(len(y[:ROWS]), -1)
-    K = NNGPKernel(FullyConnected((1,), "erf", bias_precision=1.0))(X)
-    spectrum, modes = linalg.eigh(K)
-    weights = np.sum((modes.T @ y) ** 2, axis=1)
-    shifted = np.maximum(spectrum, 0)[:, None] + TEMPERATURES
-    score = np.sum(weights[:, None] / shifted + y.shape[1] * np.log(shifted), axis=0)
-    return float(f"{TEMPERATURES[score.argmin()]:.1g}")
 
 
 def expected_minutes(examples: int, inputs: int, width: int) -> float:
@@ -123,13 +106,45 @@ def expected_minutes(examples: int, inputs: int, width: int) -> float:
     return float(f"{STARTUP + PACE * steps * examples * (min(examples, inputs) + 1) * width:.1g}")
 
 
+def _is_text(table: pd.DataFrame, targets: Sequence[str]) -> bool:
+    """Say whether the one target is text; what is wrong with a column is said when it is loaded."""
+    from stpbnn.datasets import column_kind
+
+    try:
+        once = len(targets) == 1 and list(table.columns).count(targets[0]) == 1
+        return once and column_kind(targets[0], table[targets[0]]) == "category"
+    except ValueError:
+        return False
+
+
+def _shared_out(load: Callable[[int], Task]) -> tuple[int, Task]:
+    """Return the first split whose training rows have every class of the test rows, and its seed."""
+    for seed in range(SEEDS):
+        task = load(seed)
+        if task.y.dtype.kind == "f" or not (lacking := set(task.yt.tolist()) - set(task.y.tolist())):
+            return seed, task
+    rare = ", ".join(map(repr, sorted(lacking)[:SHOWN]))
+    raise ValueError(
+        f"target: got so few rows of the class(es) {rare} that the training set lacks them; remove these rows, or join "
+        "classes"
+    )
+
+
+def _hint_at_classes(table: pd.DataFrame, target: str) -> None:
+    """Tell of a target that has a few whole numbers alone."""
+    values = np.unique(table[target].dropna().to_numpy(dtype=float))
+    if len(values) <= FEW and (values % 1 == 0).all():
+        logger.info("%s has %d different whole numbers; if they name classes, give --classes", target, len(values))
+
+
 def _text(
-    path: Path, file: Path, name: str, task: Task, targets: list[str], drop: Sequence[str], holes: dict[str, int]
-) -> str:
+    path: Path, file: Path, name: str, task: Task, targets: list[str], drop: Sequence[str], holes: dict[str, int],
+    seed: int, classes: bool,
+) -> str:  # fmt: skip
     """Return the card as commented TOML."""
     (P, inputs), outputs = task.X.shape, len(targets)
     width = min(WIDTHS, key=lambda N: abs(np.log(4 * N / P)))
-    T, minutes = likely_temperature(task.X, task.y), expected_minutes(P, inputs, width)
+    minutes = expected_minutes(P, inputs, width)
     relative = Path(os.path.relpath(file.expanduser(), path.parent)).as_posix()
     told = ", ".join(targets)
     lines = [
@@ -147,36 +162,61 @@ def _text(
         lines.append(f"drop = {toml_value(list(drop))}  # columns that are left out")
     lines += [
         f"test = {TEST}  # a fraction of the rows, or their number; these {len(task.Xt)} are held out",
-        "seed = 0  # of the split",
+        f"seed = {seed}  # of the split",
     ]
     if holes:
-        shown = ", ".join(f"{count} in {column}" for column, count in list(holes.items())[:5])
+        shown = ", ".join(f"{count} in {column}" for column, count in list(holes.items())[:SHOWN])
         lines.append(f'missing = "mean"  # fills missing values ({shown}); "drop" leaves their rows out')
     lines += [
         'standardize = "features"  # mean 0 and variance 1 for every column of numbers, by the training rows',
-        "normalize_target = true  # predictions come in the units of the file again",
+        *([] if classes else ["normalize_target = true  # predictions come in the units of the file again"]),
         "",
         "[network]",
         f"widths = [{width}]  # N: P/N = {P / width:.2g} with P = {P} training rows; [{width}, {width}] is deeper",
         'activation = "erf"  # or "relu", "tanh", "gelu", ...; or your own, "module:function"',
     ]
-    if outputs > 1:
-        lines.append(f"outputs = {outputs}")
+    lines += [*(_of_classes(task) if classes else _of_numbers(task, outputs)), ""]
     lines += [
-        "weight_precision = 1.0",
-        "bias_precision = 1.0  # leave it out for no biases",
-        "",
-        "[posterior]",
-        f"temperature = {T:g}  # the variance of the noise, of targets of variance 1: the likeliest at infinite width",
-        "",
         "[sampler]",
         f"warmup = {WARMUP}",
         f"draws = {DRAWS}  # of each chain; more of them join an earlier run",
         f"chains = {CHAINS}",
         "seed = 0",
         "keep_draws = 200  # whose weights are kept for `stpbnn predict`; 0 for none",
-        "",
-        "[theories]",
-        f"particles = {PARTICLES}  # of the adaptive kernel; 4096 take four times as long, for half its standard error",
     ]
+    if not classes:
+        told = "of the adaptive kernel; 4096 take four times as long, for half its standard error"
+        lines += ["", "[theories]", f"particles = {PARTICLES}  # {told}"]
     return "\n".join(lines) + "\n"
+
+
+def _of_numbers(task: Task, outputs: int) -> list[str]:
+    """Return the end of the table of the network, and that of the posterior, for numbers as targets."""
+    T = likely_temperature(task.X, task.y)
+    return [
+        *([f"outputs = {outputs}"] if outputs > 1 else []),
+        "weight_precision = 1.0",
+        "bias_precision = 1.0  # leave it out for no biases",
+        "",
+        "[posterior]",
+        f"temperature = {T:g}  # the variance of the noise, of targets of variance 1: the likeliest at infinite width",
+    ]
+
+
+def _of_classes(task: Task) -> list[str]:
+    """Return the same for classes."""
+    names = np.unique(task.y).tolist()
+    told = f"{', '.join(map(toml_value, names[:SHOWN]))}{', ...' if len(names) > SHOWN else ''}"
+    if len(names) == 2:
+        likelihood = [f'likelihood = "bernoulli"  # two classes, {told}: the logistic function of one output']
+    else:
+        likelihood = [f'likelihood = "categorical"  # {len(names)} classes, {told}', f"outputs = {len(names)}"]
+    precision = likely_precision(task.X, task.y)
+    return [
+        *likelihood,
+        f"weight_precision = [1.0, {precision:g}]  # the last, of the readout, is the likeliest at infinite width",
+        "bias_precision = 1.0  # leave it out for no biases",
+        "",
+        "[posterior]",
+        "temperature = 1.0  # Bayes; less than one is a cold posterior",
+    ]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["check_classes", "with_explicit_readout"]
+__all__ = ["check_classes", "with_settings_of_classes"]
 
 
-def with_explicit_readout(raw: Any) -> Any:
-    """Return the tables of a card, with the one readout that classes have where it says nothing of the readout."""
+def with_settings_of_classes(raw: Any) -> Any:
+    """Return the tables of a card; of classes with their one readout and with T = 1, where it says nothing of them."""
     if not isinstance(raw, Mapping) or _entry(raw.get("network"), "likelihood") in (None, "gaussian"):
         return raw
+    posterior = raw.get("posterior", {})
+    if isinstance(posterior, Mapping):
+        raw = {**raw, "posterior": {"temperature": 1.0, **posterior}}
     sampler = raw.get("sampler", {})
     if isinstance(sampler, Mapping):
         return {**raw, "sampler": {"readout": "explicit", **sampler}}

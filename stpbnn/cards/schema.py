@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, Strict,
 
 from stpbnn import _validation as check
 from stpbnn.cards.data import Arrays, Data
-from stpbnn.cards.likelihoods import check_classes, with_explicit_readout
+from stpbnn.cards.likelihoods import check_classes, with_settings_of_classes
 from stpbnn.cards.network_table import Network
 from stpbnn.cards.section import NonEmpty, Section, Seed
 from stpbnn.catalogue import PROCESSES, THEORIES, short_name
@@ -46,7 +46,9 @@ def four(data: Any) -> Arrays:
 class Posterior(Section):
     """[posterior]: what is sampled."""
 
-    temperature: PositiveFloat = Field(description="a positive number, the variance of the Gaussian likelihood")
+    temperature: PositiveFloat = Field(
+        description="a positive number, the variance of the Gaussian likelihood; of classes the T of p(y|f)^(1/T)"
+    )
 
 
 class Sampler(Section):
@@ -115,8 +117,8 @@ class Card(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _explicit_readout(cls, raw: Any) -> Any:
-        return with_explicit_readout(raw)
+    def _settings_of_classes(cls, raw: Any) -> Any:
+        return with_settings_of_classes(raw)
 
     def build(self) -> network.Network:
         """Return the network; ValueError, naming the key, if the settings do not suit one another."""
@@ -206,6 +208,7 @@ class Card(Section):
         minutes = 1.0
         <BLANKLINE>
         [network]
+        kind = "fully-connected"
         widths = [5]
         ...
         """

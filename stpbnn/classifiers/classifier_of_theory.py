@@ -19,14 +19,14 @@ CLASSES: dict[str, Any] = {
 
 
 def classifier_of(theory: str, network: Network, temperature: float) -> NetworkClassifier:
-    """Return the classifier of a theory, not fitted; two classes have the better approximation.
+    """Return the classifier of a theory, not fitted.
 
     Examples
     --------
+    >>> from stpbnn.network import FullyConnected
     >>> classifier_of("infinite", FullyConnected((9,), likelihood="bernoulli"), 1.0).temperature
     1.0
     """
-    how = "laplace" if network.outputs > 1 else "ep"
     kind = CLASSES[THEORIES[theory].classifier]
-    made: NetworkClassifier = kind(network, temperature=temperature, approximation=how)
+    made: NetworkClassifier = kind(network, temperature=temperature)
     return made

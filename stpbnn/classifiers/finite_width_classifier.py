@@ -21,7 +21,7 @@ class FiniteWidthClassifier(OrderParameterClassifier):
         p(c \mid x, y) = \int \mathrm{d}Q\; p(Q \mid y)\, E[\sigma(f(x)) \mid Q, y], \qquad
         p(Q \mid y) \propto \prod_l \mathrm{Gamma}(Q_l; \tfrac{N_l}{2}, \tfrac{N_l}{2})\, Z(Q)
 
-    with Laplace's approximation of the latent function and of its evidence Z(Q) at every Q. The law of Q is exact for
+    with an approximation of the latent function and of its evidence Z(Q) at every Q. The law of Q is exact for
     one hidden layer of linear units and one output, which may have up to three hidden layers. C outputs of one hidden
     layer have one common scale, the mean of their C order parameters: N C stands in the place of N, and what tells
     their scales apart is left out. Features with a mean, such as those of relu, are treated in the zero-mean form.
@@ -35,10 +35,11 @@ class FiniteWidthClassifier(OrderParameterClassifier):
         T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel. All agree for one hidden layer.
-    approximation : {"laplace", "ep"}
+    approximation : {"auto", "laplace", "ep"}
         How the posterior of the latent function is approximated: by Laplace's Gaussian about its mode, or by one that
-        has its moments (expectation propagation), for two classes and one output. That costs ten times as much, and is
-        far better where the prior is wide.
+        has its moments (expectation propagation), which is far better where the prior is wide. That costs up to ten
+        times as much for one output, and "auto" takes it there; for C outputs it factorises P (C - 1) rows again and
+        again, and "auto" is Laplace's.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5.
@@ -74,8 +75,8 @@ class FiniteWidthClassifier(OrderParameterClassifier):
     >>> X, y = np.eye(4), np.array([0, 0, 1, 1])
     >>> model = FiniteWidthClassifier(FullyConnected((10,), "linear", weight_precision=0.1)).fit(X, y)
     >>> model.predict_proba(X[1:3]).round(3)
-    array([[0.748, 0.252],
-           [0.252, 0.748]])
+    array([[0.833, 0.167],
+           [0.167, 0.833]])
     """
 
     def _check_settings(self) -> None:

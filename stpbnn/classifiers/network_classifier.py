@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
+from stpbnn._labels import distinct_classes
 from stpbnn._precision import in_float64
 from stpbnn.classifiers.learned_precisions import LearnedPrecisions
 from stpbnn.latent import APPROXIMATIONS, Approximation, Bernoulli, Categorical
@@ -59,16 +60,13 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         """
         self._check_settings()
         X, y = self._training_set(X, y)
-        classes, index = np.unique(y, return_inverse=True)
-        self._refuse_classes(classes)
+        classes = distinct_classes("y", y)
+        index = np.searchsorted(classes, y)
         self.network_ = self._network_for(len(classes))
         self.network_.refuse_features("X", X.shape[1])
-        if self.approximation == "ep" and self.network_.outputs > 1:
-            raise ValueError(
-                f"approximation: got 'ep' with {len(classes)} classes and {self.network_.outputs} outputs, expected "
-                "'laplace': expectation propagation knows two classes and one output"
-            )
-        check.room_for_kernels("X", len(X), matrices=3 + self.network_.outputs)
+        C = self.network_.outputs
+        matrices = 3 * (C - 1) ** 2 if self.approximation == "ep" else C
+        check.room_for_kernels("X", len(X), matrices=3 + matrices)
         if self.network_.outputs == 1:
             self._likelihood: Any = Bernoulli(2.0 * index - 1, float(self.temperature))
         else:
@@ -117,14 +115,6 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         with check.named("y"):
             check_classification_targets(y)
         return X, np.array(y)
-
-    def _refuse_classes(self, classes: np.ndarray) -> None:
-        """Refuse classes that the theory does not know."""
-        if len(classes) < 2:
-            raise ValueError(
-                f"y: got one class only, {classes.tolist()[0]!r}, expected at least two to tell apart; add examples of "
-                "another class"
-            )
 
     def _network_for(self, classes: int) -> Any:
         """Return the network, whose outputs fit the number of classes."""

@@ -18,14 +18,17 @@ __all__ = ["NNGPClassifier"]
 
 
 class NNGPClassifier(NetworkClassifier):
-    r"""Infinite-width limit of a Bayesian network that tells classes apart: Laplace's approximation, NNGP kernel.
+    r"""Infinite-width limit of a Bayesian network that tells classes apart, a Gaussian process with the NNGP kernel.
+
+    With Laplace's approximation
 
     .. math::
         \hat f = K_L a, \quad a = \tfrac1T [y - \pi(\hat f)], \qquad
         f(x) \mid y \sim N(k_x \cdot a,\; k_{xx} - k_x (K_L + W^{-1})^{-1} k_x), \qquad p(c \mid x) = E\, \pi_c(f(x))
 
-    Two classes have one output and the logistic function, C classes have C outputs and the softmax. Averages over one
-    latent function are exact; those over three or more are good to about 1e-3.
+    and with expectation propagation the same, with its sites in the place of W. Two classes have one output and the
+    logistic function, C classes have C outputs and the softmax. Averages over one latent function are exact; those over
+    three or more are good to about 1e-3.
 
     Parameters
     ----------
@@ -34,10 +37,11 @@ class NNGPClassifier(NetworkClassifier):
         two classes and C outputs for C of them. Two outputs for two classes are a softmax.
     temperature : float
         T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
-    approximation : {"laplace", "ep"}
+    approximation : {"auto", "laplace", "ep"}
         How the posterior of the latent function is approximated: by Laplace's Gaussian about its mode, or by one that
-        has its moments (expectation propagation), for two classes and one output. That costs ten times as much, and is
-        far better where the prior is wide.
+        has its moments (expectation propagation), which is far better where the prior is wide. That costs up to ten
+        times as much for one output, and "auto" takes it there; for C outputs it factorises P (C - 1) rows again and
+        again, and "auto" is Laplace's.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5. The
@@ -54,7 +58,7 @@ class NNGPClassifier(NetworkClassifier):
     order_parameters_ : array of shape (L,)
         Ones.
     log_marginal_likelihood_ : float
-        Laplace's approximation of the log evidence.
+        The approximation's log evidence.
     converged_ : bool
         Whether the posterior of the latent function was found, and the search for precisions, where there was one, has
         reached its optimum.
@@ -72,8 +76,8 @@ class NNGPClassifier(NetworkClassifier):
     >>> X, y = np.eye(4), np.array(["cat", "cat", "dog", "dog"])
     >>> model = NNGPClassifier(FullyConnected((10,), "linear", weight_precision=0.1)).fit(X, y)
     >>> model.predict_proba(X[1:3]).round(3)
-    array([[0.753, 0.247],
-           [0.247, 0.753]])
+    array([[0.842, 0.158],
+           [0.158, 0.842]])
     >>> model.predict(X).tolist()
     ['cat', 'cat', 'dog', 'dog']
     """
@@ -85,7 +89,7 @@ class NNGPClassifier(NetworkClassifier):
         network: Network | None = None,
         *,
         temperature: float = 1.0,
-        approximation: Approximation = "laplace",
+        approximation: Approximation = "auto",
         optimizer: Any = None,
         n_restarts_optimizer: int = 0,
         random_state: Any = None,

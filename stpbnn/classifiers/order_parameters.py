@@ -24,7 +24,7 @@ class OrderParameterClassifier(NetworkClassifier):
         *,
         temperature: float = 1.0,
         closure: kernels.Closure = "nested",
-        approximation: Approximation = "laplace",
+        approximation: Approximation = "auto",
         optimizer: Any = None,
         n_restarts_optimizer: int = 0,
         random_state: Any = None,

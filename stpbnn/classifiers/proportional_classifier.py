@@ -19,7 +19,7 @@ class ProportionalLimitClassifier(OrderParameterClassifier):
         \bar Q = \arg\min_Q \sum_l N_l (Q_l - \log Q_l) - 2 \log Z(Q), \qquad
         Z(Q) \simeq \int \prod_\mu \sigma(y_\mu f_\mu)^{1/T}\, N(f; 0, K^R(Q))\, df
 
-    with Laplace's approximation of Z in the place of the Gaussian evidence. C outputs of one hidden layer have one
+    with an approximation of Z in the place of the Gaussian evidence. C outputs of one hidden layer have one
     common scale Q, the mean of their C order parameters, so that N C stands in the place of N. Features with a mean,
     such as those of relu, are treated in the zero-mean form.
 
@@ -32,10 +32,11 @@ class ProportionalLimitClassifier(OrderParameterClassifier):
         T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel. All agree for one hidden layer.
-    approximation : {"laplace", "ep"}
+    approximation : {"auto", "laplace", "ep"}
         How the posterior of the latent function is approximated: by Laplace's Gaussian about its mode, or by one that
-        has its moments (expectation propagation), for two classes and one output. That costs ten times as much, and is
-        far better where the prior is wide.
+        has its moments (expectation propagation), which is far better where the prior is wide. That costs up to ten
+        times as much for one output, and "auto" takes it there; for C outputs it factorises P (C - 1) rows again and
+        again, and "auto" is Laplace's.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5.
@@ -75,7 +76,7 @@ class ProportionalLimitClassifier(OrderParameterClassifier):
     >>> net = FullyConnected((10,), "linear", weight_precision=0.1)
     >>> model = ProportionalLimitClassifier(net, temperature=0.1).fit(X, y)
     >>> model.order_parameters_.round(4), model.converged_
-    (array([1.1768]), True)
+    (array([1.2142]), True)
     """
 
     def _condition(self, X: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """Learning tasks by name, bundled, from image files or synthetic, and from tables of one's own."""
 
+from stpbnn.datasets.columns import column_kind as column_kind
 from stpbnn.datasets.data_folder import fetch_table as fetch_table
 from stpbnn.datasets.data_folder import home as home
 from stpbnn.datasets.given import given_task as given_task

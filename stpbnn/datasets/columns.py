@@ -17,7 +17,17 @@ from stpbnn._validation import shown
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ABSENT", "MANY", "as_text", "is_number", "kind", "numbers", "refuse_missing", "texts"]
+__all__ = [
+    "ABSENT",
+    "MANY",
+    "as_text",
+    "column_kind",
+    "is_number",
+    "numbers",
+    "refuse_missing",
+    "texts",
+    "whole_numbers",
+]
 
 MANY = 30  # categories
 ABSENT = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>", "?"})
@@ -42,7 +52,7 @@ def is_number(text: str) -> bool:
     return NUMBER.fullmatch(text) is not None
 
 
-def kind(name: str, column: pd.Series) -> Literal["number", "category"]:
+def column_kind(name: str, column: pd.Series) -> Literal["number", "category"]:
     """Return what a column holds: numbers, or a few different texts.
 
     Parameters
@@ -61,7 +71,7 @@ def kind(name: str, column: pd.Series) -> Literal["number", "category"]:
     Examples
     --------
     >>> import pandas as pd
-    >>> kind("sex", pd.Series(["f", "m", "f", None])), kind("age", pd.Series([31.0, None]))
+    >>> column_kind("sex", pd.Series(["f", "m", "f", None])), column_kind("age", pd.Series([31.0, None]))
     ('category', 'number')
     """
     from pandas.api import types
@@ -135,6 +145,26 @@ def numbers(name: str, column: pd.Series) -> NDArray[np.float64]:
         row, _ = _first(column, np.isinf(values))
         raise ValueError(f"column {name!r}, row {row}: got an infinite number, expected a finite one; remove the row")
     return values
+
+
+def whole_numbers(name: str, column: pd.Series) -> NDArray[np.int64]:
+    """Return the whole numbers of a column that names classes; ValueError, by column and row, for a fraction.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> whole_numbers("kind", pd.Series([2.0, 1.0]))
+    array([2, 1])
+    """
+    values = numbers(name, column)
+    fractions = values % 1 != 0
+    if fractions.any():
+        place = int(fractions.argmax())
+        raise ValueError(
+            f"column {name!r}, row {column.index[place]}: got {values[place]:g} as a class, expected text or whole "
+            "numbers; for numbers as targets leave the likelihood of classes out"
+        )
+    return values.astype(np.int64)
 
 
 def texts(column: pd.Series) -> list[str | None]:

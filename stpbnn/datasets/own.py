@@ -180,9 +180,10 @@ def load_table(
         if (mark := _mark(clean[0][column])) is not None:
             count = (clean[0][column] == mark).sum()
             logger.warning("%s: %s has %g in %d row(s), far from all others; %s", name, column, mark, count, EMPTY)
-    arrays = [
-        made(part) for part in (training, rest) for made in (preparation.transform, preparation.transform_targets)
-    ]
+    arrays = []
+    for place, part in ((where[0], training), (where[-1], rest)):
+        with _told(place):
+            arrays += [preparation.transform(part), preparation.transform_targets(part)]
     return Task(*arrays, preparation=preparation)
 
 

@@ -101,7 +101,7 @@ class Label:
         """Return (n, 1) labels."""
         if isinstance(self.values[0], str):
             return np.array(columns.texts(column))[:, None]
-        return columns.numbers(self.name, column).astype(np.int64)[:, None]
+        return columns.whole_numbers(self.name, column)[:, None]
 
     def __str__(self) -> str:
         return f"{self.name}: {len(self.values)} classes: {', '.join(map(str, self.values))}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from stpbnn.datasets.columns import MANY, as_text
+from stpbnn.datasets.columns import MANY, as_text, whole_numbers
 from stpbnn.datasets.preparation import Category, Label, Number, Preparation
 from stpbnn.datasets.selection import Kind
 from stpbnn.datasets.task_arrays import PAPER_MEAN, PAPER_STD
@@ -130,16 +130,11 @@ def _target(column: pd.Series, normalize: bool) -> Number:
 
 def _label(column: pd.Series, kind: Kind) -> Label:
     """Return the classes of the training rows."""
-    values = sorted(set(column.to_numpy().tolist()))
-    if kind == "number" and not all(value.is_integer() for value in values):
-        row = column.index[(column % 1 != 0).to_numpy().argmax()]
-        raise ValueError(
-            f"column {column.name!r}, row {row}: got {column[row]:g} as a class, expected text or whole numbers; for "
-            "numbers as targets leave the likelihood of classes out"
-        )
+    labels = whole_numbers(str(column.name), column) if kind == "number" else column.to_numpy()
+    values = sorted(set(labels.tolist()))
     if not 1 < len(values) <= MANY:
         raise ValueError(
             f"column {column.name!r}, row {column.index[0]}: got {len(values)} class(es) in {len(column)} training "
             f"rows, expected 2 to {MANY}; choose another target, or more training rows"
         )
-    return Label(str(column.name), tuple(int(value) if kind == "number" else value for value in values))
+    return Label(str(column.name), tuple(values))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Kind", "Roles", "converted", "is_test", "kinds", "parts", "roles", "without_missing"]
 
 type Kind = Literal["number", "category"]
-OTHERWISE = "or choose another target"
+OTHERWISE = "choose another target"
 REMEDY = 'missing = "drop" leaves its row out, missing = "mean" fills it with the mean, drop = [{name}] does without'
 
 
@@ -38,12 +38,12 @@ def kinds(
     classes : bool
         Whether the one target names classes, as text or whole numbers.
     """
-    found: dict[str, Kind] = {name: columns.kind(name, table[name]) for name in inputs}
+    found: dict[str, Kind] = {name: columns.column_kind(name, table[name]) for name in inputs}
     if classes and len(targets) > 1:
         raise ValueError(f"target: got {len(targets)} columns, expected one, which names the class of each row")
     for name in targets:
         try:
-            found[name] = columns.kind(name, table[name])
+            found[name] = columns.column_kind(name, table[name])
         except ValueError as error:
             raise ValueError(str(error).replace(f"leave it out with drop = [{as_text(name)}]", OTHERWISE)) from None
         if found[name] == "category" and not classes:

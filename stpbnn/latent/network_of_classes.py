@@ -97,7 +97,7 @@ class ClassesOfNetwork:
         Labels and temperature.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel.
-    approximation : {"laplace", "ep"}
+    approximation : {"auto", "laplace", "ep"}
         How the posterior of the latent function is approximated at given order parameters.
     """
 
@@ -105,7 +105,7 @@ class ClassesOfNetwork:
     X: Float[np.ndarray, "P N0"]
     likelihood: Bernoulli | Categorical
     closure: Closure = "nested"
-    approximation: Approximation = "laplace"
+    approximation: Approximation = "auto"
     _modes: deque[tuple[Scales, Any]] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
 
     @property

@@ -25,6 +25,7 @@ Minka, Proc. UAI 17, 362 (2001); Rasmussen, Williams, Gaussian Processes for Mac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -47,7 +48,7 @@ MOST = 4000  # of its points, to either side
 
 Vector = Float[np.ndarray, " P"]
 Square = Float[np.ndarray, "P P"]
-Sites = tuple[Vector, Vector]
+Sites = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,23 @@ class Propagated:
     ----------
     kernel : array of shape (P, P)
         K, its lower triangle.
-    a, f : arrays of shape (P,)
+    a, f : arrays of shape (P,), or (P, C)
         The mean f = K a.
     residual : float
         The largest difference of a marginal moment from the tilted one, in standard deviations.
-    curvature : BernoulliCurvature
+    curvature : BernoulliCurvature or Contrasts
         The sites with K.
     log_evidence : float
         Log Z.
-    start : tuple of two arrays of shape (P,)
+    start : tuple of two arrays
         The sites ν and τ.
     """
 
     kernel: Square
-    a: Vector
-    f: Vector
+    a: Float[np.ndarray, "P ..."]
+    f: Float[np.ndarray, "P ..."]
     residual: float
-    curvature: BernoulliCurvature
+    curvature: Any
     log_evidence: float
     start: Sites
 
@@ -86,14 +87,19 @@ class Propagated:
     def kernel_weights(self) -> Square:
         """Return the derivative of log Z in the entries of K: weights on its lower triangle, which count for both."""
         weights = np.asfortranarray(self.curvature.diagonal_blocks())
-        column = np.asfortranarray(self.a[:, None])
+        column = np.asfortranarray(self.a.reshape(len(self.kernel), -1))
         weights = np.tril(blas.dsyrk(1.0, column, beta=-1.0, c=weights, lower=1, overwrite_c=1))
         weights[np.diag_indices_from(weights)] /= 2
         return weights
 
-    def law(self, cross: Float[np.ndarray, "n P"], variances: Float[np.ndarray, " n"]) -> tuple[Vector, Vector]:
+    def law(
+        self, cross: Float[np.ndarray, "n P"], variances: Float[np.ndarray, " n"]
+    ) -> tuple[Float[np.ndarray, "n ..."], Float[np.ndarray, "n ..."]]:
         """Return mean and variance of f at query points, as `Laplace.law` does."""
-        return cross @ self.a, np.maximum(variances - self.curvature.explained(cross), 0)
+        mean, explained = cross @ self.a, self.curvature.explained(cross)
+        if mean.ndim == 1:
+            return mean, np.maximum(variances - explained, 0)
+        return mean, variances[:, None, None] * np.eye(mean.shape[1]) - explained
 
 
 def expectation_propagation(likelihood: Bernoulli, K: Square, start: Sites | None = None) -> Propagated:

@@ -136,7 +136,7 @@ def infinite_slopes(
 ) -> Float[np.ndarray, " n"]:
     """Return <weight, ∂K/∂θ> of the kernel of infinite width, of a network of any kind."""
     if isinstance(net, Convolutional):
-        return kernels.NNGPKernel(net).contract(kernels.Inputs(X), weight)
+        return kernels.NNGPKernel(net).contract(kernels.Inputs(X), (weight + weight.T) / 2)
     assert isinstance(net, FullyConnected)
     return kernel_slopes(Landscape.of(net, X, CLOSURE_ACTIONS["nested"]), np.zeros(net.depth), weight)
 

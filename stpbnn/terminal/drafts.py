@@ -10,7 +10,9 @@ import typer
 __all__ = ["draft", "drafted"]
 
 
-def draft(file: Path, target: Sequence[str] | None, drop: Sequence[str] | None, out: Path | None, err: bool) -> Path:
+def draft(
+    file: Path, target: Sequence[str] | None, drop: Sequence[str] | None, classes: bool, out: Path | None, err: bool
+) -> Path:
     """Write a card for a table, say where it is and what comes next."""
     from stpbnn.cards import is_table
 
@@ -20,27 +22,35 @@ def draft(file: Path, target: Sequence[str] | None, drop: Sequence[str] | None, 
         raise ValueError(f"{file}: is a card already; run it with `stpbnn run {file}`")
     from stpbnn.cards import drafting
 
-    written = drafting.draft(file, target[0] if len(target) == 1 else target, drop=drop or (), out=out)
+    columns = target[0] if len(target) == 1 else target
+    written = drafting.draft(file, columns, classes=classes, drop=drop or (), out=out)
     minutes = written.card.minutes
     typer.echo(f"Card: {written.path} (about {minutes:g} minute{'s' * (minutes != 1)} on two cores)", err=err)
     typer.echo(f"Next: stpbnn run {written.path}", err=err)
     return written.path
 
 
-def drafted(file: Path, target: Sequence[str] | None, drop: Sequence[str] | None) -> Path:
-    """Return the card of a table: the one that an earlier call wrote, or a new one."""
-    from stpbnn.cards import load_card
+def drafted(card: str, target: Sequence[str] | None, drop: Sequence[str] | None, classes: bool) -> str:
+    """Return a card as it is given; of a table the card that an earlier call wrote, or a new one."""
+    from stpbnn.cards import is_table, load_card
 
-    card = Path(f"{file.name.split('.')[0]}.toml")
-    if not card.exists():
-        return draft(file, target, drop, None, err=True)
-    data = load_card(card).data
+    words = {"target": target, "drop": drop, "classes": classes}
+    if not is_table(card):
+        if given := next((word for word, value in words.items() if value), None):
+            raise ValueError(f"{given}: is for a table, and {card} is a card; see its tables [data] and [network]")
+        return card
+    file = Path(card)
+    path = Path(f"{file.name.split('.')[0]}.toml")
+    if not path.exists():
+        return str(draft(file, target, drop, classes, None, err=True))
+    there = load_card(path)
+    data, of_classes = there.data, there.network.of_classes
     targets = [data.target] if isinstance(data.target, str) else list(data.target or ())
-    asked = (list(target or targets), list(drop or data.drop or ()), file.resolve())
-    if (targets, list(data.drop or ()), Path(data.file or "").resolve()) != asked:
-        raise ValueError(f"{card}: is the card of other data or another target; remove it, or run it by its name")
-    typer.echo(f"Card: {card}, which is there already", err=True)
-    return card
+    asked = (list(target or targets), list(drop or data.drop or ()), file.resolve(), classes or of_classes)
+    if (targets, list(data.drop or ()), Path(data.file or "").resolve(), of_classes) != asked:
+        raise ValueError(f"{path}: is the card of other data or another target; remove it, or run it by its name")
+    typer.echo(f"Card: {path}, which is there already", err=True)
+    return str(path)
 
 
 def _no_target(file: Path) -> str:

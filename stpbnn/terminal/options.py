@@ -11,6 +11,7 @@ import typer
 __all__ = [
     "AllowCodeOption",
     "CardArgument",
+    "ClassesOption",
     "DropOption",
     "JsonOption",
     "QuietOption",
@@ -66,6 +67,9 @@ TargetOption = Annotated[
 ]
 DropOption = Annotated[
     list[str] | None, typer.Option("--drop", metavar="COLUMN", help="Leave this column out. Repeatable.")
+]
+ClassesOption = Annotated[
+    bool, typer.Option("--classes", help="The target's whole numbers name classes. Text always does.")
 ]
 QuietOption = Annotated[
     bool,

@@ -101,14 +101,16 @@ def test_nested_closure_is_exact_for_deep_linear_networks_with_biases():
     net = FullyConnected((3, 4), "linear", bias_precision=2.0)
     x, s = jnp.array([[1.0, 0.5], [-0.3, 2.0]]), jnp.array([0.9, 0.7])
     draws = 200_000
-    f = jax.vmap(lambda key: net.forward(net.sample_prior(key, 2), x))(jax.random.split(jax.random.key(0), draws))
+    f = jax.jit(jax.vmap(lambda key: net.forward(net.sample_prior(key, 2), x)))(
+        jax.random.split(jax.random.key(0), draws)
+    )
     phases = np.cos(np.asarray(f) @ s)  # real by symmetry
     gram = kernels.input_gram(net.prior, x)
     rng = np.random.default_rng(1)
     Q = jnp.array(rng.gamma([1.5, 2.0], 1 / np.array([1.5, 2.0]), size=(draws, 2)))
 
     def characteristic(closure):
-        K = jax.vmap(lambda q: kernels.renormalised(net.sigma, net.prior, gram, q, closure).entries)(Q)
+        K = jax.jit(jax.vmap(lambda q: kernels.renormalised(net.sigma, net.prior, gram, q, closure).entries))(Q)
         return np.exp(-np.asarray(jnp.einsum("i,nij,j->n", s, K, s)) / 2)
 
     def z(closure):
@@ -136,7 +138,7 @@ def test_derivatives_in_the_order_parameters(closure, activation):
 
     Q, h = jnp.array([0.8, 1.3, 1.1]), 1e-4
     gradient = jax.jit(jax.grad(total))
-    hessian = jax.hessian(total)(Q)
+    hessian = jax.jit(jax.hessian(total))(Q)
     for i, e in enumerate(h * np.eye(3)):
         np.testing.assert_allclose(gradient(Q)[i], (total(Q + e) - total(Q - e)) / (2 * h), rtol=1e-6, atol=1e-7)
         numeric = (gradient(Q + e) - gradient(Q - e)) / (2 * h)

@@ -115,7 +115,7 @@ def neural_tangents_images():
     from neural_tangents import stax
 
     X, bias, found = images().reshape(-1, 5, 3, 2), 4.0**-0.5, {}
-    for (name, padding), readout in itertools.product((("relu", "valid"), ("erf", "same")), ("flatten", "mean")):
+    for name, padding, readout in (("relu", "valid", "mean"), ("erf", "same", "flatten")):
         nonlinear = {"relu": stax.Relu, "erf": stax.Erf}[name]
         first, second = (
             stax.Conv(1, size, stride, padding.upper(), precision**-0.5, bias, parameterization="ntk")

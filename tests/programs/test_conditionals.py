@@ -9,6 +9,7 @@ import pytest
 from numpyro import distributions as dist
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import log_density
+from quick_cases import cases
 from scipy import stats
 from scipy.integrate import quad
 from scipy.spatial.distance import cdist
@@ -122,8 +123,7 @@ def test_all_parameters_by_draw():
         np.testing.assert_allclose(pointwise[where], log_likelihood(one, {}, X, Y, temperature=temperature), rtol=1e-12)
 
 
-@pytest.mark.parametrize("df", [None, 7.0])
-@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize(("df", "joint"), cases([(None, True), (7.0, True), (None, False)], [None, 7.0], [True, False]))
 def test_moments_of_the_draws(df, joint):
     """Mean and covariance of predict are those of the closed forms, by numpy's solve."""
     count, lengthscale = 40_000, LENGTHSCALES[0]

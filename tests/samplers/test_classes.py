@@ -46,7 +46,7 @@ def reference(X, y, Xt, net, T, draws, chains=4):
     )
     mcmc.run(jax.random.key(1))
     drawn = mcmc.get_samples(group_by_chain=True)
-    f = jax.vmap(jax.vmap(lambda W, v: f_of(W, v, jnp.asarray(Xt))))(drawn["W"], drawn["v"])
+    f = jax.jit(jax.vmap(jax.vmap(lambda W, v: f_of(W, v, jnp.asarray(Xt)))))(drawn["W"], drawn["v"])
     p = jnp.stack([jax.nn.sigmoid(-f[..., 0]), jax.nn.sigmoid(f[..., 0])], -1) if C == 1 else jax.nn.softmax(f)
     return moments(np.asarray(p, float))
 

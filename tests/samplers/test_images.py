@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 X, XT = RNG.normal(size=(6, 16)), RNG.normal(size=(2, 16))
 Y = np.array([1.0, -1.0, 2.0, 0.5, -2.0, 1.5])
 LOCAL = Convolutional((2,), 2, 2, image=(4, 4, 1), activation="linear", weight_precision=(1.0, 0.5))
-T, SETTINGS = 0.2, {"warmup": 200, "draws": 750, "chains": 4, "progress": False}
+T, SETTINGS = 0.2, {"warmup": 100, "draws": 300, "chains": 4, "progress": False}
 
 
 def z(found, expected, error):
@@ -37,7 +37,7 @@ def exact():
 
     Given the readout a linear network is a Gaussian process of the kernel Σ_ij Q_ij C_ij / (λ_1 d).
     """
-    v = np.random.default_rng(1).normal(size=(60_000, 4, 2))
+    v = np.random.default_rng(1).normal(size=(20_000, 4, 2))
     Q = v @ np.swapaxes(v, 1, 2) / 2
     K = np.einsum("sij,ijpq->spq", Q, patch_kernels(LOCAL, np.concatenate([X, XT]))) / (0.5 * 4)
     A, k = K[:, :6, :6] + T * np.eye(6), K[:, 6:, :6]
@@ -64,8 +64,8 @@ def test_linear_network_against_exact_averages(local, exact):
 
 def test_what_is_recorded(local):
     group, weights = local["posterior"], local["weights"]
-    assert dict(group["readout_overlap"].sizes) == {"chain": 4, "draw": 750, "position": 4, "other_position": 4}
-    assert dict(group["position_overlap"].sizes) == {"chain": 4, "draw": 750, "reference": 2, "position": 4}
+    assert dict(group["readout_overlap"].sizes) == {"chain": 4, "draw": 300, "position": 4, "other_position": 4}
+    assert dict(group["position_overlap"].sizes) == {"chain": 4, "draw": 300, "reference": 2, "position": 4}
     trace = np.einsum("cdii->cd", group["readout_overlap"]) / 4
     np.testing.assert_allclose(trace, group["readout_norm"], rtol=1e-5)
     assert weights["W1"].dims == ("chain", "draw", "row_1", "column_1", "channel_0", "channel_1")

@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from posed import saddle_points
+from quick_cases import cases
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize
 from scipy.stats import gamma, multivariate_normal
@@ -47,14 +48,10 @@ NETS = [
 ]
 
 
-THREE_LAYERS = [pytest.param(closure, NETS[3], marks=pytest.mark.long) for closure in ("nested", "wishart")]
+QUICK = [("nested", NETS[1]), ("nested", NETS[2]), ("wishart", NETS[2]), ("global", NETS[0]), ("global", NETS[3])]
 
 
-@pytest.mark.parametrize(
-    ("closure", "net"),
-    [*((closure, net) for closure in kernels.CLOSURES for net in NETS[:3]), ("global", NETS[3]), *THREE_LAYERS],
-    ids=str,
-)
+@pytest.mark.parametrize(("closure", "net"), cases(QUICK, kernels.CLOSURES, NETS), ids=str)
 def test_saddle_point_is_a_minimum_of_the_action(closure, net):
     """Value, gradient and Hessian at Q̄ against automatic differentiation of the formula."""
     X, y = problem()
@@ -83,10 +80,10 @@ def test_derivatives_away_from_the_saddle(closure):
     at = layered.at(log_q)
     value, gradient = at.value, at.gradient
     np.testing.assert_allclose(value, action(log_q), rtol=1e-13)
-    np.testing.assert_allclose(gradient, jax.grad(action)(log_q), rtol=1e-10)
+    np.testing.assert_allclose(gradient, jax.jit(jax.grad(action))(log_q), rtol=1e-10)
     numeric = [(action(log_q + e) - action(log_q - e)) / (2 * h) for e in h * np.eye(2)]
     np.testing.assert_allclose(gradient, numeric, rtol=1e-7)
-    np.testing.assert_allclose(layered.hessian(at), jax.hessian(action)(log_q), rtol=1e-9)
+    np.testing.assert_allclose(layered.hessian(at), jax.jit(jax.hessian(action))(log_q), rtol=1e-9)
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.7])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stpbnn import _validation as check
-from stpbnn._labels import class_labels
+from stpbnn._labels import class_labels, fitting_classes
 from stpbnn.network import Convolutional, FullyConnected, Network, Weights
 from stpbnn.samplers.draws.observables import of_hidden
 from stpbnn.samplers.draws.training_data import Data
@@ -23,18 +23,7 @@ def encoded(net: Network, y: Any, y_test: Any) -> tuple[np.ndarray, Any, np.ndar
     """Return labels as targets, -1 and +1 or unit vectors, those of the test set, and the classes."""
     check.instance("net", net, FullyConnected, Convolutional)
     labels = class_labels("y", y)
-    classes = np.unique(labels)
-    if len(classes) < 2:
-        raise ValueError(
-            f"y: got one class only, {classes.tolist()[0]!r}, expected at least two to tell apart; add examples of "
-            "another class"
-        )
-    expected = 2 if net.likelihood == "bernoulli" else net.outputs
-    if len(classes) != expected:
-        raise ValueError(
-            f"y: got {len(classes)} classes for a {net.likelihood} likelihood of {net.outputs} output(s), expected "
-            f"{expected}; give {type(net).__name__}(..., outputs={len(classes)}, likelihood='categorical')"
-        )
+    classes = fitting_classes("y", labels, net)
 
     def targets(labels: np.ndarray) -> np.ndarray:
         place = np.searchsorted(classes, labels)
