@@ -47,6 +47,7 @@ def solve(model, P):
     import time
 
     import torch
+    from deepbays.rkgp.theory_1HL_CONV import CONV_1HL
     from deepbays.rkgp.theory_1HL_FC_single_output import FC_1HL, FC_1HL_nonodd
     from deepbays.rkgp.theory_deep_FC import FC_deep
 
@@ -56,6 +57,9 @@ def solve(model, P):
         solver = FC_1HL(400, 0.1)
     elif model == "three layers":
         solver = FC_deep(3, 400, 0.1, [1.0, 1.0, 1.0, 1.0])
+        X, y, X_test = (torch.tensor(array) for array in (X, y, X_test))
+    elif model == "convolution":
+        solver = CONV_1HL(400, 0.1, 14, 14)
         X, y, X_test = (torch.tensor(array) for array in (X, y, X_test))
     else:
         solver = FC_1HL_nonodd(400, 0.1)

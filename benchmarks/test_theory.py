@@ -19,6 +19,7 @@ MODELS = {
     "one layer": stpbnn.FullyConnected((400,), "erf"),
     "three layers": stpbnn.FullyConnected((400, 400, 400), "erf"),
     "relu with its mean": stpbnn.FullyConnected((400,), "relu"),
+    "convolution": stpbnn.Convolutional((400,), 14, 14),
 }
 
 
@@ -57,7 +58,14 @@ def deepbays():
 
 @needs_peer
 @pytest.mark.parametrize(
-    ("model", "P"), [("one layer", 2000), ("one layer", 4000), ("three layers", 1000), ("relu with its mean", 250)]
+    ("model", "P"),
+    [
+        ("one layer", 2000),
+        ("one layer", 4000),
+        ("three layers", 1000),
+        ("relu with its mean", 250),
+        ("convolution", 100),
+    ],
 )
 @pytest.mark.benchmark(group="fit and predict P points, beside deepbays")
 def test_deepbays(benchmark, deepbays, model, P):
@@ -75,7 +83,10 @@ def test_deepbays(benchmark, deepbays, model, P):
     paired(benchmark, ours, other, rounds=2 if P > 2000 else 3)
     ours_Q, their_Q = regressor.order_parameters_, np.array(last[1])
     benchmark.extra_info["relative gradient"] = regressor.saddle_points_[0].residual
-    if model != "relu with its mean":  # deepbays 0.1.11 subtracts a number where the matrix m m^T is meant
+    if model == "convolution":
+        benchmark.extra_info["largest difference of order parameters"] = float(np.abs(ours_Q - their_Q).max())
+        benchmark.extra_info["difference of a prediction"] = float(abs(regressor.predict(X_test)[0] - last[2]))
+    elif model != "relu with its mean":  # deepbays 0.1.11 subtracts a number where the matrix m m^T is meant
         benchmark.extra_info["largest relative difference of order parameters"] = float(
             np.abs(ours_Q / their_Q - 1).max()
         )

@@ -95,9 +95,15 @@ def _dense(net: Network) -> TypeGuard[FullyConnected]:
     return isinstance(net, FullyConnected)
 
 
+def _images(net: Network) -> bool:
+    """Return whether a network is convolutional and has an order parameter for each pair of positions, or one scale."""
+    return not _dense(net) and net.depth == 1 and net.outputs == 1 and net.likelihood == "gaussian"
+
+
 def _proportional(net: Network, process: str | None) -> bool:
     several = process is None and net.likelihood == "gaussian"  # at any depth
-    return _dense(net) and process != "student-t" and (net.outputs == 1 or net.depth == 1 or several)
+    one_matrix = net.outputs == 1 or net.depth == 1
+    return _images(net) or (_dense(net) and process != "student-t" and (one_matrix or several))
 
 
 def _zero_mean(net: Network, process: str | None) -> bool:
@@ -110,7 +116,8 @@ def _finite(net: Network, process: str | None) -> bool:
     from stpbnn.scale import LATTICE_DEPTH
 
     several = net.likelihood == "categorical" and net.depth == 1  # with one scale for all outputs
-    return _dense(net) and process != "student-t" and (net.outputs == 1 or several) and net.depth <= LATTICE_DEPTH
+    dense = _dense(net) and process != "student-t"
+    return _images(net) or (dense and (net.outputs == 1 or several) and net.depth <= LATTICE_DEPTH)
 
 
 THEORIES: dict[str, Theory] = {

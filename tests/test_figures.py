@@ -260,3 +260,16 @@ def test_six_theories_have_six_colours_and_markers():
 
     drawn = styles(xr.Dataset(coords={"theory": list("abcdef")}))
     assert len({colour for _, colour, _ in drawn}) == len({marker for *_, marker in drawn}) == 6
+
+
+def test_z_values_in_the_thousands_leave_the_others_to_be_seen():
+    """They stand at the edge: ninety are between -2 and 2, as of a normal law, ten at 3000."""
+    values = np.append(stats.norm.ppf(np.linspace(0.03, 0.97, 90)), np.full(10, 3000.0))
+    ax = figures.plot_z(xr.Dataset({"z": (("theory", "test_point"), values[None])}, {"theory": ["a"]}))
+    assert ax.get_xlim() == (-31.5, 31.5)
+    assert "beyond ±30 at the edge" in ax.get_xlabel()
+    x, y = ax.patches[-1].get_xy().T
+    area = np.sum(np.diff(x) * y[:-1])
+    assert abs(area) == pytest.approx(1.0)
+    assert y[np.abs(x) < 2].max() > 0.2
+    assert y[x > 29].max() > 0

@@ -208,6 +208,7 @@ class Card(Section):
         minutes = 1.0
         <BLANKLINE>
         [network]
+        kind = "fully-connected"
         widths = [5]
         ...
         """

@@ -23,6 +23,7 @@ def classifier_of(theory: str, network: Network, temperature: float) -> NetworkC
 
     Examples
     --------
+    >>> from stpbnn.network import FullyConnected
     >>> classifier_of("infinite", FullyConnected((9,), likelihood="bernoulli"), 1.0).temperature
     1.0
     """

@@ -53,7 +53,8 @@ def order_parameter_quantiles(fitted: list[Any], layers: int) -> dict[str, Any]:
     table = np.full((len(laws), layers, len(PROBABILITIES)), np.nan)
     for row, law in zip(table, laws, strict=True):
         if law is not None:
-            row[: law.nodes.shape[1]] = law.quantile(PROBABILITIES)
+            each = law.by_layer
+            row[: each.nodes.shape[1]] = each.quantile(PROBABILITIES)
     dims = ("theory", "layer", "probability")
     return {"order_parameter_quantiles": (dims, table), "probability": ("probability", PROBABILITIES)}
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from stpbnn.network import Convolutional
+
 __all__ = ["learned"]
 
 
@@ -22,7 +24,9 @@ def learned(fitted: list[Any]) -> dict[str, Any]:
     if outputs:
         empty = np.full((outputs, outputs), np.nan)
         matrices = np.array([reduce(np.matmul, q) if q.ndim == 3 else q if q.ndim == 2 else empty for q in orders])
-        found["order_parameter_matrix"] = (("theory", "output", "other_output"), matrices)
+        images = any(isinstance(getattr(t, "network_", None), Convolutional) for t in fitted)
+        kind = "position" if images else "output"
+        found["order_parameter_matrix"] = (("theory", kind, f"other_{kind}"), matrices)
     scalars = {
         "action": "action_",
         "log_marginal_likelihood": "log_marginal_likelihood_",

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from stpbnn import _validation as check
 from stpbnn.comparison import posterior_draws
-from stpbnn.figures.style import COLOURS, POSTERIOR, flat, new_axes, onto
+from stpbnn.figures.style import COLOURS, POSTERIOR, flat, name_points, new_axes, onto
 
 __all__ = ["plot_convergence", "plot_energy", "plot_ranks"]
 
@@ -53,10 +53,8 @@ def plot_convergence(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     rhat, ess = flat(comparison["rhat"]), flat(comparison["ess"])
     ax.plot(ess, rhat, "o", color=COLOURS[0], ms=4, alpha=0.6, mew=0, rasterized=rhat.size > 500)
     outputs = comparison.sizes.get("output", 1)
-    for i in np.argsort(-np.nan_to_num(rhat, nan=0.0), kind="stable")[:NAMED]:
-        if np.isfinite(rhat[i]) and np.isfinite(ess[i]):
-            name = str(i) if outputs == 1 else "{}, {}".format(*divmod(i, outputs))
-            ax.annotate(name, (ess[i], rhat[i]), (4, 2), textcoords="offset points", fontsize=8)
+    worst = np.argsort(-np.nan_to_num(rhat, nan=0.0), kind="stable")[:NAMED]
+    names = {int(i): str(i) if outputs == 1 else "{}, {}".format(*divmod(i, outputs)) for i in worst}
     limit, least = float(comparison["rhat_limit"].max()), comparison.attrs["min_ess"]
     ax.axhline(limit, color=POSTERIOR, lw=1)
     ax.axvline(least, color=POSTERIOR, lw=1, ls=":")
@@ -64,6 +62,7 @@ def plot_convergence(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax.margins(0.08)
     ax.set_xlim(left=0)
     ax.set_ylim(top=max(ax.get_ylim()[1], 1 + 1.15 * (limit - 1)))
+    name_points(ax, [(ess[i], rhat[i], name) for i, name in names.items() if np.isfinite([ess[i], rhat[i]]).all()])
     return ax
 
 

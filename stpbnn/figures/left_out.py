@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from stpbnn import _validation as check
 from stpbnn.figures.coverage import draw_pit
-from stpbnn.figures.style import COLOURS, POSTERIOR, new_axes
+from stpbnn.figures.style import COLOURS, POSTERIOR, name_points, new_axes
 
 __all__ = ["plot_loo_pit", "plot_pareto_k"]
 
@@ -89,10 +89,8 @@ def plot_pareto_k(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax.axhline(limit, color=POSTERIOR, lw=1, ls=":")
     for chosen, colour, marker in ((k <= limit, COLOURS[0], "o"), (~(k <= limit), COLOURS[1], "D")):
         ax.plot(np.flatnonzero(chosen), k[chosen], marker, color=colour, ms=3.5, mew=0, alpha=0.8)
-    for i in np.argsort(-k)[:5].tolist():
-        if k[i] > limit:
-            ax.annotate(str(i), (i, k[i]), xytext=(4, 2), textcoords="offset points", fontsize="small")
     ax.set(xlabel="training point", ylabel="Pareto k")
     ax.margins(y=0.1)
     ax.set_ylim(top=max(ax.get_ylim()[1], 1.1 * limit))
+    name_points(ax, [(i, k[i], str(i)) for i in np.argsort(-k)[:5].tolist() if k[i] > limit])
     return ax

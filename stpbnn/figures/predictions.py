@@ -15,6 +15,8 @@ from stpbnn.figures.style import FEW, POSTERIOR, flat, legend_above, new_axes, s
 
 __all__ = ["plot_error", "plot_predictions", "plot_z"]
 
+FARTHEST = 30.0  # z that is drawn where it is
+
 
 def plot_predictions(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     r"""Plot the posterior mean and standard deviation of f at the test points, with those of each theory.
@@ -94,7 +96,8 @@ def plot_z(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
 
     with the Monte Carlo error of a theory that is simulated in it (see `stpbnn.compare`).
 
-    Up to 40 of them are drawn one by one, more as a histogram. Dotted lines mark the threshold of the comparison.
+    Up to 40 of them are drawn one by one, more as a histogram; those beyond ±30 stand at the edge. Dotted lines mark
+    the threshold of the comparison.
 
     Parameters
     ----------
@@ -121,11 +124,12 @@ def plot_z(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     check.data_set("comparison", comparison, "z")
     ax = new_axes(ax)
     z = flat(comparison["z"])
-    limit = max(4.0, 1.05 * float(np.max(np.abs(z), initial=0.0, where=np.isfinite(z))))
+    largest = float(np.max(np.abs(z), initial=0.0, where=np.isfinite(z)))
+    limit = max(4.0, 1.05 * min(largest, FARTHEST))
     grid, peak = np.linspace(-limit, limit, 801), norm.pdf(0)
     ax.fill_between(grid, norm.pdf(grid), color=POSTERIOR, alpha=0.15, lw=0, label="standard normal")
     for i, ((name, colour, marker), values) in enumerate(zip(styles(comparison), z, strict=True)):
-        values = values[np.isfinite(values)]
+        values = np.clip(values[np.isfinite(values)], -FARTHEST, FARTHEST)
         if values.size > FEW:
             bins = list(np.linspace(-limit, limit, min(120, 2 * round(2 * limit) + 1)))
             style: dict[str, Any] = {"histtype": "step", "lw": 1.5, "ls": ("-", "--", ":", "-.")[i % 4]}
@@ -137,7 +141,8 @@ def plot_z(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     if "max_z" in comparison.attrs:
         for sign in (-1, 1):
             ax.axvline(sign * comparison.attrs["max_z"], color=POSTERIOR, ls=":", lw=1)
-    ax.set(xlabel="z = (theory − posterior mean) / Monte Carlo standard error", xlim=(-limit, limit))
+    beyond = f"; beyond ±{FARTHEST:g} at the edge" if largest > FARTHEST else ""
+    ax.set(xlabel=f"z = (theory − posterior mean) / Monte Carlo standard error{beyond}", xlim=(-limit, limit))
     ax.set_ylim(bottom=0)
     ax.set(ylabel="density") if z.shape[1] > FEW else ax.set(yticks=[])
     legend_above(ax)

@@ -20,12 +20,26 @@ from stpbnn import _validation as check
 if TYPE_CHECKING:
     from arviz_plots import PlotCollection
 
-__all__ = ["COLOURS", "FEW", "MARKERS", "POSTERIOR", "flat", "legend_above", "new_axes", "onto", "styles", "unseen"]
+__all__ = [
+    "COLOURS",
+    "FEW",
+    "MARKERS",
+    "POSTERIOR",
+    "flat",
+    "legend_above",
+    "name_points",
+    "new_axes",
+    "onto",
+    "styles",
+    "unseen",
+]
 
 POSTERIOR = "#222222"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("s", "D", "^", "v", "P", "X")
 FEW = 40
+
+LINE, LETTER = 9.0, 4.8  # height of a small line of text, and width of a letter, in points
 
 _UNSEEN = ContextVar("_UNSEEN", default=False)
 
@@ -89,3 +103,26 @@ def onto(ax: Axes, data: xr.Dataset, aes: Mapping[str, Sequence[str]], **values:
 
     places = {"figure": ((), np.array(ax.figure, dtype=object)), "plot": ((), np.array(ax, dtype=object))}
     return PlotCollection(data, xr.DataTree(xr.Dataset(places)), aes=aes, backend="matplotlib", **values)
+
+
+def name_points(ax: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Write names beside points, on top of one another where the points are close; the limits of the axes are settled.
+
+    Examples
+    --------
+    >>> ax = new_axes(None)
+    >>> name_points(ax, [(0.5, 0.5, "a"), (0.5, 0.5, "b"), (0.9, 0.5, "c")])
+    >>> [text.get_position()[1] for text in ax.texts]
+    [2.0, 11.0, 2.0]
+    """
+    taken: list[tuple[float, float, float]] = []
+    for x, y, name in points:
+        (left, low), width = ax.transData.transform((x, y)) * 72 / ax.figure.dpi, LETTER * len(name)
+        up = 2.0
+        while any(
+            left < other + size and other < left + width and abs(low + up - height) < LINE
+            for other, height, size in taken
+        ):
+            up += LINE
+        taken.append((left, low + up, width))
+        ax.annotate(name, (x, y), (4.0, up), textcoords="offset points", fontsize=8)

@@ -9,9 +9,10 @@ import numpy as np
 from stpbnn import _validation as check
 from stpbnn.regressors.learnable import Evidence, Hyperparameters, Learnable
 
-__all__ = ["Criterion", "WithCriterion"]
+__all__ = ["CRITERIA", "Criterion", "WithCriterion"]
 
 Criterion = Literal["evidence", "leave-one-out"]
+CRITERIA = ("evidence", "leave-one-out")
 
 
 class WithCriterion[H: Hyperparameters](Learnable[H]):
@@ -20,7 +21,7 @@ class WithCriterion[H: Hyperparameters](Learnable[H]):
     criterion: str
 
     def _check_settings(self) -> None:
-        check.one_of("criterion", self.criterion, ("evidence", "leave-one-out"))
+        check.one_of("criterion", self.criterion, CRITERIA)
         super()._check_settings()
 
     def _objective(self, at: H) -> Evidence:

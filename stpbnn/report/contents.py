@@ -139,7 +139,9 @@ def _setting(
         width = (
             "infinite width"
             if process and not PROCESSES[process].has_widths
-            else f"{'channels' if 'channels' in network else 'width'} {', '.join(map(str, widths))}"
+            else f"{', '.join(map(str, widths))} channels"
+            if "channels" in network
+            else f"width {', '.join(map(str, widths))}"
         )
         shape = f"{plural(len(widths), 'hidden layer')} of {width}; {_windows(network)}{network['activation']}"
         facts.append(("Network", f"{shape}; {plural(outputs, 'output')}; weight precision λ = {weights}; {biases}"))

@@ -62,6 +62,14 @@ class OrderParameterPosterior(NamedTuple):
         """Posterior standard deviations of Q_1..Q_L."""
         return np.sqrt(np.tensordot(self.weights, (self.nodes - self.mean) ** 2, 1))
 
+    @property
+    def by_layer(self) -> OrderParameterPosterior:
+        """The posterior of what stands for a layer: of a matrix (d, d) the mean of its diagonal."""
+        if self.nodes.ndim != 3:
+            return self
+        diagonal = np.trace(self.nodes, axis1=1, axis2=2) / self.nodes.shape[1]
+        return self._replace(nodes=diagonal[:, None])
+
     def scales_that_matter(self, negligible: float) -> Float[np.ndarray, " 2"]:
         """Return the mean of log Q of one layer, and the largest log Q of a weight that is not negligible."""
         u = np.log(self.nodes[:, 0])

@@ -7,6 +7,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 from stpbnn import Convolutional, FiniteWidthRegressor, FullyConnected, ProportionalLimitRegressor
+from stpbnn.catalogue import THEORIES
+from stpbnn.comparison import predict_theories
 from stpbnn.kernels import patch_kernels
 from stpbnn.scale import local_posterior
 
@@ -142,3 +144,24 @@ def test_a_fully_connected_network_is_one_position():
     image = ProportionalLimitRegressor(Convolutional((20,), 1, 1, image=(1, 1, 16)), temperature=T).fit(X, Y)
     np.testing.assert_allclose(image.predict(Z), flat.predict(Z), rtol=1e-10)
     assert image.log_marginal_likelihood_ == pytest.approx(flat.log_marginal_likelihood_, rel=1e-10)
+
+
+def test_tables_hold_the_matrix_and_one_number_a_layer(proportional, mixture):
+    found = predict_theories({"limit": proportional, "mixture": mixture}, Z)
+    Q = found["order_parameter_matrix"]
+    assert Q.dims == ("theory", "position", "other_position")
+    np.testing.assert_array_equal(Q.sel(theory="limit"), proportional.order_parameters_)
+    np.testing.assert_allclose(
+        found["order_parameters"].sel(layer=1), [np.trace(m.order_parameters_) / D for m in (proportional, mixture)]
+    )
+    median = found["order_parameter_quantiles"].sel(theory="mixture").isel(layer=0, probability=28)
+    draws = np.trace(mixture.order_parameter_posterior_.nodes, axis1=1, axis2=2) / D
+    weights = mixture.order_parameter_posterior_.weights
+    assert weights[draws <= float(median)].sum() == pytest.approx(0.5, abs=0.01)
+
+
+def test_cards_of_images_have_the_theories():
+    named = {theory.key for theory in THEORIES.values() if theory.applies(NET, None)}
+    assert {"infinite", "proportional", "finite"} <= named
+    deep = Convolutional((4, 4), 2, 1, image=(4, 4, 1))
+    assert not {"proportional", "finite"} & {key for key, theory in THEORIES.items() if theory.applies(deep, None)}
