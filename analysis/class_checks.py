@@ -1,6 +1,6 @@
 """Classes: approximations of the latent posterior beside NUTS over it, and chains of networks calibrated by simulation.
 
-    uv run python analysis/class_checks.py             # the tables in README.md, from results/class_checks.csv
+    uv run python analysis/class_checks.py             # the tables in README.md, from results/class_*.csv
     uv run python analysis/class_checks.py --latent    # sample the latent functions anew: five minutes
     uv run python analysis/class_checks.py --ranks     # 4000 simulations of each sampler anew: ten minutes
 

@@ -204,7 +204,7 @@ def _of_numbers(task: Task, outputs: int) -> list[str]:
 
 
 def _of_classes(task: Task) -> list[str]:
-    """Return the same for classes."""
+    """Return the lines of [network] and [posterior] for classes."""
     names = np.unique(task.y).tolist()
     told = f"{', '.join(map(toml_value, names[:SHOWN]))}{', ...' if len(names) > SHOWN else ''}"
     if len(names) == 2:

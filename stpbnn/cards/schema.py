@@ -147,8 +147,8 @@ class Card(Section):
             )
         if self.network.kind != "fully-connected":
             raise ValueError(
-                f'network.kind: got "{self.network.kind}" with a [process], expected "fully-connected": the scales of '
-                "other networks are matrices"
+                f'network.kind: got "{self.network.kind}" with a [process], expected "fully-connected", of which '
+                "alone processes are known; leave [process] out"
             )
         if self.network.outputs > 1:
             raise ValueError(f"network.outputs: got {self.network.outputs} with a [process], which has one output")

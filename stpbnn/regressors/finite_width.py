@@ -67,8 +67,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     mean : {"auto", "keep", "drop"}
         What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" is the
         mixture over order parameter and amplitude above, one hidden layer; "drop" is the zero-mean form, in which the
-        paper plotted its relu networks. "auto" keeps the mean where it can; of a
-        Convolutional it is dropped.
+        paper plotted its relu networks. "auto" keeps the mean where it can, and drops that of a
+        Convolutional.
     solver : {"auto", "exact", "iterative"}
         Whether the kernel is factorised, P³ operations and 8 P² bytes for each of several matrices, or only multiplied
         with, P² operations for each of some thousand vectors and 2 P² bytes, or less: `numerical_errors_` says what

@@ -64,8 +64,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     mean : {"auto", "keep", "drop"}
         What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" has a
         second order parameter for it (one hidden layer, one output); "drop" is the zero-mean form, in which the paper
-        plotted its relu networks. "auto" keeps the mean where it can; of a
-        Convolutional it is dropped.
+        plotted its relu networks. "auto" keeps the mean where it can, and drops that of a
+        Convolutional.
     solver : {"auto", "exact", "iterative"}
         Whether the kernel is factorised, P³ operations and 8 P² bytes for each of several matrices, or only multiplied
         with, P² operations for each of some thousand vectors and 2 P² bytes, or less: `numerical_errors_` says what

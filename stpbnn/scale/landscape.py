@@ -208,7 +208,7 @@ def evidence_gradient(
     temperature: float,
     design: Design | None = None,
 ) -> Float[np.ndarray, " m"]:
-    """Return the same of any kernel, which is overwritten, given <weight, ∂K/∂θ> as a function of the weight."""
+    """Return the gradient of log N(y; 0, A) in θ and log T, given K, which is overwritten, and W ↦ <W, ∂K/∂θ>."""
     A = K
     if design is not None:
         A, y = design.reduced(A).contrasts, design.targets(y)[1]

@@ -157,10 +157,11 @@ def local_posterior(action: LocalAction, random: np.random.Generator) -> OrderPa
         count *= 2
     error = np.inf if rival > -NEGLIGIBLE else error
     if not error < ACCURACY:
-        told = "is far from the prior, or has several modes" if error == np.inf else f"is known to {error:.1e} only"
+        told = "is far from the prior, or has several modes"
+        told = told if error == np.inf else f"is known to {error:.1e} only, expected {ACCURACY:g}"
         warnings.warn(
-            f"the posterior of the order parameters {told}, expected {ACCURACY:g}; raise the temperature or the "
-            "channels, or use ProportionalLimitRegressor",
+            f"the posterior of the order parameters {told}; raise the temperature or the channels, or use "
+            "ProportionalLimitRegressor",
             ConvergenceWarning,
             stacklevel=3,
         )
