@@ -9,8 +9,18 @@ from typing import Any
 import numpy as np
 
 from stpbnn.network import Convolutional
+from stpbnn.scale import products_of_layers
 
 __all__ = ["learned"]
+
+
+def _product(theory: Any, W: np.ndarray) -> np.ndarray:
+    """Return the matrix of the outputs, (D, D), from those of all layers: at the saddle point, or its mean."""
+    law = getattr(theory, "order_parameter_posterior_", None)
+    if law is None:  # they share their eigenvectors
+        return reduce(np.matmul, W)
+    q, V = products_of_layers(law.nodes)
+    return np.einsum("n,nab,nb,ncb->ac", law.weights, V, q, V)
 
 
 def learned(fitted: list[Any]) -> dict[str, Any]:
@@ -23,7 +33,8 @@ def learned(fitted: list[Any]) -> dict[str, Any]:
     outputs = max((q.shape[-1] for q in orders if q.ndim > 1), default=0)
     if outputs:
         empty = np.full((outputs, outputs), np.nan)
-        matrices = np.array([reduce(np.matmul, q) if q.ndim == 3 else q if q.ndim == 2 else empty for q in orders])
+        whole = {3: _product, 2: lambda theory, q: q}
+        matrices = np.array([whole.get(q.ndim, lambda *_: empty)(t, q) for t, q in zip(fitted, orders, strict=True)])
         images = any(isinstance(getattr(t, "network_", None), Convolutional) for t in fitted)
         kind = "position" if images else "output"
         found["order_parameter_matrix"] = (("theory", kind, f"other_{kind}"), matrices)

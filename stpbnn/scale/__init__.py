@@ -51,6 +51,7 @@ from stpbnn.scale.leave_one_out import left_out_mixture as left_out_mixture
 from stpbnn.scale.left_out_slopes import LeftOutScore as LeftOutScore
 from stpbnn.scale.left_out_slopes import left_out_score as left_out_score
 from stpbnn.scale.local_problem import LocalProblem as LocalProblem
+from stpbnn.scale.matrix_posterior import products_of_layers as products_of_layers
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.minima import bracket_end
 from stpbnn.scale.minima import minima as minima_of_slope

@@ -28,7 +28,7 @@ from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint
 
-__all__ = ["MATRIX_ACCURACY", "chunks", "matrix_posterior", "products"]
+__all__ = ["MATRIX_ACCURACY", "chunks", "matrix_posterior", "products_of_layers"]
 
 TINY = 1e-300
 STEP = 1e-3  # of differences, relative to a diagonal entry
@@ -46,7 +46,7 @@ def _product(W: Float[np.ndarray, "n L D D"]) -> Float[np.ndarray, "n D D"]:
     return Q
 
 
-def products(nodes: Float[np.ndarray, "n L D D"]) -> tuple[np.ndarray, np.ndarray]:
+def products_of_layers(nodes: Float[np.ndarray, "n L D D"]) -> tuple[np.ndarray, np.ndarray]:
     """Return eigenvalues (n, D) and eigenvectors (n, D, D) of Q_1, from the W_l of every layer."""
     q, V = np.linalg.eigh(_product(nodes))
     return np.maximum(q, TINY), V
@@ -141,7 +141,7 @@ def matrix_posterior(
     def actions(t: Float[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
         found = triangles.prior(t)
         inside = np.isfinite(found)
-        found[inside] += _data(resolvent, *products(triangles.matrices(t[inside])))
+        found[inside] += _data(resolvent, *products_of_layers(triangles.matrices(t[inside])))
         return found
 
     def observed(t: Float[np.ndarray, "s n m"]) -> Float[np.ndarray, "s n LD"]:

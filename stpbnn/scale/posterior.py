@@ -82,7 +82,7 @@ class OrderParameterPosterior(NamedTuple):
         return 2 / float(self.weights @ (u - self.weights @ u) ** 2)
 
     def quantile(self, p: ArrayLike) -> np.ndarray:
-        """Return quantiles of each Q_l, of a matrix tr Q_l / D; for an array of levels along a new last axis.
+        """Return quantiles of each Q_l, of each entry of one matrix, and tr Q_l/D of several: levels along a last axis.
 
         Those of one layer are read off the cumulated weights of its quadrature, interpolated monotonically in log Q:
         good to about 0.002 in p. The nodes of lattices and chains, too coarse for that, are smoothed in log Q with

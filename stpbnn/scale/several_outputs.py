@@ -22,7 +22,7 @@ from stpbnn.scale.landscape import FEATURES, Landscape
 from stpbnn.scale.leave_one_out import side_by_side
 from stpbnn.scale.matrix import matrix_saddle_points, of_product
 from stpbnn.scale.matrix_fluctuation import matrix_saddle_gradient
-from stpbnn.scale.matrix_posterior import MATRIX_ACCURACY, chunks, matrix_posterior, products
+from stpbnn.scale.matrix_posterior import MATRIX_ACCURACY, chunks, matrix_posterior, products_of_layers
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
@@ -75,7 +75,7 @@ class SeveralOutputs(NetworkProblem):
         self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, noise: bool, joint: bool
     ) -> Any:
         """Return the mixture over the posterior of Gaussian laws of f, or of a new target, at query points."""
-        (q, V), added = products(posterior.nodes), self.temperature if noise else 0.0
+        (q, V), added = products_of_layers(posterior.nodes), self.temperature if noise else 0.0
         query = QueryKernel.of(self.net, self.resolvent, X, self.X, joint=joint)
         if joint:
             return MixtureOfOutputs.of(posterior.weights, lambda i: self._decoupled(q[i], V[i]).law_of(query, added))
@@ -90,7 +90,7 @@ class SeveralOutputs(NetworkProblem):
 
     def left_out(self, posterior: OrderParameterPosterior) -> SideBySide:
         """Return the law of each target given the others; the outputs of an example are left out together."""
-        q, V = products(posterior.nodes)
+        q, V = products_of_layers(posterior.nodes)
         means, variances = [], []
         for part in chunks(self.resolvent, q):
             alpha, diagonal = self.resolvent.resolved(np.log(q[part]).ravel())
