@@ -10,7 +10,7 @@ import xarray as xr
 from compared_draws import normal_draws, theory, tree
 from rich.console import Console
 
-from stpbnn import FullyConnected, NNGPRegressor, ProportionalLimitRegressor
+from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
 from stpbnn.comparison import compare, compare_predictions, comparison_table, predict_theories
 
 
@@ -65,6 +65,26 @@ def test_a_matrix_order_parameter_is_stored_with_its_trace(fitted):
     predictions = predict_theories({"matrix": model}, Xt)
     assert predictions["order_parameters"].item() == 1.5
     np.testing.assert_array_equal(predictions["order_parameter_matrix"][0], model.order_parameters_)
+
+
+def test_the_matrix_of_several_layers_is_its_posterior_mean():
+    """A linear network of two layers and two outputs: prior draws of the readout and the layer below, weighted."""
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(3, 4)), np.array([[2.0, 0.5], [-1.0, 1.5], [0.3, -2.0]])
+    model = FiniteWidthRegressor(FullyConnected((4, 3), "linear", outputs=2), temperature=0.3, random_state=0).fit(X, y)
+    found = predict_theories({"finite": model}, X)["order_parameter_matrix"][0].to_numpy()
+    v, W = rng.normal(size=(40_000, 2, 3)) / np.sqrt(3), rng.normal(size=(40_000, 3, 4)) / 2
+    Q = (v @ W) @ np.swapaxes(v @ W, 1, 2)
+    A = np.einsum("nab,ij->naibj", Q, X @ X.T / 4).reshape(-1, 6, 6) + 0.3 * np.eye(6)
+    targets = y.T.ravel()
+    log_w = -(np.linalg.slogdet(A)[1] + targets @ np.linalg.solve(A, targets[:, None])[..., 0].T) / 2
+    w = np.exp(log_w - log_w.max())
+    w /= w.sum()
+    mean = np.tensordot(w, Q, 1)
+    own = model.order_parameter_posterior_.error * np.diag(mean).max()
+    error = np.sqrt(np.tensordot(w**2, (Q - mean) ** 2, 1) + own**2)
+    assert (np.abs(found - mean) < 4 * error).all()
+    assert (np.abs(np.matmul(*model.order_parameters_) - mean) > 4 * error).any()  # the product of the means is not
 
 
 def test_compare_is_predict_then_compare(fitted):
