@@ -163,7 +163,7 @@ def test_a_process_ends_so_too_and_lists_every_mistake(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
         f"stpbnn: error: {card}: posterior.temperature: got 0, expected a positive number, the variance of the "
-        "Gaussian likelihood",
+        "Gaussian likelihood; of classes the T of p(y|f)^(1/T)",
         f"{card}: unknown key sampler.darws; did you mean sampler.draws?",
     ]
     assert not (tmp_path / "run").exists()

@@ -10,7 +10,8 @@ steps the particles are resampled and moved by rotations about the mode with fre
 so that only w decides on them, in any number of dimensions. Independent populations tell the error.
 
 Columns of L with few degrees of freedom have heavier tails than q. Where there are such, the readout weights
-themselves, normal under the prior, are drawn in place of z, and w is the likelihood.
+themselves, normal under the prior, are drawn in place of z, and w is the likelihood: always for very few, and for some
+degrees of freedom unless the likelihood is too sharp for that, where the tails do not count.
 
 References
 ----------
@@ -45,7 +46,7 @@ REFRESHED = 1.5  # how often the particles have been renewed when τ rises again
 MOST_MOVES, MOST_STEPS = 30, 40  # of the particles at one τ, and of τ
 FEW_ACCEPTED, MANY_ACCEPTED = 0.3, 0.6
 NEGLIGIBLE = 6.0  # by how much the log weight of a second mode lies below that of the first where it does not count
-FEW_DEGREES = 6.0  # exponents below which the particles start from the prior
+FEW_DEGREES, MANY_DEGREES = 6.0, 15.0  # exponents below which the particles start from the prior, and where never
 
 
 class _Particles(NamedTuple):
@@ -145,7 +146,28 @@ def local_posterior(action: LocalAction, random: np.random.Generator) -> OrderPa
     ConvergenceWarning
         If the standard error stays above 0.02, or a second mode is too high to be left out.
     """
-    target, rival = _target(action)
+    degrees, found = action.exponents.min(), None
+    if degrees < MANY_DEGREES:
+        found = _explored(_FromPrior(action), random)
+    if found is None or (degrees >= FEW_DEGREES and not found.error < ACCURACY):
+        best, *others = local_minima(action)
+        found = _explored(_AboutMode.of(action, best), random)
+        rival = max((_laplace(at) - _laplace(best) for at in others), default=-np.inf)
+        found = found._replace(error=np.inf) if rival > -NEGLIGIBLE else found
+    if not found.error < ACCURACY:
+        told = "is far from the prior, or has several modes"
+        told = told if found.error == np.inf else f"is known to {found.error:.1e} only, expected {ACCURACY:g}"
+        warnings.warn(
+            f"the posterior of the order parameters {told}; raise the temperature or the channels, or use "
+            "ProportionalLimitRegressor",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return found
+
+
+def _explored(target: _Target, random: np.random.Generator) -> OrderParameterPosterior:
+    """Return weighted matrices, as many as their standard error asks for."""
     count = FEWEST
     while True:
         x, log_weights, log_evidence, reached = _tempered(target, count, random)
@@ -155,30 +177,9 @@ def local_posterior(action: LocalAction, random: np.random.Generator) -> OrderPa
         if error < ACCURACY or count * (error / ACCURACY) ** 2 > MOST:  # which no more of them would reach
             break
         count *= 2
-    error = np.inf if rival > -NEGLIGIBLE else error
-    if not error < ACCURACY:
-        told = "is far from the prior, or has several modes"
-        told = told if error == np.inf else f"is known to {error:.1e} only, expected {ACCURACY:g}"
-        warnings.warn(
-            f"the posterior of the order parameters {told}; raise the temperature or the channels, or use "
-            "ProportionalLimitRegressor",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
     weights = softmax((log_weights + (log_evidence - logsumexp(log_weights, axis=1))[:, None]).ravel())
     total = float(logsumexp(log_evidence) - np.log(POPULATIONS))
     return OrderParameterPosterior(Q.reshape(-1, *Q.shape[-2:]), weights, total, float(error))
-
-
-def _target(action: LocalAction) -> tuple[_Target, float]:
-    """Return what the particles follow, and the log weight of the largest mode that it leaves out.
-
-    A Gaussian about the mode has lighter tails than the law of columns with few degrees of freedom.
-    """
-    if action.exponents.min() < FEW_DEGREES:
-        return _FromPrior(action), -np.inf
-    best, *others = local_minima(action)
-    return _AboutMode.of(action, best), max((_laplace(at) - _laplace(best) for at in others), default=-np.inf)
 
 
 def _laplace(minimum: LocalMinimum) -> float:

@@ -41,7 +41,7 @@ def test_hidden_kernel_at_the_saddle_point_approaches_the_average_over_order_par
         average = FiniteWidthRegressor(net, temperature=0.1).fit(X, y).posterior_kernel(Xt)
         gaps.append(np.abs(saddle - average).max())
     assert gaps[1] < gaps[0] / 50  # both changes are of order 1/N, and Q fluctuates by as much
-    with pytest.raises(ValueError, match="expected one hidden layer"):
+    with pytest.raises(ValueError, match="expected a FullyConnected of one hidden layer"):
         NNGPRegressor(FullyConnected((5, 5))).fit(X, y).posterior_kernel()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from posed import saddle_points
 from regression_data import data
-from scipy.linalg import expm
+from scipy.linalg import expm, sqrtm
 
 from stpbnn import FullyConnected, ProportionalLimitRegressor
 from stpbnn.scale.deep import Layered
@@ -13,11 +13,11 @@ from stpbnn.scale.deep_outputs import DeepOutputs
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def nested_erf(C, scales):
+def nested_erf(C, scales, bias=0.0):
     """K^R of two hidden layers of erf units in NumPy."""
     for q in scales:
         a = 1 + 2 * np.diag(C)
-        C = q * 2 / np.pi * np.arcsin(2 * C / np.sqrt(np.outer(a, a)))
+        C = q * 2 / np.pi * np.arcsin(2 * C / np.sqrt(np.outer(a, a))) + bias
     return C
 
 
@@ -52,6 +52,34 @@ def test_minimum_over_scales_and_eigenvectors():
         up, down = action(np.log(w) + h * step, h * angle), action(np.log(w) - h * step, -h * angle)
         assert abs(up - down) / (2 * h) < 1e-5
         assert action(np.log(w) + 0.05 * step, 0.05 * angle) > point.action
+
+
+def test_evidence_has_the_fluctuations_of_both_matrices():
+    """Laplace's approximation in log Q_1 and log Q_2, by differences of the action over all of their entries."""
+    X, y = problem(P=6)
+    widths, C = (6, 9), X @ X.T / 4
+    point = saddle_points(FullyConnected(widths, "erf", outputs=2, bias_precision=2.0), X, y, 0.1)[0]
+    W1, W2 = point.order_parameters
+    roots = [np.real(sqrtm(W1 @ W2)), np.real(sqrtm(W2))]
+    basis = np.array([[[1, 0], [0, 0]], [[0, 0], [0, 1]], [[0, 0.5**0.5], [0.5**0.5, 0]]])
+
+    def action(x):
+        Q1, Q2 = (root @ expm(np.tensordot(part, basis, 1)) @ root for root, part in zip(roots, x, strict=True))
+        total = 0.0
+        for N, Q, above in zip(widths, (Q1, Q2), (Q2, np.eye(2)), strict=True):
+            total += N * (np.trace(np.linalg.solve(above, Q)) - np.log(np.linalg.det(Q) / np.linalg.det(above)))
+        for v in np.linalg.eigh(Q1)[1].T:
+            first, second = v @ Q1 @ v, v @ Q2 @ v
+            A = nested_erf(C + 0.5, (first / second, second), bias=0.5) + 0.1 * np.eye(6)
+            total += np.linalg.slogdet(A)[1] + y @ v @ np.linalg.solve(A, y @ v)
+        return total
+
+    steps = 1e-3 * np.eye(6).reshape(6, 2, 3)
+    differences = [[action(a + b) - action(a - b) - action(b - a) + action(-a - b) for a in steps] for b in steps]
+    log_det = np.linalg.slogdet(np.array(differences) / 4e-6)[1]
+    prior = 2 * sum(widths), 3 * np.log(widths).sum()
+    expected = (prior[0] - action(np.zeros((2, 3))) - y.size * np.log(2 * np.pi) + prior[1] - log_det) / 2
+    assert point.log_evidence == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("collinear", [False, True])

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy.linalg import expm, sqrtm
 from scipy.optimize import minimize
 
 from stpbnn import Convolutional, FullyConnected
@@ -10,6 +11,7 @@ from stpbnn.kernels import patch_kernels
 from stpbnn.scale import LocalProblem, pose
 from stpbnn.scale.local_action import of_invariant_measure, of_wishart
 from stpbnn.scale.local_minima import best_multiples
+from stpbnn.scale.local_posterior import ACCURACY
 
 N, T, BIAS = 12, 0.2, 0.25
 
@@ -147,3 +149,51 @@ def test_posterior_of_a_linear_network_is_that_of_random_networks(channels):
 def test_fluctuations_about_the_saddle_point_give_the_evidence_of_wide_networks(problem):
     point, posterior = problem.saddle_points()[0], problem.posterior(0)
     assert point.log_evidence == pytest.approx(posterior.log_evidence, abs=4 * posterior.error + 1 / N)
+
+
+def test_the_evidence_at_the_saddle_point_has_the_fluctuations_of_all_entries(float64):
+    """Laplace's approximation in log Q by differences of the action, at few channels, where Q is far from one."""
+    rng = np.random.default_rng(5)
+    X, y = rng.standard_normal((10, 4)), 2 * rng.standard_normal(10)
+    net = Convolutional((3,), (1, 1), image=(2, 2, 1), weight_precision=(0.7, 1.3), bias_precision=0.5)
+    point = LocalProblem.of(net, X, y, 0.01).saddle_points()[0]
+    C = np.einsum("pi,qj->ijpq", X, X) / 0.7 + 2.0
+    norm = np.einsum("iipp->ip", C)
+    K = 2 / np.pi * np.arcsin(2 * C / np.sqrt((1 + 2 * norm)[:, None, :, None] * (1 + 2 * norm)[None, :, None, :]))
+    root = np.real(sqrtm(point.order_parameters))
+    rows, columns = np.triu_indices(4)
+    basis = np.zeros((10, 4, 4))
+    basis[range(10), rows, columns] = basis[range(10), columns, rows] = np.where(rows == columns, 1, 0.5**0.5)
+
+    def action(x):
+        Q = root @ expm(np.tensordot(x, basis, 1)) @ root
+        A = np.tensordot(Q, K, 2) / (1.3 * 4) + 2.0 + 0.01 * np.eye(10)
+        data = np.linalg.slogdet(A)[1] + y @ np.linalg.solve(A, y)
+        return 3 * (np.trace(Q) - np.linalg.slogdet(Q)[1]) + data
+
+    steps = 1e-3 * np.eye(10)
+    differences = [[action(a + b) - action(a - b) - action(b - a) + action(-a - b) for a in steps] for b in steps]
+    log_det = np.linalg.slogdet(np.array(differences) / 4e-6)[1]
+    expected = (12 - action(np.zeros(10)) - 10 * np.log(2 * np.pi) + 10 * np.log(3) - log_det) / 2
+    assert point.action == pytest.approx(action(np.zeros(10)), rel=1e-9)
+    assert point.log_evidence == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("channels", [8, 12])
+def test_the_evidence_of_few_degrees_of_freedom_is_as_good_as_its_error(float64, channels):
+    """Linear networks of three positions, of eight seeds, against 40,000 readouts of the prior."""
+    rng = np.random.default_rng(102)
+    X, y = rng.standard_normal((4, 6)), 0.3 * rng.standard_normal(4)
+    net = Convolutional((channels,), (1, 2), 1, "same", activation="linear", image=(1, 3, 2))
+    problem = LocalProblem.of(net, X, y, 0.3)
+    K = np.asarray(patch_kernels(net, X))
+    v = rng.standard_normal((40_000, 3, channels))
+    A = np.tensordot(v @ v.transpose(0, 2, 1) / channels, K, ((1, 2), (0, 1))) / 3 + 0.3 * np.eye(4)
+    log_w = -(np.linalg.slogdet(A)[1] + np.linalg.solve(A, y[:, None])[..., 0] @ y + 4 * np.log(2 * np.pi)) / 2
+    w = np.exp(log_w - log_w.max())
+    exact, error = log_w.max() + np.log(w.mean()), w.std() / w.mean() / 200
+    found = [problem.posterior(seed) for seed in range(8)]
+    off = np.array([each.log_evidence - exact for each in found])
+    assert all(each.error < ACCURACY for each in found)
+    assert abs(off.mean()) < 4 * np.hypot(off.std(ddof=1) / np.sqrt(8), error)
+    assert np.sqrt((off**2).mean()) < 2 * np.hypot(np.mean([each.error for each in found]), error)
