@@ -124,5 +124,5 @@ def test_rough_and_unknown_kernels_are_refused():
         with pytest.raises(ValueError, match="expected kernels whose derivatives are known"):
             model.predict_gradient(NEW)
     model = ProportionalLimitRegressor(FullyConnected((9,), outputs=2), temperature=T).fit(X, Y)
-    with pytest.raises(ValueError, match="network: got 2 outputs"):
+    with pytest.raises(ValueError, match="network: got a FullyConnected of 2 output"):
         model.predict_gradient(NEW)

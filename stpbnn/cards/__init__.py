@@ -7,6 +7,7 @@ from stpbnn.cards.checks import sweep_mistakes as sweep_mistakes
 from stpbnn.cards.data import OF_FILES as OF_FILES
 from stpbnn.cards.data import OF_TABLES as OF_TABLES
 from stpbnn.cards.loading import attributed, is_table, load_card, shipped_cards
+from stpbnn.cards.network_table import OF_IMAGES as OF_IMAGES
 from stpbnn.cards.schema import ARRAYS as ARRAYS
 from stpbnn.cards.schema import SWEEPABLE as SWEEPABLE
 from stpbnn.cards.schema import Arrays, Card, Data, Network, Posterior, Process, Sampler, Theories

@@ -18,7 +18,7 @@ from stpbnn._labels import distinct_classes
 from stpbnn._precision import in_float64
 from stpbnn.classifiers.learned_precisions import LearnedPrecisions
 from stpbnn.latent import APPROXIMATIONS, Approximation, Bernoulli, Categorical
-from stpbnn.network import FullyConnected, Network, NetworkHolder
+from stpbnn.network import FullyConnected, Network, NetworkHolder, known_network
 from stpbnn.regressors import refuse_indefinite_kernel, refuse_infinite_kernel
 
 __all__ = ["NetworkClassifier"]
@@ -105,7 +105,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
             )
         check.one_of("approximation", self.approximation, APPROXIMATIONS)
         if self.network is not None:
-            check.instance("network", self.network, *self._networks)
+            known_network(self.network, self._networks, "NNGPClassifier")
 
     def _training_set(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         check.refuse_no_numbers("X", X)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stpbnn._validation import numeric, one_of, shown
+from stpbnn._validation import numeric, shown
 from stpbnn._validation import text as check_text
 from stpbnn.datasets import columns
 
@@ -273,7 +274,10 @@ def frame(table: Any, names: Sequence[str]) -> pd.DataFrame:
 def _column(table: pd.DataFrame, name: str) -> pd.Series:
     """Return the column of this name, the only one."""
     if name not in table.columns:
-        one_of("column", name, table.columns)
+        there = tuple(map(str, table.columns))
+        near = get_close_matches(name, there, n=1, cutoff=0.5)
+        told = f"the table lacks it, with the columns {', '.join(map(repr, there))}"
+        raise ValueError(f"column {name!r}: {told}{f'; did you mean {near[0]!r}?' if near else ''}")
     found = table[name]
     if found.ndim > 1:
         raise ValueError(f"column {name!r}: got {found.shape[1]} columns of this name, expected one; rename the others")

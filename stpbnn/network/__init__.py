@@ -10,6 +10,7 @@ from stpbnn.network.architecture import Network, Prior, Weights
 from stpbnn.network.convolutional import Convolutional
 from stpbnn.network.fully_connected import FullyConnected
 from stpbnn.network.holder import NetworkHolder
+from stpbnn.network.holder import known_network as known_network
 from stpbnn.network.windows import Window
 
 __all__ = ["Convolutional", "FullyConnected", "Network", "NetworkHolder", "Prior", "Weights", "Window", "of_settings"]

@@ -1,12 +1,21 @@
-"""A part of what holds networks among its parameters."""
+"""A part of what holds networks among its parameters, and the refusal of those that it does not know."""
 
 from __future__ import annotations
 
 from typing import Any, Self
 
+from stpbnn._validation import instance, shown
 from stpbnn.network.architecture import Network
 
-__all__ = ["NetworkHolder"]
+__all__ = ["NetworkHolder", "known_network"]
+
+
+def known_network(network: Any, kinds: tuple[type[Network], ...], instead: str) -> Network:
+    """Return a network if it is of a kind that is known; for others say what to take instead."""
+    if isinstance(network, Network) and not isinstance(network, kinds):
+        expected = " or ".join(f"a stpbnn.{kind.__name__}" for kind in kinds)
+        raise ValueError(f"network: got {shown(network)}, expected {expected}; take {instead}, or stpbnn.sample")
+    return instance("network", network, *kinds)
 
 
 class NetworkHolder:

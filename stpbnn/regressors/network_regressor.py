@@ -11,7 +11,7 @@ import numpy as np
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.activations import Activation
-from stpbnn.network import FullyConnected, Network, Prior
+from stpbnn.network import FullyConnected, Network, Prior, known_network
 from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.kernel_objects import kernel_of, refuse_indefinite
 from stpbnn.regressors.noise import split
@@ -33,7 +33,7 @@ class NetworkRegressor(Estimator):
     def _check_settings(self) -> None:
         self._check_noise()
         if self.network is not None:
-            network = check.instance("network", self.network, *self._networks)
+            network = known_network(self.network, self._networks, "NNGPRegressor or ProportionalLimitRegressor")
             if network.likelihood != "gaussian":
                 raise ValueError(
                     f"network: got the likelihood {network.likelihood!r}, expected 'gaussian', that of numbers; for "

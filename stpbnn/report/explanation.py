@@ -11,6 +11,7 @@ import xarray as xr
 
 from stpbnn import activations
 from stpbnn.catalogue import PROCESSES
+from stpbnn.network import of_settings
 from stpbnn.report import processes
 from stpbnn.report.sections import hidden
 
@@ -94,12 +95,18 @@ def _asked(predictions: xr.Dataset, network: Mapping[str, Any], what: str) -> bo
 
 def _fluctuations(posterior: xr.DataTree, q: Any, network: Mapping[str, Any], linear: bool | None) -> str:
     """Return the paragraph on the fluctuations of the order parameter."""
-    width = int(hidden(network)[-1])
+    width, positions = int(hidden(network)[-1]), _positions(network)
     start = "The saddle point" if linear else "First, the saddle point"
     text = (
         f"{start} puts one value in place of the order parameter Q, which fluctuates: its prior law has "
         f"the relative variance 2/N = {2 / width:.3g} for N = {width}."
     )
+    if positions > 1:
+        text = (
+            f"{start} puts one matrix in place of the order parameters Q of all pairs of the d = {positions} "
+            "positions, which fluctuate: a priori the mean of its diagonal has the relative variance 2/(N d) = "
+            f"{2 / (width * positions):.3g} for N = {width} channels."
+        )
     group = posterior.get("posterior")
     saddle = [float(value) for value in q if math.isfinite(value)]
     if group is not None and "readout_norm" in group and saddle:
@@ -112,6 +119,12 @@ def _fluctuations(posterior: xr.DataTree, q: Any, network: Mapping[str, Any], li
     return text
 
 
+def _positions(network: Mapping[str, Any]) -> int:
+    """Return the number of positions with a readout of their own: one of networks that are not local."""
+    local = "channels" in network and network["readout"] == "flatten"
+    return of_settings(network).positions if local else 1  # type: ignore[attr-defined]
+
+
 def _turning(posterior: xr.DataTree, network: Mapping[str, Any], odd: bool | None, linear: bool | None) -> str:
     """Return the paragraph on what a rescaled kernel cannot do."""
     if linear:
@@ -119,9 +132,10 @@ def _turning(posterior: xr.DataTree, network: Mapping[str, Any], odd: bool | Non
             "For linear networks with one output and no biases the law of f given Q is exact at every width, so the "
             "fluctuation of Q is all that the saddle point neglects."
         )
+    does = "weighs the kernels of all pairs of positions" if _positions(network) > 1 else "rescales the kernel"
     text = (
-        "Second, the theory rescales the kernel of infinite width, whereas the hidden units of the sampled network "
-        "also turn it towards the task."
+        f"Second, the theory {does} of infinite width, whereas the hidden units of the sampled network also turn it "
+        "towards the task."
     )
     group = posterior.get("posterior")
     if group is not None and "kernel_scale" in group:

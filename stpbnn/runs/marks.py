@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from stpbnn import _validation as check
-from stpbnn.cards import OF_FILES, OF_TABLES, Arrays, Card, code, four
+from stpbnn.cards import OF_FILES, OF_IMAGES, OF_TABLES, Arrays, Card, code, four
 
 __all__ = ["digest", "fingerprint", "settings_of"]
 
 NEW = {f"data.{key}" for key in ("openml", *OF_FILES, *OF_TABLES)}  # that have no part in the hash of other data
+NEW |= {f"network.{key}" for key in OF_IMAGES}  # nor in that of other networks
 
 
 def fingerprint(card: Card, data: Arrays) -> str:
@@ -44,8 +45,8 @@ def settings_of(card: Card) -> dict[str, Any]:
     tables = card.model_dump(include=decisive, mode="json")
     flat = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
     places: tuple[str, ...] = ("data.data_home", "data.file", "data.test_file", "sampler.keep_draws")
-    if not card.network.of_classes:
-        places += ("network.likelihood",)
+    places += () if card.network.of_classes else ("network.likelihood",)
+    places += ("network.kind",) if card.network.kind == "fully-connected" else ()
     flat |= {f"code of {name}": digest for name, digest in code.digests([card.network.activation]).items()}
     return {key: value for key, value in flat.items() if key not in places and not (key in NEW and value is None)}
 

@@ -98,7 +98,9 @@ def test_cells_that_do_not_fit(change, expected):
 
 
 def test_columns_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"column: got 'area', expected one of 'kind', 'aera'; did you mean 'aera'\?"):
+    with pytest.raises(
+        ValueError, match=r"column 'area': the table lacks it, with the columns 'kind', 'aera'; did you mean 'aera'\?"
+    ):
         HOUSE.transform({"kind": ["flat"], "aera": [1]})
     with pytest.raises(
         ValueError, match=r"got an array of shape \(1, 3\), expected \(rows, 2\), one column for each of"

@@ -71,7 +71,10 @@ def test_a_process_takes_its_kernel():
 
 
 def test_theories_that_do_not_know_it_say_so():
-    with pytest.raises(ValueError, match=r"^network: got Convolutional\(.*, expected a stpbnn.FullyConnected$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^network: got Convolutional\(.*, expected a stpbnn.FullyConnected; take .*, or stpbnn.sample$",
+    ):
         AdaptiveKernelRegressor(NET).fit(X, Y)
 
 

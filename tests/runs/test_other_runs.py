@@ -17,7 +17,7 @@ def test_run_of_another_card_is_refused_and_left_alone(folder):
 def test_posterior_of_other_data_is_refused_and_left_alone(card, folder, monkeypatch):
     before = snapshot(folder)
     X, y, X_test, y_test = card.data.load()
-    monkeypatch.setattr(cards.Data, "load", lambda self: (X, y + 1e-9, X_test, y_test))
+    monkeypatch.setattr(cards.Data, "load", lambda self, classes: (X, y + 1e-9, X_test, y_test))
     with pytest.raises(ValueError, match=r"posterior.nc: was sampled with other data than the card loads now"):
         runs.run_card(card, folder, progress=False)
     assert snapshot(folder) == before
