@@ -123,7 +123,10 @@ def test_models_and_datasets_in_json(tmp_path, monkeypatch):
     monkeypatch.setenv("STPBNN_DATA", str(tmp_path))
     cards = document("models")
     assert [card["name"] for card in cards] == list(shipped_cards())
-    assert all(card["title"] and card["minutes"] > 0 and card["network"]["widths"] for card in cards)
+    assert all(
+        card["title"] and card["minutes"] > 0 and (card["network"]["widths"] or card["network"]["channels"])
+        for card in cards
+    )
     assert {one["name"]: one["found"] for one in document("datasets")} == {
         one.name: one.found for one in stpbnn.datasets.describe(tmp_path)
     }
