@@ -12,7 +12,7 @@ from scipy.special import expit, ndtr
 from scipy.stats import norm
 
 from stpbnn import FullyConnected, activations, kernels
-from stpbnn.cards.schema import BUILT_IN
+from stpbnn.cards.network_table import BUILT_IN
 
 # at a kink the mean of the one-sided slopes
 SLOPES = {
