@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
 import stpbnn
 from stpbnn import FullyConnected
-from stpbnn.cards import Card, load_card
+from stpbnn.cards import Card, drafting, load_card
 from stpbnn.classification import class_grid, posterior_scores
 from stpbnn.curves import theory_curves
 from stpbnn.datasets import given_task, load, load_table
@@ -353,3 +353,12 @@ def test_a_card_of_classes_is_bayes_unless_it_says_otherwise(write, text):
     of_numbers = changed(CARD, (text, ""), ('likelihood = "bernoulli"\n', ""))
     with pytest.raises(ValueError, match=r"posterior(\.temperature)?: missing"):
         load_card(write(of_numbers))
+
+
+def test_labels_of_mixed_type_in_a_table_are_refused_with_what_to_do(tmp_path):
+    """Text and numbers in one column, whether classes are asked for or not."""
+    table = pd.DataFrame({"x": np.arange(12.0), "kind": ["cat", 1, 2] + [1, 2, 1] * 3})
+    table.to_csv(tmp_path / "mixed.csv", index=False)
+    for classes in (False, True):
+        with pytest.raises(ValueError, match=r"column 'kind', row 2: got 'cat'.*write all of them as text, or all as"):
+            drafting.draft(tmp_path / "mixed.csv", ["kind"], classes=classes)

@@ -84,6 +84,12 @@ def _refuse_classes(card: Card, data: Arrays) -> None:
             "take more rows, or shuffle them with data.seed"
         )
     expected = 2 if network.likelihood == "bernoulli" else network.outputs
+    if unknown := [label for label in np.unique(data[3]).tolist() if label not in classes]:
+        held_out = "data.test_file" if card.data.test_file else "data.test"
+        raise ValueError(
+            f"{held_out}: got the class(es) {', '.join(map(repr, unknown[:8]))}, which the training set lacks; take "
+            "more training rows or another data.seed, or remove the rows of these classes"
+        )
     if len(classes) != expected:
         outputs = (
             'likelihood = "bernoulli"' if len(classes) == 2 else f'likelihood = "categorical", outputs = {len(classes)}'
@@ -91,11 +97,6 @@ def _refuse_classes(card: Card, data: Arrays) -> None:
         raise ValueError(
             f"network.outputs: got {network.outputs} with the {network.likelihood} likelihood, for {expected} classes, "
             f"but the training rows of {card.data.label} have {len(classes)}; give {outputs}"
-        )
-    if unknown := [label for label in np.unique(data[3]).tolist() if label not in classes]:
-        raise ValueError(
-            f"data.test: got the class(es) {', '.join(map(repr, unknown[:8]))}, which the training set lacks; take "
-            "more training rows, or leave these classes out"
         )
 
 

@@ -21,6 +21,7 @@ __all__ = ["Kind", "Roles", "converted", "is_test", "kinds", "parts", "roles", "
 
 type Kind = Literal["number", "category"]
 OTHERWISE = "choose another target"
+MIXED = f"where it names classes write all of them as text, or all as whole numbers; else {OTHERWISE}"
 REMEDY = 'missing = "drop" leaves its row out, missing = "mean" fills it with the mean, drop = [{name}] does without'
 
 
@@ -45,7 +46,9 @@ def kinds(
         try:
             found[name] = columns.column_kind(name, table[name])
         except ValueError as error:
-            raise ValueError(str(error).replace(f"leave it out with drop = [{as_text(name)}]", OTHERWISE)) from None
+            told, mixed = str(error), "expected a number" in str(error) and "alone" not in str(error)
+            otherwise = MIXED if mixed else OTHERWISE
+            raise ValueError(told.replace(f"leave it out with drop = [{as_text(name)}]", otherwise)) from None
         if found[name] == "category" and not classes:
             first = next(cell for cell in columns.texts(table[name]) if cell is not None)
             raise ValueError(
