@@ -1,4 +1,4 @@
-"""Products and factors of large matrices.
+"""Products and factors of matrices, of large ones in parts.
 
 With several threads and AVX-512, dsyrk of OpenBLAS 0.3.31 to 0.3.34, and dpotrf with it, reads past its buffers from
 some 16,000 rows on: numpy.linalg.cholesky ends there with a segmentation fault. Here such matrices are worked at a few
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, lapack
 
-__all__ = ["gram", "lower_cholesky"]
+__all__ = ["gram", "lower_cholesky", "mirrored"]
 
 LARGE = 8192  # rows from which on a matrix is worked at in parts
 
@@ -47,6 +47,18 @@ def lower_cholesky(A: Float[np.ndarray, "P P"], clean: bool) -> tuple[Float[np.n
         if clean:
             A[: part.start, part] = 0
     return A, 0
+
+
+def mirrored(lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
+    """Return the symmetric matrix that has this lower triangle; what is above it is not read.
+
+    Examples
+    --------
+    >>> mirrored(np.array([[1.0, 9.0], [2.0, 3.0]]))
+    array([[1., 2.],
+           [2., 3.]])
+    """
+    return np.tril(lower) + np.tril(lower, -1).T
 
 
 def _parts(rows: int) -> list[slice]:

@@ -294,6 +294,10 @@ def test_arrays_with_labels_of_any_kind(flowers):
             [("[3, 8]", "[3, 8, 9]"), ("train = 12", "train = 2")],
             r"data.test: got the class\(es\) 9, which the training set lacks",
         ),
+        (  # before the outputs, which would fit all of them
+            [("[3, 8]", "[3, 8, 9]"), ("train = 12", "train = 2"), ('"bernoulli"', '"categorical"\noutputs = 3')],
+            r"data.test: got the class\(es\) 9, which the training set lacks; take more training rows or another",
+        ),
         ([("keep_draws = 8", 'keep_draws = 8\n[theories]\nnames = ["adaptive"]')], "theories.names: got 'adaptive'"),
     ],
 )

@@ -100,8 +100,12 @@ def warn_of_other_settings(posterior: xr.DataTree, predictions: xr.Dataset) -> N
             told.append(f"temperature {given:g} instead of {expected:g}")
         if network and one.get("network"):
             sampled, fitted = (_settings(text, one.get("regressor")) for text in (str(network), one["network"]))
-            differ = [key for key in sampled if sampled[key] != fitted[key]]
-            told += [f"{key} {fitted.get(key)} instead of {sampled.get(key)}" for key in differ]
+            kinds = ["Convolutional" if "channels" in each else "FullyConnected" for each in (fitted, sampled)]
+            if kinds[0] != kinds[1]:
+                told.append(f"a {kinds[0]} instead of a {kinds[1]}")
+            else:
+                differ = [key for key in {**sampled, **fitted} if sampled.get(key) != fitted.get(key)]
+                told += [f"{key} {fitted.get(key)} instead of {sampled.get(key)}" for key in differ]
         if told:
             warnings.warn(f"theory {str(name)!r} is not one of the sampled posterior: {', '.join(told)}", stacklevel=3)
 

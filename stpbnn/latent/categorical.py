@@ -23,7 +23,7 @@ from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 from scipy.special import logsumexp, softmax
 
-from stpbnn._linalg import lower_cholesky
+from stpbnn._linalg import lower_cholesky, mirrored
 
 __all__ = ["Categorical", "CategoricalCurvature"]
 
@@ -115,7 +115,7 @@ class CategoricalCurvature:
         """Return Σ_c (E_c − E_c S^{-1} E_c), its lower triangle."""
         total = np.zeros(self.factor.shape, order="F")
         for E in self.parts:
-            full = np.tril(E) + np.tril(E, -1).T
+            full = mirrored(E)
             half = solve_triangular(self.factor, full, lower=True, check_finite=False)
             total += full
             total = blas.dsyrk(-1.0, half, beta=1.0, c=total, trans=1, lower=1, overwrite_c=1)
@@ -131,7 +131,7 @@ class CategoricalCurvature:
 
     def pull(self) -> Columns:
         r"""Return s_i = -½ W_i (diag Σ_i − 2 Σ_i π_i), with Σ_i the posterior covariance at example i."""
-        full = np.tril(self.kernel) + np.tril(self.kernel, -1).T
+        full = mirrored(self.kernel)
         covariances = np.diag(full)[:, None, None] * np.eye(self.pi.shape[1]) - self.explained(full)
         u = np.einsum("icc->ic", covariances) - 2 * np.einsum("icd,id->ic", covariances, self.pi)
         weighted = self.pi * u

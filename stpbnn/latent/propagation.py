@@ -32,7 +32,7 @@ from jaxtyping import Float
 from scipy.linalg import blas, solve_triangular
 from scipy.special import expit
 
-from stpbnn._linalg import lower_cholesky
+from stpbnn._linalg import lower_cholesky, mirrored
 from stpbnn.latent.bernoulli import Bernoulli, BernoulliCurvature
 from stpbnn.latent.laplace import laplace_approximation
 
@@ -128,7 +128,7 @@ def expectation_propagation(likelihood: Bernoulli, K: Square, start: Sites | Non
     >>> found.f.round(4), round(found.log_evidence, 4), found.converged
     (array([1.5314, 1.5314]), -1.2157, True)
     """
-    full = np.tril(K) + np.tril(K, -1).T
+    full = mirrored(K)
     nu, tau = _sites_at_the_mode(likelihood, K) if start is None else start
     damping, last = DAMPING, np.inf
     for _ in range(MAX_SWEEPS):

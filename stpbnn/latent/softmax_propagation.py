@@ -33,7 +33,7 @@ from scipy.linalg import cho_solve, helmert, lapack, solve_triangular
 from scipy.special import log_softmax, ndtri
 from scipy.stats import qmc
 
-from stpbnn._linalg import lower_cholesky
+from stpbnn._linalg import lower_cholesky, mirrored
 from stpbnn.latent.categorical import Categorical
 from stpbnn.latent.laplace import laplace_approximation
 from stpbnn.latent.propagation import Propagated
@@ -47,7 +47,6 @@ POINTS = 9  # powers of two of the points of either half; each stands beside its
 BLOCK = 2**21  # numbers that are held at a time
 LEAST = 1e-12  # of a variance, relative to that of the prior
 
-Columns = Float[np.ndarray, "P C"]
 Square = Float[np.ndarray, "P P"]
 Blocks = Float[np.ndarray, "P d d"]
 
@@ -74,7 +73,7 @@ class Contrasts:
         """Return the sum over contrasts of the blocks of M that couple one with itself, the lower triangle."""
         P, d, _ = self.roots.shape
         inverse, _ = lapack.dpotri(self.factor, lower=1)
-        full = (np.tril(inverse) + np.tril(inverse, -1).T).reshape(P, d, P, d)
+        full = mirrored(inverse).reshape(P, d, P, d)
         found: Square = np.tril(np.einsum("pca,paqb,qcb->pq", self.roots, full, self.roots, optimize=True))
         return found
 
@@ -119,7 +118,7 @@ def propagate_softmax(
     >>> found.f[0].round(1), found.converged
     (array([ 1.4, -0.7, -0.7]), True)
     """
-    full = np.tril(K) + np.tril(K, -1).T
+    full = mirrored(K)
     H = helmert(likelihood.shape[1]).T
     nu, precision = _sites_at_the_mode(likelihood, K, H) if start is None else start
     least = LEAST * np.diag(K)[:, None, None] * np.eye(H.shape[1]) + np.finfo(float).tiny

@@ -6,8 +6,7 @@ r"""FullyConnected: the frozen description of a Bayesian network, its forward pa
     f(x) = v^T \sigma(h^L) / \sqrt{N_L} \;(+ b^{L+1})
 
 with priors :math:`W^l_{ij} \sim N(0, 1/\lambda_{l-1})`, :math:`v_i \sim N(0, 1/\lambda_L)`,
-:math:`b \sim N(0, 1/\lambda_b)`. Code works on *whitened* weights: standard normal under the prior, scaled by
-:math:`1/\sqrt{\lambda_l N_l}` in the forward pass. Same law, far better conditioned.
+:math:`b \sim N(0, 1/\lambda_b)`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
@@ -231,10 +230,8 @@ class NNGPRegressor(
         return self._process.left_out(self.y_train_)
 
     def _left_out_score(self, at: NetworkHyperparameters) -> tuple[float, np.ndarray]:
-        there = copy.copy(self)
-        there._take_up(at)
-        there._condition()
-        score = left_out_score(there._process.factor, there._process.alpha, self._design)
+        process = self._conditioned_at(at)._process
+        score = left_out_score(process.factor, process.alpha, self._design)
         of_kernel = infinite_slopes(at.network, self.X_train_, score.kernel)
         return score.value, np.append(of_kernel, at.temperature * score.temperature)[: len(at.theta)]
 

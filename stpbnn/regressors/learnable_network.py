@@ -129,12 +129,15 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
         """Return the gradient of log_marginal_likelihood_ in the logarithms of the precisions and the temperature."""
         raise NotImplementedError
 
+    def _conditioned_at(self, at: NetworkHyperparameters) -> Self:
+        """Return the estimator at other hyper-parameters, for the same training set."""
+        there = copy.copy(self)
+        there._take_up(at)
+        there._condition()
+        return there
+
     def _evidence(self, at: NetworkHyperparameters | None, *, gradient: bool) -> Evidence:
-        there = self
-        if at is not None:
-            there = copy.copy(self)
-            there._take_up(at)
-            there._condition()
+        there = self if at is None else self._conditioned_at(at)
         slope = there._evidence_gradient()[: len(there._hyperparameters.theta)] if gradient else np.empty(0)
         return Evidence(there.log_marginal_likelihood_, slope, there.converged_)
 

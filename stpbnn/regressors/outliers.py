@@ -11,6 +11,7 @@ from jaxtyping import Float
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
+from stpbnn._linalg import mirrored
 from stpbnn.kernels import value_and_pullback
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.learnable_kernel import LearnableKernel
@@ -72,7 +73,7 @@ class WithOutliers(LearnableKernel):
 
     def _columns(self, K: Float[np.ndarray, "P P"], at: KernelHyperparameters) -> Columns:
         """Return the process at a kernel matrix, of which the lower triangle is read."""
-        K, T = np.tril(K) + np.tril(K, -1).T, at.temperature
+        K, T = mirrored(K), at.temperature
         outputs = self._targets.reshape(len(K), -1).T
         if self.noise == "student-t":
             noise = StudentNoise(T, at.noise_df)
@@ -105,7 +106,7 @@ class WithOutliers(LearnableKernel):
     def _centre_at(self, at: KernelHyperparameters) -> bool:
         """Compare each target with its mean given the others under Student's t noise; return whether that was found."""
         K = value_and_pullback(at.kernel, self._inputs)[0]
-        K, noise = np.tril(K) + np.tril(K, -1).T, StudentNoise(at.temperature, self.noise_df)
+        K, noise = mirrored(K), StudentNoise(at.temperature, self.noise_df)
         fits = [OutlierMoments.of(K, y, noise) for y in self._targets.reshape(len(K), -1).T]
         found = all(fit.converged for fit in fits)
         if found:

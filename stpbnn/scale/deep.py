@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, lapack
 
-from stpbnn._linalg import lower_cholesky
+from stpbnn._linalg import lower_cholesky, mirrored
 from stpbnn.kernels import (
     Closure,
     Tile,
@@ -162,7 +162,7 @@ class Layered(NetworkProblem):
             variance = np.maximum(between.left - np.einsum("pn,pn->n", explained, explained), 0)
             covariance = own
             if own is not None:
-                covariance = np.tril(own) + np.tril(own, -1).T - explained.T @ explained
+                covariance = mirrored(own) - explained.T @ explained
                 covariance[np.diag_indices_from(covariance)] = variance
             laws.append((between.entries @ at[1], variance, covariance, between.left))
         means, variances, covariances, prior = zip(*laws, strict=True)

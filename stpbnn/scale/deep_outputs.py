@@ -147,12 +147,11 @@ class DeepOutputs(NetworkProblem):
         together = np.abs(apart) < SAME_SCALE
         units = np.concatenate([np.ones(D * L), 1 / np.where(together, np.inf, volume)])
         hessian = at.hessian * units * units[:, None]
-        for pair in np.flatnonzero(
-            together
-        ):  # of one scale: the coordinate stretches one of them and shrinks the other
+        # of two outputs of one scale the coordinate stretches one and shrinks the other
+        for pair in np.flatnonzero(together):
             blocks = [slice(a * L, (a + 1) * L) for a in (first[pair], second[pair])]
             stretch = np.mean([at.hessian[block, block] for block in blocks], axis=0)
-            hessian[D * L + pair, D * L + pair] = 1 / np.linalg.inv(stretch).sum()
+            hessian[D * L + pair, D * L + pair] = 1 / np.linalg.solve(stretch, np.ones(L)).sum()
         tops = np.concatenate([widths[:1, None] * w[:1], np.diff(widths)[:, None] + widths[:-1, None] * w[:-1]])
         pivots = eliminated(widths, tops, w)[1:, first, second].ravel()
         prior = np.concatenate([np.tile(widths, D), np.full(len(first), widths[0]), np.repeat(widths[1:], len(first))])

@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import lapack, solve_triangular
 
+from stpbnn._linalg import mirrored
 from stpbnn.scale.leave_one_out import inverse_diagonal
 
 __all__ = ["TRENDS", "Design", "Query", "Reduced"]
@@ -152,7 +153,7 @@ class Design:
         m = len(self.tau)
         if self.plain:
             return Reduced(K, np.empty((0, len(K))), np.empty((0, 0)))
-        K = np.tril(K) + np.tril(K, -1).T
+        K = mirrored(K)
         K = self._weighted(self._weighted(K).T)
         K = self._rotated(self._rotated(K, "T").T, "T")
         return Reduced(np.asfortranarray(K[m:, m:]), K[:m, m:], K[:m, :m])
@@ -168,7 +169,7 @@ class Design:
         """Return derivatives in the entries of K, given those in the lower triangle of that of the contrasts."""
         if self.plain:
             return lower
-        return self.expanded(self.expanded(np.tril(lower) + np.tril(lower, -1).T).T)
+        return self.expanded(self.expanded(mirrored(lower)).T)
 
     def query(
         self, query: Query, basis: Float[np.ndarray, "q m"], of: Reduced, trend: Float[np.ndarray, "m ..."], T: float

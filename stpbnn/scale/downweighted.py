@@ -28,6 +28,7 @@ from jaxtyping import Float
 from scipy import stats
 from scipy.linalg import cho_solve, lapack, solve_triangular
 
+from stpbnn._linalg import mirrored
 from stpbnn.scale.factorised import well_conditioned_cholesky
 from stpbnn.scale.outputwise import ColumnSlopes
 from stpbnn.scale.student_noise import StudentNoise
@@ -92,7 +93,7 @@ class Downweighted:
     @cached_property
     def _inverse(self) -> Square:
         inverse, _ = lapack.dpotri(self.factor, lower=1)
-        return np.tril(inverse) + np.tril(inverse, -1).T
+        return mirrored(inverse)
 
     def left_out(self) -> tuple[Vector, Vector]:
         """Return mean and variance of f at each training point given the other targets."""

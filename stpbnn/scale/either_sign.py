@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve, lapack, solve_triangular
 
-from stpbnn._linalg import lower_cholesky
+from stpbnn._linalg import lower_cholesky, mirrored
 
 __all__ = ["Precisions"]
 
@@ -93,7 +93,7 @@ class Precisions:
     def matrix(self) -> Float[np.ndarray, "P P"]:
         """Return M."""
         inverse, _ = lapack.dpotri(self.factor, lower=1)
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        inverse = mirrored(inverse)
         return inverse * np.multiply.outer(self.root, self.root) - self.V @ self.V.T
 
     def diagonal(self) -> Float[np.ndarray, " P"]:

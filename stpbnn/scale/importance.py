@@ -83,7 +83,6 @@ def importance_draws(
     random: np.random.Generator,
     observed: Callable[[np.ndarray], np.ndarray] = np.exp,
     accuracy: float = ACCURACY,
-    most: int = MOST,
 ) -> Draws:
     """Return weighted draws about centres in any coordinates, where the action has about these Hessians.
 
@@ -103,8 +102,6 @@ def importance_draws(
         From points (..., L) to positive numbers (..., m) whose means are to be known.
     accuracy : float
         The relative standard error of the evidence and of these means, below which it is enough.
-    most : int
-        How many points of a scramble are made for it.
     """
     roots = [_root(hessian / 2) for hessian in hessians]
     L, constant = centres.shape[1], size * np.log(2 * np.pi) / 2
@@ -120,7 +117,7 @@ def importance_draws(
         logs = np.concatenate([logs, -values / 2 - constant - _log_density(drawn, centres, roots)], axis=1)
         error = _standard_error(np.concatenate(seen, axis=1), logs)
         count = logs.shape[1]
-        if error < accuracy or count >= most:
+        if error < accuracy or count >= MOST:
             break
     if not error < accuracy:
         warnings.warn(

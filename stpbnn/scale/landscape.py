@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from scipy.linalg import cho_solve, cholesky, lapack
 
 from stpbnn import kernels
+from stpbnn._linalg import mirrored
 from stpbnn.kernels import CLOSURES, Gram, features, hyperparameters, input_gram, mean_kept, nngp, renormalised
 from stpbnn.network import Convolutional, FullyConnected, Network, Prior
 from stpbnn.scale.design import Design
@@ -159,7 +160,7 @@ def inverse_and_solution(A: Float[np.ndarray, "P P"], y: Float[np.ndarray, "P ..
     factor = cholesky(A, lower=True, overwrite_a=True, check_finite=False)
     alpha = cho_solve((factor, True), y, check_finite=False)
     B, _ = lapack.dpotri(factor, lower=1)
-    return np.tril(B) + np.tril(B, -1).T, alpha
+    return mirrored(B), alpha
 
 
 @partial(jax.jit, static_argnums=(0, 1))

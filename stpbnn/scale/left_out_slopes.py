@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import lapack
 
+from stpbnn._linalg import mirrored
 from stpbnn._special import log_gamma_ratio
 from stpbnn.scale.design import Design
 from stpbnn.scale.priors import InverseGamma
@@ -81,7 +82,7 @@ def left_out_score(
     True
     """
     inverse, _ = lapack.dpotri(factor, lower=1)
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    inverse = mirrored(inverse)
     R = inverse if design.plain else design.expanded(design.expanded(inverse).T)
     alpha = design.expanded(alpha).reshape(len(R), -1)
     d = np.diag(R)

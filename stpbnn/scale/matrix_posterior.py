@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import cho_factor, cho_solve
 from scipy.special import gammaln, logsumexp
 
 from stpbnn.scale.importance import NEGLIGIBLE, Actions, importance_draws
@@ -154,7 +155,8 @@ def matrix_posterior(
     pilot = importance_draws(actions, np.array(centres), list(hessians), *given, np.inf)
     w = np.exp(pilot.log_weights - pilot.log_weights.max())
     mean, spread = w @ pilot.points / w.sum(), np.cov(pilot.points.T, aweights=w)
-    drawn = importance_draws(actions, mean[None], [2 * np.linalg.inv(spread)], *given, MATRIX_ACCURACY)
+    hessian = cho_solve(cho_factor(spread), 2 * np.eye(len(mean)))
+    drawn = importance_draws(actions, mean[None], [hessian], *given, MATRIX_ACCURACY)
     kept = drawn.log_weights - drawn.log_weights.max() > np.log(NEGLIGIBLE)
     weights = np.exp(drawn.log_weights[kept] - drawn.log_weights.max())
     W = triangles.matrices(drawn.points[kept])

@@ -21,6 +21,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, lapack
 
+from stpbnn._linalg import mirrored
+
 Tile = tuple[slice, slice, Float[np.ndarray, "d d rows columns"]]
 
 __all__ = ["PatchPairs", "pair_entries", "pair_weights"]
@@ -111,4 +113,4 @@ class PatchPairs:
             white, _ = lapack.dsygst(self.matrix(triangle), factor, itype=1, lower=1, overwrite_a=1)
             out[:] = size * white[lower]
         found = blas.dsyrk(1.0, whitened.T, trans=1, lower=1)
-        return np.tril(found) + np.tril(found, -1).T
+        return mirrored(found)

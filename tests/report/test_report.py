@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -9,7 +10,7 @@ import pytest
 import xarray as xr
 from report_data import made, rendered
 
-from stpbnn import Activation, NNGPRegressor, ProportionalLimitRegressor, write_report
+from stpbnn import Activation, Convolutional, NNGPRegressor, ProportionalLimitRegressor, write_report
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.report import render
 from stpbnn.report.contents import contents
@@ -296,3 +297,18 @@ def test_colours_have_the_contrast_of_wcag_aa(html):
             for ground in ("ground", "panel"):
                 low, high = sorted(luminance(theme[name]) for name in (ink, ground))
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
+
+
+def test_a_network_of_positions_is_explained_by_its_matrix():
+    """The mean of the diagonal of a Wishart matrix over N, at d positions, has the relative variance 2/(N d)."""
+    posterior, _, Xt, yt = made(points=1, draws=50)
+    net = Convolutional((20,), (1, 1), image=(1, 4, 1))
+    limit = ProportionalLimitRegressor(net, temperature=0.1).fit(*fitted_on(posterior))
+    predictions = predict_theories({"proportional limit": limit}, Xt, yt)
+    with pytest.warns(UserWarning, match="is not one of the sampled posterior: a Convolutional instead of a FullyConn"):
+        compare_predictions(posterior, predictions)
+    posterior.attrs["network"] = json.dumps(net.to_dict())
+    told = " ".join(contents(posterior, predictions, compare_predictions(posterior, predictions))["explanation"])
+    assert "all pairs of the d = 4 positions" in told
+    assert "relative variance 2/(N d) = 0.025 for N = 20 channels" in told
+    assert "weighs the kernels of all pairs of positions" in told

@@ -7,6 +7,7 @@ from scipy.linalg import expm, sqrtm
 from scipy.optimize import minimize
 
 from stpbnn.network import FullyConnected
+from stpbnn.scale import products_of_layers
 from stpbnn.scale.matrix import matrix_saddle_points
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.resolvent import Resolvent
@@ -42,11 +43,9 @@ def test_moments_of_real_linear_networks():
     for n in widths:
         h = np.einsum("snm,sm->sn", rng.normal(size=(draws, n, h.shape[1])) / np.sqrt(h.shape[1]), h)
     f = np.einsum("sn,snd->sd", h, rng.normal(size=(draws, 3, 2))) / np.sqrt(3)
-    product = np.broadcast_to(np.eye(2), (draws, 2, 2))  # the same from the readout down, by Q_l | Q_{l+1}
-    for n in widths[::-1]:
-        rows = rng.normal(size=(draws, n, 2)) @ np.linalg.cholesky(product).transpose(0, 2, 1) / np.sqrt(n)
-        product = rows.transpose(0, 2, 1) @ rows
-    g = np.einsum("sab,sb->sa", np.linalg.cholesky(product), rng.normal(size=(draws, 2))) * np.sqrt(0.5)
+    rows = [rng.normal(size=(draws, n, 2)) / np.sqrt(n) for n in widths]
+    q, V = products_of_layers(np.stack([each.transpose(0, 2, 1) @ each for each in rows], axis=1))
+    g = np.einsum("sab,sb->sa", V, np.sqrt(q / 2) * rng.normal(size=(draws, 2)))
     for power in (lambda f: f[:, 0] ** 2, lambda f: f[:, 0] ** 2 * f[:, 1] ** 2, lambda f: np.tanh(f[:, 0] * f[:, 1])):
         of_networks, of_chain = power(f), power(g)
         error = np.hypot(of_networks.std(), of_chain.std()) / np.sqrt(draws)
