@@ -77,7 +77,7 @@ class OfProducts:
     net: FullyConnected
 
     @property
-    def _numbers(self) -> tuple[FullyConnected, Theta]:
+    def _numbers(self) -> tuple[FullyConnected, Any]:
         """What the compiled functions depend on, everything but numbers, widths and outputs; and the numbers."""
         plain = replace(self.net, widths=(1,) * self.net.depth, outputs=1)
         structure = hyperparameters.with_values(plain, np.zeros(len(hyperparameters.names(self.net))))
