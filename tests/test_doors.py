@@ -1046,6 +1046,7 @@ FREE = {
         )
     },
     **{f"{kind}.{of}": SKLEARN for kind in ("Convolutional", "FullyConnected") for of in ("get_params", "set_params")},
+    **{f"{kind}.with_hidden": "names the setting" for kind in ("Convolutional", "FullyConnected")},
     "NNGPKernel.set_params": SKLEARN,
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
     **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on"), MADE_BY_THE_LIBRARY),
