@@ -17,10 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.regressors.closed_form import ClosedForm
+from stpbnn.regressors.errors import explained
 from stpbnn.regressors.optimise import check_optimizer, minimise
 
-__all__ = ["TEMPERATURE_BOUNDS", "Evidence", "Hyperparameters", "Learnable"]
+__all__ = ["NOISE_DF_BOUNDS", "TEMPERATURE_BOUNDS", "Evidence", "Hyperparameters", "Learnable"]
 
+NOISE_DF_BOUNDS = (1.0, 1e5)
 TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets; of the kernel's variance beside r
 
 SEARCH_TOLERANCE = 1e7 * float(np.finfo(float).eps)  # SciPy's own
@@ -87,6 +89,24 @@ class Learnable[H: Hyperparameters](ClosedForm):
     def _evidence(self, at: H | None, *, gradient: bool) -> Evidence:
         """Return the log evidence at other hyper-parameters; None means at what was learned."""
         raise NotImplementedError
+
+    def _fitted(self) -> Float[np.ndarray, "P ..."]:
+        """Return the means of f at the training inputs, as targets are modelled."""
+        raise NotImplementedError
+
+    def _explained(self) -> float:
+        """Return R² at the training inputs."""
+        return explained(self._modelled, self._fitted())
+
+    @property
+    def _modelled(self) -> Float[np.ndarray, "P ..."]:
+        """The targets as they are modelled."""
+        return self.y_train_
+
+    @property
+    def _plausible(self) -> Float[np.ndarray, "P ..."]:
+        """The targets by which their size is judged."""
+        return self._modelled
 
     def _objective(self, at: H) -> Evidence:
         """Return what a search makes as large as it can: by default the log evidence."""
