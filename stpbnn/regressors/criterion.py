@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from stpbnn import _validation as check
-from stpbnn.regressors.learnable import Evidence, Hyperparameters, Learnable
+from stpbnn.regressors.evidence_search import Evidence, Hyperparameters
+from stpbnn.regressors.learnable import Learnable
 
 __all__ = ["CRITERIA", "Criterion", "WithCriterion"]
 

@@ -17,8 +17,9 @@ from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters, nngp_map
 from stpbnn.network import Network
 from stpbnn.regressors.errors import NOTHING_EXPLAINED
+from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence
 from stpbnn.regressors.hidden_kernel import posterior_hidden_kernel
-from stpbnn.regressors.learnable import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence, Learnable
+from stpbnn.regressors.learnable import Learnable
 from stpbnn.regressors.network_regressor import NetworkRegressor
 from stpbnn.scale import FactorisedKernel
 
@@ -97,8 +98,7 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
     def hyperparameters_(self) -> dict[str, float]:
         """Precisions and temperature by name, as given or learned."""
         check_is_fitted(self, "X_train_")
-        values = np.exp(hyperparameters.log_values(self.network_)).tolist()
-        return dict(zip(hyperparameters.names(self.network_), values, strict=True)) | {"temperature": self.temperature_}
+        return hyperparameters.values(self.network_) | {"temperature": self.temperature_}
 
     @property
     def _hyperparameters(self) -> NetworkHyperparameters:

@@ -11,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn._linalg import mirrored
-from stpbnn.regressors.learnable import Hyperparameters, Learnable
+from stpbnn.regressors.evidence_search import Hyperparameters
+from stpbnn.regressors.learnable import Learnable
 from stpbnn.scale import ACCURACY, Columns, Downweighted, OutlierMoments, StudentNoise, Units
 
 __all__ = ["OUTLIER_NOISES", "Noisy", "WithOutliers"]
