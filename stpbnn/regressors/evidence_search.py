@@ -19,8 +19,9 @@ from stpbnn._precision import in_float64
 from stpbnn.regressors.factors import WithFactors
 from stpbnn.regressors.optimise import check_optimizer, minimise
 
-__all__ = ["TEMPERATURE_BOUNDS", "Evidence", "EvidenceSearch", "Hyperparameters"]
+__all__ = ["NOISE_DF_BOUNDS", "TEMPERATURE_BOUNDS", "Evidence", "EvidenceSearch", "Hyperparameters"]
 
+NOISE_DF_BOUNDS = (1.0, 1e5)
 TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets; of the kernel's variance beside r
 
 SEARCH_TOLERANCE = 1e7 * float(np.finfo(float).eps)  # SciPy's own
