@@ -26,6 +26,7 @@ from stpbnn.scale.dual import dual_student_t
 from stpbnn.scale.factorised import (
     ZERO_TARGETS,
     FactorisedKernel,
+    query_of,
     refuse_singular,
     well_conditioned_cholesky,
 )
@@ -112,6 +113,7 @@ __all__ = [
     "posterior_of_action",
     "prior_action",
     "prior_slope",
+    "query_of",
     "refuse_singular",
     "well_conditioned_cholesky",
 ]

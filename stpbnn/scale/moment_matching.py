@@ -111,11 +111,11 @@ class Sites:
         OverflowError
             If the numbers are out of the range of double precision.
         """
-        precision = np.full(len(y), 1 / (noise.temperature + np.median(y**2)))
         if near is not None:
             start = cls._at(K, y, noise, *near / noise.temperature)
             if start and start.residual < NEAR and (found := start.matched(accuracy)).converged:
                 return found
+        precision = np.full(len(y), 1 / (noise.temperature + np.median(y**2)))
         start = cls._at(K, y, noise, precision, precision * y)
         if start is None:
             raise OverflowError
@@ -263,8 +263,7 @@ class Sites:
     @property
     def log_evidence(self) -> float:
         """Log Z."""
-        _, variance = self.left
-        moved = np.vdot(self.power * variance * self.alpha - self.means, self.alpha)
+        moved = np.vdot(self.power * self.left[1] * self.alpha - self.means, self.alpha)
         return float(self._tilted / self.power + (moved - self.factors.log_det) / 2)
 
     @property
