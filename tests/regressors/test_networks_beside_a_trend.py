@@ -219,9 +219,7 @@ def test_the_hidden_kernel_knows_of_trend_and_noise(trend):
     R = inverse - inverse @ H @ np.linalg.solve(H.T @ inverse @ H, H.T @ inverse)
     expected = K + q * K @ (np.outer(R @ Y, R @ Y) - R) @ K / 5
     np.testing.assert_allclose(saddle.posterior_kernel(), expected, rtol=1e-8)
-    narrow = FiniteWidthRegressor(
-        FullyConnected((10**7,), "erf", bias_precision=2.0), temperature=VARIANCES, trend=trend
-    )
+    wide = FullyConnected((10**7,), "erf", bias_precision=2.0)
     moved = FiniteWidthRegressor(wide, temperature=VARIANCES, trend=trend).fit(X, Y).posterior_kernel() - K
     np.testing.assert_allclose(1e7 * moved, 5 * (model.posterior_kernel() - K), rtol=1e-3, atol=1e-3)
 
