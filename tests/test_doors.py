@@ -665,10 +665,12 @@ def doors():
                 "train": (lambda v: {k: h for k, h in listed(v).items() if k != "none"}, None),
                 "particles": (integers, 16),
             }
+            | (SOLVER | TREND | GAUSSIAN)
             | {
                 "random_state": (seed, 0),
                 "mean": (choice, "auto"),
                 "df": (positive, 5.0),
+                "noise_df": (positive, 4.0),
                 "progress": (booleans, False),
             },
         ),
@@ -1057,6 +1059,7 @@ FREE = {
         )
     },
     **{f"{kind}.{of}": SKLEARN for kind in ("Convolutional", "FullyConnected") for of in ("get_params", "set_params")},
+    **{f"{kind}.with_hidden": "names the setting" for kind in ("Convolutional", "FullyConnected")},
     "NNGPKernel.set_params": SKLEARN,
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
     **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on"), MADE_BY_THE_LIBRARY),

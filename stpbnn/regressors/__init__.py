@@ -18,6 +18,9 @@ from stpbnn.regressors.evidence_search import Evidence as Evidence
 from stpbnn.regressors.evidence_search import EvidenceSearch as EvidenceSearch
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.grid import theory_grid
+from stpbnn.regressors.grid_points import GridPoints as GridPoints
+from stpbnn.regressors.grid_points import shown as shown
+from stpbnn.regressors.grid_points import warn_of_unsolved as warn_of_unsolved
 from stpbnn.regressors.hidden_kernel import kernel_overlap
 from stpbnn.regressors.infinite import NNGPRegressor
 from stpbnn.regressors.learnable_network import NetworkHyperparameters as NetworkHyperparameters

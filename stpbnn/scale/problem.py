@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.kernels import KernelMap
-from stpbnn.network import Convolutional
 from stpbnn.predictive import Gaussian, JointMixture, Mixture, SideBySide
 from stpbnn.scale.contrasts import Contrasts
 from stpbnn.scale.design import Design, Query
@@ -80,8 +79,7 @@ class NetworkProblem:
     @property
     def widths(self) -> Float[np.ndarray, " L"]:
         """N_1..N_L."""
-        net = self.net
-        return np.asarray(net.channels if isinstance(net, Convolutional) else net.widths, dtype=np.float64)
+        return np.asarray(self.net.hidden, dtype=np.float64)
 
     @property
     def ingredients(self) -> Ingredients:
