@@ -97,7 +97,10 @@ def _dense(net: Network) -> TypeGuard[FullyConnected]:
 
 def _images(net: Network) -> bool:
     """Return whether a network is convolutional and has an order parameter for each pair of positions, or one scale."""
-    return not _dense(net) and net.depth == 1 and net.outputs == 1 and net.likelihood == "gaussian"
+    from stpbnn.network import Convolutional
+
+    known = isinstance(net, Convolutional) and (net.depth == 1 or net.readout == "flatten")
+    return known and net.outputs == 1 and net.likelihood == "gaussian"
 
 
 def _proportional(net: Network, process: str | None) -> bool:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn._labels import class_labels, fitting_classes
-from stpbnn.catalogue import known_theories, short_name
+from stpbnn.catalogue import known_theories
 from stpbnn.class_scores import ClassScores, class_scores
 from stpbnn.classifiers import classifier_of
 from stpbnn.network import FullyConnected
+from stpbnn.regressors import GridPoints, shown, warn_of_unsolved
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -94,77 +92,47 @@ def class_grid(
     >>> grid["error"].sel(theory="proportional", part="total", train=4).round(3).values.tolist()
     [[0.042, 0.172], [0.042, 0.172]]
     """
-    import xarray as xr
-
     check.instance("net", net, FullyConnected)
     if net.likelihood == "gaussian":
         raise ValueError("net: got the likelihood 'gaussian', expected one of classes; take stpbnn.theory_grid")
     X, X_test = check.inputs("X", X), check.inputs("X_test", X_test, features=np.shape(X)[-1])
     y, y_test = class_labels("y", y), class_labels("y_test", y_test)
     check.refuse_unknown_labels("y_test", y_test, fitting_classes("y", y, net))
-    given = {"widths": widths, "temperatures": temperatures, "theories": theories}
-    listed = {name: _listed(name, values) for name, values in given.items()}
-    sizes = [len(X)] if train is None else [_size(i, P, len(X)) for i, P in enumerate(_listed("train", train))]
-    nets = [replace(net, widths=(w,) * net.depth if np.ndim(w) == 0 else tuple(w)) for w in listed["widths"]]
-    kelvins = [check.number(f"temperatures[{i}]", T) for i, T in enumerate(listed["temperatures"])]
-    known = list(known_theories(net).values())
-    kinds = [check.one_of("theories", short_name(t) if isinstance(t, str) else t, known) for t in listed["theories"]]
-    shape = (len(kinds), len(sizes), len(nets), len(kelvins))
+    points = GridPoints.of(
+        net,
+        len(X),
+        widths=widths,
+        temperatures=temperatures,
+        train=train,
+        theories=theories,
+        known=list(known_theories(net).values()),
+        zero=False,
+    )
     found = {
-        "scores": np.full((*shape, 4), np.nan),
-        "order_parameters": np.full((*shape, net.depth), np.nan),
-        "log_marginal_likelihood": np.full(shape, np.nan),
-        "converged": np.zeros(shape, dtype=bool),
+        "scores": np.full((*points.shape, 4), np.nan),
+        "order_parameters": np.full((*points.shape, net.depth), np.nan),
+        "log_marginal_likelihood": np.full(points.shape, np.nan),
+        "converged": np.zeros(points.shape, dtype=bool),
     }
-    failures = []
-    for i, at, j, k in _shown(list(itertools.product(*map(range, shape))), check.boolean("progress", progress)):
-        if kinds[i] == "infinite" and j > 0:
+    failures = {}
+    places = list(itertools.product(*map(range, points.shape)))
+    for i, at, j, k in shown(places, check.boolean("progress", progress), None):
+        theory, P = points.keys[i], points.train[at]
+        if theory == "infinite" and j > 0:
             for values in found.values():
                 values[i, at, j, k] = values[i, at, 0, k]
             continue
-        model, P = classifier_of(kinds[i], nets[j], kelvins[k]), sizes[at]
+        model = classifier_of(theory, points.nets[j], points.temperatures[k])
         try:
             model.fit(X[:P], y[:P])
             scores = class_scores(model.predict_proba(X_test), y_test, model.classes_)
         except ValueError as error:
-            widths_here = ", ".join(map(str, nets[j].widths))
-            failures.append(f"{kinds[i]}, P = {P}, width {widths_here}, T = {kelvins[k]:g}: {error}")
+            failures[points.named(i, at, j, k)] = str(error)
             continue
         row = (scores, model.order_parameters_, model.log_marginal_likelihood_, model.converged_)
         for name, value in zip(found, row, strict=True):
             found[name][i, at, j, k] = value
-    if failures:
-        told = "\n".join(failures)
-        warnings.warn(
-            f"{len(failures)} point(s) of the grid could not be solved and are NaN:\n{told}",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    dims = ("theory", "train", "width", "temperature")
-    extra = {"scores": ("score",), "order_parameters": ("layer",)}
-    data = {name: (dims + extra.get(name, ()), values) for name, values in found.items()}
-    data["error"] = ((*dims, "part"), found["scores"][..., :1])
-    labels: list[Any] = [n.widths[0] if len(set(n.widths)) == 1 else "-".join(map(str, n.widths)) for n in nets]
-    labels = labels if all(isinstance(label, int) for label in labels) else [str(label) for label in labels]
-    coords = {"theory": listed["theories"], "train": sizes, "width": labels, "temperature": kelvins, "part": ["total"]}
-    return xr.Dataset(data, coords | {"score": list(ClassScores._fields), "layer": np.arange(1, net.depth + 1)})
-
-
-def _listed(what: str, values: Any) -> list[Any]:
-    if isinstance(values, str) or not np.iterable(values) or not len(listed := list(values)):
-        raise ValueError(f"{what}: got {check.shown(values)}, expected a list with at least one entry")
-    return listed
-
-
-def _size(i: int, P: Any, available: int) -> int:
-    if check.integer(f"train[{i}]", P) > available:
-        raise ValueError(f"train[{i}]: got {P}, expected at most the {available} examples of the training set")
-    return int(P)
-
-
-def _shown(places: list[Any], progress: bool) -> Any:
-    if not progress:
-        return places
-    from tqdm.auto import tqdm
-
-    return tqdm(places)
+    warn_of_unsolved(failures, stacklevel=2)
+    extra = {"scores": "score", "order_parameters": "layer", "error": "part"}
+    coords = {"score": list(ClassScores._fields), "part": ["total"]}
+    return points.dataset(found | {"error": found["scores"][..., :1]}, extra, coords)

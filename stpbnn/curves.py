@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
 
 from stpbnn._validation import boolean, instance
 from stpbnn._version import __version__
-from stpbnn.cards import TEMPERATURE, WIDTHS, Card, changed, dimension, labels
+from stpbnn.cards import CHANNELS, TEMPERATURE, WIDTHS, Card, changed, dimension, labels
 from stpbnn.class_grid import class_grid
 from stpbnn.datasets import Task
-from stpbnn.regressors import theory_grid
+from stpbnn.regressors import shown, theory_grid
 from stpbnn.theories import chosen, settings
 
 __all__ = ["theory_curves"]
@@ -60,20 +60,16 @@ def theory_curves(card: Card, *, data: Task | None = None, progress: bool = Fals
     boolean("progress", progress)
     if data is not None:
         instance("data", data, Task)
-    if card.network.kind != "fully-connected":
-        raise ValueError(
-            f'network.kind: got "{card.network.kind}", expected "fully-connected": curves are known of these alone; '
-            "run the points of the sweep"
-        )
     sweep = {key: list(values) for key, values in card.sweep.items() if not key.startswith("sampler.")}
     if not sweep:
         raise ValueError(f"{card.name}: got no [sweep] that the closed forms can follow, expected a list for some key")
-    widths = sweep.get(WIDTHS, [card.network.hidden])
+    hidden = WIDTHS if card.network.kind == "fully-connected" else CHANNELS
+    widths = sweep.get(hidden, [card.network.hidden])
     together = len({len(width) for width in widths}) == 1  # depths that differ are points of their own
-    others = {key: values for key, values in sweep.items() if key != TEMPERATURE and not (key == WIDTHS and together)}
+    others = {key: values for key, values in sweep.items() if key != TEMPERATURE and not (key == hidden and together)}
     points = list(itertools.product(*(range(len(values)) for values in others.values())))
     found = {}
-    for index in _shown(points, progress and len(points) > 1, card.name):
+    for index in shown(points, progress and len(points) > 1, card.name):
         at = changed(card, {key: others[key][i] for key, i in zip(others, index, strict=True)})
         over = widths if together else [at.network.hidden]
         found[index] = _grid(at, over, sweep, progress and len(points) == 1, data)
@@ -117,11 +113,3 @@ def _joined(found: Mapping[tuple[int, ...], xr.Dataset], axes: list[xr.IndexVari
     ]
     parts = [part.drop_vars(str(axis.name), errors="ignore") for part in parts]
     return xr.concat(parts, axis, join="outer", fill_value={"converged": False})
-
-
-def _shown(points: Iterable[Any], progress: bool, title: str) -> Iterator[Any]:
-    if not progress:
-        return iter(points)
-    from tqdm.auto import tqdm
-
-    return iter(tqdm(points, desc=title))

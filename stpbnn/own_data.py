@@ -13,9 +13,20 @@ import xarray as xr
 
 from stpbnn import _validation as check
 from stpbnn import activations
-from stpbnn.cards import ARRAYS, SWEEPABLE, TEMPERATURE, WIDTHS, Card, Sampler, load_card, mistakes, sweep_mistakes
+from stpbnn.cards import (
+    ARRAYS,
+    CHANNELS,
+    SWEEPABLE,
+    TEMPERATURE,
+    WIDTHS,
+    Card,
+    Sampler,
+    load_card,
+    mistakes,
+    sweep_mistakes,
+)
 from stpbnn.datasets import Task, given_task
-from stpbnn.network import Convolutional, FullyConnected, Network
+from stpbnn.network import Convolutional, Network
 from stpbnn.runs import Run, run_card
 
 __all__ = ["run", "sweep"]
@@ -120,7 +131,7 @@ def sweep(
     card_or_network, data, progress, allow_code, **settings
         As for `run`.
     widths : sequence of int, or of sequences of int, optional
-        Widths of all hidden layers, or N_1..N_L for each point.
+        Widths (of convolutional networks channels) of all hidden layers, or N_1..N_L for each point.
     temperatures : sequence of float, optional
         Temperatures T.
     train : sequence of int, optional
@@ -235,12 +246,9 @@ def _card(
         X, _, X_test, _ = given
         raw["data"] = {"name": ARRAYS, "train": len(X), "test": len(X_test), "standardize": "none"}
     if WIDTHS in swept:
-        if "widths" not in raw["network"]:
-            raise ValueError(
-                'widths: got a convolutional network, which has channels; give over={"network.channels": …}'
-            )
-        depth = len(raw["network"]["widths"])
-        swept[WIDTHS] = [[width] * depth if isinstance(width, int) else width for width in swept[WIDTHS]]
+        key = WIDTHS if "widths" in raw["network"] else CHANNELS
+        depth = len(raw["network"][key.rpartition(".")[2]])
+        swept[key] = [[width] * depth if isinstance(width, int) else width for width in swept.pop(WIDTHS)]
     raw["sweep"] = dict(raw.get("sweep", {})) | swept
     if wrong := mistakes(raw) or sweep_mistakes(raw):
         raise ValueError("\n".join(wrong.values()))
@@ -261,7 +269,7 @@ def _of_network(network: Network, settings: Mapping[str, Any], folder: Any) -> d
         raise ValueError("temperature: missing, expected a positive number, the variance of the Gaussian likelihood")
     called = "own-data" if folder is None else re.sub(r"[^A-Za-z0-9._-]+", "-", Path(folder).name).lstrip("._-")[:100]
     plain = {key: value for key, value in network.to_dict().items() if value is not None}
-    sizes, kind = network.widths if isinstance(network, FullyConnected) else plain["channels"], ""
+    sizes, kind = network.hidden, ""
     if isinstance(network, Convolutional):
         plain["kind"], kind = "convolutional", "convolutional "
     shape = f"{len(sizes)} {kind}hidden layer(s) of {', '.join(map(str, sizes))}, {name}"

@@ -341,6 +341,11 @@ PROBABILITY = (probabilities, 0.5)
 
 
 TREND = {"trend": (choice, "zero"), "criterion": (choice, "evidence")}
+OUTLIERS = {
+    "optimize_noise_df": (booleans, False),
+    "noise_df": (positive, 4.0),
+    "contamination": (positive, 0.1),
+}
 
 
 def regressors():
@@ -353,12 +358,9 @@ def regressors():
         "noise": (choice, "scale"),
         "normalize_y": (booleans, False),
     }
-    student |= {
+    student |= OUTLIERS | {
         "optimizer": (optimizers, None),
         "optimize_df": (booleans, False),
-        "optimize_noise_df": (booleans, False),
-        "noise_df": (positive, 4.0),
-        "contamination": (positive, 0.1),
         "optimize_temperature": (booleans, False),
     }
     student |= {
@@ -368,7 +370,7 @@ def regressors():
     }
     net = {"network": (optional_network, NET)}
     return {
-        stpbnn.NNGPRegressor: net | T | SOLVER | TREND | EVIDENCE,
+        stpbnn.NNGPRegressor: net | T | SOLVER | TREND | EVIDENCE | OUTLIERS | {"noise": (choice, "gaussian")},
         stpbnn.ProportionalLimitRegressor: net | T | SOLVER | MEAN | EVIDENCE,
         stpbnn.FiniteWidthRegressor: net | T | SOLVER | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
@@ -1046,6 +1048,7 @@ FREE = {
         )
     },
     **{f"{kind}.{of}": SKLEARN for kind in ("Convolutional", "FullyConnected") for of in ("get_params", "set_params")},
+    **{f"{kind}.with_hidden": "names the setting" for kind in ("Convolutional", "FullyConnected")},
     "NNGPKernel.set_params": SKLEARN,
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
     **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on"), MADE_BY_THE_LIBRARY),

@@ -81,3 +81,17 @@ def test_a_sweep_samples_the_given_arrays(tmp_path):
     alone = stpbnn.run(NET, data=(X[:4], Y[:4], X_TEST, Y_TEST), folder=tmp_path / "one", **TINY)
     error = alone.comparison["error_posterior"]
     np.testing.assert_allclose(found["error_posterior"].sel(train=4).squeeze(), error, rtol=1e-12)
+
+
+def test_channels_of_a_convolutional_network_are_swept_as_widths():
+    """A curve over channels is what each point gives alone."""
+    rng = np.random.default_rng(0)
+    X, y, net = rng.normal(size=(9, 16)), rng.normal(size=9), stpbnn.Convolutional((1,), 2, 2, image=(4, 4, 1))
+    data, theories = (X[:6], y[:6], X[6:], y[6:]), ["infinite", "proportional"]
+    curve = stpbnn.sweep(
+        net, data=data, widths=[4, 40], temperature=0.1, theories=theories, sample=False, progress=False
+    )
+    for N in (4, 40):
+        alone = stpbnn.ProportionalLimitRegressor(net.set_params(channels=(N,)), temperature=0.1).fit(X[:6], y[:6])
+        there = curve["error"].sel(width=N, part="total", theory="proportional limit").item()
+        np.testing.assert_allclose(there, alone.generalization_error(X[6:], y[6:]).total, rtol=1e-8)

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import (
     AdaptiveKernelRegressor,
+    Convolutional,
     FiniteWidthRegressor,
     FullyConnected,
     NNGPKernel,
@@ -215,6 +216,23 @@ def test_kernels_that_do_not_fit_into_memory_are_refused():
         match=r"particles: got 1000000000000, in clusters of 1, whose features take about .*; take fewer part",
     ):
         AdaptiveKernelRegressor(FullyConnected((5,)), particles=10**12).fit(few[:3], few[:3, 0])
+
+
+def test_channels_are_the_widths_of_a_convolutional_network():
+    """Every point is that of the regressor; a matrix of positions is told by its mean eigenvalue."""
+    rng = np.random.default_rng(0)
+    X, y, net = rng.normal(size=(8, 16)), rng.normal(size=8), Convolutional((1,), 2, 2, image=(4, 4, 1))
+    grid = theory_grid(net, X, y, X[:3], y[:3], widths=[5, 50], temperatures=[0.1])
+    assert grid["width"].values.tolist() == [5, 50]
+    for N in (5, 50):
+        there = net.set_params(channels=(N,))
+        for theory in ("infinite", "proportional"):
+            at = grid.sel(theory=theory, train=8, width=N, temperature=0.1)
+            model = REGRESSORS[theory](there, temperature=0.1).fit(X, y)
+            np.testing.assert_allclose(at["error"], model.generalization_error(X[:3], y[:3]), rtol=1e-10)
+            np.testing.assert_allclose(at["log_marginal_likelihood"], model.log_marginal_likelihood_, rtol=1e-10)
+        Q = ProportionalLimitRegressor(there, temperature=0.1).fit(X, y).order_parameters_
+        np.testing.assert_allclose(at["order_parameters"], [np.linalg.eigvalsh(Q).mean()], rtol=1e-8)
 
 
 def test_theories_go_by_both_of_their_names():

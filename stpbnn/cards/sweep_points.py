@@ -11,6 +11,7 @@ from stpbnn import _validation as check
 from stpbnn.cards.schema import TABLES, Card
 
 __all__ = [
+    "CHANNELS",
     "DIMENSIONS",
     "TEMPERATURE",
     "WIDTHS",
@@ -22,8 +23,8 @@ __all__ = [
     "selected",
 ]
 
-WIDTHS, TEMPERATURE = "network.widths", "posterior.temperature"
-DIMENSIONS = {WIDTHS: "width", TEMPERATURE: "temperature", "data.train": "train"}
+WIDTHS, CHANNELS, TEMPERATURE = "network.widths", "network.channels", "posterior.temperature"
+DIMENSIONS = {WIDTHS: "width", CHANNELS: "width", TEMPERATURE: "temperature", "data.train": "train"}
 
 
 def points(card: Card) -> dict[tuple[int, ...], Card]:
@@ -116,7 +117,8 @@ def labels(key: str, values: Iterable[Any]) -> list[Any]:
     ([50, 200], ['50', '50-20'])
     """
     values = list(values)
-    if key == WIDTHS and len({len(width) for width in values}) == 1 and all(len(set(width)) == 1 for width in values):
+    sizes = key in (WIDTHS, CHANNELS) and len({len(width) for width in values}) == 1
+    if sizes and all(len(set(width)) == 1 for width in values):
         return [width[0] for width in values]
     if any(isinstance(value, (list, tuple)) for value in values):
         return ["-".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value) for value in values]

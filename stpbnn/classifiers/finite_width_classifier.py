@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.classifiers.order_parameters import OrderParameterClassifier
-from stpbnn.latent import ClassesOfNetwork, average_classes
+from stpbnn.latent import average_classes
 from stpbnn.scale import ACCURACY, LATTICE_ACCURACY, LATTICE_DEPTH
 
 __all__ = ["FiniteWidthClassifier"]
@@ -87,15 +87,15 @@ class FiniteWidthClassifier(OrderParameterClassifier):
                 "parameters can be integrated; take ProportionalLimitClassifier"
             )
 
-    def _condition(self, X: np.ndarray) -> None:
-        self._problem = ClassesOfNetwork(self.network_, X, self._likelihood, self.closure, self.approximation)
+    def _condition(self) -> None:
+        self._problem = self._posed()
         self.order_parameter_posterior_ = posterior = self._problem.posterior()
         self.order_parameters_, self.log_marginal_likelihood_ = posterior.mean, posterior.log_evidence
         accuracy = ACCURACY if self.network_.depth == 1 else LATTICE_ACCURACY
         at_the_mean = self._problem.at(np.log(posterior.mean))
         self.converged_ = bool(posterior.error < accuracy) and at_the_mean.converged
 
-    def _evidence_gradient(self, X: np.ndarray) -> np.ndarray:
+    def _evidence_gradient(self) -> np.ndarray:
         return self._problem.posterior_gradient(self.order_parameter_posterior_)
 
     def _law(self, X: np.ndarray) -> Any:

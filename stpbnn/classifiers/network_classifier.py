@@ -71,15 +71,19 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
             self._likelihood: Any = Bernoulli(2.0 * index - 1, float(self.temperature))
         else:
             self._likelihood = Categorical(np.eye(len(classes))[index], float(self.temperature))
+        self.classes_, self.X_train_, self.y_train_ = classes, X, y
         try:
             with np.errstate(all="ignore"):  # what overflows is refused
                 refuse_infinite_kernel(self.network_, X)
                 refuse_indefinite_kernel(self.network_, X)
-                settled = self._choose(X)
-                self._condition(X)
+                settled = self._search()
+                self._condition()
                 if not np.isfinite([self.log_marginal_likelihood_, *self.order_parameters_.ravel()]).all():
                     raise OverflowError
-        except (np.linalg.LinAlgError, OverflowError) as error:
+        except BaseException as error:
+            del self.classes_, self.X_train_, self.y_train_
+            if not isinstance(error, np.linalg.LinAlgError | OverflowError):
+                raise
             raise ValueError(
                 f"temperature: got {self.temperature!r} with inputs up to {np.abs(X).max():.0e}, where the mode of the "
                 f"latent function cannot be computed{f' ({error})' if str(error) else ''}; rescale the inputs, or give "
@@ -93,11 +97,11 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
                 stacklevel=3,
             )
         self.converged_ = bool(self.converged_ and settled)
-        self.classes_, self.X_train_, self.y_train_ = classes, X, y
         return self
 
     def _check_settings(self) -> None:
-        super()._check_settings()
+        """Refuse settings that are out of range."""
+        self._check_search()
         if check.number("temperature", self.temperature, minimum=0, inclusive=True) == 0:
             raise ValueError(
                 "temperature: got 0, where the likelihood of classes knows no noise and probabilities are zero or one; "

@@ -101,16 +101,16 @@ class NNGPClassifier(NetworkClassifier):
         self.n_restarts_optimizer = n_restarts_optimizer
         self.random_state = random_state
 
-    def _condition(self, X: np.ndarray) -> None:
+    def _condition(self) -> None:
         net = self.network_
-        K = symmetric_kernel(nngp_map(net), net.prior, X)
+        K = symmetric_kernel(nngp_map(net), net.prior, self.X_train_)
         self._latent = approximate(self._likelihood, K, self.approximation)
         self.order_parameters_ = np.ones(net.depth)
         self.log_marginal_likelihood_ = self._latent.log_evidence
         self.converged_ = self._latent.converged
 
-    def _evidence_gradient(self, X: np.ndarray) -> np.ndarray:
-        return infinite_slopes(self.network_, X, self._latent.kernel_weights())
+    def _evidence_gradient(self) -> np.ndarray:
+        return infinite_slopes(self.network_, self.X_train_, self._latent.kernel_weights())
 
     def _moments(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         cross = cross_kernel(nngp_map(self.network_), self.network_.prior, X, self.X_train_)

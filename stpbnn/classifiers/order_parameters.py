@@ -7,7 +7,7 @@ from typing import Any
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.classifiers.network_classifier import NetworkClassifier
-from stpbnn.latent import Approximation
+from stpbnn.latent import Approximation, ClassesOfNetwork
 from stpbnn.network import FullyConnected
 
 __all__ = ["OrderParameterClassifier"]
@@ -50,3 +50,7 @@ class OrderParameterClassifier(NetworkClassifier):
                 "sklearn.multiclass.OneVsRestClassifier"
             )
         return network
+
+    def _posed(self) -> ClassesOfNetwork:
+        """Return the problem that the training set poses."""
+        return ClassesOfNetwork(self.network_, self.X_train_, self._likelihood, self.closure, self.approximation)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.classifiers.order_parameters import OrderParameterClassifier
-from stpbnn.latent import ClassesOfNetwork, average_classes, each_output
+from stpbnn.latent import average_classes, each_output
 from stpbnn.predictive import Gaussian
 
 __all__ = ["ProportionalLimitClassifier"]
@@ -79,15 +79,15 @@ class ProportionalLimitClassifier(OrderParameterClassifier):
     (array([1.2142]), True)
     """
 
-    def _condition(self, X: np.ndarray) -> None:
-        self._problem = ClassesOfNetwork(self.network_, X, self._likelihood, self.closure, self.approximation)
+    def _condition(self) -> None:
+        self._problem = self._posed()
         self.saddle_points_ = self._problem.saddle_points()
         best = self.saddle_points_[0]
         self.order_parameters_, self.action_ = best.order_parameters, best.action
         self.log_marginal_likelihood_ = best.log_evidence
         self.converged_ = best.converged and self._problem.at(np.log(best.order_parameters)).converged
 
-    def _evidence_gradient(self, X: np.ndarray) -> np.ndarray:
+    def _evidence_gradient(self) -> np.ndarray:
         return self._problem.saddle_gradient(self.saddle_points_[0])
 
     def _law(self, X: np.ndarray) -> Gaussian:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from stpbnn.kernels.pooled import PooledMap
 from stpbnn.kernels.tiles import Tile, cross_kernel, input_tiles, lower_triangle, symmetric_kernel, weight_tiles
 from stpbnn.network import Convolutional, FullyConnected, Network, Prior
 
-__all__ = ["entries", "entries_and_slopes", "lower", "pulled", "unit_tiles", "variances"]
+__all__ = ["by_precisions", "unit_tiles"]
 
 Theta = Float[jax.Array, " n"]
 Points = Float[np.ndarray, "P N0"]
@@ -70,52 +70,84 @@ def _pulled(net: FullyConnected, log_values: Theta, unit: Gram, weights: jax.Arr
     return jax.grad(lambda theta: jnp.vdot(weights, _of_unit(net, theta, unit)))(log_values)
 
 
-def _structure(net: Network) -> FullyConnected:
-    """Return what the compiled functions depend on: everything but the numbers, widths and outputs."""
+@dataclass(frozen=True)
+class OfProducts:
+    """The kernel of a fully-connected network, a function of the products of inputs."""
+
+    net: FullyConnected
+
+    @property
+    def _numbers(self) -> tuple[FullyConnected, Any]:
+        """What the compiled functions depend on, everything but numbers, widths and outputs; and the numbers."""
+        plain = replace(self.net, widths=(1,) * self.net.depth, outputs=1)
+        structure = hyperparameters.with_values(plain, np.zeros(len(hyperparameters.names(self.net))))
+        return structure, hyperparameters.log_values(self.net)
+
+    def entries(self, X: Points, Y: Points | None) -> Float[np.ndarray, "n m"]:
+        """Return the kernel between two sets of inputs, or of one with itself."""
+        return np.array(_entries(*self._numbers, X, Y))
+
+    def entries_and_slopes(self, X: Points, free: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the kernel of a set of inputs with itself, and its derivatives along the free precisions."""
+        K, slopes = _entries_and_slopes(*self._numbers, X, np.eye(len(free))[free])
+        return np.array(K), np.array(slopes)
+
+    def lower(self, inputs: Any) -> Float[np.ndarray, "P P"]:
+        """Return the lower triangle of the kernel on `Inputs`."""
+        kernel = partial(_tile, *self._numbers)
+        return lower_triangle([tile._replace(values=kernel(tile.values)) for tile in inputs.tiles], len(inputs.X))
+
+    def pulled(self, inputs: Any, weights: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
+        """Return Σ_ij W_ij ∂K_ij/∂θ on `Inputs` for symmetric W, whose lower triangle is read."""
+        pull, parts = partial(_pulled, *self._numbers), weight_tiles(inputs.tiles, weights)
+        return np.sum([pull(tile.values, part) for tile, part in zip(inputs.tiles, parts, strict=True)], axis=0)
+
+    def variances(self, X: Points) -> Float[np.ndarray, " n"]:
+        """Return the variances at inputs."""
+        return np.array(_variances(*self._numbers, X))
+
+
+@dataclass(frozen=True)
+class OfPositions:
+    """The kernel of a convolutional network, a function of what its windows see."""
+
+    net: Convolutional
+
+    @property
+    def _tangents(self) -> Float[np.ndarray, "n numbers"]:
+        return hyperparameters.tangents(self.net, hyperparameters.log_values(self.net))
+
+    def entries(self, X: Points, Y: Points | None) -> Float[np.ndarray, "n m"]:
+        """Return the kernel between two sets of inputs, or of one with itself."""
+        return cross_kernel(nngp_map(self.net), self.net.prior, X, Y).entries
+
+    def entries_and_slopes(self, X: Points, free: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the kernel of a set of inputs with itself, and its derivatives along the free precisions."""
+        K, slopes = PooledMap.of(self.net).slopes(X)
+        return K, np.tensordot(np.stack(jax.tree.leaves(slopes), axis=2), self._tangents[free], (2, 1))
+
+    def lower(self, inputs: Any) -> Float[np.ndarray, "P P"]:
+        """Return the lower triangle of the kernel on `Inputs`."""
+        return symmetric_kernel(nngp_map(self.net), self.net.prior, inputs.X)
+
+    def pulled(self, inputs: Any, weights: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
+        """Return Σ_ij W_ij ∂K_ij/∂θ on `Inputs` for symmetric W, whose lower triangle is read."""
+        return self._tangents @ np.array(jax.tree.leaves(PooledMap.of(self.net).pullback(inputs.X, weights)))
+
+    def variances(self, X: Points) -> Float[np.ndarray, " n"]:
+        """Return the variances at inputs."""
+        return PooledMap.of(self.net, bias=self.net.prior.bias_variance).variances(X)
+
+
+def by_precisions(net: Network) -> OfProducts | OfPositions:
+    """Return the kernel of a network, over its precisions.
+
+    Examples
+    --------
+    >>> by_precisions(FullyConnected((10,), "linear", weight_precision=2.0)).variances(np.array([[1.0, 3.0]])).tolist()
+    [1.25]
+    """
+    if isinstance(net, Convolutional):
+        return OfPositions(net)
     assert isinstance(net, FullyConnected)
-    plain = replace(net, widths=(1,) * net.depth, outputs=1)
-    return hyperparameters.with_values(plain, np.zeros(len(hyperparameters.names(net))))
-
-
-def entries(net: Network, X: Points, Y: Points | None) -> Float[np.ndarray, "n m"]:
-    """Return the kernel between two sets of inputs, or of one with itself."""
-    if isinstance(net, Convolutional):
-        return cross_kernel(nngp_map(net), net.prior, X, Y).entries
-    return np.array(_entries(_structure(net), hyperparameters.log_values(net), X, Y))
-
-
-def entries_and_slopes(net: Network, X: Points, free: Bool[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the kernel of a set of inputs with itself, and its derivatives along those precisions that are free."""
-    log_values = hyperparameters.log_values(net)
-    if isinstance(net, Convolutional):
-        K, slopes = PooledMap.of(net).slopes(X)
-        tangents = hyperparameters.tangents(net, log_values)[free]
-        return K, np.tensordot(np.stack(jax.tree.leaves(slopes), axis=2), tangents, (2, 1))
-    K, slopes = _entries_and_slopes(_structure(net), log_values, X, np.eye(len(log_values))[free])
-    return np.array(K), np.array(slopes)
-
-
-def lower(net: Network, inputs: Any) -> Float[np.ndarray, "P P"]:
-    """Return the lower triangle of the kernel on `Inputs`."""
-    net.refuse_features("X", inputs.X.shape[1])
-    if isinstance(net, Convolutional):
-        return symmetric_kernel(nngp_map(net), net.prior, inputs.X)
-    kernel = partial(_tile, _structure(net), hyperparameters.log_values(net))
-    return lower_triangle([tile._replace(values=kernel(tile.values)) for tile in inputs.tiles], len(inputs.X))
-
-
-def pulled(net: Network, inputs: Any, weights: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
-    """Return Σ_ij W_ij ∂K_ij/∂θ on `Inputs` for symmetric W, whose lower triangle is read."""
-    log_values = hyperparameters.log_values(net)
-    if isinstance(net, Convolutional):
-        found = PooledMap.of(net).pullback(inputs.X, weights)
-        return hyperparameters.tangents(net, log_values) @ np.array(jax.tree.leaves(found))
-    pull, parts = partial(_pulled, _structure(net), log_values), weight_tiles(inputs.tiles, weights)
-    return np.sum([pull(tile.values, part) for tile, part in zip(inputs.tiles, parts, strict=True)], axis=0)
-
-
-def variances(net: Network, X: Points) -> Float[np.ndarray, " n"]:
-    """Return the variances at inputs."""
-    if isinstance(net, Convolutional):
-        return PooledMap.of(net, bias=net.prior.bias_variance).variances(X)
-    return np.array(_variances(_structure(net), hyperparameters.log_values(net), X))
+    return OfProducts(net)

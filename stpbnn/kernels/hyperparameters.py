@@ -12,7 +12,7 @@ from jaxtyping import ArrayLike, Float
 
 from stpbnn.network import Network, Prior
 
-__all__ = ["log_values", "names", "prior_of", "tangents", "with_values"]
+__all__ = ["log_values", "names", "prior_of", "tangents", "values", "with_values"]
 
 
 def _tied(net: Network) -> bool:
@@ -38,6 +38,18 @@ def log_values(net: Network) -> Float[np.ndarray, " n"]:
     """Return the logarithms of the learnable numbers, in the order of their names."""
     weights = net.precisions[:1] if _tied(net) else net.precisions
     return np.log([*weights, *([] if net.bias_precision is None else [net.bias_precision])])
+
+
+def values(net: Network) -> dict[str, float]:
+    """Return the learnable numbers by name.
+
+    Examples
+    --------
+    >>> from stpbnn.network import FullyConnected
+    >>> values(FullyConnected((10,), weight_precision=(1.0, 2.0)))
+    {'weight_precision[0]': 1.0, 'weight_precision[1]': 2.0}
+    """
+    return dict(zip(names(net), np.exp(log_values(net)).tolist(), strict=True))
 
 
 def prior_of(net: Network, log_values: Float[ArrayLike, " n"]) -> Prior:

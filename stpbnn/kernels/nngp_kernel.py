@@ -15,7 +15,8 @@ from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
-from stpbnn.kernels import by_precisions, hyperparameters
+from stpbnn.kernels import hyperparameters
+from stpbnn.kernels.by_precisions import by_precisions
 from stpbnn.network import Convolutional, FullyConnected, Network, NetworkHolder
 
 __all__ = ["NNGPKernel"]
@@ -174,25 +175,26 @@ class NNGPKernel(NetworkHolder, Kernel):
         if eval_gradient and Y is not None:
             raise ValueError("eval_gradient: got True with Y, expected Y=None: the gradient is known for K(X, X)")
         if eval_gradient:
-            return by_precisions.entries_and_slopes(self._net, X, self._free)
-        return by_precisions.entries(self._net, X, Y)
+            return by_precisions(self._net).entries_and_slopes(X, self._free)
+        return by_precisions(self._net).entries(X, Y)
 
     @in_float64
     def on(self, inputs: Any) -> Float[np.ndarray, "P P"]:
         """Return the lower triangle of the kernel on `Inputs`."""
-        return by_precisions.lower(self._net, inputs)
+        self._net.refuse_features("X", inputs.X.shape[1])
+        return by_precisions(self._net).lower(inputs)
 
     @in_float64
     def contract(self, inputs: Any, lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
         """Return Σ_ij W_ij ∂K_ij/∂θ on `Inputs` for symmetric W, whose lower triangle is read."""
-        return by_precisions.pulled(self._net, inputs, lower)[self._free]
+        return by_precisions(self._net).pulled(inputs, lower)[self._free]
 
     @in_float64
     def diag(self, X: ArrayLike) -> np.ndarray:
         """Return the variances K(x, x), (n,), at inputs X (n, N_0)."""
         X = check.inputs("X", X)
         self._net.refuse_features("X", X.shape[1])
-        return by_precisions.variances(self._net, X)
+        return by_precisions(self._net).variances(X)
 
     def is_stationary(self) -> bool:
         """Return False: the kernel depends on the inputs, not on their distance alone."""

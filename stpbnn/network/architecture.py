@@ -71,6 +71,7 @@ class Network:
     bias_precision: float | None
     likelihood: str
 
+    _hidden: ClassVar[str]  # the name of the setting with N_1..N_L
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def _settle(self, layers: int, **own: Any) -> None:
@@ -101,9 +102,35 @@ class Network:
         return activations.get(self.activation)
 
     @property
+    def hidden(self) -> tuple[int, ...]:
+        """N_1..N_L: the widths of the hidden layers, or their channels."""
+        return tuple(getattr(self, self._hidden))
+
+    def with_hidden(self, sizes: int | Iterable[int]) -> Self:
+        """Return a network with other hidden layers, as many as this one has where one number is given for all.
+
+        Parameters
+        ----------
+        sizes : int, or iterable of int
+            Widths, or channels.
+
+        Raises
+        ------
+        ValueError
+            As the network itself.
+
+        Examples
+        --------
+        >>> from stpbnn import FullyConnected
+        >>> FullyConnected((10, 10)).with_hidden(7).widths
+        (7, 7)
+        """
+        return replace(self, **{self._hidden: tuple(sizes) if isinstance(sizes, Iterable) else (sizes,) * self.depth})
+
+    @property
     def depth(self) -> int:
         """L, the number of hidden layers."""
-        return len(self.units)
+        return len(self.hidden)
 
     @property
     def units(self) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,8 @@ class Convolutional(Network):
     bias_precision: float | None = None
     likelihood: str = "gaussian"
 
+    _hidden: ClassVar[str] = "channels"
+
     def __post_init__(self) -> None:
         channels = counts("channels", self.channels, "the channels N_1..N_L of the hidden layers, such as (100,)")
         layers, image = len(channels), _image(self.image)
@@ -118,11 +121,6 @@ class Convolutional(Network):
     def windows(self) -> tuple[Window, ...]:
         """The windows of each hidden layer: sizes, steps, padding and grids."""
         return windows(self.image, self.kernel_size, self.stride, self.padding, self.depth)  # type: ignore[arg-type]
-
-    @property
-    def depth(self) -> int:
-        """L, the number of hidden layers."""
-        return len(self.channels)
 
     @property
     def positions(self) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 
@@ -71,6 +72,8 @@ class FullyConnected(Network):
     bias_precision: float | None = None
     likelihood: str = "gaussian"
 
+    _hidden: ClassVar[str] = "widths"
+
     def __post_init__(self) -> None:
         widths = counts("widths", self.widths, "the hidden widths N_1..N_L, such as (200,) or (100, 100)")
         self._settle(len(widths), widths=widths)
@@ -78,7 +81,7 @@ class FullyConnected(Network):
     @property
     def units(self) -> tuple[int, ...]:
         """N_1..N_L, the widths."""
-        return tuple(self.widths)
+        return self.hidden
 
     def shapes(self, n_features: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all weights by name: W1..WL and v, and b1..b(L+1) where there are biases."""

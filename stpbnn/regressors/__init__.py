@@ -14,16 +14,19 @@ from stpbnn.regressors.errors import GeneralizationError
 from stpbnn.regressors.errors import error_parts as error_parts
 from stpbnn.regressors.errors import own_error as own_error
 from stpbnn.regressors.estimator import Estimator as Estimator
+from stpbnn.regressors.evidence_search import Evidence as Evidence
+from stpbnn.regressors.evidence_search import EvidenceSearch as EvidenceSearch
 from stpbnn.regressors.finite_width import FiniteWidthRegressor
 from stpbnn.regressors.grid import theory_grid
+from stpbnn.regressors.grid_points import GridPoints as GridPoints
+from stpbnn.regressors.grid_points import shown as shown
+from stpbnn.regressors.grid_points import warn_of_unsolved as warn_of_unsolved
 from stpbnn.regressors.hidden_kernel import kernel_overlap
 from stpbnn.regressors.infinite import NNGPRegressor
-from stpbnn.regressors.learnable_network import PRECISION_BOUNDS as PRECISION_BOUNDS
+from stpbnn.regressors.learnable_network import NetworkHyperparameters as NetworkHyperparameters
 from stpbnn.regressors.network_regressor import refuse_indefinite_kernel as refuse_indefinite_kernel
 from stpbnn.regressors.network_regressor import refuse_infinite_kernel as refuse_infinite_kernel
 from stpbnn.regressors.of_theory import regressor_of as regressor_of
-from stpbnn.regressors.optimise import check_optimizer as check_optimizer
-from stpbnn.regressors.optimise import minimise as minimise
 from stpbnn.regressors.persistence import load as load
 from stpbnn.regressors.persistence import save as save
 from stpbnn.regressors.proportional import ProportionalLimitRegressor

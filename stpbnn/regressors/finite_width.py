@@ -54,16 +54,22 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
 
     A convolutional network of one hidden layer with N channels, whose readout has weights of its own at each of the d
     positions, has a Wishart matrix :math:`Q \sim W_d(N, 1/N)` in place of a scale, over which weighted particles are
-    drawn; exact for linear networks as well. One that averages over positions has one scale.
+    drawn; exact for linear networks as well. Several layers have a matrix each, independent W_l in
+
+    .. math:: Q_l = (M Q_{l+1})^{1/2}\, W_l\, (M Q_{l+1})^{1/2}, \qquad Q_L = W_L, \qquad W_l \sim W_{d_l}(N_l, 1/N_l)
+
+    with M what the windows of a layer make of a matrix over its positions. A network of one hidden layer that averages
+    over positions has one scale.
 
     Parameters
     ----------
     network : FullyConnected, Convolutional or None
-        The network; None means FullyConnected((200,)). A Convolutional has one hidden layer.
+        The network; None means FullyConnected((200,)). A Convolutional has one output, and one hidden layer where it
+        averages over positions.
     temperature : float
         T >= 0, the variance of the Gaussian likelihood.
     closure : {"nested", "global", "wishart"}
-        How the order parameters of deep networks enter the kernel.
+        How the order parameters of deep networks enter the kernel; a Convolutional has one way of its own.
     mean : {"auto", "keep", "drop"}
         What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" is the
         mixture over order parameter and amplitude above, one hidden layer; "drop" is the zero-mean form, in which the
@@ -89,7 +95,7 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     ----------
     order_parameters_ : array of shape (L,), or for D > 1 outputs (D, D) with one hidden layer, (L, D, D) with several
         Posterior means of Q_1..Q_L; of matrices, of :math:`W_l = Q_{l+1}^{-1/2} Q_l Q_{l+1}^{-1/2}`. That of the matrix
-        Q, (d, d), for a Convolutional of d positions.
+        Q, (d, d), for a Convolutional of d positions, with several layers of W_1..W_L along the diagonal of one.
     order_parameter_posterior_ : OrderParameterPosterior
         Nodes (n, L), of matrices (n, L, D, D) or (n, d, d), weights (n,), log evidence and its error; where the mean is
         kept, an amplitude a of it (n,) also.

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers
-from stpbnn.catalogue import THEORIES, short_name
-from stpbnn.network import FullyConnected
+from stpbnn.catalogue import THEORIES
+from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.regressors.errors import own_error
+from stpbnn.regressors.grid_points import GridPoints, shown, warn_of_unsolved
 from stpbnn.regressors.of_theory import regressor_of
 from stpbnn.scale import ZERO_TARGETS, Mean, WidthCurve, keeps_mean, refuse_singular
 
@@ -33,7 +32,7 @@ Found = tuple[tuple[int, int], Row | str]  # the point, and its numbers or the r
 
 @in_float64
 def theory_grid(
-    net: FullyConnected,
+    net: Network,
     X: ArrayLike,
     y: ArrayLike,
     X_test: ArrayLike,
@@ -57,14 +56,14 @@ def theory_grid(
 
     Parameters
     ----------
-    net : FullyConnected
-        The network; its own widths are replaced.
+    net : FullyConnected or Convolutional
+        The network; its own widths, or channels, are replaced.
     X, y : arrays of shape (P, N_0) and (P,) or (P, D)
         Training set.
     X_test, y_test : arrays of shape (n, N_0) and (n,) or (n, D)
         Test set.
     widths : sequence of int, or of sequences of int
-        Widths of all hidden layers, or N_1..N_L for each point.
+        Widths (or channels) of all hidden layers, or N_1..N_L for each point.
     temperatures : sequence of float
         T, variances of the noise.
     train : sequence of int or None
@@ -90,7 +89,7 @@ def theory_grid(
     xarray.Dataset
         `error` (theory, train, width, temperature, part) with the parts total, squared_bias and variance, and its
         Monte Carlo standard error `theory_error_mcse`, zero for closed forms; `order_parameters` (theory, train, width,
-        temperature, layer), for several outputs their mean tr Q/D; `log_marginal_likelihood` and `converged` (theory,
+        temperature, layer), of a matrix Q its mean eigenvalue; `log_marginal_likelihood` and `converged` (theory,
         train, width, temperature). The adaptive kernel has no order parameters: NaN. At points
         that cannot be solved all numbers are NaN, and `converged` is False.
 
@@ -116,93 +115,59 @@ def theory_grid(
     >>> grid["error"].sel(theory="proportional", part="total", train=4).round(3).values.tolist()
     [[0.119, 0.843], [0.145, 0.84]]
     """
-    import xarray as xr
-
-    check.instance("net", net, FullyConnected)
+    check.instance("net", net, FullyConnected, Convolutional)
     X, X_test = check.inputs("X", X), check.inputs("X_test", X_test, features=np.shape(X)[-1])
+    net.refuse_features("X", X.shape[1])
     y = check.targets("y", y, examples=len(X), outputs=net.outputs)
     y_test = check.targets("y_test", y_test, examples=len(X_test), outputs=net.outputs)
-    nets = [_with_width(net, width) for width in _listed("widths", widths)]
-    kelvins = [
-        check.number(f"temperatures[{i}]", T, minimum=0, inclusive=True)
-        for i, T in enumerate(_listed("temperatures", temperatures))
-    ]
-    sizes = [_size(i, P, len(X)) for i, P in enumerate([len(X)] if train is None else _listed("train", train))]
-    for theory in _listed("theories", theories):
-        check.one_of("theories", short_name(theory) if isinstance(theory, str) else theory, THEORIES)
-    check.room_for_kernels("X", max(sizes))
-    refuse_beyond(16 * len(X_test) * max(sizes), f"X_test: got {len(X_test)} rows, whose kernels", "take fewer rows")
+    points = GridPoints.of(
+        net,
+        len(X),
+        widths=widths,
+        temperatures=temperatures,
+        train=train,
+        theories=theories,
+        known=THEORIES,
+        zero=True,
+    )
+    check.room_for_kernels("X", max(points.train))
+    kernels = f"X_test: got {len(X_test)} rows, whose kernels"
+    refuse_beyond(16 * len(X_test) * max(points.train), kernels, "take fewer rows")
     random_numbers(random_state)
     progress = check.boolean("progress", progress)
-    fast = not keeps_mean(net, mean) and net.depth == 1 and net.outputs == 1
+    dense = isinstance(net, FullyConnected) and not keeps_mean(net, mean)
+    fast = dense and net.depth == 1 and net.outputs == 1
     particles, df = check.integer("particles", particles, minimum=16), check.number("df", df, minimum=2)
     settings = {"particles": particles, "random_state": random_state, "mean": mean, "df": df}
 
-    if 0 in kelvins:
-        for P in sizes:
+    if 0 in points.temperatures:
+        for P in points.train:
             _refuse_singular(net, X[:P])
 
-    shape = (len(theories), len(sizes), len(nets), len(kelvins))
     found = {
-        "error": np.full((*shape, 3), np.nan),
-        "theory_error_mcse": np.full((*shape, 3), np.nan),
-        "order_parameters": np.full((*shape, net.depth), np.nan),
-        "log_marginal_likelihood": np.full(shape, np.nan),
-        "converged": np.zeros(shape, dtype=bool),
+        "error": np.full((*points.shape, 3), np.nan),
+        "theory_error_mcse": np.full((*points.shape, 3), np.nan),
+        "order_parameters": np.full((*points.shape, net.depth), np.nan),
+        "log_marginal_likelihood": np.full(points.shape, np.nan),
+        "converged": np.zeros(points.shape, dtype=bool),
     }
-    failures = []
-    for place, theory in enumerate(map(short_name, theories)):
-        for at, P in enumerate(sizes):
+    failures = {}
+    for place, theory in enumerate(points.keys):
+        for at, P in enumerate(points.train):
             solve = _one_factorisation if fast and theory in ("infinite", "proportional") else _one_by_one
-            rows = solve(theory, settings, nets, kelvins, X[:P], y[:P], X_test, y_test)
-            for (i, j), row in _shown(rows, progress, f"{theory}, P = {P}", len(nets) * len(kelvins)):
+            rows = solve(theory, settings, points.nets, points.temperatures, X[:P], y[:P], X_test, y_test)
+            for (i, j), row in shown(rows, progress, f"{theory}, P = {P}", math.prod(points.shape[2:])):
                 if isinstance(row, str):
-                    widths_here = ", ".join(map(str, nets[i].widths))
-                    failures.append(f"{theory}, P = {P}, width {widths_here}, T = {kelvins[j]:g}: {row}")
+                    failures[points.named(place, at, i, j)] = row
                     continue
                 for name, value in zip(found, row, strict=True):
                     found[name][place, at, i, j] = value
-    if failures:
-        warnings.warn(
-            f"{len(failures)} point(s) of the grid could not be solved and are NaN:\n" + "\n".join(failures),
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-    dims = ("theory", "train", "width", "temperature")
-    labels = [n.widths[0] if len(set(n.widths)) == 1 else "-".join(map(str, n.widths)) for n in nets]
-    labels = labels if all(isinstance(label, int) for label in labels) else [str(label) for label in labels]
-    extra = {"error": ("part",), "theory_error_mcse": ("part",), "order_parameters": ("layer",)}
-    return xr.Dataset(
-        {name: (dims + extra.get(name, ()), values) for name, values in found.items()},
-        {
-            "theory": list(theories),
-            "train": sizes,
-            "width": labels,
-            "temperature": kelvins,
-            "part": list(PARTS),
-            "layer": np.arange(1, net.depth + 1),
-        },
-    )
+    warn_of_unsolved(failures, stacklevel=3)
+    extra = {"error": "part", "theory_error_mcse": "part", "order_parameters": "layer"}
+    return points.dataset(found, extra, {"part": list(PARTS)})
 
 
-def _listed(what: str, values: Any) -> list[Any]:
-    if isinstance(values, str) or not isinstance(values, Iterable) or not len(listed := list(values)):
-        raise ValueError(f"{what}: got {values!r}, expected a list with at least one entry")
-    return listed
-
-
-def _with_width(net: FullyConnected, width: Any) -> FullyConnected:
-    return replace(net, widths=tuple(width) if isinstance(width, Iterable) else (width,) * net.depth)
-
-
-def _size(i: int, P: Any, available: int) -> int:
-    P = check.integer(f"train[{i}]", P)
-    if available < P:
-        raise ValueError(f"train[{i}]: got {P}, expected at most the {available} examples of the training set")
-    return P
-
-
-def _refuse_singular(net: FullyConnected, X: np.ndarray) -> None:
+def _refuse_singular(net: Network, X: np.ndarray) -> None:
     try:
         refuse_singular(net, X, 0)
     except np.linalg.LinAlgError as error:
@@ -212,18 +177,10 @@ def _refuse_singular(net: FullyConnected, X: np.ndarray) -> None:
         ) from None
 
 
-def _shown(rows: Iterable[Any], progress: bool, title: str, total: int) -> Iterator[Any]:
-    if not progress:
-        return iter(rows)
-    from tqdm.auto import tqdm
-
-    return iter(tqdm(rows, desc=title, total=total))
-
-
 def _one_by_one(
     theory: str,
     settings: Mapping[str, Any],
-    nets: list[FullyConnected],
+    nets: list[Any],
     temperatures: list[float],
     X: np.ndarray,
     y: np.ndarray,
@@ -254,7 +211,7 @@ def _solved(model: Any, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test
 def _one_factorisation(
     theory: str,
     settings: Mapping[str, Any],
-    nets: list[FullyConnected],
+    nets: list[Any],
     temperatures: list[float],
     X: np.ndarray,
     y: np.ndarray,

@@ -19,7 +19,7 @@ from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 from stpbnn.kernels import cross_kernel, feature_map
 from stpbnn.network import Convolutional
-from stpbnn.scale import FactorisedKernel, MeanKept, OneScale
+from stpbnn.scale import Columns, FactorisedKernel, MeanKept, OneScale
 
 __all__ = ["kernel_overlap", "posterior_hidden_kernel"]
 
@@ -77,6 +77,8 @@ def posterior_hidden_kernel(model: Any, X: np.ndarray) -> np.ndarray:
             f"activation {net.sigma.name!r}, expected a FullyConnected of one hidden layer, one output and a kernel "
             "without a mean of its own (mean='drop')"
         )
+    if isinstance(process, Columns):
+        raise ValueError(f"noise: got {model.noise!r}, expected 'gaussian', under which alone the mean is known")
     refuse_beyond(3 * 8 * len(X) ** 2, f"X: got {len(X)} inputs, whose kernels", "take fewer at once")
     features = feature_map(net)
     cross = cross_kernel(features, net.prior, X, model.X_train_).entries

@@ -13,13 +13,15 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.kernels import InputSlopes, network_slopes, nngp_map, symmetric_kernel
 from stpbnn.network import Convolutional, FullyConnected, Network
-from stpbnn.predictive import Gaussian
+from stpbnn.predictive import Gaussian, Mixture
 from stpbnn.regressors.criterion import Criterion, WithCriterion
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters
+from stpbnn.regressors.network_outliers import NetworkOutliers
 from stpbnn.regressors.noise import check_noise, checked_weights, split
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
+    ACCURACY,
     TRENDS,
     Design,
     FactorisedKernel,
@@ -36,9 +38,7 @@ from stpbnn.scale import (
 __all__ = ["NNGPRegressor"]
 
 
-class NNGPRegressor(
-    WithSolver, MultiOutputMixin, WithGradient, WithCriterion[NetworkHyperparameters], LearnableNetwork
-):
+class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[NetworkHyperparameters], NetworkOutliers):
     r"""Infinite-width limit of a Bayesian network: Gaussian-process regression on the NNGP kernel.
 
     .. math:: A = K_L + T\,1, \qquad \bar f(x) = k_x \cdot A^{-1} y, \qquad \sigma^2(x) = k_{xx} - k_x \cdot A^{-1} k_x
@@ -51,6 +51,10 @@ class NNGPRegressor(
     temperature : float or array of shape (P,)
         T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned. An
         array has the known variance of each training target, and is not learned.
+    noise : {"gaussian", "student-t", "robust"}
+        Whether the noise is Gaussian, has the tails of Student's t, T the square of its scale (expectation
+        propagation), or is Gaussian with examples that count the less the further they are from what the others make of
+        them, as in StudentTProcessRegressor.
     trend : {"zero", "constant", "linear"}
         What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
         flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
@@ -70,6 +74,13 @@ class NNGPRegressor(
         kernel and T that suits the size of the targets.
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
+    noise_df : float
+        The degrees of freedom of the noise "student-t", given or to start from, and of that by which "robust" finds its
+        outliers.
+    optimize_noise_df : bool
+        Whether to learn them, with the rest.
+    contamination : float
+        The part of Gaussian targets that the noise "robust" would have beyond its threshold.
     random_state : int, numpy Generator, RandomState or None
         Seed of the restarts.
 
@@ -80,7 +91,10 @@ class NNGPRegressor(
     action_ : float
         The effective action S(Q = 1).
     log_marginal_likelihood_ : float
-        log N(y; 0, A), summed over outputs.
+        log N(y; 0, A), summed over outputs. With noise "student-t" it is that of power expectation propagation, with
+        "robust", which has none, the leave-one-out score under a t law.
+    noise_df_, centre_ : float, array of the shape of y, or None
+        The degrees of freedom of the noise "student-t"; what each target is compared with under noise "robust".
     converged_ : bool
         Whether the search for hyper-parameters, where there was one, has reached its optimum, and the iterative solver
         knows means and log evidence, to 1e-2 standard deviations and 1e-3 (or 0.5).
@@ -113,27 +127,35 @@ class NNGPRegressor(
     _process: Any
 
     _networks = (FullyConnected, Convolutional)
-    _learned = (*LearnableNetwork._learned, "noise_variances_", "solver_")
+    _learned = (*LearnableNetwork._learned, "noise_variances_", "noise_df_", "centre_", "solver_")
 
     def __init__(
         self,
         network: Network | None = None,
         *,
         temperature: Any = 0.01,
+        noise: Literal["gaussian", "student-t", "robust"] = "gaussian",
         trend: Literal["zero", "constant", "linear"] = "zero",
         solver: Solver = "auto",
         criterion: Criterion = "evidence",
         optimizer: Any = None,
         n_restarts_optimizer: int = 0,
+        noise_df: float = 4.0,
+        optimize_noise_df: bool = False,
+        contamination: float = 0.1,
         random_state: Any = None,
     ) -> None:
         self.network = network
         self.temperature = temperature
+        self.noise = noise
         self.trend = trend
         self.solver = solver
         self.criterion = criterion
         self.optimizer = optimizer
         self.n_restarts_optimizer = n_restarts_optimizer
+        self.noise_df = noise_df
+        self.optimize_noise_df = optimize_noise_df
+        self.contamination = contamination
         self.random_state = random_state
 
     def _check_noise(self) -> None:
@@ -168,6 +190,8 @@ class NNGPRegressor(
 
     def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
         weights = checked_weights(sample_weight, len(X), self.temperature)
+        if self._outliers:
+            raise ValueError(f"sample_weight: got weights with noise={self.noise!r}, expected noise='gaussian'")
         kept = weights > 0
         self.noise_variances_ = 1 / weights[kept]
         return X[kept], y[kept]
@@ -182,6 +206,8 @@ class NNGPRegressor(
     def _only_exact(self, outputs: int) -> str | None:
         if self.trend != "zero" or self.noise_variances_ is not None:
             return f"trend={self.trend!r} or weights of the examples, expected neither"
+        if self._outliers:
+            return f"noise={self.noise!r}, expected 'gaussian'"
         return None
 
     def _take_in(self) -> None:
@@ -201,6 +227,12 @@ class NNGPRegressor(
         self._take_up_errors(solved.errors())
 
     def _factorise(self) -> None:
+        if self._outliers:
+            self._process = self._conditioned_columns()
+            misfit = -2 * self._process.log_evidence - self.y_train_.size * np.log(2 * np.pi)
+            self._take_up_evidence(0.0, misfit, self.y_train_.size)
+            self.converged_ = self._process.error < ACCURACY
+            return
         net, y, design = self.network_, self.y_train_, self._design
         data = net.prior, self.X_train_, y, nngp_map(net), self.temperature_
         self._process = FactorisedKernel.of(*data) if design.plain else RestrictedKernel.restricted(*data, design)
@@ -217,16 +249,18 @@ class NNGPRegressor(
         self.converged_ = True
 
     def _mean(self, X: np.ndarray) -> np.ndarray:
-        return self._process.mean(X)
+        return self._process.mean(self._query(X) if self._outliers else X)
 
     def _input_slopes(self, X: np.ndarray) -> InputSlopes:
         net = self.network_
         return network_slopes(net, nngp_map(net), np.ones(net.depth), X, self.X_train_)
 
     def _gradient_law(self, query: Query) -> Gaussian:
-        return self._process.gradient(query)
+        return self._process.predictive(query, 0.0, self._units) if self._outliers else self._process.gradient(query)
 
-    def _left_out(self) -> Gaussian:
+    def _left_out(self) -> Gaussian | Mixture:
+        if self._outliers:
+            return self._process.left_out(self._noise_of_new(True, joint=False), self._units)
         return self._process.left_out(self.y_train_)
 
     def _left_out_score(self, at: NetworkHyperparameters) -> tuple[float, np.ndarray]:
@@ -236,9 +270,13 @@ class NNGPRegressor(
         return score.value, np.append(of_kernel, at.temperature * score.temperature)[: len(at.theta)]
 
     def _evidence_gradient(self) -> np.ndarray:
+        if self._outliers:
+            return self._columns_gradient()
         net, X = self.network_, self.X_train_
         K = symmetric_kernel(nngp_map(net), net.prior, X)
         return evidence_gradient(K, partial(infinite_slopes, net, X), self.y_train_, self.temperature_, self._design)
 
-    def _predictive(self, X: np.ndarray, *, joint: bool, noise: bool) -> Any:
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
+        if self._outliers:
+            return self._columns_law(X, joint=joint, noise=noise)
         return self._process.law(X, joint=joint, noise=noise)

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.kernels import Inputs, InputSlopes, kernel_slopes, value_and_pullback
 from stpbnn.network import Network
-from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
+from stpbnn.regressors.errors import NOTHING_EXPLAINED
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
@@ -103,8 +103,7 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
         self._condition()
 
     @property
-    def _plausible(self) -> Float[np.ndarray, "P ..."]:
-        """The targets as they are modelled, by which their size is judged."""
+    def _modelled(self) -> Float[np.ndarray, "P ..."]:
         return self._targets
 
     def _judge(self) -> None:
@@ -114,9 +113,9 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
                 advice += f"; T = {self.temperature_:.3g} is fixed: optimize_temperature=True learns it"
             warnings.warn(f"kernel: {self.kernel_!r} {found}; {advice}", ConvergenceWarning, stacklevel=8)
 
-    def _explained(self) -> float:
-        """Return R² at the training inputs."""
-        return explained(self._targets, self._process.mean(self._query(self.X_train_)))
+    def _fitted(self) -> Float[np.ndarray, "P ..."]:
+        fitted: Float[np.ndarray, "P ..."] = self._process.mean(self._query(self.X_train_))
+        return fitted
 
     def _nothing_explained(self) -> str:
         """Return what the kernel that was found fails to do, or nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -16,9 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters, nngp_map
 from stpbnn.network import Network
-from stpbnn.regressors.errors import NOTHING_EXPLAINED, explained
+from stpbnn.regressors.errors import NOTHING_EXPLAINED
+from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence
 from stpbnn.regressors.hidden_kernel import posterior_hidden_kernel
-from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence, Learnable
+from stpbnn.regressors.learnable import Learnable
 from stpbnn.regressors.network_regressor import NetworkRegressor
 from stpbnn.scale import FactorisedKernel
 
@@ -29,7 +30,7 @@ PRECISION_BOUNDS = (1e-5, 1e5)  # that of the readout over the mean square of th
 
 @dataclass(frozen=True)
 class NetworkHyperparameters:
-    """The precisions of a network and the temperature, which is learned unless it is zero or known.
+    """The precisions of a network, the temperature, which is learned unless zero or known, and those of its noise.
 
     Examples
     --------
@@ -42,28 +43,30 @@ class NetworkHyperparameters:
     network: Network
     temperature: float
     known: bool = False
+    noise_df: float = 4.0
+    noise_df_free: bool = False
 
     @property
-    def _free(self) -> bool:
-        return self.temperature > 0 and not self.known
+    def free(self) -> tuple[str, ...]:
+        """What is learned beside the precisions."""
+        return ("temperature",) * (self.temperature > 0 and not self.known) + ("noise_df",) * self.noise_df_free
 
     @property
     def names(self) -> list[str]:
         """What is learned, in the order of theta."""
-        return [*hyperparameters.names(self.network), *["temperature"] * self._free]
+        return [*hyperparameters.names(self.network), *self.free]
 
     @property
     def theta(self) -> Float[np.ndarray, " n"]:
         """The logarithms of what is learned."""
-        theta = hyperparameters.log_values(self.network)
-        return np.append(theta, np.log(self.temperature)) if self._free else theta
+        return np.append(hyperparameters.log_values(self.network), np.log([getattr(self, name) for name in self.free]))
 
     def at(self, theta: Float[np.ndarray, " n"]) -> Self:
         """Return the same at other values of what is learned."""
-        precisions, temperature = np.split(theta, [len(hyperparameters.names(self.network))])
+        precisions, free = np.split(theta, [len(hyperparameters.names(self.network))])
         network = hyperparameters.with_values(self.network, precisions)
-        T = float(np.exp(temperature[0])) if self._free else self.temperature
-        return replace(self, network=network, temperature=T)
+        values: dict[str, Any] = dict(zip(self.free, np.exp(free).tolist(), strict=True))
+        return replace(self, network=network, **values)
 
     def bounds(self, unit: float) -> Float[np.ndarray, "n 2"]:
         """Return the bounds of theta; precisions that act on the outputs are in units of the squared targets also."""
@@ -75,6 +78,7 @@ class NetworkHyperparameters:
             "bias_precision": of_outputs,
             f"weight_precision[{self.network.depth}]": (lowest / unit, highest / unit),
             "temperature": (TEMPERATURE_BOUNDS[0] * unit, TEMPERATURE_BOUNDS[1] * unit),
+            "noise_df": NOISE_DF_BOUNDS,
         }
         return np.log([own.get(name, usual) for name, usual in bounds.items()])
 
@@ -83,7 +87,7 @@ class NetworkHyperparameters:
         theta, net = self.theta, self.network
         readout = net.depth if isinstance(net.weight_precision, tuple) else 0
         theta[readout] -= np.log(factor) / (1 if readout else net.depth + 1)
-        theta[-1] += np.log(factor)
+        theta[self.names.index("temperature")] += np.log(factor)
         return self.at(theta)
 
 
@@ -94,8 +98,7 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
     def hyperparameters_(self) -> dict[str, float]:
         """Precisions and temperature by name, as given or learned."""
         check_is_fitted(self, "X_train_")
-        values = np.exp(hyperparameters.log_values(self.network_)).tolist()
-        return dict(zip(hyperparameters.names(self.network_), values, strict=True)) | {"temperature": self.temperature_}
+        return hyperparameters.values(self.network_) | {"temperature": self.temperature_}
 
     @property
     def _hyperparameters(self) -> NetworkHyperparameters:
@@ -113,8 +116,8 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
         That is the one at which N(y; 0, c A) is highest, A at infinite width. Hence a search does not depend on the
         unit of the targets.
         """
-        given, y = self._hyperparameters, self.y_train_
-        if given.names[-1:] != ["temperature"]:
+        given, y = self._hyperparameters, self._plausible
+        if "temperature" not in given.names:
             return given
         try:
             process = FactorisedKernel.of(
@@ -141,8 +144,11 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
         slope = there._evidence_gradient()[: len(there._hyperparameters.theta)] if gradient else np.empty(0)
         return Evidence(there.log_marginal_likelihood_, slope, there.converged_)
 
+    def _fitted(self) -> Float[np.ndarray, "P ..."]:
+        return self._means(self.X_train_)
+
     def _judge(self) -> None:
-        if self.optimizer is not None and explained(self.y_train_, self._means(self.X_train_)) < NOTHING_EXPLAINED:
+        if self.optimizer is not None and self._explained() < NOTHING_EXPLAINED:
             warnings.warn(
                 f"temperature: learned as {self.temperature_:.3g}, where the network explains nothing of the targets "
                 "and takes them as noise; standardise inputs and targets, or start from other values "

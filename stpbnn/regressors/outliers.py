@@ -1,10 +1,9 @@
-"""Regressors whose noise may have outliers: settings, starting values and laws of new targets, clean ones or any."""
+"""Regressors whose noise may have outliers: settings, search, and laws of new targets, clean ones or any."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -12,29 +11,49 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import _validation as check
 from stpbnn._linalg import mirrored
-from stpbnn.kernels import value_and_pullback
-from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
-from stpbnn.regressors.learnable_kernel import LearnableKernel
-from stpbnn.scale import ACCURACY, Columns, Downweighted, OutlierMoments, StudentNoise
+from stpbnn.regressors.evidence_search import Hyperparameters
+from stpbnn.regressors.learnable import Learnable
+from stpbnn.scale import ACCURACY, Columns, Downweighted, OutlierMoments, StudentNoise, Units
 
-__all__ = ["NOISE_DF_BOUNDS", "OUTLIER_NOISES", "WithOutliers"]
+__all__ = ["OUTLIER_NOISES", "Noisy", "WithOutliers"]
 
 OUTLIER_NOISES = ("student-t", "robust")
-NOISE_DF_BOUNDS = (1.0, 1e5)
 CORE = 3.0  # standard deviations about the median beyond which a target says nothing of the size of the others
 MATCHED = 1e-7  # relative accuracy of an evidence that is found by iteration
 QUARTILE = 0.6744897501960817  # of the standard normal law
 
 
-class WithOutliers(LearnableKernel):
-    """Kernel regressors with noise "student-t" or "robust" among their settings."""
+class Noisy(Hyperparameters, Protocol):
+    """Hyper-parameters with those of the noise among them."""
+
+    @property
+    def temperature(self) -> float:
+        """T."""
+
+    @property
+    def noise_df(self) -> float:
+        """The degrees of freedom of the noise."""
+
+
+class WithOutliers[H: Noisy](Learnable[H]):
+    """Regressors with noise "student-t" or "robust" among their settings.
+
+    A model adds its kernel at hyper-parameters, and the units of its targets.
+    """
 
     noise: str
+    trend: str
     noise_df: float
     contamination: float
     optimize_noise_df: bool
     noise_df_: float | None
     centre_: Float[np.ndarray, "P ..."] | None
+    _process: Any
+    _units: Units
+
+    def _kernel_at(self, at: H) -> Float[np.ndarray, "P P"]:
+        """Return the kernel of the training set at hyper-parameters; its lower triangle is read."""
+        raise NotImplementedError
 
     @property
     def _outliers(self) -> bool:
@@ -55,13 +74,14 @@ class WithOutliers(LearnableKernel):
     def _check_outlier_settings(self) -> None:
         """Refuse what the noises with outliers do not have."""
         here = f"with noise={self.noise!r}"
-        if self.optimize_df:
+        if getattr(self, "optimize_df", False):
             raise ValueError(
                 f"optimize_df: got True {here}, whose function is a Gaussian process without df; say False"
             )
         if self.trend != "zero":
             raise ValueError(
-                f"trend: got {self.trend!r} {here}, expected 'zero'; add a ConstantKernel or a DotProduct to the kernel"
+                f"trend: got {self.trend!r} {here}, expected 'zero'; add a ConstantKernel or a DotProduct to the "
+                "kernel, or give the network biases"
             )
         if np.ndim(self.temperature) or self.temperature == 0:
             given = "an array" if np.ndim(self.temperature) else 0
@@ -71,19 +91,19 @@ class WithOutliers(LearnableKernel):
     def _tolerance(self) -> float:
         return MATCHED if self.noise == "student-t" else super()._tolerance
 
-    def _columns(self, K: Float[np.ndarray, "P P"], at: KernelHyperparameters) -> Columns:
+    def _columns(self, K: Float[np.ndarray, "P P"], at: H) -> Columns:
         """Return the process at a kernel matrix, of which the lower triangle is read."""
         K, T = mirrored(K), at.temperature
-        outputs = self._targets.reshape(len(K), -1).T
+        outputs = self._modelled.reshape(len(K), -1).T
         if self.noise == "student-t":
             noise = StudentNoise(T, at.noise_df)
-            return Columns(tuple(OutlierMoments.of(K, y, noise) for y in outputs), self._targets.shape)
+            return Columns(tuple(OutlierMoments.of(K, y, noise) for y in outputs), self._modelled.shape)
         assert self.centre_ is not None
         centres = self._units.normalised(self.centre_).reshape(len(K), -1).T
         columns = (
             Downweighted.of(K, y, T, centre, self.contamination) for y, centre in zip(outputs, centres, strict=True)
         )
-        return Columns(tuple(columns), self._targets.shape)
+        return Columns(tuple(columns), self._modelled.shape)
 
     def _search(self) -> bool:
         """Search; under robust noise twice, with weights that follow what the first search led to."""
@@ -103,14 +123,13 @@ class WithOutliers(LearnableKernel):
             )
         return settled and found
 
-    def _centre_at(self, at: KernelHyperparameters) -> bool:
+    def _centre_at(self, at: H) -> bool:
         """Compare each target with its mean given the others under Student's t noise; return whether that was found."""
-        K = value_and_pullback(at.kernel, self._inputs)[0]
-        K, noise = mirrored(K), StudentNoise(at.temperature, self.noise_df)
-        fits = [OutlierMoments.of(K, y, noise) for y in self._targets.reshape(len(K), -1).T]
+        K, noise = mirrored(self._kernel_at(at)), StudentNoise(at.temperature, self.noise_df)
+        fits = [OutlierMoments.of(K, y, noise) for y in self._modelled.reshape(len(K), -1).T]
         found = all(fit.converged for fit in fits)
         if found:
-            means = np.stack([fit.left_out()[0] for fit in fits], axis=-1).reshape(self._targets.shape)
+            means = np.stack([fit.left_out()[0] for fit in fits], axis=-1).reshape(self._modelled.shape)
             self.centre_ = self._units.restored(means)
         return found
 
@@ -121,33 +140,21 @@ class WithOutliers(LearnableKernel):
         super()._prepare()
 
     @property
-    def _free(self) -> tuple[str, ...]:
-        return super()._free + ("noise_df",) * bool(self.optimize_noise_df)
-
-    @property
-    def _hyperparameters(self) -> KernelHyperparameters:
-        return replace(super()._hyperparameters, noise_df=self.noise_df_ or self.noise_df)
-
-    def _take_up(self, found: KernelHyperparameters) -> None:
-        super()._take_up(found)
-        self.noise_df_ = found.noise_df if self.noise == "student-t" else None
-
-    @property
     def _plausible(self) -> Float[np.ndarray, "P ..."]:
         """The targets, those far from the median moved nearer, where there may be outliers."""
         if not self._outliers:
-            return self._targets
-        middle = np.median(self._targets, axis=0)
-        reach = CORE / QUARTILE * np.median(np.abs(self._targets - middle), axis=0)
+            return super()._plausible
+        middle = np.median(self._modelled, axis=0)
+        reach = CORE / QUARTILE * np.median(np.abs(self._modelled - middle), axis=0)
         reach = np.where(reach > 0, reach, np.inf)  # most targets are equal
-        return np.clip(self._targets, middle - reach, middle + reach)
+        return np.clip(self._modelled, middle - reach, middle + reach)
 
     def _explained(self) -> float:
         """Return R² at the training inputs, with medians in place of means where there may be outliers."""
         if not self._outliers:
             return super()._explained()
-        rest = self._targets - self._process.mean(self._query(self.X_train_))
-        spread = np.median(np.abs(self._targets - np.median(self._targets, axis=0)))
+        rest = self._modelled - self._fitted()
+        spread = np.median(np.abs(self._modelled - np.median(self._modelled, axis=0)))
         return 1 - float(np.median(np.abs(rest)) / spread) ** 2 if spread > 0 else 1.0
 
     def _judge(self) -> None:

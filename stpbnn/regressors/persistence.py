@@ -162,6 +162,7 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
         raise ValueError("got neither a network nor a kernel")
     if kernel is not None:
         check.number("df_", regressor.df_)
+    if "noise_df_" in regressor._learned:
         if (regressor.noise_df_ is None) == (regressor.noise == "student-t"):
             raise ValueError(f"noise_df_: got {regressor.noise_df_!r} for noise={regressor.noise!r}")
         if regressor.noise_df_ is not None:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from stpbnn import _validation as check
-from stpbnn.regressors.criterion import CRITERIA
 from stpbnn.regressors.noise import check_noise
 from stpbnn.regressors.outliers import OUTLIER_NOISES
 from stpbnn.scale import TRENDS
@@ -29,10 +28,6 @@ def check_process_settings(model: Any) -> None:
             f"df: got {model.df!r}, expected a number greater than 2: a Student's t law of two degrees of freedom "
             "or fewer has no covariance for the kernel to be; give more, or say parametrization='scale', where the "
             "kernel is the scale matrix"
-        )
-    if check.one_of("criterion", model.criterion, CRITERIA) != "evidence" and model.noise != "scale":
-        raise ValueError(
-            f"criterion: got {check.shown(model.criterion)} with noise={model.noise!r}, expected 'evidence'"
         )
     check.one_of("trend", model.trend, TRENDS)
     check_noise(model.temperature)

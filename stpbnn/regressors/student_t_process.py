@@ -14,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn.kernels import Inputs, value_and_pullback
 from stpbnn.predictive import Gaussian, Mixture, SideBySide, StudentT
 from stpbnn.regressors.criterion import Criterion, WithCriterion
+from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.kernel_objects import blocks_of
-from stpbnn.regressors.learnable import TEMPERATURE_BOUNDS, Evidence
-from stpbnn.regressors.outliers import NOISE_DF_BOUNDS, WithOutliers
+from stpbnn.regressors.kernel_outliers import KernelOutliers
 from stpbnn.regressors.process_settings import DF_BOUNDS, check_process_settings
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
@@ -37,7 +37,7 @@ from stpbnn.scale import (
 __all__ = ["StudentTProcessRegressor"]
 
 
-class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[KernelHyperparameters], WithOutliers):
+class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[KernelHyperparameters], KernelOutliers):
     r"""Student's t-process regression: a Gaussian process whose overall scale r is random, and learned from the data.
 
     .. math:: f \mid r \sim GP(0, r K), \qquad r \sim \mathrm{InvGamma}(\tfrac\nu2, \tfrac{\nu-2}2), \qquad
@@ -118,8 +118,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
     centre_ : array of shape (P,) or (P, D), or None
         What each target is compared with under noise "robust".
     alpha_ : array of shape (P,) or (P, D)
-        What the kernel with the training points is multiplied by to give the mean: the mean of r A(r)^{-1} y over the
-        posterior of r, A(r) = r K + T or r (K + T), for targets as they are normalised.
+        What the kernel with the training points is multiplied by to give the mean of targets as they are normalised.
     solver_ : str
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
@@ -145,6 +144,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
 
     _learned = ("kernel_", "temperature_", "df_", "noise_df_", "centre_", "converged_", "solver_")
     _kernels = 4
+    _scored = ("scale",)
     _at_bounds = MappingProxyType(
         {
             ("df", "upper"): "the data do not tell the process from a Gaussian one: fix df, or take a Gaussian process",

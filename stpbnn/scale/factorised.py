@@ -21,6 +21,7 @@ __all__ = [
     "ZERO_TARGETS",
     "FactorisedKernel",
     "conditioned_matrix",
+    "query_of",
     "refuse_ill_conditioned",
     "refuse_singular",
     "well_conditioned_cholesky",
@@ -117,9 +118,7 @@ class FactorisedKernel:
 
     def _query(self, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Query:
         """Return the kernel at query points."""
-        cross = kernels.cross_kernel(self.kernel, self.prior, X, self.X)
-        within = np.array(kernels.cross_kernel(self.kernel, self.prior, X).entries) if joint else None
-        return Query(np.asarray(cross.entries), np.asarray(cross.left), within)
+        return query_of(self.kernel, self.prior, X, self.X, joint=joint)
 
     @property
     def log_det(self) -> float:
@@ -154,6 +153,15 @@ class FactorisedKernel:
     def left_out(self, y: Float[np.ndarray, "P ..."]) -> Gaussian:
         """Return the law of each target given the others."""
         return left_out_gaussian(Resolved(self.alpha, inverse_diagonal(self.factor)), y)
+
+
+def query_of(
+    kernel: KernelMap, prior: Prior, X: Float[np.ndarray, "n N0"], X_train: Float[np.ndarray, "P N0"], *, joint: bool
+) -> Query:
+    """Return the kernel of a network at query points."""
+    cross = kernels.cross_kernel(kernel, prior, X, X_train)
+    within = np.array(kernels.cross_kernel(kernel, prior, X).entries) if joint else None
+    return Query(np.asarray(cross.entries), np.asarray(cross.left), within)
 
 
 def _weighted(entries: Float[np.ndarray, "n P"], alpha: Float[np.ndarray, "P ..."]) -> Float[np.ndarray, "n ..."]:

@@ -13,13 +13,14 @@ from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.scale.deep import Layered
 from stpbnn.scale.deep_outputs import DeepOutputs
 from stpbnn.scale.factorised import refuse_singular
-from stpbnn.scale.local_problem import LocalProblem
+from stpbnn.scale.local_chain import blocks
+from stpbnn.scale.local_problem import LocalProblem, chain_of
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.one_scale import Interpolation, OneScale
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.several_outputs import SeveralOutputs
 
-__all__ = ["MEANS", "Mean", "enters_by_product", "keeps_mean", "order_parameters_shape", "pose"]
+__all__ = ["MEANS", "Mean", "by_layer", "enters_by_product", "keeps_mean", "order_parameters_shape", "pose"]
 
 Mean = Literal["auto", "keep", "drop"]
 MEANS = ("auto", "keep", "drop")
@@ -59,7 +60,7 @@ def pose(
     Parameters
     ----------
     net : FullyConnected or Convolutional
-        The network; a convolutional one has one hidden layer and one output.
+        The network; a convolutional one has one output, and one hidden layer where its readout averages.
     X, y : float64 arrays of shape (P, N_0) and (P,) or (P, D)
         Training set.
     temperature : float
@@ -122,12 +123,29 @@ def pose(
 def order_parameters_shape(net: Network) -> tuple[int, ...]:
     """Return the shape of a node of their posterior: (L,), (L, D, D) for D outputs, or (d, d) for d positions.
 
+    Convolutional networks of several layers have the matrices of all layers along the diagonal of one, d positions in
+    all that have a part in the outputs.
+
     Examples
     --------
     >>> order_parameters_shape(FullyConnected((10, 10))), order_parameters_shape(Convolutional((4,), image=(4, 4, 1)))
     ((2,), (4, 4))
     """
-    local = isinstance(net, Convolutional) and net.readout == "flatten"
-    if local:
-        return (net.positions,) * 2  # type: ignore[attr-defined]
+    if isinstance(net, Convolutional) and net.readout == "flatten":
+        return (sum(chain_of(net).positions),) * 2
     return (net.depth, net.outputs, net.outputs) if net.outputs > 1 else (net.depth,)
+
+
+def by_layer(net: Network | None, orders: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    """Return one number a layer, (..., L), from order parameters: of a matrix the mean of its diagonal.
+
+    Examples
+    --------
+    >>> net = Convolutional((4, 4), 2, 2, image=(4, 4, 1))
+    >>> by_layer(net, np.diag([1.0, 2.0, 3.0, 4.0, 7.0]))
+    array([2.5, 7. ])
+    """
+    if isinstance(net, Convolutional) and net.readout == "flatten" and orders.ndim > 1:
+        parts = blocks(orders, chain_of(net).positions)
+        return np.stack([np.trace(part, axis1=-2, axis2=-1) / part.shape[-1] for part in parts], axis=-1)
+    return np.atleast_1d(np.trace(orders, axis1=-2, axis2=-1) / orders.shape[-1]) if orders.ndim > 1 else orders

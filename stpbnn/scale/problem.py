@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.network import Convolutional
 from stpbnn.predictive import Gaussian, JointMixture, Mixture, SideBySide
 from stpbnn.scale.fluctuation import saddle_gradient
 from stpbnn.scale.landscape import Ingredients, Landscape
@@ -58,8 +57,7 @@ class NetworkProblem:
     @property
     def widths(self) -> Float[np.ndarray, " L"]:
         """N_1..N_L."""
-        net = self.net
-        return np.asarray(net.channels if isinstance(net, Convolutional) else net.widths, dtype=np.float64)
+        return np.asarray(self.net.hidden, dtype=np.float64)
 
     @property
     def ingredients(self) -> Ingredients:
