@@ -47,12 +47,11 @@ def off(row: Row, theory: str) -> float:
     return float("nan") if row[theory] == "" else 100 * (row[theory] / total(row) - 1)
 
 
-def missed(row: Row) -> tuple[float, float]:
-    """Return how much of Q − 1 of the posterior local renormalisation and one scale miss, in per cent."""
-    found, local = matrix(row["sampled_Q"]), matrix(row["Q"])
-    eye = np.eye(len(found))
-    size = np.linalg.norm(found - eye)
-    return tuple(100 * float(np.linalg.norm(Q - found) / size) for Q in (local, row["one_scale_Q"] * eye))
+def missed(row: Row) -> list[float]:
+    """Return how much of Q − 1 of the posterior local renormalisation misses, and what one scale does, in per cent."""
+    found, eye = matrix(row["sampled_Q"]), np.eye(len(matrix(row["sampled_Q"])))
+    known = [matrix(row["Q"]), *([] if row["one_scale_Q"] == "" else [row["one_scale_Q"] * eye])]
+    return [100 * float(np.linalg.norm(Q - found) / np.linalg.norm(found - eye)) for Q in known]
 
 
 def table(found: list[Row]) -> str:
@@ -140,7 +139,7 @@ def draw_errors(ax: Axes, rows: list[Row]) -> None:
     for i in range(1, len(rows)):
         if depth(rows[i]) != depth(rows[i - 1]):
             ax.axvline(i - 0.5, color="0.8", lw=0.8)
-    labels = [f"{told(row).replace(', then ', ', ')}\nN = {sides(row['N'], ', ')}" for row in rows]
+    labels = [f"{told(row).replace(', then ', ', ')}\nN = {sides(row['N'], '\nand ')}" for row in rows]
     ax.set_xticks(range(len(rows)), labels=labels, fontsize=7)
     ax.set(xlim=(-0.6, len(rows) - 0.4), ylabel="generalisation error", xlabel="windows, channels")
 

@@ -1,4 +1,4 @@
-"""Convolutional networks against their sampled posteriors, beside fully-connected ones: is local renormalisation right?
+"""Convolutional networks against their sampled posteriors, beside fully-connected ones, and the theories.
 
 uv run python analysis/convolutions.py --data DATA             # samples the cases that are missing, then as below
 uv run python analysis/convolutions.py --data DATA --theories  # solves the theories of all rows anew, samples none
@@ -126,24 +126,24 @@ def one_scale(model: stpbnn.ProportionalLimitRegressor, Xt: np.ndarray, yt: np.n
 
 
 def theories(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what the theories say of the error, and the order parameters; nothing where a theory does not exist."""
+    """Return what the theories say of the error, and Q of the last layer; nothing where a theory does not exist."""
     net, T, (X, y, Xt, yt) = network(row), row["T"], load(row)
     start = time.process_time()
     infinite = stpbnn.NNGPRegressor(net, temperature=T).fit(X, y)
     found = dict.fromkeys(OF_THEORIES, "") | {"infinite_width": infinite.generalization_error(Xt, yt).total}
-    convolutional = isinstance(net, stpbnn.Convolutional)
-    if net.depth == 1 or not convolutional:
-        local = stpbnn.ProportionalLimitRegressor(net, temperature=T).fit(X, y)
-        Q, total = local.order_parameters_, local.generalization_error(Xt, yt).total
-        scale = one_scale(local, Xt, yt) if convolutional else (total, float(Q[-1]))
-        found |= {"local": total, "converged": local.converged_, "Q": entries(Q if convolutional else Q[-1])}
-        found |= {"one_scale": scale[0], "one_scale_Q": scale[1]}
-        mixture = stpbnn.FiniteWidthRegressor(net, temperature=T, random_state=0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # is in the table
-            mixture.fit(X, y)
-        found["finite_width"] = mixture.generalization_error(Xt, yt).total
-        found["finite_width_converged"] = mixture.converged_
+    limit = stpbnn.ProportionalLimitRegressor(net, temperature=T).fit(X, y)
+    mixture = stpbnn.FiniteWidthRegressor(net, temperature=T, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # is in the table
+        mixture.fit(X, y)
+    d, Q, total = getattr(net, "positions", 1), limit.order_parameters_, limit.generalization_error(Xt, yt).total
+    found |= {"local": total, "converged": limit.converged_, "Q": entries(Q[-d:, -d:] if Q.ndim > 1 else Q[-1])}
+    found["finite_width"] = mixture.generalization_error(Xt, yt).total
+    found["finite_width_converged"] = mixture.converged_
+    if isinstance(net, stpbnn.FullyConnected):
+        found |= {"one_scale": total, "one_scale_Q": float(Q[-1])}
+    elif net.depth == 1:
+        found |= dict(zip(("one_scale", "one_scale_Q"), one_scale(limit, Xt, yt), strict=True))
     return found | {"seconds_theories": time.process_time() - start}
 
 
