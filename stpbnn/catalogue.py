@@ -30,7 +30,7 @@ class Theory:
     applies : callable
         applies(network, process) says whether the theory is known for a network, or for a process of this name.
     takes : tuple of str
-        Which of the settings particles, random_state, mean and df the regressor has.
+        Which of the settings particles, random_state, mean, df, noise, noise_df, trend and solver the regressor has.
     settings : mapping
         Further settings, which are always the same.
     on_request : bool
@@ -126,13 +126,20 @@ def _finite(net: Network, process: str | None) -> bool:
 THEORIES: dict[str, Theory] = {
     theory.key: theory
     for theory in (
-        Theory("infinite", "infinite width", "NNGPRegressor", lambda net, process: True, classifier="NNGPClassifier"),
+        Theory(
+            "infinite",
+            "infinite width",
+            "NNGPRegressor",
+            lambda net, process: True,
+            takes=("noise", "noise_df", "trend", "solver"),
+            classifier="NNGPClassifier",
+        ),
         Theory(
             "proportional",
             "proportional limit",
             "ProportionalLimitRegressor",
             _proportional,
-            takes=("mean",),
+            takes=("mean", "trend", "solver"),
             classifier="ProportionalLimitClassifier",
         ),
         Theory(
@@ -140,6 +147,7 @@ THEORIES: dict[str, Theory] = {
             "mean dropped",
             "ProportionalLimitRegressor",
             _zero_mean,
+            takes=("trend", "solver"),
             settings={"mean": "drop"},
             on_request=True,
             condition="the proportional limit keeps a mean of the features, that it could drop, for one hidden layer, "
@@ -150,7 +158,7 @@ THEORIES: dict[str, Theory] = {
             "finite width",
             "FiniteWidthRegressor",
             _finite,
-            takes=("mean",),
+            takes=("mean", "trend", "solver"),
             classifier="FiniteWidthClassifier",
         ),
         Theory(
@@ -165,7 +173,7 @@ THEORIES: dict[str, Theory] = {
             "Student's t-process",
             "StudentTProcessRegressor",
             lambda net, process: process == "student-t",
-            takes=("df",),
+            takes=("df", "trend", "solver"),
             settings={"noise": "gaussian", "optimizer": None},
             condition="it is that of a [process] of this name",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
@@ -66,8 +66,13 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     network : FullyConnected, Convolutional or None
         The network; None means FullyConnected((200,)). A Convolutional has one output, and one hidden layer where it
         averages over positions.
-    temperature : float
-        T >= 0, the variance of the Gaussian likelihood.
+    temperature : float or array of shape (P,)
+        T >= 0, the variance of the Gaussian likelihood. An array has the known variance of each training
+        target, and is not learned.
+    trend : {"zero", "constant", "linear"}
+        What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
+        flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
+        their uncertainty.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel; a Convolutional has one way of its own.
     mean : {"auto", "keep", "drop"}
@@ -105,6 +110,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
         Whether the integral has reached its accuracy, and the search for hyper-parameters, where there was one, its
         optimum; and whether the errors of the iterative solver are within tolerance: 1e-2 standard deviations for the
         means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q.
+    noise_variances_ : array of shape (P,) or None
+        Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     solver_ : str
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
@@ -135,7 +142,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
         self,
         network: Network | None = None,
         *,
-        temperature: float = 0.01,
+        temperature: Any = 0.01,
+        trend: Literal["zero", "constant", "linear"] = "zero",
         closure: kernels.Closure = "nested",
         mean: Mean = "auto",
         solver: Solver = "auto",
@@ -145,6 +153,7 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     ) -> None:
         self.network = network
         self.temperature = temperature
+        self.trend = trend
         self.closure = closure
         self.mean = mean
         self.solver = solver
@@ -190,7 +199,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
         data = self.X_train_, self.y_train_
         if self.solver_ == "iterative":
             return IteratedScale.iterated(net, *data, self.temperature_, mixture=True)
-        return pose(net, *data, self.temperature_, self.closure, keep_mean=keep_mean, mixture=True)
+        T, design = self.temperature_, self._design
+        return pose(net, *data, T, self.closure, design, keep_mean=keep_mean, mixture=True)
 
     def _condition(self) -> None:
         self._problem = self._pose()

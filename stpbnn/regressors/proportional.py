@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
@@ -62,8 +62,13 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     network : FullyConnected, Convolutional or None
         The network; None means FullyConnected((200,)) with as many outputs as y. A Convolutional has one output, and
         one hidden layer where it averages over positions.
-    temperature : float
-        T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned.
+    temperature : float or array of shape (P,)
+        T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned. An
+        array has the known variance of each training target, and is not learned.
+    trend : {"zero", "constant", "linear"}
+        What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
+        flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
+        their uncertainty.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel: "nested" is the paper's. All agree for one hidden
         layer, and a Convolutional has one way of its own.
@@ -105,6 +110,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         1e-2 standard deviations for the means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q̄.
     saddle_points_ : list of SaddlePoint
         All minima that were found, the lowest first.
+    noise_variances_ : array of shape (P,) or None
+        Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     solver_ : str
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
@@ -137,7 +144,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         self,
         network: Network | None = None,
         *,
-        temperature: float = 0.01,
+        temperature: Any = 0.01,
+        trend: Literal["zero", "constant", "linear"] = "zero",
         closure: kernels.Closure = "nested",
         mean: Mean = "auto",
         solver: Solver = "auto",
@@ -147,6 +155,7 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     ) -> None:
         self.network = network
         self.temperature = temperature
+        self.trend = trend
         self.closure = closure
         self.mean = mean
         self.solver = solver
@@ -180,7 +189,7 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         net, data = self.network_, (self.X_train_, self.y_train_, self.temperature_)
         if self.solver_ == "iterative":
             return IteratedScale.iterated(net, *data, mixture=False)
-        return pose(net, *data, self.closure, keep_mean=keeps_mean(net, self.mean))
+        return pose(net, *data, self.closure, self._design, keep_mean=keeps_mean(net, self.mean))
 
     def _condition(self) -> None:
         self._problem = self._pose()

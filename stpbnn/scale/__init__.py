@@ -67,6 +67,7 @@ from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.restricted import RestrictedKernel as RestrictedKernel
+from stpbnn.scale.restricted import conditioned_kernel as conditioned_kernel
 from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence, laplace
 from stpbnn.scale.student_noise import StudentNoise as StudentNoise
 from stpbnn.scale.student_t import INDEFINITE as INDEFINITE

@@ -10,8 +10,10 @@ from jaxtyping import Float
 from stpbnn import _validation as check
 from stpbnn.kernels import Closure
 from stpbnn.network import Convolutional, FullyConnected, Network
+from stpbnn.scale.contrasts import Contrasts
 from stpbnn.scale.deep import Layered
 from stpbnn.scale.deep_outputs import DeepOutputs
+from stpbnn.scale.design import PLAIN, Design
 from stpbnn.scale.factorised import refuse_singular
 from stpbnn.scale.local_chain import blocks
 from stpbnn.scale.local_problem import LocalProblem, chain_of
@@ -51,6 +53,7 @@ def pose(
     y: Float[np.ndarray, "P ..."],
     temperature: float,
     closure: Closure = "nested",
+    design: Design = PLAIN,
     *,
     keep_mean: bool = False,
     mixture: bool = False,
@@ -67,6 +70,8 @@ def pose(
         T, the variance of the noise. T = 0 needs a kernel that is well conditioned.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel.
+    design : Design
+        A trend, and variances of the noise in units of T.
     keep_mean : bool
         Whether the Gaussian mean of the features is kept, eq. (3.3), which is known for one hidden layer; otherwise
         activations that are not odd are treated in the zero-mean form.
@@ -79,7 +84,7 @@ def pose(
     numpy.linalg.LinAlgError
         If T = 0 and the kernel is singular.
     ValueError
-        If the network is too deep for the closure.
+        If the network is too deep for the closure, or one of which the theory of a trend is not known.
 
     Examples
     --------
@@ -100,24 +105,34 @@ def pose(
     one_layer = net.depth == 1
     one_scale = isinstance(net, FullyConnected) or net.readout == "mean"  # type: ignore[attr-defined]
     plain = one_layer and net.outputs == 1 and one_scale
-    if plain and temperature == 0 and not (net.prior.bias_variance or keep_mean or mixture):
+    if plain and design.plain and temperature == 0 and not (net.prior.bias_variance or keep_mean or mixture):
         return Interpolation.of(net, X, y)
     refuse_singular(net, X, temperature)
     if isinstance(net, Convolutional):
-        local = net.readout == "flatten"
-        return (
-            LocalProblem.of(net, X, y, temperature) if local else OneScale.of(net, X, y, temperature, spectral=mixture)
-        )
+        if net.readout == "flatten":
+            refuse_design(design, "a Convolutional whose readout has weights of its own at each position")
+            return LocalProblem.of(net, X, y, temperature)
+        return OneScale.of(net, X, y, temperature, design, spectral=mixture)
     assert isinstance(net, FullyConnected)
     if net.outputs > 1:
         if not enters_by_product(net, closure):
+            refuse_design(design, f"{net.outputs} outputs and {net.depth} hidden layers in the closure {closure!r}")
             return DeepOutputs(net, X, y, temperature, closure)
-        return SeveralOutputs.of(net, X, y, temperature)
+        return SeveralOutputs.of(net, X, y, temperature, design)
     if keep_mean:
-        return MeanKept.of(net, X, y, temperature, spectral=mixture)
+        return MeanKept.of(net, X, y, temperature, design, spectral=mixture)
     if one_layer or (closure == "global" and not mixture):
-        return OneScale.of(net, X, y, temperature, spectral=mixture)
-    return Layered(net, X, y, temperature, closure)
+        return OneScale.of(net, X, y, temperature, design, spectral=mixture)
+    return Layered(net, X, y, temperature, closure, contrasts=Contrasts(design))
+
+
+def refuse_design(design: Design, network: str) -> None:
+    """Refuse a trend, or noise that differs between examples, for networks for which they are not derived."""
+    if not design.plain:
+        raise ValueError(
+            f"trend, temperature, sample_weight: got a trend or noise that differs between examples for {network}, "
+            "expected trend='zero' and one temperature; take NNGPRegressor, or closure='global'"
+        )
 
 
 def order_parameters_shape(net: Network) -> tuple[int, ...]:
