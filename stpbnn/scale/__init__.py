@@ -32,6 +32,7 @@ from stpbnn.scale.factorised import (
 )
 from stpbnn.scale.iterated import IteratedProblem as IteratedProblem
 from stpbnn.scale.iterated import NumericalErrors as NumericalErrors
+from stpbnn.scale.iterated import refuse_space as refuse_space
 from stpbnn.scale.iterated_scale import IteratedKernel as IteratedKernel
 from stpbnn.scale.iterated_scale import IteratedScale as IteratedScale
 from stpbnn.scale.iterated_scale import iterated_problem as iterated_problem
