@@ -22,6 +22,7 @@ from stpbnn.scale.design import Design as Design
 from stpbnn.scale.design import Query as Query
 from stpbnn.scale.design import Reduced as Reduced
 from stpbnn.scale.downweighted import Downweighted as Downweighted
+from stpbnn.scale.downweighted import noise_of_new as noise_of_new
 from stpbnn.scale.dual import dual_student_t
 from stpbnn.scale.factorised import (
     ZERO_TARGETS,
