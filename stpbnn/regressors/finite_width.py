@@ -109,8 +109,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
         log p(y), exact under the scale mixture.
     converged_ : bool
         Whether the integral has reached its accuracy, and the search for hyper-parameters, where there was one, its
-        optimum; and whether the errors of the iterative solver are within tolerance: 1e-2 standard deviations for the
-        means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q.
+        optimum (on a bound too, which a warning names); and whether the errors of the iterative solver are within
+        tolerance: 1e-2 standard deviations for the means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q.
     noise_variances_ : array of shape (P,) or None
         Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     solver_ : str

@@ -22,6 +22,7 @@ from stpbnn.scale.design import Design as Design
 from stpbnn.scale.design import Query as Query
 from stpbnn.scale.design import Reduced as Reduced
 from stpbnn.scale.downweighted import Downweighted as Downweighted
+from stpbnn.scale.downweighted import noise_of_new as noise_of_new
 from stpbnn.scale.dual import dual_student_t
 from stpbnn.scale.factorised import (
     ZERO_TARGETS,
@@ -32,6 +33,7 @@ from stpbnn.scale.factorised import (
 )
 from stpbnn.scale.iterated import IteratedProblem as IteratedProblem
 from stpbnn.scale.iterated import NumericalErrors as NumericalErrors
+from stpbnn.scale.iterated import refuse_space as refuse_space
 from stpbnn.scale.iterated_scale import IteratedKernel as IteratedKernel
 from stpbnn.scale.iterated_scale import IteratedScale as IteratedScale
 from stpbnn.scale.iterated_scale import iterated_problem as iterated_problem

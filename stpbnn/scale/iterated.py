@@ -24,7 +24,7 @@ from stpbnn.iterative import Krylov, RitzPairs, SpectralMeasure, TiledMatrix, fo
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.tridiagonal import Diagonalisation
 
-__all__ = ["NEGLIGIBLE", "IteratedProblem", "NumericalErrors", "Scales"]
+__all__ = ["NEGLIGIBLE", "IteratedProblem", "NumericalErrors", "Scales", "refuse_space"]
 
 WIDTH = 32  # vectors of a block: targets and probes
 FIRST, GROWTH = 12, 1.25  # blocks before the first look at what is known, and between two looks
@@ -210,10 +210,16 @@ def _std_error(matrix: TiledMatrix, resolvent: Resolvent, u: float, rows: np.nda
     return float(np.sqrt(np.mean((differences / (2 * (np.maximum(variances, 0) + T))) ** 2)))
 
 
-def _dimensions(P: int) -> int:
-    """Return how many dimensions a Krylov space may have; refuse more examples than there is memory for."""
+def refuse_space(P: int) -> int:
+    """Refuse more examples than there is memory for; return the fewest dimensions of their Krylov space."""
     fewest = min(P, FEWEST)
     refuse_beyond(8 * P * fewest, f"X: got P = {P} examples, whose Krylov space", "take fewer examples")
+    return fewest
+
+
+def _dimensions(P: int) -> int:
+    """Return how many dimensions a Krylov space may have."""
+    fewest = refuse_space(P)
     return int(np.clip(SHARE * available() / (8 * P), fewest, min(P, MOST)))
 
 
