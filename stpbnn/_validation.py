@@ -41,6 +41,7 @@ __all__ = [
     "tree",
 ]
 
+AS_ROWS = "reshape(len(X), -1), which makes each example one row of numbers"
 LONGEST = 120  # characters of a value that a message shows
 NO_NUMBERS = {
     "c": "Complex data not supported: expected real numbers; give the real part, or both parts as numbers of their own",
@@ -174,13 +175,14 @@ def refuse_no_numbers(what: str, value: Any) -> None:
         raise ValueError(f"{what}: {told}")
 
 
-def _finite(what: str, array: np.ndarray) -> None:
+def _finite(what: str, array: np.ndarray) -> np.ndarray:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         where = tuple(int(i) for i in bad[0])
         raise ValueError(
             f"{what}: {len(bad)} value(s) are NaN or infinite, the first at index {where}; remove or impute them"
         )
+    return array
 
 
 def numeric(what: str, value: Any) -> np.ndarray:
@@ -200,25 +202,21 @@ def numeric(what: str, value: Any) -> np.ndarray:
 
 def array(what: str, value: Any) -> np.ndarray:
     """Return numbers as a finite float64 array of any shape."""
-    values = numeric(what, value)
-    _finite(what, values)
-    return values
+    return _finite(what, numeric(what, value))
 
 
 def inputs(what: str, X: Any, *, features: int | None = None) -> np.ndarray:
     """Return inputs as a finite float64 array of shape (P, N_0), a copy of the caller's."""
     X = numeric(what, X)
     if X.ndim != 2:
-        raise ValueError(
-            f"{what}: got {X.ndim} dimension(s), shape {X.shape}, expected two, (examples, features); "
-            "use reshape(-1, 1) for a single feature or reshape(1, -1) for a single example"
-        )
+        remedy = AS_ROWS if X.ndim > 2 else "reshape(-1, 1) for a single feature or reshape(1, -1) for a single example"
+        told = f"got {X.ndim} dimension(s), shape {X.shape}, expected two, (examples, features); use {remedy}"
+        raise ValueError(f"{what}: {told}")
     if 0 in X.shape:
         raise ValueError(f"{what}: got shape {X.shape}, expected at least one example and one feature")
     if features is not None and X.shape[1] != features:
         raise ValueError(f"{what}: got {X.shape[1]} features, expected {features} as in the training set")
-    _finite(what, X)
-    return X
+    return _finite(what, X)
 
 
 def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
@@ -230,10 +228,9 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
     if y.shape != tuple(expected):
         raise ValueError(
             f"{what}: got shape {y.shape}, expected {tuple(expected)}: one row for each of the {examples} inputs "
-            f"and {outputs} output(s), as FullyConnected(outputs={outputs}) says"
+            f"and {outputs} output(s), as outputs={outputs} of the network says"
         )
-    _finite(what, y)
-    return y
+    return _finite(what, y)
 
 
 def refuse_no_labels(what: str, labels: Any) -> None:
@@ -281,7 +278,9 @@ def named(what: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{what}: {' '.join(str(error).split())}") from None
+        told = " ".join(str(error).split())
+        remedy = f" Use {AS_ROWS}." if "dim <= 2" in told else ""
+        raise kind(f"{what}: {told}{remedy}") from None
 
 
 def out_of_range(temperature: Any, X: np.ndarray, y: np.ndarray) -> ValueError:

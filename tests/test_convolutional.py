@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from stpbnn import Convolutional, FullyConnected
+from stpbnn import Convolutional, FullyConnected, NNGPClassifier, NNGPKernel, NNGPRegressor
 from stpbnn.network import of_settings
 
 SMALL = {"kernel_size": 2, "image": (4, 4, 1)}
@@ -62,6 +62,26 @@ def test_inputs_that_are_no_images_are_refused():
         net.shapes(15)
     with pytest.raises(ValueError, match=message):
         net.forward({}, np.ones((2, 15)))
+
+
+def test_arrays_of_images_are_refused_with_the_remedy():
+    net = Convolutional(**SMALL)
+    images, y = np.ones((2, 4, 4, 1)), np.ones(2)
+    model = NNGPRegressor(net, temperature=0.1)
+    for call in (
+        lambda: NNGPKernel(net)(images),
+        lambda: model.fit(images, y),
+        lambda: model.fit(images.reshape(2, -1), y).predict(images),
+        lambda: NNGPClassifier(net).fit(images, [0, 1]),
+    ):
+        with pytest.raises(ValueError, match=r"^X.*[uU]se reshape\(len\(X\), -1\)") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_targets_of_another_number_of_outputs_are_refused_by_the_networks_outputs():
+    with pytest.raises(ValueError, match=r"y: got shape \(2, 2\), .* as outputs=1 of the network says"):
+        NNGPRegressor(Convolutional(**SMALL), temperature=0.1).fit(np.eye(2, 16), np.eye(2))
 
 
 @pytest.mark.parametrize(

@@ -373,3 +373,10 @@ def test_what_outliers_do_not_go_with_is_refused(settings, message):
     X, y = contaminated()
     with pytest.raises(ValueError, match=message):
         fitted(X=X, y=y, **{"noise": "student-t"} | settings)
+
+
+def test_other_words_for_the_noise_of_new_targets_are_refused():
+    X, y = contaminated()
+    model = fitted(X=X, y=y, noise="robust")
+    with pytest.raises(ValueError, match="noise: got 'yes', expected True, False or 'clean'"):
+        model.predictive(X, noise="yes")

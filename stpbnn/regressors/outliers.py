@@ -205,7 +205,9 @@ class WithOutliers[H: Noisy](Learnable[H]):
 
     def _checked_noise(self, noise: Any) -> Any:
         if self._outliers and isinstance(noise, str):
-            return check.one_of("noise", noise, ("clean",))
+            if noise != "clean":
+                raise ValueError(f"noise: got {check.shown(noise)}, expected True, False or 'clean'")
+            return noise
         return check.boolean("noise", noise)
 
     def _noise_of_new(self, noise: Any, joint: bool) -> Any:

@@ -107,7 +107,10 @@ class Design:
         if not m:
             return design
         if m >= len(X):
-            raise ValueError(f"trend: got {kind!r} with {m} coefficients for {len(X)} examples, expected fewer")
+            remedy = "give more examples, or trend='constant'" if kind == "linear" else "give more examples"
+            raise ValueError(
+                f"trend: got {kind!r} with {m} coefficients for {len(X)} examples, expected fewer; {remedy}"
+            )
         plain = np.abs(np.diag(np.linalg.qr(H, mode="r")))
         if plain.min() < DEPENDENT * np.linalg.norm(H, axis=0).max():
             raise ValueError(
