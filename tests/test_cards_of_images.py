@@ -101,5 +101,5 @@ def test_shipped_cards(name):
 def test_a_run_from_card_to_report(file, tmp_path):
     run = stpbnn.run(file, folder=tmp_path / "run", progress=False, warmup=20, draws=40, chains=2)
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "1 hidden layer of 3 channels; images of 8 × 8 × 1, kernel size [4, 4]" in report
+    assert "1 hidden layer of 3 channels; images of 8 × 8 × 1, kernel size 4 × 4, stride 4 × 4" in report
     assert run.predict(np.zeros((2, 64)))["mean"].sizes["test_point"] == 2

@@ -268,6 +268,9 @@ def test_z_values_in_the_thousands_leave_the_others_to_be_seen():
     ax = figures.plot_z(xr.Dataset({"z": (("theory", "test_point"), values[None])}, {"theory": ["a"]}))
     assert ax.get_xlim() == (-31.5, 31.5)
     assert "beyond ±30 at the edge" in ax.get_xlabel()
+    ax.figure.draw_without_rendering()
+    label, picture = ax.xaxis.label.get_window_extent(), ax.figure.bbox
+    assert picture.x0 < label.x0 < label.x1 < picture.x1
     x, y = ax.patches[-1].get_xy().T
     area = np.sum(np.diff(x) * y[:-1])
     assert abs(area) == pytest.approx(1.0)

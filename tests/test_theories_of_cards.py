@@ -80,6 +80,7 @@ def test_a_trend_is_that_of_every_theory_that_has_one(card):
         ),
         (["theories.noise=robust", "theories.names=['finite']"], 'theories.noise: got "robust" without the theory'),
         (["theories.noise=robust", "theories.trend=linear"], 'theories.trend: got "linear" with the noise "robust"'),
+        (["theories.trend=linear", "theories.names=['adaptive']"], 'got "linear" with the theory "adaptive" alone'),
         (["theories.noise_df=0"], "theories.noise_df: got 0"),
         (["theories.noise=robust", "network.likelihood=bernoulli"], "theories.noise: got it with network.likelihood"),
     ],

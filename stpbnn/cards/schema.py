@@ -102,6 +102,10 @@ class Theories(Section):
 
     def check(self) -> None:
         """Raise ValueError, naming the key, if the settings do not suit one another."""
+        if self.trend != "zero" and set(self.names or ()) == {"adaptive"}:
+            raise ValueError(
+                f'theories.trend: got "{self.trend}" with the theory "adaptive" alone, which has none; name more'
+            )
         if self.noise == "gaussian":
             return
         if self.names is not None and "infinite" not in self.names:

@@ -46,12 +46,14 @@ def verdict(one: xr.Dataset, limits: Mapping[str, float], reason: str) -> tuple[
     if not math.isfinite(worst) and (chains < 2 or draws < 4):
         needed = "at least 2 chains of 4 draws are needed"
         return False, f"no verdict: R-hat cannot be computed from {chains} chain(s) of {draws} draw(s); {needed}"
+    told = f" ({reason})" if reason else ""
     if not one["converged"]:
         found = f"R-hat {worst:.{2 if worst >= 1.015 else 3}f}, bulk ESS {smallest:.0f}"
         remedy = f"; what may help: {one.attrs['remedy']}" if "remedy" in one.attrs else ""
-        return False, f"no verdict: the posterior has not converged ({found}){remedy}"
+        nor = "" if one["theory_converged"] else f", nor has the solver of the theory{told}"
+        return False, f"no verdict: the posterior has not converged ({found}){nor}{remedy}"
     if not one["theory_converged"]:
-        return False, "no verdict: the solver of the theory has not converged" + (f" ({reason})" if reason else "")
+        return False, f"no verdict: the solver of the theory has not converged{told}"
     largest, points = float(one["largest_z"]), one["z"].size
     differs: list[str] = []
     noun = "predictions"

@@ -90,6 +90,7 @@ def plot_pareto_k(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     for chosen, colour, marker in ((k <= limit, COLOURS[0], "o"), (~(k <= limit), COLOURS[1], "D")):
         ax.plot(np.flatnonzero(chosen), k[chosen], marker, color=colour, ms=3.5, mew=0, alpha=0.8)
     ax.set(xlabel="training point", ylabel="Pareto k")
+    ax.locator_params(axis="x", integer=True)
     ax.margins(y=0.1)
     ax.set_ylim(top=max(ax.get_ylim()[1], 1.1 * limit))
     name_points(ax, [(i, k[i], str(i)) for i in np.argsort(-k)[:5].tolist() if k[i] > limit])

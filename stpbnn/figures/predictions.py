@@ -141,7 +141,7 @@ def plot_z(comparison: xr.Dataset, ax: Axes | None = None) -> Axes:
     if "max_z" in comparison.attrs:
         for sign in (-1, 1):
             ax.axvline(sign * comparison.attrs["max_z"], color=POSTERIOR, ls=":", lw=1)
-    beyond = f"; beyond ±{FARTHEST:g} at the edge" if largest > FARTHEST else ""
+    beyond = f";\nbeyond ±{FARTHEST:g} at the edge" if largest > FARTHEST else ""
     ax.set(xlabel=f"z = (theory − posterior mean) / Monte Carlo standard error{beyond}", xlim=(-limit, limit))
     ax.set_ylim(bottom=0)
     ax.set(ylabel="density") if z.shape[1] > FEW else ax.set(yticks=[])

@@ -116,8 +116,11 @@ def _windows(network: Mapping[str, Any]) -> str:
     """Return what a convolutional network looks at, in words, or nothing."""
     if "channels" not in network:
         return ""
-    keys = ("kernel_size", "stride", "padding", "readout")
-    told = ", ".join(f"{key.replace('_', ' ')} {network[key]}" for key in keys)
+    size, stride = (
+        " then ".join(f"{rows} × {columns}" for rows, columns in np.reshape(network[key], (-1, 2)))
+        for key in ("kernel_size", "stride")
+    )
+    told = f"kernel size {size}, stride {stride}, padding {network['padding']}, readout {network['readout']}"
     return f"images of {' × '.join(map(str, network['image']))}, {told}; "
 
 

@@ -186,13 +186,15 @@ def _order(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
         lines = "order parameters of the theories, as lines or as curves of their law"
         if layer == depth:
             alt = f"Histograms of readout norm and kernel scale of layer {layer}; {lines}."
+            laws = comparison.get("order_parameter_quantiles")
+            drawn = laws is not None and bool(laws.isel(layer=-1).notnull().any())
+            law = "Coloured curve: the law of Q given the data at finite width. " if drawn else ""
             caption = (
                 "Order parameter of the last hidden layer. Grey: posterior of the readout norm λ|v|²/N, the observable "
                 "that corresponds to Q; dotted: its prior. Vertical lines: Q̄ of the theories, the mode of Q on a "
-                "logarithmic axis, a little above the peak on this linear one. Coloured curve: the law of Q given the "
-                "data at finite width. Dashed: kernel scale, the trace of the sampled hidden kernel in units of its "
-                "expectation. It equals no order parameter of the theory; at infinite width it is one. All curves have "
-                "peak one."
+                f"logarithmic axis, a little above the peak on this linear one. {law}Dashed: kernel scale, the trace "
+                "of the sampled hidden kernel in units of its expectation. It equals no order parameter of the theory; "
+                "at infinite width it is one. All curves have peak one."
             )
         else:
             alt = f"Histogram of the kernel scale of layer {layer}; {lines}."

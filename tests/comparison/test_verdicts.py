@@ -41,6 +41,8 @@ def test_no_verdict_without_convergence():
     assert not comparison["converged"]
     assert not comparison["agrees"].item()
     assert comparison["verdict"].item().startswith("no verdict: the posterior has not converged (R-hat ")
+    neither = compare_predictions(tree(f), theory(np.full(4, 1.5), converged=False))
+    assert neither["verdict"].item().endswith("), nor has the solver of the theory")
 
 
 def test_merged_chains_are_judged_anew():

@@ -14,6 +14,7 @@ from stpbnn import Activation, Convolutional, NNGPRegressor, ProportionalLimitRe
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.report import render
 from stpbnn.report.contents import contents
+from stpbnn.report.pictures import pictures
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -309,7 +310,10 @@ def test_a_network_of_positions_is_explained_by_its_matrix():
         compare_predictions(posterior, predictions)
     posterior.attrs["network"] = json.dumps(net.to_dict())
     comparison = compare_predictions(posterior, predictions)
-    paragraphs = contents(posterior, predictions, comparison)["explanation"]
+    shown = contents(posterior, predictions, comparison)
+    assert "images of 1 × 4 × 1, kernel size 1 × 1, stride 1 × 1, padding valid" in dict(shown["setting"])["Network"]
+    assert "Coloured curve" not in " ".join(picture.caption for picture in pictures(posterior, comparison)["order"])
+    paragraphs = shown["explanation"]
     told = " ".join(paragraphs)
     assert "all pairs of the d = 4 positions" in told
     assert "relative variance 2/(N d) = 0.025 for N = 20 channels" in told
