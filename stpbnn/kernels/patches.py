@@ -37,7 +37,6 @@ __all__ = [
     "PairTile",
     "PatchGram",
     "PatchPair",
-    "all_pairs",
     "filled",
     "layer_grams",
     "pair_tiles",
@@ -217,7 +216,7 @@ def filled(X: Float[np.ndarray, "d n pixels"], size: int) -> Float[np.ndarray, "
 
 
 @partial(jax.jit, static_argnums=0)
-def all_pairs(layers: Layers, prior: Prior, seen: PatchPair) -> Array:
+def _all_pairs(layers: Layers, prior: Prior, seen: PatchPair) -> Array:
     """Return κ(C^L) at all pairs of positions, (d, d, n, m)."""
     return patch_gram(layers, prior, seen, pairs=True).entries
 
@@ -270,7 +269,7 @@ def patch_kernels(network: Convolutional, X: ArrayLike, X2: ArrayLike | None = N
     K = np.empty((d, d, *sizes))
     for rows, columns, seen in pair_tiles(layers, X, None if X2 is None else other, pairs=True):
         place = K[:, :, rows, columns]
-        place[...] = np.asarray(all_pairs(layers, network.prior, seen))[..., : place.shape[2], : place.shape[3]]
+        place[...] = np.asarray(_all_pairs(layers, network.prior, seen))[..., : place.shape[2], : place.shape[3]]
         if X2 is None and rows != columns:
             K[:, :, columns, rows] = np.transpose(place, (1, 0, 3, 2))
     return K

@@ -20,7 +20,7 @@ from stpbnn.regressors.grid_points import GridPoints, shown, warn_of_unsolved
 from stpbnn.regressors.network_outliers import NOISES
 from stpbnn.regressors.of_theory import regressor_of
 from stpbnn.regressors.solver import SOLVERS, Solver
-from stpbnn.scale import TRENDS, ZERO_TARGETS, Mean, WidthCurve, keeps_mean, refuse_singular
+from stpbnn.scale import TRENDS, ZERO_TARGETS, Mean, WidthCurve, by_layer, keeps_mean, refuse_singular
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -222,8 +222,7 @@ def _solved(model: Any, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test
         if str(error) == ZERO_TARGETS:
             raise
         return str(error)
-    Q = getattr(model, "order_parameters_", np.array([np.nan]))
-    Q = np.atleast_1d(np.trace(Q, axis1=-2, axis2=-1) / Q.shape[-1]) if Q.ndim > 1 else Q
+    Q = by_layer(getattr(model, "network_", None), getattr(model, "order_parameters_", np.array([np.nan])))
     return parts, mcse, Q, getattr(model, "log_marginal_likelihood_", np.nan), model.converged_
 
 
