@@ -72,7 +72,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     trend : {"zero", "constant", "linear"}
         What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
         flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
-        their uncertainty.
+        their uncertainty. It is not known, nor is noise that differs between examples, for a Convolutional that
+        flattens.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel; a Convolutional has one way of its own.
     mean : {"auto", "keep", "drop"}

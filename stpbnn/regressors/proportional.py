@@ -68,7 +68,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     trend : {"zero", "constant", "linear"}
         What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
         flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
-        their uncertainty.
+        their uncertainty. It is not known, nor is noise that differs between examples, for a Convolutional that
+        flattens, and for several outputs and several hidden layers that do not enter by one product, as with "global".
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel: "nested" is the paper's. All agree for one hidden
         layer, and a Convolutional has one way of its own.

@@ -58,7 +58,7 @@ from stpbnn.scale.matrix_posterior import products_of_layers as products_of_laye
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.minima import bracket_end
 from stpbnn.scale.minima import minima as minima_of_slope
-from stpbnn.scale.newton import backtracked, newton_step
+from stpbnn.scale.newton import descended
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.outlier_moments import OutlierMoments as OutlierMoments
 from stpbnn.scale.outputwise import Columns as Columns
@@ -97,8 +97,8 @@ __all__ = [
     "OrderParameterPosterior",
     "SaddlePoint",
     "WidthCurve",
-    "backtracked",
     "bracket_end",
+    "descended",
     "dual_student_t",
     "enters_by_product",
     "evidence_gradient",
@@ -111,7 +111,6 @@ __all__ = [
     "laplace",
     "lattice_posterior",
     "minima_of_slope",
-    "newton_step",
     "order_slopes",
     "pose",
     "posterior_of_action",
