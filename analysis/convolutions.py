@@ -43,7 +43,7 @@ def case(data: str, image: str, windows: str, N: str, P: int = 50, T: float = 0.
 CASES = [
     *(case("digits", DIGITS, "4", N, 40) for N in ("25", "50", "100", "200")),
     *(case("mnist", GREY, windows, "20") for windows in ("whole", "14", "7")),
-    case("mnist", GREY, "whole", "80"),
+    *(case("mnist", GREY, "whole", N) for N in ("80", "320")),
     case("mnist", GREY, "7 2", "20 20"),
     *(case("mnist", GREY, "whole", N) for N in ("20 20", "320 80")),
     *(case("cifar10", GREY, windows, "20") for windows in ("whole", "14", "7")),
