@@ -42,6 +42,8 @@ def case(data: str, image: str, windows: str, N: str, P: int = 50, T: float = 0.
 
 CASES = [
     *(case("digits", DIGITS, "4", N, 40) for N in ("25", "50", "100", "200")),
+    *(case("digits", DIGITS, "4 2", N, 40) for N in ("10 10", "25 25", "100 100")),
+    *(case("digits", DIGITS, "2 2", N, 40) for N in ("10 10", "25 25")),
     *(case("mnist", GREY, windows, "20") for windows in ("whole", "14", "7")),
     *(case("mnist", GREY, "whole", N) for N in ("80", "320")),
     case("mnist", GREY, "7 2", "20 20"),
