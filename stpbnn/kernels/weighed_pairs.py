@@ -6,7 +6,7 @@ Matrices :math:`Q_1..Q_L` over the positions of the hidden layers give a network
 .. math::
     \hat K^L = \Gamma^L - M^T \Gamma^{L-1}, \quad \dots, \quad \hat K^2 = \Gamma^2 - M^T \Gamma^1, \quad
     \hat K^1 = \Gamma^1, \qquad \Gamma^L = K^L, \qquad
-    \Gamma^l_{pq} = \frac{g^l_{pq}}{\lambda_l} K^l_{pq} + m^l_{pq}
+    \Gamma^l_{pq} = g^l_{pq} K^l_{pq} + m^l_{pq}
 
 so that it is :math:`\sum_i K^L_{ii}` where no layer fluctuates, :math:`Q_l = M Q_{l+1}` and :math:`Q_L = 1`. A layer
 enters the one above by the part of that kernel which is in proportion to its covariance,
@@ -14,7 +14,7 @@ enters the one above by the part of that kernel which is in proportion to its co
 .. math::
     \kappa(C_{ii}, C_{jj}, C_{ij}) = \kappa_0 + r\, C_{ij}, \qquad \kappa_0 = \kappa(C_{ii}, C_{jj}, 0)
 
-with gains that are products of r along the layers above, averaged over the windows i at p and j at q, and
+with gains that are products of r/λ along the layers above, averaged over the windows i at p and j at q, and
 :math:`\kappa_0`, of features with a mean, shared among the pairs of positions at the same offsets. Of linear networks
 r = 1; one layer has :math:`K^1` alone.
 
@@ -35,7 +35,9 @@ from jaxtyping import Array, Float
 
 from stpbnn import activations
 from stpbnn.activations import Activation
-from stpbnn.kernels.patches import Layers, PatchGram, PatchPair, layer_grams, pair_tiles, patches, windowed
+from stpbnn.kernels.patch_grams import PatchGram, layer_grams, windowed
+from stpbnn.kernels.patch_tiles import pair_tiles
+from stpbnn.kernels.patches import Layers, PatchPair, patches
 from stpbnn.network import Convolutional, Prior, Window, incidence, looked_at
 
 __all__ = ["pair_kernels", "pair_variances"]

@@ -120,7 +120,7 @@ def test_posterior_of_a_linear_network_is_that_of_random_networks(channels, floa
 @pytest.mark.parametrize(
     "net",
     [
-        Convolutional((5, 5, 5), 2, (1, 1), padding="same", activation="relu", image=(2, 3, 1), bias_precision=2.0),
+        Convolutional((5, 5), (1, 2), (1, 1), padding="same", activation="relu", image=(1, 3, 1), bias_precision=2.0),
         Convolutional(
             (5, 5), ((2, 2), (1, 2)), ((1, 1), (1, 1)), activation="erf", image=(3, 4, 1), bias_precision=1.0
         ),
@@ -148,19 +148,18 @@ def test_positions_without_a_part_in_the_outputs_are_left_out(float64):
     assert points[0].log_evidence == pytest.approx(points[1].log_evidence, rel=1e-9)
 
 
-@pytest.mark.parametrize("activation", ["erf", "relu"])
-def test_one_position_is_the_global_closure_of_a_deep_network(activation, float64):
+def test_one_position_is_the_global_closure_of_a_deep_network(float64):
     X, y = images(8, seed=3)
-    precisions = {"weight_precision": (0.7, 1.3, 0.8), "activation": activation}
-    image = Convolutional((30, 20), 1, 1, image=(1, 1, 4), **precisions)
-    local, plain = LocalProblem.of(image, X, y, T), pose(FullyConnected((30, 20), **precisions), X, y, T, "global")
+    precisions = {"weight_precision": (0.7, 1.3, 0.8, 1.6), "activation": "relu"}
+    image, flat = (
+        Convolutional((30, 20, 25), 1, 1, image=(1, 1, 4), **precisions),
+        FullyConnected((30, 20, 25), **precisions),
+    )
+    local, plain = LocalProblem.of(image, X, y, T), pose(flat, X, y, T, "global")
     here, there = local.saddle_points()[0], plain.saddle_points()[0]
-    laws = [p.conditioned(at).law(X[:3] + 0.1, joint=True, noise=False) for p, at in ((local, here), (plain, there))]
     np.testing.assert_allclose(np.diag(here.order_parameters), there.order_parameters, rtol=1e-9)
     assert here.action == pytest.approx(there.action, rel=1e-10)
     assert here.log_evidence == pytest.approx(there.log_evidence, rel=1e-10)
-    np.testing.assert_allclose(laws[0].mean, laws[1].mean, rtol=1e-9)
-    np.testing.assert_allclose(laws[0].covariance, laws[1].covariance, atol=1e-10)
 
 
 def test_windows_of_one_position_make_the_chain_of_several_outputs(float64):
