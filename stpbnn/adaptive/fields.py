@@ -17,7 +17,7 @@ output, then those of the second, and so on. An output bias is part of the noise
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -27,16 +27,29 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 
+from stpbnn.adaptive.layers import Upper, Whole
 from stpbnn.adaptive.neuron import Drive
 
-__all__ = ["Averages", "Fields", "Problem", "Response", "drive", "fields", "padded", "up"]
+__all__ = ["Averages", "Below", "Fields", "Problem", "Response", "drive", "fields", "padded", "up"]
 
 BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of them
 
 
+class Below(NamedTuple):
+    """The layer below, of a network of two: inputs in their row space, the root of its kernel, σ, λ_1 of the weights."""
+
+    root: Float[np.ndarray, "P r"]
+    kernel_root: Float[np.ndarray, "P P"]
+    sigma: Callable[[jax.Array], jax.Array]
+    precision: float
+
+
 @dataclass(frozen=True)
 class Problem:
-    """Targets, inputs in their row space, K_1 of infinite width without the output bias, prior, temperature, width."""
+    """Targets, inputs in their row space, K_L of infinite width without the output bias, prior, temperature, width.
+
+    Of a unit of the second layer the root is that of the kernel of the first, and the layer below is told.
+    """
 
     y: Float[np.ndarray, " DP"]
     root: Float[np.ndarray, "P r"]
@@ -48,11 +61,26 @@ class Problem:
     bias_variance: float = 0.0
     reaction: bool = True
     cluster: int = 1
+    below: Below | None = None
 
     @property
     def outputs(self) -> int:
         """How many outputs the network has."""
         return len(self.y) // len(self.kernel)
+
+    @property
+    def above(self) -> bool:
+        """Whether a cluster is a unit of the second layer."""
+        return isinstance(self.sigma, Upper)
+
+    def resized(self, cluster: int) -> Problem:
+        """Return the problem of clusters of another size; of two hidden layers one unit, or all."""
+        if self.below is None:
+            return replace(self, cluster=cluster)
+        sigma, (root, kernel_root, _, precision) = self.below.sigma, self.below
+        if cluster == self.width:
+            return replace(self, cluster=cluster, root=root, sigma=Whole(sigma, precision))
+        return replace(self, cluster=cluster, root=kernel_root, sigma=Upper(sigma))
 
     @property
     def part(self) -> float:
@@ -86,24 +114,35 @@ class Fields(NamedTuple):
 
 
 class Averages(NamedTuple):
-    """K_w, N/n E[xx^T] and √(N/n) E[x] of a cluster, over particles and iterations."""
+    """K_w, N/n E[xx^T] and √(N/n) E[x] of a cluster, over particles and iterations.
+
+    In deep networks also what the response of the layer below takes away from the second.
+    """
 
     K: Float[np.ndarray, "DP DP"]
     second: Float[np.ndarray, "DP DP"]
     mean: Float[np.ndarray, " DP"]
+    screened: Any = 0.0
 
     def covariance(self) -> Float[np.ndarray, "DP DP"]:
         """Return G, the covariance of a cluster times N/n, without the output bias."""
-        return self.second - np.outer(self.mean, self.mean)
+        return self.second - np.outer(self.mean, self.mean) - self.screened
+
+    def left(self, R: Float[np.ndarray, "DP DP"]) -> float:
+        """Return the part of the covariance that the layer below leaves, as R weighs it; one without such a layer."""
+        if np.ndim(self.screened) == 0:
+            return 1.0
+        there = float(np.sum(R * self.covariance()))
+        return there / (there + float(np.sum(R * self.screened)))
 
     def symmetric(self) -> Averages:
         """Return them without what rounding left of unequal halves."""
-        return Averages((self.K + self.K.T) / 2, (self.second + self.second.T) / 2, self.mean)
+        return Averages(*((x + np.transpose(x)) / 2 for x in (self.K, self.second)), self.mean, self.screened)
 
     @classmethod
     def of(cls, several: list[Averages]) -> Averages:
         """Return the mean of several."""
-        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(3)))
+        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(4)))
 
 
 class Response(NamedTuple):

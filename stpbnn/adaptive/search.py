@@ -17,12 +17,14 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._random import standard_normal
+from stpbnn.adaptive.estimates import Snapshot, estimate, links, modes, screen, snapshot
 from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
+from stpbnn.adaptive.layers import Lower
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move, move
 from stpbnn.adaptive.settled import checked, summary
 
-__all__ = ["Populations", "Snapshot", "Solution", "Start", "solve"]
+__all__ = ["Populations", "Solution", "Start", "solve"]
 
 GROUPS, HALVED = 4, 2  # independent populations, and those of half the size beside them
 SETTLING, ROUND = 80, 60  # iterations before averages are taken, and in a round of averages
@@ -40,16 +42,6 @@ class Start(NamedTuple):
     K: Float[np.ndarray, "DP DP"]
     G: Float[np.ndarray, "DP DP"]
     position: jax.Array | None = None
-
-
-class Snapshot(NamedTuple):
-    """Clusters at one iteration, with their twins and readout, and the coefficient of the control variate."""
-
-    position: np.ndarray
-    twin: np.ndarray
-    covariance: np.ndarray
-    mean: np.ndarray
-    control: np.ndarray
 
 
 class Populations(NamedTuple):
@@ -92,7 +84,7 @@ class Solution(NamedTuple):
     def second_moment(self) -> Float[np.ndarray, "D D"]:
         """E v v^T over the snapshots of all populations."""
         moments = [
-            (np.einsum("midie->de", s.covariance) + np.einsum("mid,mie->de", s.mean, s.mean)) / s.mean[..., 0].size
+            (np.einsum("midie->de", s.own) + np.einsum("mid,mie->de", s.mean, s.mean)) / s.mean[..., 0].size
             for snapshots in self.whole.snapshots
             for s in snapshots
         ]
@@ -122,6 +114,8 @@ class Population:
     K: Float[np.ndarray, "DP DP"]
     G: Float[np.ndarray, "DP DP"]
     last: Snapshot | None = None
+    below: jax.Array | None = None
+    slopes: Float[np.ndarray, "P P"] | None = None
     halves: list[Mean] = field(default_factory=lambda: [Mean(), Mean()])
     snapshots: list[Snapshot] = field(default_factory=list)
 
@@ -166,7 +160,7 @@ class _Walkers:
         self.acceptance, self.moves = 1.0, 0
 
     def _position(self, group: int, size: int, key: jax.Array, start: Start) -> jax.Array:
-        shape = size, self.problem.cluster, self.root.shape[1]
+        shape = size, self.problem.cluster, self.root.shape[1] + links(self.problem)
         if start.position is None:
             return standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
         units = jnp.roll(start.position, -group * size * shape[1], axis=0)
@@ -195,8 +189,10 @@ class _Walkers:
             moves.append(moved)
             population.position = moved.position
             averages, control = estimate(problem, moved)
+            if felt.modes is not None:
+                averages = averages._replace(screened=self._screened(population, felt, moved))
             self._approach(population, a, averages)
-            population.last = snapshot(moved, control, problem.root.shape[1])
+            population.last = snapshot(problem, moved, felt, control)
             if half is not None:
                 population.halves[half].add(averages)
             if keep:
@@ -207,7 +203,29 @@ class _Walkers:
 
     def _drive(self, population: Population) -> tuple[np.ndarray, Drive]:
         found = fields(self.problem, population.K, Response.of(self.problem, population.G))
-        return found.a, drive(self.problem, found)
+        felt = drive(self.problem, found)
+        if self.problem.above:
+            felt = felt._replace(modes=modes(self.problem, population.slopes))
+        return found.a, felt
+
+    def _screened(self, population: Population, felt: Drive, moved: Move) -> Float[np.ndarray, "P P"]:
+        """Move the units below, and return what their response takes away; Γ follows what the units above show."""
+        below, P = self.problem.below, len(self.problem.kernel)
+        assert below is not None
+        assert felt.modes is not None
+        root = padded(below.root, up(P), up(below.root.shape[1]))
+        population.key, key = jax.random.split(population.key)
+        if population.below is None:
+            shape = *population.position.shape[:2], root.shape[1]
+            population.below = standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
+        felt = felt._replace(modes=felt.modes / np.sqrt(below.precision))
+        steps = jnp.int32(self.steps)
+        population.below, lost = screen(Lower(below.sigma), key, population.below, root, felt, steps)
+        slopes = np.asarray(moved.slopes, dtype=float)[:P, :P]
+        old = slopes if population.slopes is None else population.slopes
+        population.slopes = old + self.gain * (slopes - old)
+        found = np.asarray(lost, dtype=float)[:P, :P]
+        return (found + found.T) / 2
 
     def _approach(self, population: Population, a: np.ndarray, found: Averages) -> None:
         """Move the kernels of a population towards what its particles show."""
@@ -270,24 +288,3 @@ class _Walkers:
             if np.isfinite(found.second).all():
                 return found
         return Averages(population.K, population.G, np.zeros(len(population.K))).symmetric()
-
-
-def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:
-    """Return the moments of a move, with the control variate, and its coefficient (D, D)."""
-    D, P = problem.outputs, len(problem.kernel)
-    kernel, second, mean, untilted = (np.asarray(m, dtype=float)[..., :P] for m in moved.moments)
-    control = np.asarray(jnp.einsum("midie->de", moved.readout.covariance), dtype=float)
-    control /= moved.position.shape[0] * problem.cluster
-    control *= problem.precision * float(moved.acceptance * moved.likeness)
-    known = np.kron(control, problem.kernel - untilted[:P])
-
-    def whole(blocks: np.ndarray) -> np.ndarray:
-        return blocks[:, :, :P].transpose(0, 2, 1, 3).reshape(D * P, D * P)
-
-    return Averages(whole(kernel) + known, whole(second) + known, mean.ravel()), control
-
-
-def snapshot(moved: Move, control: np.ndarray, rank: int) -> Snapshot:
-    """Return the particles of a move, in single precision as they are."""
-    position, twin = (np.asarray(x)[..., :rank] for x in (moved.position, moved.twin))
-    return Snapshot(position, twin, np.asarray(moved.readout.covariance), np.asarray(moved.readout.mean), control)
