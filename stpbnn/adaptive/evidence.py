@@ -24,7 +24,7 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from stpbnn._random import standard_normal
-from stpbnn.adaptive.estimates import estimate
+from stpbnn.adaptive.averaging import estimate
 from stpbnn.adaptive.fields import Averages, Fields, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive, log_weight
 from stpbnn.adaptive.particles import move

@@ -36,7 +36,7 @@ BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of 
 
 
 class Below(NamedTuple):
-    """The layer below, of a network of two: inputs in their row space, the root of its kernel, σ, λ_1 of the weights."""
+    """The layer below, of a network of two: inputs in their row space, the root of its kernel, σ, and λ_1 above it."""
 
     root: Float[np.ndarray, "P r"]
     kernel_root: Float[np.ndarray, "P P"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 if TYPE_CHECKING:
     from stpbnn.adaptive.neuron import Readout
 
-__all__ = ["Lower", "Upper", "Whole", "backward", "exact_twins", "features", "own_features"]
+__all__ = ["Backward", "Lower", "Upper", "Whole", "backward", "exact_twins", "features", "own_features"]
 
 Sigma = Callable[[jax.Array], jax.Array]
 
@@ -84,9 +84,17 @@ def exact_twins(sigma: Sigma | Upper | Lower | Whole) -> float:
     return 0.0 if isinstance(sigma, Whole) else 1.0
 
 
-def backward(sigma: Upper, z: jax.Array, root: jax.Array, readout: Readout) -> jax.Array:
-    """Return E[v² σ'(g) σ'(g)^T] over units at coordinates z (M, 1, P)."""
+class Backward(NamedTuple):
+    """Γ = E[v² σ'(g) σ'(g)^T] (P, P) over units above, and √N times the mean of what they add as units below (P,)."""
+
+    slopes: jax.Array
+    share: jax.Array
+
+
+def backward(sigma: Upper, z: jax.Array, root: jax.Array, there: jax.Array, readout: Readout) -> Backward:
+    """Return the backward signals of units at coordinates z (M, 1, P), from their features and readouts."""
     h = (z @ root.T)[:, 0]
     _, slope = jax.jvp(sigma.sigma, (h,), (jnp.ones_like(h),))
     second = readout.covariance[:, 0, 0, 0, 0] + readout.mean[:, 0, 0] ** 2
-    return slope.T @ (slope * second[:, None]) / len(h)
+    share = jnp.einsum("mk,mkp->p", readout.mean[:, 1:, 0], there[:, 1:]) / len(h)
+    return Backward(slope.T @ (slope * second[:, None]) / len(h), share)

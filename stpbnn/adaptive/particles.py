@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._random import standard_normal
-from stpbnn.adaptive.layers import backward, exact_twins, features
+from stpbnn.adaptive.layers import Backward, backward, exact_twins, features
 from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments_of_clusters, posterior_readout
 from stpbnn.network import Prior
 
@@ -52,7 +52,10 @@ def whitened_inputs(prior: Prior, X: Float[np.ndarray, "n N0"]) -> Float[np.ndar
 
 
 class Move(NamedTuple):
-    """Particles (M, n, r) after a move, their twins, readout, acceptance, likeness to the twins, moments, features."""
+    """Particles (M, n, r) after a move, their twins, readout, acceptance, likeness to the twins, moments.
+
+    Of units above also their backward signals.
+    """
 
     position: jax.Array
     twin: jax.Array
@@ -60,7 +63,7 @@ class Move(NamedTuple):
     acceptance: jax.Array
     likeness: jax.Array
     moments: Moments
-    slopes: jax.Array
+    back: Backward | None
 
 
 @partial(jax.jit, static_argnames=("sigma",))
@@ -82,10 +85,10 @@ def move(
     twins = featured(momentum)[:, :n]
     readout, _, _ = posterior_readout(of_position, drive)
     found = moments_of_clusters(of_position, readout, twins, drive.precision)
+    back = None if drive.modes is None else backward(sigma, position, root, of_position, readout)
     readout = Readout(readout.covariance[:, :n], readout.mean[:, :n], readout.tilt)
     likeness = _likeness(readout, twins, drive) * exact_twins(sigma)
-    slopes = jnp.zeros(()) if drive.modes is None else backward(sigma, position, root, readout)
-    return Move(position, momentum, readout, jnp.mean(probability), likeness, found, slopes)
+    return Move(position, momentum, readout, jnp.mean(probability), likeness, found, back)
 
 
 def walk(

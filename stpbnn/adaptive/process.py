@@ -21,7 +21,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from stpbnn import kernels
 from stpbnn._random import standard_normal
-from stpbnn.adaptive.estimates import Snapshot
+from stpbnn.adaptive.averaging import Snapshot
 from stpbnn.adaptive.fields import Averages, Problem, Response, fields, padded, up
 from stpbnn.adaptive.layers import features, own_features
 from stpbnn.adaptive.neuron import weighed

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._random import standard_normal
-from stpbnn.adaptive.estimates import Snapshot, estimate, links, modes, screen, snapshot
+from stpbnn.adaptive.averaging import Snapshot, estimate, links, snapshot
+from stpbnn.adaptive.below import LayerBelow, follow, modes
 from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
-from stpbnn.adaptive.layers import Lower
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move, move
 from stpbnn.adaptive.settled import checked, summary
@@ -114,8 +114,8 @@ class Population:
     K: Float[np.ndarray, "DP DP"]
     G: Float[np.ndarray, "DP DP"]
     last: Snapshot | None = None
-    below: jax.Array | None = None
-    slopes: Float[np.ndarray, "P P"] | None = None
+    position_below: jax.Array | None = None
+    below: LayerBelow | None = None
     halves: list[Mean] = field(default_factory=lambda: [Mean(), Mean()])
     snapshots: list[Snapshot] = field(default_factory=list)
 
@@ -203,29 +203,19 @@ class _Walkers:
 
     def _drive(self, population: Population) -> tuple[np.ndarray, Drive]:
         found = fields(self.problem, population.K, Response.of(self.problem, population.G))
-        felt = drive(self.problem, found)
-        if self.problem.above:
-            felt = felt._replace(modes=modes(self.problem, population.slopes))
-        return found.a, felt
+        if not self.problem.above:
+            return found.a, drive(self.problem, found)
+        below = population.below
+        felt = drive(self.problem, found if below is None else below.cavity(self.problem, found))
+        return found.a, felt._replace(modes=modes(self.problem, below))
 
     def _screened(self, population: Population, felt: Drive, moved: Move) -> Float[np.ndarray, "P P"]:
-        """Move the units below, and return what their response takes away; Γ follows what the units above show."""
-        below, P = self.problem.below, len(self.problem.kernel)
-        assert below is not None
-        assert felt.modes is not None
-        root = padded(below.root, up(P), up(below.root.shape[1]))
+        """Move the units below, and return what their response takes away."""
         population.key, key = jax.random.split(population.key)
-        if population.below is None:
-            shape = *population.position.shape[:2], root.shape[1]
-            population.below = standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
-        felt = felt._replace(modes=felt.modes / np.sqrt(below.precision))
-        steps = jnp.int32(self.steps)
-        population.below, lost = screen(Lower(below.sigma), key, population.below, root, felt, steps)
-        slopes = np.asarray(moved.slopes, dtype=float)[:P, :P]
-        old = slopes if population.slopes is None else population.slopes
-        population.slopes = old + self.gain * (slopes - old)
-        found = np.asarray(lost, dtype=float)[:P, :P]
-        return (found + found.T) / 2
+        found = follow(self.problem, key, population.position_below, felt, moved, self.steps)
+        population.position_below = found.position
+        population.below = found.shown if population.below is None else population.below.towards(found.shown, self.gain)
+        return found.screened
 
     def _approach(self, population: Population, a: np.ndarray, found: Averages) -> None:
         """Move the kernels of a population towards what its particles show."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.adaptive.estimates import Snapshot
+from stpbnn.adaptive.averaging import Snapshot
 from stpbnn.adaptive.fields import Averages
 from stpbnn.adaptive.particles import RowSpace
 from stpbnn.adaptive.search import Populations, Solution

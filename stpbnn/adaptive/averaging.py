@@ -1,24 +1,18 @@
-r"""What a move of the particles shows: averages with their control variate, and the response of the layer below."""
+"""What a move of the particles shows: averages with their control variate, and snapshots for predictions."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
-from scipy.linalg import eigh
 
-from stpbnn.adaptive.fields import Averages, Problem, padded, up
-from stpbnn.adaptive.layers import Lower, Whole, features
-from stpbnn.adaptive.neuron import Drive, posterior_readout
-from stpbnn.adaptive.particles import Move, walk
+from stpbnn.adaptive.fields import Averages, Problem
+from stpbnn.adaptive.layers import Whole
+from stpbnn.adaptive.neuron import Drive
+from stpbnn.adaptive.particles import Move
 
-__all__ = ["Snapshot", "estimate", "links", "modes", "screen", "snapshot"]
-
-MODES = 3  # of the backward signal: the rest of Γ is a few per cent
+__all__ = ["Snapshot", "estimate", "links", "snapshot"]
 
 
 class Snapshot(NamedTuple):
@@ -68,34 +62,3 @@ def snapshot(problem: Problem, moved: Move, felt: Drive, control: np.ndarray) ->
 def links(problem: Problem) -> int:
     """Return how many weights between layers a unit has among its coordinates."""
     return problem.cluster if isinstance(problem.sigma, Whole) else 0
-
-
-def modes(problem: Problem, slopes: Float[np.ndarray, "P P"] | None) -> jax.Array:
-    """Return the leading eigenvectors of Γ times the roots of its eigenvalues: readouts of prior precision λ_2."""
-    found = np.zeros((MODES, len(problem.kernel)))
-    if slopes is not None:
-        P = len(slopes)
-        values, vectors = eigh(slopes, subset_by_index=(max(0, P - MODES), P - 1))
-        found[: len(values)] = (vectors * np.sqrt(problem.precision * np.maximum(values, 0))).T
-    return padded(found, MODES, up(len(problem.kernel)))
-
-
-@partial(jax.jit, static_argnames=("sigma",))
-def screen(
-    sigma: Lower, key: jax.Array, position: jax.Array, root: jax.Array, drive: Drive, steps: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Move units of the layer below, and return them and what their response takes away from Γ∘E[σσ^T]/λ_1.
-
-    That is the prior second moment of what they add to the output, less that in the fields, at the same features.
-    """
-
-    def featured(z: jax.Array) -> jax.Array:
-        return features(sigma, z, root, drive.modes)
-
-    position, _, _ = walk(featured, key, position, drive, steps)
-    there = featured(position)
-    readout, _, _ = posterior_readout(there, drive)
-    M, K, P = there.shape
-    lost = jnp.eye(K, dtype=there.dtype) / drive.precision - readout.covariance[:, :, 0, :, 0]
-    share = jnp.einsum("mk,mkp->mp", readout.mean[:, :, 0], there)
-    return position, (there.reshape(-1, P).T @ (lost @ there).reshape(-1, P) - share.T @ share) / M
