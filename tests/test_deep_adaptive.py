@@ -73,7 +73,7 @@ def test_backward_signals_and_their_modes(float64):
     slopes = 1 / np.cosh(z[:, 0] @ root.T) ** 2
     np.testing.assert_allclose(found, slopes.T * (w + m**2) @ slopes / 2, rtol=1e-12)
     problem = Problem(np.ones(4), root, np.eye(4), Upper(jnp.tanh), 0.1, 5, 3.0)
-    kept = np.asarray(modes(problem, LayerBelow(found, found, m)), dtype=float)
+    kept = np.asarray(modes(problem, LayerBelow(found, m)), dtype=float)
     np.testing.assert_allclose((kept.T @ kept)[:4, :4] / 3, 0.8 * found, atol=1e-6)  # of four of five units
 
 

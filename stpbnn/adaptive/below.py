@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from stpbnn._random import standard_normal
-from stpbnn.adaptive.fields import Fields, Problem, padded, up
+from stpbnn.adaptive.fields import Fields, Problem, Response, padded, up
 from stpbnn.adaptive.layers import Lower, features
 from stpbnn.adaptive.neuron import Drive, posterior_readout
 from stpbnn.adaptive.particles import Move, walk
@@ -25,20 +25,17 @@ MODES = 3  # of the backward signal: the rest of its covariance is a few per cen
 class LayerBelow(NamedTuple):
     """What is known of the layer below, from particles and averaged over moves.
 
-    Γ, of the backward signals; second moment and mean, times N and √N, of what a unit below adds to the output, the
-    mean with that of a unit above in its other role.
+    Γ, of the backward signals; √N times the mean of what a unit above adds to the output in its role of one below.
     """
 
     slopes: Float[np.ndarray, "P P"]
-    second: Float[np.ndarray, "P P"]
     mean: Float[np.ndarray, " P"]
 
-    def cavity(self, problem: Problem, found: Fields) -> Fields:
-        """Return fields without what a unit adds through the others: it is in the cluster."""
-        G = 2 * problem.reacting * self.second
-        R = np.linalg.solve(np.eye(len(G)) - found.R @ G, found.R)
-        R = (R + R.T) / 2
-        return Fields(found.a + R @ self.mean * np.sqrt(problem.reacting / problem.width), R)
+    def cavity(self, problem: Problem, response: Response, a: Float[np.ndarray, " P"]) -> Fields:
+        """Return fields without what a unit above adds in both of its roles: two parts in N, where one was."""
+        others = max(0.0, 1 - 2 * problem.reacting) / (1 - problem.reacting)
+        R = response.matrix(1 / (1 + others * (1 / response.r - 1)))
+        return Fields(a + R @ self.mean * np.sqrt(problem.reacting / problem.width), R)
 
     def towards(self, new: LayerBelow, gain: float) -> LayerBelow:
         """Return it a part of the way to what particles show."""
@@ -59,19 +56,17 @@ def follow(
     """Move the units below in the backward signals of those above, as many of them."""
     below, P = problem.below, len(problem.kernel)
     assert below is not None
-    assert felt.modes is not None
     assert moved.back is not None
     root = padded(below.root, up(P), up(below.root.shape[1]))
     if position is None:
         shape = *moved.position.shape[:2], root.shape[1]
         position = standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
-    felt = felt._replace(modes=felt.modes / np.sqrt(below.precision))
     position, *shown = move_below(Lower(below.sigma), key, position, root, felt, jnp.int32(steps))
     prior, second, mean, slopes, share = (
         np.asarray(x, dtype=float)[(slice(P),) * x.ndim] for x in (*shown, *moved.back)
     )
     screened = prior - second + np.outer(mean, mean)
-    return Particles(position, LayerBelow(slopes, second, mean + share), (screened + screened.T) / 2)
+    return Particles(position, LayerBelow(slopes, share), (screened + screened.T) / 2)
 
 
 @partial(jax.jit, static_argnames=("sigma",))

@@ -183,14 +183,14 @@ class _Walkers:
             return
         self.moves += 1
         moves = []
-        for population, (a, felt) in zip(self.populations, drives, strict=True):
+        for population, (a, felt, felt_below) in zip(self.populations, drives, strict=True):
             population.key, key = jax.random.split(population.key)
             moved = move(problem.sigma, key, population.position, self.root, felt, jnp.int32(self.steps))
             moves.append(moved)
             population.position = moved.position
             averages, control = estimate(problem, moved)
-            if felt.modes is not None:
-                averages = averages._replace(screened=self._screened(population, felt, moved))
+            if problem.above:
+                averages = averages._replace(screened=self._screened(population, felt_below, moved))
             self._approach(population, a, averages)
             population.last = snapshot(problem, moved, felt, control)
             if half is not None:
@@ -201,13 +201,18 @@ class _Walkers:
         if half is not None:
             self.tilts.append([np.asarray(moved.readout.tilt) / problem.cluster for moved in moves[:GROUPS]])
 
-    def _drive(self, population: Population) -> tuple[np.ndarray, Drive]:
-        found = fields(self.problem, population.K, Response.of(self.problem, population.G))
-        if not self.problem.above:
-            return found.a, drive(self.problem, found)
-        below = population.below
-        felt = drive(self.problem, found if below is None else below.cavity(self.problem, found))
-        return found.a, felt._replace(modes=modes(self.problem, below))
+    def _drive(self, population: Population) -> tuple[np.ndarray, Drive, Drive]:
+        """Return a, and what a cluster feels; of two layers also what a unit below does."""
+        problem, below = self.problem, population.below
+        response = Response.of(problem, population.G)
+        found = fields(problem, population.K, response)
+        felt = drive(problem, found)
+        if not problem.above:
+            return found.a, felt, felt
+        above = felt if below is None else drive(problem, below.cavity(problem, response, found.a))
+        along = modes(problem, below)
+        assert problem.below is not None
+        return found.a, above._replace(modes=along), felt._replace(modes=along / np.sqrt(problem.below.precision))
 
     def _screened(self, population: Population, felt: Drive, moved: Move) -> Float[np.ndarray, "P P"]:
         """Move the units below, and return what their response takes away."""

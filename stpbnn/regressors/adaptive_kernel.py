@@ -28,7 +28,7 @@ __all__ = ["AdaptiveKernelRegressor"]
 
 
 class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor):
-    r"""Bayesian network of one hidden layer whose kernel adapts to the task, by self-consistent clusters of units.
+    r"""Bayesian network of one or two hidden layers whose kernel adapts to the task, by self-consistent clusters.
 
     .. math:: p(h_1 \dots h_n) \propto \prod_i N(h_i; 0, C)\, |w|^{1/2} e^{c^T w c/2}, \qquad
               c_i = a\cdot\sigma_i/\sqrt N, \quad w = (\lambda_1 + \sigma_i^T R\, \sigma_j / N)^{-1},
@@ -37,13 +37,14 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     :math:`(T + K_w - \tfrac nN T R K_w)\, a = y`, and R follows from the covariance of what a cluster adds to f.
     Clusters of one unit are the self-consistent neuron; one of all N units is the posterior. Particles represent
     their law. Theories that rescale the kernel of infinite width are n = 1 with Gaussian features; infinite width is
-    N → ∞. One hidden layer, T > 0. Predictive laws are Gaussian, with mean and variance of the theory. D outputs share
+    N → ∞. T > 0. Predictive laws are Gaussian, with mean and variance of the theory. D outputs share
     the units: kernels are matrices of D × D blocks, and predictive laws keep the covariance within each output.
 
     Parameters
     ----------
     network : FullyConnected or None
-        The network, of one hidden layer; None means FullyConnected((200,)) with as many outputs as y.
+        The network, of one hidden layer, or of two of equal widths, with one output and no biases; None means
+        FullyConnected((200,)) with as many outputs as y.
     temperature : float
         T > 0, the variance of the Gaussian likelihood.
     particles : int
@@ -51,7 +52,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         half the size come on top. Better twice the number of examples or more.
     cluster : int or "auto"
         How many units n are sampled jointly, a divisor of the width. "auto" doubles n until the prediction moves by
-        less than its standard error, or a cluster is the network.
+        less than its standard error, or a cluster is the network. Of two hidden layers 1 and the width are known.
     reaction : bool
         Whether to correct for the reaction of the others on a cluster itself, a relative n/N.
     second_start : bool
