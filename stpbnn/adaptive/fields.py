@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 
-from stpbnn.adaptive.layers import Upper, Whole
+from stpbnn.adaptive.layers import Units, Upper, Whole
 from stpbnn.adaptive.neuron import Drive
 
 __all__ = ["Averages", "Below", "Fields", "Problem", "Response", "drive", "fields", "padded", "up"]
@@ -54,7 +54,7 @@ class Problem:
     y: Float[np.ndarray, " DP"]
     root: Float[np.ndarray, "P r"]
     kernel: Float[np.ndarray, "P P"]
-    sigma: Callable[[jax.Array], jax.Array]
+    sigma: Units
     temperature: float
     width: float
     precision: float
@@ -128,16 +128,13 @@ class Averages(NamedTuple):
         """Return G, the covariance of a cluster times N/n, without the output bias."""
         return self.second - np.outer(self.mean, self.mean) - self.screened
 
-    def left(self, R: Float[np.ndarray, "DP DP"]) -> float:
-        """Return the part of the covariance that the layer below leaves, as R weighs it; one without such a layer."""
-        if np.ndim(self.screened) == 0:
-            return 1.0
-        there = float(np.sum(R * self.covariance()))
-        return there / (there + float(np.sum(R * self.screened)))
+    def screening(self, R: Float[np.ndarray, "DP DP"], below: Float[np.ndarray, "P P"]) -> float:
+        """Return what is screened in units of the kernel of the layer below, as R weighs both."""
+        return float(np.sum(R * self.screened) / np.sum(R * below))
 
     def symmetric(self) -> Averages:
         """Return them without what rounding left of unequal halves."""
-        return Averages(*((x + np.transpose(x)) / 2 for x in (self.K, self.second)), self.mean, self.screened)
+        return self._replace(K=(self.K + self.K.T) / 2, second=(self.second + self.second.T) / 2)
 
     @classmethod
     def of(cls, several: list[Averages]) -> Averages:

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 if TYPE_CHECKING:
     from stpbnn.adaptive.neuron import Readout
 
-__all__ = ["Backward", "Lower", "Upper", "Whole", "backward", "exact_twins", "features", "own_features"]
+__all__ = ["Backward", "Lower", "Units", "Upper", "Whole", "backward", "exact_twins", "features", "own_features"]
 
 Sigma = Callable[[jax.Array], jax.Array]
 
@@ -45,6 +45,10 @@ class Lower:
 
     sigma: Sigma
 
+    def __call__(self, h: jax.Array) -> jax.Array:
+        """Return σ(h)."""
+        return self.sigma(h)
+
 
 @dataclass(frozen=True)
 class Whole:
@@ -53,33 +57,36 @@ class Whole:
     sigma: Sigma
     precision: float
 
-    def __call__(self, W: jax.Array, h: jax.Array) -> jax.Array:
+    def above(self, W: jax.Array, h: jax.Array) -> jax.Array:
         """Return σ(W σ(h)/√(λ_1 n)), from pre-activations h (M, n, P)."""
         return self.sigma(W @ self.sigma(h) / jnp.sqrt(jnp.asarray(self.precision * h.shape[1], h.dtype)))
 
 
-def features(sigma: Sigma | Upper | Lower | Whole, z: jax.Array, root: jax.Array, modes: jax.Array | None) -> jax.Array:
+Units = Sigma | Upper | Lower | Whole
+
+
+def features(sigma: Units, z: jax.Array, root: jax.Array, modes: jax.Array | None) -> jax.Array:
     """Return the features (M, rows, P) of clusters at coordinates z; those of its own units come first."""
     if isinstance(sigma, Whole):
         n = z.shape[1]
-        return sigma(z[..., :n], z[..., n:] @ root.T)
+        return sigma.above(z[..., :n], z[..., n:] @ root.T)
     h = z @ root.T
-    if isinstance(sigma, Lower):
-        return sigma.sigma(h) * modes
-    if isinstance(sigma, Upper):
+    if modes is not None and isinstance(sigma, Lower):
+        return sigma(h) * modes
+    if modes is not None and isinstance(sigma, Upper):
         return jnp.concatenate([sigma(h), h * modes], axis=1)
     return sigma(h)
 
 
-def own_features(sigma: Sigma | Upper | Whole, z: jax.Array, along: jax.Array, free: jax.Array) -> jax.Array:
+def own_features(sigma: Units, z: jax.Array, along: jax.Array, free: jax.Array) -> jax.Array:
     """Return the features (M, n, q) of the units of clusters at new inputs, whose free coordinates are told."""
     if isinstance(sigma, Whole):
         n = z.shape[1]
-        return sigma(z[..., :n], z[..., n:] @ along.T + free)
+        return sigma.above(z[..., :n], z[..., n:] @ along.T + free)
     return sigma(z @ along.T + free)
 
 
-def exact_twins(sigma: Sigma | Upper | Lower | Whole) -> float:
+def exact_twins(sigma: Units) -> float:
     """Return one where the mean of σσ^T over untilted clusters is the kernel of infinite width, zero elsewhere."""
     return 0.0 if isinstance(sigma, Whole) else 1.0
 
@@ -91,10 +98,10 @@ class Backward(NamedTuple):
     share: jax.Array
 
 
-def backward(sigma: Upper, z: jax.Array, root: jax.Array, there: jax.Array, readout: Readout) -> Backward:
+def backward(sigma: Sigma | Upper, z: jax.Array, root: jax.Array, there: jax.Array, readout: Readout) -> Backward:
     """Return the backward signals of units at coordinates z (M, 1, P), from their features and readouts."""
     h = (z @ root.T)[:, 0]
-    _, slope = jax.jvp(sigma.sigma, (h,), (jnp.ones_like(h),))
+    _, slope = jax.jvp(sigma, (h,), (jnp.ones_like(h),))
     second = readout.covariance[:, 0, 0, 0, 0] + readout.mean[:, 0, 0] ** 2
     share = jnp.einsum("mk,mkp->p", readout.mean[:, 1:, 0], there[:, 1:]) / len(h)
     return Backward(slope.T @ (slope * second[:, None]) / len(h), share)

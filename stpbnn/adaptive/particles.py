@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._random import standard_normal
-from stpbnn.adaptive.layers import Backward, backward, exact_twins, features
+from stpbnn.adaptive.layers import Backward, Units, Upper, backward, exact_twins, features
 from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments_of_clusters, posterior_readout
 from stpbnn.network import Prior
 
@@ -68,7 +68,7 @@ class Move(NamedTuple):
 
 @partial(jax.jit, static_argnames=("sigma",))
 def move(
-    sigma: Callable[[jax.Array], jax.Array],
+    sigma: Units,
     key: jax.Array,
     position: jax.Array,
     root: jax.Array,
@@ -85,7 +85,7 @@ def move(
     twins = featured(momentum)[:, :n]
     readout, _, _ = posterior_readout(of_position, drive)
     found = moments_of_clusters(of_position, readout, twins, drive.precision)
-    back = None if drive.modes is None else backward(sigma, position, root, of_position, readout)
+    back = backward(sigma, position, root, of_position, readout) if isinstance(sigma, Upper) else None
     readout = Readout(readout.covariance[:, :n], readout.mean[:, :n], readout.tilt)
     likeness = _likeness(readout, twins, drive) * exact_twins(sigma)
     return Move(position, momentum, readout, jnp.mean(probability), likeness, found, back)

@@ -41,10 +41,14 @@ def first_layer(net: FullyConnected) -> FullyConnected:
 
 
 class Coordinates(NamedTuple):
-    """New inputs as combinations of the coordinates of a cluster, and of free ones: (n, r) each, or deviations (n,)."""
+    """New inputs as combinations of the coordinates of a cluster, and of free ones: (n, r) each, or deviations (n,).
+
+    Of units of the second layer also the kernel of the first, or its diagonal.
+    """
 
     along: Float[np.ndarray, "n r"]
     across: Float[np.ndarray, "n ..."]
+    within: Float[np.ndarray, "n ..."] | None = None
 
 
 def coordinates(
@@ -57,10 +61,11 @@ def coordinates(
         cross = kernels.cross_kernel(features, first.prior, X, X_train)
         along = np.linalg.solve(root, np.asarray(cross.entries).T).T
         if not joint:
-            return Coordinates(along, np.sqrt(np.maximum(cross.left - np.sum(along**2, axis=1), 0)))
-        within = np.asarray(kernels.cross_kernel(features, first.prior, X).entries) - along @ along.T
-        values, vectors = np.linalg.eigh(within)
-        return Coordinates(along, vectors * np.sqrt(np.maximum(values, 0)))
+            within = np.asarray(cross.left)
+            return Coordinates(along, np.sqrt(np.maximum(within - np.sum(along**2, axis=1), 0)), within)
+        within = np.asarray(kernels.cross_kernel(features, first.prior, X).entries)
+        values, vectors = np.linalg.eigh(within - along @ along.T)
+        return Coordinates(along, vectors * np.sqrt(np.maximum(values, 0)), within)
     x = whitened_inputs(net.prior, X)
     along = x @ space.directions
     across = x - along @ space.directions.T

@@ -26,7 +26,7 @@ from stpbnn.adaptive.fields import Averages, Problem, Response, fields, padded, 
 from stpbnn.adaptive.layers import features, own_features
 from stpbnn.adaptive.neuron import weighed
 from stpbnn.adaptive.particles import RowSpace
-from stpbnn.adaptive.posing import coordinates
+from stpbnn.adaptive.posing import Coordinates, coordinates
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 
@@ -53,6 +53,14 @@ class Prediction(NamedTuple):
         return IndependentOutputs.joint(mean, list(covariances))
 
 
+class _Below(NamedTuple):
+    """The kernel of the layer below: on training inputs, and what B leaves of it: as second and within in `_Rest`."""
+
+    kernel: Float[np.ndarray, "P P"]
+    rest: Float[np.ndarray, "n P"]
+    within: Float[np.ndarray, "n ..."]
+
+
 class _Rest(NamedTuple):
     """K_w, N/n E[xx^T] and √(N/n) E[x] with ρ in place of the first σ; the second with ρ twice, or its diagonal."""
 
@@ -60,11 +68,12 @@ class _Rest(NamedTuple):
     second: Float[np.ndarray, "Dn DP"]
     mean: Float[np.ndarray, " Dn"]
     within: Float[np.ndarray, "D n ..."]
+    below: _Below | None
 
     @classmethod
     def of(cls, several: list[_Rest]) -> _Rest:
         """Return the mean of several."""
-        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(4)))
+        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(4)), several[0].below)
 
 
 @dataclass(frozen=True)
@@ -105,14 +114,23 @@ class AdaptiveProcess:
         B = cho_solve(self._prior_factor, k.T).T
         known = k - B @ problem.kernel
         prior_within = within - _product(B, k + known, joint)  # E[ρρ^T]/λ_1 under the prior
-        return B, [self._rest(i, X, B, known, prior_within, joint) for i in range(len(self.averages))]
+        here = coordinates(self.net, self.X, X, problem, self.space, joint=joint)
+        return B, [self._rest(i, here, B, known, prior_within, joint) for i in range(len(self.averages))]
+
+    def _below(self, here: Coordinates, B: np.ndarray, joint: bool) -> _Below | None:
+        """Return what is known of the layer below, where there is one that answers."""
+        if here.within is None:
+            return None
+        root = self.problem.root
+        kernel, k = root @ root.T, here.along @ root.T
+        known = k - B @ kernel
+        return _Below(kernel, known, here.within - _product(B, k + known, joint))
 
     def _rest(
-        self, group: int, X: np.ndarray, B: np.ndarray, known: np.ndarray, prior_within: np.ndarray, joint: bool
+        self, group: int, here: Coordinates, B: np.ndarray, known: np.ndarray, prior_within: np.ndarray, joint: bool
     ) -> _Rest:
         """Average over the snapshots of one population."""
         n, P = B.shape
-        here = coordinates(self.net, self.X, X, self.problem, self.space, joint=joint)
         free = here.across.shape[1:]
         arrays = (
             padded(self.problem.root, up(P), self.problem.root.shape[1], dtype=np.float64),
@@ -139,6 +157,7 @@ class AdaptiveProcess:
                     _whole(second[:, :, :n, :P]) + correction,
                     mean[:, :n].ravel(),
                     inner[:, *square] + np.multiply.outer(np.diag(control), prior_part),
+                    self._below(here, B, joint),
                 )
             )
         return _Rest.of(found)
@@ -152,8 +171,11 @@ class AdaptiveProcess:
         mean = (B @ hidden.reshape(D, -1).T).T.ravel() + rest.K @ a
         residual = a - reacting * (R @ hidden)  # (y − f̄)/T
         B_G = _left(B, G, D)
-        left = averages.left(R)
-        rest_G = left * (rest.second - np.outer(rest.mean, averages.mean))
+        rest_G = rest.second - np.outer(rest.mean, averages.mean)
+        lost: Any = 0.0
+        if rest.below is not None:
+            of_below = averages.screening(R, rest.below.kernel)
+            rest_G, lost = rest_G - of_below * rest.below.rest, of_below * rest.below.within
         cross, r = B_G + rest_G, response.r
         alone = 1 - reacting * response.g * r  # V to Σ
         pulled = (1 - reacting) * (cross @ response.matrix(r / alone))  # of all outputs at once: they couple
@@ -164,7 +186,7 @@ class AdaptiveProcess:
             outer = np.outer(rest_mean, rest_mean) if joint else rest_mean**2
             mixed = _product(B, rest_G[rows, columns], joint)
             within = _product(B, B_G[rows, columns], joint) + mixed + (mixed.T if joint else mixed)
-            within = within + left * (rest.within[d] - outer) - _product(pulled[rows], cross[rows], joint)
+            within = within + rest.within[d] - lost - outer - _product(pulled[rows], cross[rows], joint)
             if bias:
                 shift = cross[rows] @ R[:, columns].sum(axis=1)
                 shared = response.vectors[columns].sum(axis=0) ** 2 @ (r * alone)
