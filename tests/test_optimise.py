@@ -113,3 +113,15 @@ def test_failure_everywhere_is_an_error():
 def test_unknown_optimizers_are_refused(optimizer):
     with pytest.raises(ValueError, match=r"optimizer: got .*, expected 'fmin_l_bfgs_b', None, or a callable"):
         minimise(bowl([0, 0]), np.zeros(2), BOUNDS, NAMES, optimizer=optimizer)
+
+
+def test_no_place_is_looked_at_twice():
+    """The start, where SciPy's search begins, and the end, of which the slope is judged, included."""
+    places = []
+
+    def counted(theta):
+        places.append(tuple(theta))
+        return rosen(theta), rosen_der(theta)
+
+    minimise(counted, np.array([-1.2, 1.0]), BOUNDS, NAMES)
+    assert len(places) == len(set(places))

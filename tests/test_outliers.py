@@ -5,12 +5,13 @@ import pytest
 from conformance import checks
 from scipy import stats
 from scipy.integrate import quad
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from student_t_data import data, fitted
 
 import stpbnn
 from stpbnn import StudentTProcessRegressor
+from stpbnn.scale.either_sign import Precisions
 
 NOISES = ("student-t", "robust")
 T, NU = 0.04, 3.0
@@ -102,6 +103,32 @@ def test_gradient_is_that_of_differences_of_the_objective(noise):
     values = model.log_marginal_likelihood
     differences = [(values(theta + h * e) - values(theta - h * e)) / (2 * h) for e in np.eye(len(theta))]
     np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-6)
+
+
+def test_a_search_goes_on_from_where_it_has_been(monkeypatch):
+    """Fewer than six factorisations at most places; it ends where SciPy does on the evidence that begins anew."""
+    X, y = contaminated(40)
+    made = []  # at each place
+    factorised, evidence = Precisions.of, StudentTProcessRegressor._evidence
+
+    def counted(K, W):
+        made[-1] += 1
+        return factorised(K, W)
+
+    def evidence_there(*given, **how):
+        made.append(0)
+        return evidence(*given, **how)
+
+    kernel = ConstantKernel(1.5, "fixed") * RBF(0.8)
+    model = StudentTProcessRegressor(kernel, noise="student-t", temperature=0.1, optimize_temperature=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(Precisions, "of", counted)
+        patched.setattr(StudentTProcessRegressor, "_evidence", evidence_there)
+        model.fit(X, y)
+    assert np.median(made) < 6
+    found = minimize(lambda theta: -model.log_marginal_likelihood(theta), model._start().theta, method="Nelder-Mead")
+    assert model.log_marginal_likelihood_ == pytest.approx(-found.fun, rel=1e-6)
+    assert model.log_marginal_likelihood_ == model.log_marginal_likelihood(model._hyperparameters.theta)
 
 
 def test_small_posterior_is_that_of_quadrature():

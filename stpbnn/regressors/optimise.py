@@ -143,7 +143,7 @@ def minimise(
 
 
 class _Walled:
-    """The objective in scikit-learn's convention, with a wall where it cannot be computed.
+    """The objective in scikit-learn's convention, with a wall where it cannot be computed, and once at each place.
 
     The wall is so high that a line search steps back, and not further than it needs to; infinite before anything finite
     has been seen.
@@ -153,19 +153,27 @@ class _Walled:
         self.objective = objective
         self.best, self.worst = np.inf, -np.inf
         self.failure: ArithmeticError | ValueError = np.linalg.LinAlgError("it is not a finite number")
+        self.known: dict[bytes, tuple[float, np.ndarray]] = {}
 
     def __call__(self, theta: Float[np.ndarray, " n"], eval_gradient: bool = True) -> Any:
-        try:
-            with np.errstate(all="ignore"):  # far out numbers overflow
-                value, gradient = self.objective(np.asarray(theta, dtype=np.float64))
-        except (np.linalg.LinAlgError, OverflowError) as failure:
-            self.failure, value, gradient = failure, np.inf, np.zeros(0)
+        theta = np.array(theta, dtype=np.float64)
+        place = theta.tobytes()
+        value, gradient = self.known.get(place) or self._found(theta)
         if np.isfinite(value) and np.isfinite(gradient).all():
+            self.known[place] = value, gradient
             self.best, self.worst = min(self.best, value), max(self.worst, value)
         else:
             value = 2 * self.worst - self.best + 1 if np.isfinite(self.best) else np.inf
             gradient = np.zeros(len(theta))
-        return (value, gradient) if eval_gradient else value
+        return (value, gradient.copy()) if eval_gradient else value
+
+    def _found(self, theta: Float[np.ndarray, " n"]) -> tuple[float, np.ndarray]:
+        try:
+            with np.errstate(all="ignore"):  # far out numbers overflow
+                return self.objective(theta)
+        except (np.linalg.LinAlgError, OverflowError) as failure:
+            self.failure = failure
+            return np.inf, np.zeros(0)
 
 
 def _lbfgs(

@@ -19,6 +19,7 @@ __all__ = ["OUTLIER_NOISES", "Noisy", "WithOutliers"]
 
 OUTLIER_NOISES = ("student-t", "robust")
 CORE = 3.0  # standard deviations about the median beyond which a target says nothing of the size of the others
+OF_SEARCH = 1e-5  # accuracy of moments, of which the square is that of the evidence
 MATCHED = 1e-7  # relative accuracy of an evidence that is found by iteration
 QUARTILE = 0.6744897501960817  # of the standard normal law
 
@@ -48,6 +49,7 @@ class WithOutliers[H: Noisy](Learnable[H]):
     optimize_noise_df: bool
     noise_df_: float | None
     centre_: Float[np.ndarray, "P ..."] | None
+    _visited: list[tuple[np.ndarray, list[np.ndarray]]] | None = None  # theta of a search, and the sites there
     _process: Any
     _units: Units
 
@@ -96,8 +98,7 @@ class WithOutliers[H: Noisy](Learnable[H]):
         K, T = mirrored(K), at.temperature
         outputs = self._modelled.reshape(len(K), -1).T
         if self.noise == "student-t":
-            noise = StudentNoise(T, at.noise_df)
-            return Columns(tuple(OutlierMoments.of(K, y, noise) for y in outputs), self._modelled.shape)
+            return Columns(tuple(self._matched(K, outputs, at)), self._modelled.shape)
         assert self.centre_ is not None
         centres = self._units.normalised(self.centre_).reshape(len(K), -1).T
         columns = (
@@ -105,10 +106,27 @@ class WithOutliers[H: Noisy](Learnable[H]):
         )
         return Columns(tuple(columns), self._modelled.shape)
 
+    def _matched(self, K: np.ndarray, outputs: np.ndarray, at: H) -> list[OutlierMoments]:
+        """Match moments: of a search to less accuracy, beginning where those of the nearest place ended."""
+        noise = StudentNoise(at.temperature, at.noise_df)
+        if self._visited is None:
+            return [OutlierMoments.of(K, y, noise) for y in outputs]
+        away = [float(np.linalg.norm(theta - at.theta)) for theta, _ in self._visited]
+        near = self._visited[int(np.argmin(away))][1] if away else [None] * len(outputs)
+        starts = zip(outputs, near, strict=True)
+        found = [OutlierMoments.of(K, y, noise, near=start, accuracy=OF_SEARCH) for y, start in starts]
+        if all(one.converged for one in found):
+            self._visited.append((at.theta, [one.gentle.learnt for one in found]))
+        return found
+
     def _search(self) -> bool:
         """Search; under robust noise twice, with weights that follow what the first search led to."""
         if self.noise != "robust":
-            return super()._search()
+            self._visited = []
+            try:
+                return super()._search()
+            finally:
+                self._visited = None
         found = self._centre_at(self._start() if self._searched else self._hyperparameters)
         settled = super()._search()
         if self._searched:

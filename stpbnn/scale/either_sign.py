@@ -65,7 +65,8 @@ class Precisions:
     def of(cls, K: Float[np.ndarray, "P P"], W: Float[np.ndarray, " P"]) -> Precisions:
         """Factorise; LinAlgError where K^{-1} + W is not positive definite."""
         root = np.sqrt(np.maximum(W, 0))
-        B = np.asfortranarray(K * np.multiply.outer(root, root))
+        B = (K * root).T  # in Fortran's order, since K is symmetric
+        B *= root
         B[np.diag_indices_from(B)] += 1
         factor, failure = lower_cholesky(B, clean=True)
         if failure:

@@ -21,7 +21,11 @@ where a law does not exist after it, or is further from the fixed point. There
           d \log Z = \tfrac12 \langle a a^T - M, dK \rangle + \frac1\eta \sum_i \partial_\theta \log Z_i\, d\theta
 
 with Φ the logarithm of the integral of a Gaussian, a = K^{-1} E f and M = (K + diag τ^{-1})^{-1}: log Z is stationary
-in the sites.
+in the sites. At little noise these terms are large and cancel. With m and v the mean and variance of f_i, and
+:math:`v_-` those without the part η of its site, they are
+
+.. math:: \log Z = -\tfrac12 \log\det(1 + K \tau) + \frac1\eta \sum_i \Big[\log Z_i + \tfrac12 \log\frac{v_-}{v}\Big]
+          + \tfrac12 \sum_i (\eta v_- a_i^2 - m a_i)
 
 References
 ----------
@@ -39,6 +43,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.scale.either_sign import Precisions
+from stpbnn.scale.extrapolation import extrapolated
 from stpbnn.scale.student_noise import StudentNoise, Told
 
 __all__ = ["Sites"]
@@ -50,7 +55,6 @@ SMALLEST_STEP = 1e-3
 REMEMBERED = 6  # updates from which the next is extrapolated
 NEAR = 0.3  # of the fixed point, where that begins
 WORSE = 1.1  # times further from the fixed point than the last were, which a step may lead to
-RANK = 1e-8  # singular values of the updates, relative to the largest, that count as zero
 EXACT = 1e-7  # differences of means in standard deviations, and of variances relative to them: the search ends
 ROUNDED = 1e-5  # below it, the rounding of the kernel may be all that is left
 CONVERGED = 1e-4  # above it, something was wrong
@@ -87,8 +91,18 @@ class Sites:
     gentle: bool = True
 
     @classmethod
-    def of(cls, K: Square, y: Vector, noise: StudentNoise) -> Sites:
-        """Return gentle sites at a fixed point; the search begins at those for Gaussian noise of the targets' size.
+    def of(
+        cls,
+        K: Square,
+        y: Vector,
+        noise: StudentNoise,
+        near: Float[np.ndarray, "2 P"] | None = None,
+        accuracy: float = EXACT,
+    ) -> Sites:
+        """Return gentle sites at a fixed point.
+
+        The search begins at what others have `learnt`, if that is given and near enough, or else at those for Gaussian
+        noise of the targets' size.
 
         Raises
         ------
@@ -97,11 +111,15 @@ class Sites:
         OverflowError
             If the numbers are out of the range of double precision.
         """
+        if near is not None:
+            start = cls._at(K, y, noise, *near / noise.temperature)
+            if start and start.residual < NEAR and (found := start.matched(accuracy)).converged:
+                return found
         precision = np.full(len(y), 1 / (noise.temperature + np.median(y**2)))
         start = cls._at(K, y, noise, precision, precision * y)
         if start is None:
             raise OverflowError
-        return start.matched
+        return start.matched(accuracy)
 
     @classmethod
     def _at(
@@ -117,17 +135,16 @@ class Sites:
         exists = found.variances.min() > 0 and (found.power * found.variances * precision).max() < 1
         return found if exists and np.isfinite(found.residual) else None
 
-    @property
-    def matched(self) -> Sites:
-        """The sites at the fixed point that the search leads to from here, or where it ended."""
+    def matched(self, accuracy: float = EXACT) -> Sites:
+        """Return the sites at the fixed point that the search leads to from here, or where it ended."""
         here, part, residuals = self, DAMPING, [self.residual]
         known: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=REMEMBERED)
         for _ in range(MAX_STEPS):
             stuck = here.residual < ROUNDED and here.residual > min(residuals[:-REMEMBERED], default=np.inf) / 2
-            if here.residual < EXACT or stuck or part < SMALLEST_STEP:
+            if here.residual < accuracy or stuck or part < SMALLEST_STEP:
                 break
             known.append((here._state, here._update - here._state))
-            there = here._moved(_extrapolated(known, part) if here.residual < NEAR else part * known[-1][1])
+            there = here._moved(extrapolated(known, part) if here.residual < NEAR else part * known[-1][1])
             if there is None or not there.residual < WORSE * max(residuals[-REMEMBERED:]):
                 part /= 2
                 known.clear()
@@ -135,6 +152,11 @@ class Sites:
             here, part = there, min(DAMPING, 1.5 * part)
             residuals.append(here.residual)
         return here
+
+    @property
+    def learnt(self) -> Float[np.ndarray, "2 P"]:
+        """Precisions and linear terms in units of 1/T, hardly changed at other hyper-parameters nearby."""
+        return np.stack([self.precision, self.linear]) * self.noise.temperature
 
     @property
     def _state(self) -> Float[np.ndarray, " 2P"]:
@@ -158,7 +180,7 @@ class Sites:
     def exact(self) -> Sites | None:
         """The sites of expectation propagation proper, in search of which these are the start; or nothing."""
         start = self._at(self.kernel, self.targets, self.noise, self.precision, self.linear, gentle=False)
-        found = start.matched if start else None
+        found = start.matched() if start else None
         return found if found and found.converged else None
 
     @property
@@ -202,8 +224,8 @@ class Sites:
     @cached_property
     def left(self) -> tuple[Vector, Vector]:
         """Means and variances of f at the training points without the part η of a site."""
-        left = 1 - self.power * self.variances * self.precision
-        return (self.means - self.power * self.variances * self.linear) / left, self.variances / left
+        variance = self.variances / (1 - self.power * self.variances * self.precision)
+        return self.means - self.power * variance * self.alpha, variance
 
     @cached_property
     def told(self) -> Told:
@@ -239,17 +261,16 @@ class Sites:
         return self.residual < CONVERGED
 
     @property
-    def _parts(self) -> Vector:
-        """Log Z_i + Φ(q_{-i}) − Φ(q_i), without the normalisation of the likelihood's power."""
-        mean, variance = self.left
-        changed = mean**2 / variance - self.means**2 / self.variances + np.log(variance / self.variances)
-        return self.told.value + changed / 2
-
-    @property
     def log_evidence(self) -> float:
         """Log Z."""
-        free = (np.vdot(self.linear, self.means) - self.factors.log_det) / 2
-        return float(free + (self._parts.sum() + len(self.targets) * self._normalisation[0]) / self.power)
+        moved = np.vdot(self.power * self.left[1] * self.alpha - self.means, self.alpha)
+        return float(self._tilted / self.power + (moved - self.factors.log_det) / 2)
+
+    @property
+    def _tilted(self) -> float:
+        """The sum of log Z_i, and of what the variances have changed by."""
+        changed = np.log(self.left[1] / self.variances) / 2
+        return float((self.told.value + changed).sum() + len(self.targets) * self._normalisation[0])
 
     @property
     def _normalisation(self) -> tuple[float, float, float]:
@@ -269,24 +290,11 @@ class Sites:
     def noise_slopes(self) -> tuple[float, float]:
         """Derivatives of log Z in log T and in ν."""
         P, eta = len(self.targets), self.power
-        value, of_T, of_df = self._normalisation
+        _, of_T, of_df = self._normalisation
         temperature = (float(self.told.temperature.sum()) + P * of_T) / eta
         if not self.gentle:
             return temperature, float(self.told.df.sum())
         df = (SHARE * float(self.told.df.sum()) + P * of_df) / eta
-        moved = np.vdot(self.linear, self.means) - np.vdot(self.precision, self.variances + self.means**2) / 2
-        of_eta = -float(moved) / eta - (float(self._parts.sum()) + P * value) / eta**2
+        moved = eta * np.vdot(self.left[1], self.alpha**2) - np.vdot(self.precision, self.variances)
+        of_eta = -(self._tilted / eta + float(moved) / 2) / eta
         return temperature, df + of_eta * self._power_slope
-
-
-def _extrapolated(known: deque[tuple[np.ndarray, np.ndarray]], part: float) -> Float[np.ndarray, " n"]:
-    """Return Anderson's step from the last of some states and the updates there, of which a part is made if alone."""
-    (state, update), *others = reversed(known)
-    if not others:
-        return part * update
-    states, updates = (
-        np.stack([last - one for one in ones], axis=1)
-        for last, ones in zip((state, update), zip(*others, strict=True), strict=True)
-    )
-    weights = np.linalg.lstsq(updates, update, rcond=RANK)[0]
-    return update - (states + updates) @ weights

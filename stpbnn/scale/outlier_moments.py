@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -49,8 +50,8 @@ class OutlierMoments:
     gentle: Sites
 
     @classmethod
-    def of(cls, K: Square, y: Vector, noise: StudentNoise) -> OutlierMoments:
-        """Condition on targets.
+    def of(cls, K: Square, y: Vector, noise: StudentNoise, **search: Any) -> OutlierMoments:
+        """Condition on targets; where the search for sites begins and ends is that of `Sites.of`.
 
         Examples
         --------
@@ -61,7 +62,7 @@ class OutlierMoments:
         >>> (K @ found.alpha).round(2), found.converged
         (array([1.05, 1.05, 1.05]), True)
         """
-        return cls(Sites.of(K, y, noise))
+        return cls(Sites.of(K, y, noise, **search))
 
     @cached_property
     def sites(self) -> Sites:
