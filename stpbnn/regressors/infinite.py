@@ -89,8 +89,9 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
     noise_df_, centre_ : float, array of the shape of y, or None
         The degrees of freedom of the noise "student-t"; what each target is compared with under noise "robust".
     converged_ : bool
-        Whether the search for hyper-parameters, where there was one, has reached its optimum, and the iterative solver
-        knows means and log evidence, to 1e-2 standard deviations and 1e-3 (or 0.5).
+        Whether the search for hyper-parameters, where there was one, has reached its optimum (on a bound too, which a
+        warning names), the moments under noise with outliers were found, and the iterative solver knows means and log
+        evidence, to 1e-2 standard deviations and 1e-3 (or 0.5).
     noise_variances_ : array of shape (P,) or None
         Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     solver_ : str

@@ -126,8 +126,8 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
     scale_posterior_ : OrderParameterPosterior or None
         p(r | y) as nodes and weights, where the noise is beside the scale; None where all is in closed form.
     converged_ : bool
-        Whether the gradient of the criterion vanishes along what was learned and is not on a bound, and the quadrature
-        over r has reached its accuracy. Where it is False a warning has said why.
+        Whether the gradient of the criterion vanishes along what was learned, but for what ended on a bound, which a
+        warning names; and the quadrature over r has reached its accuracy. Where it is False a warning has said why.
 
     References
     ----------
