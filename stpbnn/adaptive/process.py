@@ -73,7 +73,8 @@ class _Rest(NamedTuple):
     @classmethod
     def of(cls, several: list[_Rest]) -> _Rest:
         """Return the mean of several."""
-        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(4)), several[0].below)
+        K, second, mean, within = (np.mean([each[i] for each in several], axis=0) for i in range(4))
+        return cls(K, second, mean, within, several[0].below)
 
 
 @dataclass(frozen=True)
