@@ -25,14 +25,14 @@ def problem(P, seed=0):
 
 
 class Peer:
-    """Ask deepbays for fit and prediction of P test points, and how long they took inside of its process."""
+    """Ask deepbays for fit and prediction of P test points, or of given images, and how long they took there."""
 
     def __init__(self):
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([PYTHON, __file__], stdin=pipe, stdout=pipe, text=True)
 
-    def __call__(self, model, P):
-        self.process.stdin.write(json.dumps([model, P]) + "\n")
+    def __call__(self, model, given):
+        self.process.stdin.write(json.dumps([model, given]) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
@@ -70,6 +70,26 @@ def solve(model, P):
     return seconds, np.atleast_1d(solver.optQ).tolist(), float(prediction[0])
 
 
+def solve_images(given):
+    """Fit and predict a convolutional network: processor seconds, Q, all predictions, and the largest gradient."""
+    import time
+
+    import deepbays
+    import torch
+
+    X, y, X_test = (torch.tensor(given[name], dtype=torch.float64) for name in ("X", "y", "X_test"))
+    layer = {"model_type": "CONV", "mask": given["window"], "stride": given["window"]}
+    settings = {"L": 1, "width": given["channels"], "D": 1, "T": given["temperature"], "priors": [1.0, 1.0]}
+    solver = deepbays.RKGP(**settings, **layer)
+    torch.set_num_threads(1)  # those that wait take processor seconds as well
+    start = time.process_time()
+    solver.preprocess(X, y)
+    solver.optimize()
+    predictions = solver.predict(X_test)
+    seconds = time.process_time() - start
+    return seconds, solver.optQ.tolist(), predictions.tolist(), float(np.abs(solver.grad).max())
+
+
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the peer prints
@@ -77,5 +97,7 @@ if __name__ == "__main__":
         solve(sys.argv[1], int(sys.argv[2]))
     else:
         for line in sys.stdin:
-            answers.write(json.dumps(solve(*json.loads(line))) + "\n")
+            model, given = json.loads(line)
+            found = solve_images(given) if model == "images" else solve(model, given)
+            answers.write(json.dumps(found) + "\n")
             answers.flush()

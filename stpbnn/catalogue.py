@@ -30,7 +30,7 @@ class Theory:
     applies : callable
         applies(network, process) says whether the theory is known for a network, or for a process of this name.
     takes : tuple of str
-        Which of the settings particles, random_state, mean and df the regressor has.
+        Which of the settings particles, random_state, mean, df, noise, noise_df, trend and solver the regressor has.
     settings : mapping
         Further settings, which are always the same.
     on_request : bool
@@ -97,7 +97,10 @@ def _dense(net: Network) -> TypeGuard[FullyConnected]:
 
 def _images(net: Network) -> bool:
     """Return whether a network is convolutional and has an order parameter for each pair of positions, or one scale."""
-    return not _dense(net) and net.depth == 1 and net.outputs == 1 and net.likelihood == "gaussian"
+    from stpbnn.network import Convolutional
+
+    known = isinstance(net, Convolutional) and (net.depth == 1 or net.readout == "flatten")
+    return known and net.outputs == 1 and net.likelihood == "gaussian"
 
 
 def _proportional(net: Network, process: str | None) -> bool:
@@ -123,13 +126,20 @@ def _finite(net: Network, process: str | None) -> bool:
 THEORIES: dict[str, Theory] = {
     theory.key: theory
     for theory in (
-        Theory("infinite", "infinite width", "NNGPRegressor", lambda net, process: True, classifier="NNGPClassifier"),
+        Theory(
+            "infinite",
+            "infinite width",
+            "NNGPRegressor",
+            lambda net, process: True,
+            takes=("noise", "noise_df", "trend", "solver"),
+            classifier="NNGPClassifier",
+        ),
         Theory(
             "proportional",
             "proportional limit",
             "ProportionalLimitRegressor",
             _proportional,
-            takes=("mean",),
+            takes=("mean", "trend", "solver"),
             classifier="ProportionalLimitClassifier",
         ),
         Theory(
@@ -137,6 +147,7 @@ THEORIES: dict[str, Theory] = {
             "mean dropped",
             "ProportionalLimitRegressor",
             _zero_mean,
+            takes=("trend", "solver"),
             settings={"mean": "drop"},
             on_request=True,
             condition="the proportional limit keeps a mean of the features, that it could drop, for one hidden layer, "
@@ -147,7 +158,7 @@ THEORIES: dict[str, Theory] = {
             "finite width",
             "FiniteWidthRegressor",
             _finite,
-            takes=("mean",),
+            takes=("mean", "trend", "solver"),
             classifier="FiniteWidthClassifier",
         ),
         Theory(
@@ -162,7 +173,7 @@ THEORIES: dict[str, Theory] = {
             "Student's t-process",
             "StudentTProcessRegressor",
             lambda net, process: process == "student-t",
-            takes=("df",),
+            takes=("df", "trend", "solver"),
             settings={"noise": "gaussian", "optimizer": None},
             condition="it is that of a [process] of this name",
         ),

@@ -126,6 +126,7 @@ def solve(
         warnings.warn(message, category, stacklevel=3)
     whole = _joined(parts).reindex(theory=list(names), fill_value=FILL)
     why = [reasons[name] if name in failed else str(whole["reason"].sel(theory=name).item()) for name in names]
+    whole.attrs["beside_the_chains"] = card.theories.beside_the_chains
     return whole.assign(reason=("theory", why)), solved
 
 
@@ -246,7 +247,7 @@ def settings(card: Card) -> dict[str, Any]:
     The features of a process have no mean, whatever the activation.
     """
     instance("card", card, Card)
-    found: dict[str, Any] = {"particles": card.theories.particles, "random_state": card.sampler.seed}
+    found: dict[str, Any] = card.theories.model_dump(exclude={"names"}) | {"random_state": card.sampler.seed}
     if card.process is not None:
         found["mean"] = "drop"
         if card.process.df is not None:

@@ -22,6 +22,7 @@ from stpbnn.adaptive.particles import move
 @checks(
     AdaptiveKernelRegressor(temperature=1.0, particles=512, max_iter=12),
     long=(  # 200 examples again and again
+        "check_regressors_train(readonly_memmap=True,X_dtype=float32)",
         "check_regressors_train",
         "check_regressors_train(readonly_memmap=True)",
         "check_regressor_data_not_an_array",

@@ -12,6 +12,7 @@ ONE, DEEP, WIDE = FullyConnected((7,), "relu"), FullyConnected((7, 7, 7, 7)), Fu
 @pytest.mark.parametrize("name", THEORIES)
 def test_a_theory_has_a_regressor_with_the_settings_that_it_takes(name):
     settings = {"particles": 32, "random_state": 1, "mean": "drop", "df": 4.0}
+    settings |= {"noise": "robust", "noise_df": 3.0, "trend": "linear", "solver": "exact"}
     model = regressor_of(name, ONE, 0.3, **settings)
     assert type(model) is getattr(regressors, THEORIES[name].regressor)
     assert {key: getattr(model, key) for key in THEORIES[name].takes} == {

@@ -340,12 +340,14 @@ MEAN = {"closure": (choice, "nested"), "mean": (choice, "auto")}
 PROBABILITY = (probabilities, 0.5)
 
 
-TREND = {"trend": (choice, "zero"), "criterion": (choice, "evidence")}
+TREND = {"trend": (choice, "zero")}
+CRITERION = {"criterion": (choice, "evidence")}
 OUTLIERS = {
     "optimize_noise_df": (booleans, False),
     "noise_df": (positive, 4.0),
     "contamination": (positive, 0.1),
 }
+GAUSSIAN = {"noise": (choice, "gaussian")}
 
 
 def regressors():
@@ -370,11 +372,18 @@ def regressors():
     }
     net = {"network": (optional_network, NET)}
     return {
-        stpbnn.NNGPRegressor: net | T | SOLVER | TREND | EVIDENCE | OUTLIERS | {"noise": (choice, "gaussian")},
-        stpbnn.ProportionalLimitRegressor: net | T | SOLVER | MEAN | EVIDENCE,
-        stpbnn.FiniteWidthRegressor: net | T | SOLVER | MEAN | EVIDENCE | {"random_state": (seed, 0)},
+        stpbnn.NNGPRegressor: net
+        | T
+        | SOLVER
+        | TREND
+        | CRITERION
+        | EVIDENCE
+        | OUTLIERS
+        | {"noise": (choice, "gaussian")},
+        stpbnn.ProportionalLimitRegressor: net | T | SOLVER | TREND | MEAN | EVIDENCE,
+        stpbnn.FiniteWidthRegressor: net | T | SOLVER | TREND | MEAN | EVIDENCE | {"random_state": (seed, 0)},
         stpbnn.AdaptiveKernelRegressor: net | T | adaptive,
-        stpbnn.StudentTProcessRegressor: T | SOLVER | TREND | student,
+        stpbnn.StudentTProcessRegressor: T | SOLVER | TREND | CRITERION | student,
     }
 
 
@@ -656,10 +665,12 @@ def doors():
                 "train": (lambda v: {k: h for k, h in listed(v).items() if k != "none"}, None),
                 "particles": (integers, 16),
             }
+            | (SOLVER | TREND | GAUSSIAN)
             | {
                 "random_state": (seed, 0),
                 "mean": (choice, "auto"),
                 "df": (positive, 5.0),
+                "noise_df": (positive, 4.0),
                 "progress": (booleans, False),
             },
         ),

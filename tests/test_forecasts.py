@@ -11,13 +11,14 @@ import stpbnn
 from stpbnn import forecasts
 
 RNG = np.random.default_rng(0)
-X, X_TEST = RNG.normal(size=(8, 3)), RNG.normal(size=(4, 3))
+X, X_TEST = RNG.normal(size=(6, 3)), RNG.normal(size=(4, 3))
 Y, Y_TEST = X[:, 0] - X[:, 1], X_TEST[:, 0] - X_TEST[:, 1]
 NET = stpbnn.FullyConnected((5,), "linear")
 TINY = {
     "temperature": 0.1,
-    "warmup": 20,
+    "warmup": 10,
     "draws": 20,
+    "chains": 2,
     "particles": 64,
     "theories": ["infinite", "finite", "adaptive"],
 }
@@ -26,7 +27,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "own"
-    return stpbnn.run(NET, data=(X, Y, X_TEST, Y_TEST), folder=folder, keep_draws=80, progress=False, **TINY)
+    return stpbnn.run(NET, data=(X, Y, X_TEST, Y_TEST), folder=folder, keep_draws=40, progress=False, **TINY)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_the_posterior_is_that_of_the_recorded_draws(finished, predictions):
     recorded = stpbnn.load_run(finished.folder).posterior["predictions"].to_dataset()
     mean = recorded["f_mean"].mean(("chain", "draw"))
     variance = recorded["f_variance"].mean(("chain", "draw")) + recorded["f_mean"].var(("chain", "draw"))
-    assert predictions.attrs["draws"] == 80
+    assert predictions.attrs["draws"] == 40
     np.testing.assert_allclose(predictions["mean"].sel(theory="posterior"), mean, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(predictions["std"].sel(theory="posterior") ** 2, variance, rtol=1e-3)
 
@@ -98,7 +99,7 @@ def test_new_inputs_of_a_run_are_predicted_by_the_same_draws(finished):
     """A linear function is predicted where there was no test point, as by ridge regression in the limit."""
     grid = RNG.normal(size=(50, 3))
     found = finished.predict(grid, theories=["infinite"])
-    A = X @ X.T / 3 + 0.1 * np.eye(8)
+    A = X @ X.T / 3 + 0.1 * np.eye(6)
     ridge = grid @ X.T / 3 @ np.linalg.solve(A, Y)
     np.testing.assert_allclose(found["mean"].sel(theory="infinite width"), ridge, rtol=1e-9)
     assert np.corrcoef(found["mean"].sel(theory="posterior"), ridge)[0, 1] > 0.9

@@ -7,7 +7,7 @@ import pytest
 import stpbnn
 
 RNG = np.random.default_rng(0)
-X, X_TEST = RNG.normal(size=(8, 3)), RNG.normal(size=(4, 3))
+X, X_TEST = RNG.normal(size=(6, 3)), RNG.normal(size=(4, 3))
 Y, Y_TEST = X[:, 0] - X[:, 1], X_TEST[:, 0] - X_TEST[:, 1]
 NET = stpbnn.FullyConnected((5,), "linear")
 TINY = {"temperature": 0.1, "warmup": 10, "draws": 20, "chains": 2, "theories": ["infinite"], "progress": False}
@@ -32,13 +32,13 @@ def test_frames_keep_the_names_of_their_columns(tmp_path):
     ("data", "message"),
     [
         ((X, Y, X_TEST), "data: got .* expected the four arrays X, y, Xt, yt"),
-        ((X, ["cat"] * 8, X_TEST, ["dog"] * 4), r"y: got text, .*stpbnn.classification: one_hot\(y\)"),
+        ((X, ["cat"] * 6, X_TEST, ["dog"] * 4), r"y: got text, .*stpbnn.classification: one_hot\(y\)"),
         (
-            (pd.DataFrame({"kind": ["a"] * 8}), Y, pd.DataFrame({"kind": ["a"] * 4}), Y_TEST),
+            (pd.DataFrame({"kind": ["a"] * 6}), Y, pd.DataFrame({"kind": ["a"] * 4}), Y_TEST),
             "X, column 'kind': got text",
         ),
         ((X, Y, X_TEST[:, :2], Y_TEST), "Xt: got 2 features, expected 3"),
-        ((X, Y[:5], X_TEST, Y_TEST), r"y: got shape \(5,\), expected \(8,\)"),
+        ((X, Y[:5], X_TEST, Y_TEST), r"y: got shape \(5,\), expected \(6,\)"),
     ],
 )
 def test_data_that_do_not_fit_are_refused_before_anything_is_written(data, message, tmp_path):
@@ -64,19 +64,19 @@ def test_a_sweep_of_theories_is_a_learning_curve():
     """Points of the curve are the errors of the estimators, fitted to the first rows."""
     names = ["infinite", "proportional"]
     settings = {"temperature": 0.1, "theories": names, "sample": False, "progress": False}
-    curve = stpbnn.sweep(NET, data=(X, Y, X_TEST, Y_TEST), widths=[5, 50], train=[4, 8], **settings)
-    for P in (4, 8):
+    curve = stpbnn.sweep(NET, data=(X, Y, X_TEST, Y_TEST), widths=[5, 50], train=[4, 6], **settings)
+    for P in (4, 6):
         model = stpbnn.ProportionalLimitRegressor(stpbnn.FullyConnected((50,), "linear"), temperature=0.1)
         expected = model.fit(X[:P], Y[:P]).generalization_error(X_TEST, Y_TEST).total
         found = curve["error"].sel(theory="proportional limit", train=P, width=50, part="total").item()
         np.testing.assert_allclose(found, expected, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"data.train: got 9, expected 8 at most"):
+    with pytest.raises(ValueError, match=r"data.train: got 9, expected 6 at most"):
         stpbnn.sweep(NET, data=(X, Y, X_TEST, Y_TEST), train=[9], **settings)
 
 
 @pytest.mark.long
 def test_a_sweep_samples_the_given_arrays(tmp_path):
-    found = stpbnn.sweep(NET, data=(X, Y, X_TEST, Y_TEST), train=[4, 8], folder=tmp_path, workers=1, **TINY)
+    found = stpbnn.sweep(NET, data=(X, Y, X_TEST, Y_TEST), train=[4, 6], folder=tmp_path, workers=1, **TINY)
     assert found["finished"].all()
     alone = stpbnn.run(NET, data=(X[:4], Y[:4], X_TEST, Y_TEST), folder=tmp_path / "one", **TINY)
     error = alone.comparison["error_posterior"]

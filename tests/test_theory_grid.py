@@ -233,6 +233,11 @@ def test_channels_are_the_widths_of_a_convolutional_network():
             np.testing.assert_allclose(at["log_marginal_likelihood"], model.log_marginal_likelihood_, rtol=1e-10)
         Q = ProportionalLimitRegressor(there, temperature=0.1).fit(X, y).order_parameters_
         np.testing.assert_allclose(at["order_parameters"], [np.linalg.eigvalsh(Q).mean()], rtol=1e-8)
+    deep = Convolutional((3, 5), 2, 2, image=(4, 4, 1))  # of four positions and one
+    W = ProportionalLimitRegressor(deep, temperature=0.1).fit(X, y).order_parameters_
+    at = theory_grid(deep, X, y, X[:3], y[:3], widths=[(3, 5)], temperatures=[0.1])
+    found = at["order_parameters"].sel(theory="proportional").squeeze()
+    np.testing.assert_allclose(found, [np.trace(W[:4, :4]) / 4, W[4, 4]], rtol=1e-8)
 
 
 def test_theories_go_by_both_of_their_names():

@@ -33,6 +33,9 @@ def check_classes(card: Any) -> None:
             f'sampler.readout: got "{card.sampler.readout}" {given}, expected "explicit": the readout can be '
             "integrated with the Gaussian likelihood alone"
         )
+    for key in ("noise", "trend", "solver"):
+        if getattr(card.theories, key) != type(card.theories).model_fields[key].default:
+            raise ValueError(f"theories.{key}: got it {given}, expected numbers as targets; leave it out")
     for key in ("labels", "normalize_target"):
         if getattr(card.data, key) is not None:
             raise ValueError(f"data.{key}: got it {given}, whose targets are the classes themselves; leave it out")

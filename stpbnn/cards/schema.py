@@ -84,6 +84,43 @@ class Theories(Section):
     particles: Annotated[int, Field(ge=16)] = Field(
         default=4096, description="a whole number from 16, the hidden units that the adaptive kernel simulates"
     )
+    noise: Literal["gaussian", "student-t", "robust"] = Field(
+        default="gaussian",
+        description='one of "gaussian", "student-t", "robust", the noise of infinite width; the chains have the first',
+    )
+    noise_df: PositiveFloat = Field(
+        default=4.0, description='a positive number, the degrees of freedom of the noise "student-t"'
+    )
+    trend: Literal["zero", "constant", "linear"] = Field(
+        default="zero",
+        description='one of "zero", "constant", "linear", what theories other than the adaptive kernel have beside the '
+        "network; the chains have none",
+    )
+    solver: Literal["auto", "exact", "iterative"] = Field(
+        default="auto", description='one of "auto", "exact", "iterative", for theories other than the adaptive kernel'
+    )
+
+    def check(self) -> None:
+        """Raise ValueError, naming the key, if the settings do not suit one another."""
+        if self.noise == "gaussian":
+            return
+        if self.names is not None and "infinite" not in self.names:
+            raise ValueError(
+                f'theories.noise: got "{self.noise}" without the theory "infinite", which alone has it; add it to names'
+            )
+        if self.trend != "zero":
+            raise ValueError(
+                f'theories.trend: got "{self.trend}" with the noise "{self.noise}", expected "zero"; give the network '
+                "biases"
+            )
+
+    @property
+    def beside_the_chains(self) -> str:
+        """What the theories have, and the chains do not; nothing by default."""
+        tails = f"Student's t noise of {self.noise_df:g} degrees of freedom"
+        noise = {"gaussian": "", "student-t": tails, "robust": "robust noise"}[self.noise]
+        trend = "" if self.trend == "zero" else f"a {self.trend} trend"
+        return " and ".join(filter(None, (f"{noise} (infinite width alone)" if noise else "", trend)))
 
 
 class Card(Section):
@@ -134,6 +171,7 @@ class Card(Section):
             )
         self.data.check()
         self.network.check()
+        self.theories.check()
         process, sampler = self.process, self.sampler
         if self.network.of_classes:
             check_classes(self)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from stpbnn.scale import by_layer
+
 __all__ = ["LEVELS", "PROBABILITIES", "fitted_means", "order_parameter_quantiles", "quantiles"]
 
 LEVELS = np.arange(1, 20) / 20
@@ -51,9 +53,10 @@ def order_parameter_quantiles(fitted: list[Any], layers: int) -> dict[str, Any]:
     if all(law is None for law in laws):
         return {}
     table = np.full((len(laws), layers, len(PROBABILITIES)), np.nan)
-    for row, law in zip(table, laws, strict=True):
+    for row, law, theory in zip(table, laws, fitted, strict=True):
         if law is not None:
-            each = law.by_layer
+            matrices = law.nodes.ndim == 3  # over positions
+            each = law._replace(nodes=by_layer(theory.network_, law.nodes)) if matrices else law
             row[: each.nodes.shape[1]] = each.quantile(PROBABILITIES)
     dims = ("theory", "layer", "probability")
     return {"order_parameter_quantiles": (dims, table), "probability": ("probability", PROBABILITIES)}

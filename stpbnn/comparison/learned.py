@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stpbnn.network import Convolutional
-from stpbnn.scale import products_of_layers
+from stpbnn.scale import by_layer, products_of_layers
 
 __all__ = ["learned"]
 
@@ -26,7 +26,7 @@ def _product(theory: Any, W: np.ndarray) -> np.ndarray:
 def learned(fitted: list[Any]) -> dict[str, Any]:
     """Return what the regressors have learned, padded with NaN to a common number of layers."""
     orders = [np.asarray(getattr(t, "order_parameters_", [np.nan]), dtype=np.float64) for t in fitted]
-    rows = [np.atleast_1d(np.trace(q, axis1=-2, axis2=-1) / q.shape[-1] if q.ndim > 1 else q) for q in orders]
+    rows = [by_layer(getattr(t, "network_", None), q) for t, q in zip(fitted, orders, strict=True)]
     layers = max(len(row) for row in rows)
     padded = np.array([np.pad(row, (0, layers - len(row)), constant_values=np.nan) for row in rows])
     found: dict[str, Any] = {"order_parameters": (("theory", "layer"), padded)}

@@ -110,6 +110,19 @@ class Krylov:
         values, vectors = eigh(self.projection, driver="evd", check_finite=False)
         return RitzPairs(values, vectors, self.outside(vectors))
 
+    def closed(self, pairs: RitzPairs) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n k"]]:
+        """Return the values of the rule of Gauss and Radau with nodes at zero, and its vectors along the Ritz vectors.
+
+        The projection of a positive semidefinite matrix is continued to the vectors that come next by the least that
+        keeps it so. Of functions whose derivatives alternate in sign this rule and that of the Ritz values lie on
+        either side of the truth.
+        """
+        drawn = self.remainder @ pairs.vectors[self._last :]
+        floor = max(-pairs.values[0], np.finfo(np.float64).eps * pairs.values[-1], np.finfo(np.float64).tiny)
+        corner = (drawn / np.maximum(pairs.values, floor)) @ drawn.T
+        values, vectors = eigh(np.block([[np.diag(pairs.values), drawn.T], [drawn, corner]]), driver="evd")
+        return values, vectors[: len(pairs.values)].T
+
     def outside(self, coordinates: Float[np.ndarray, "k m"]) -> Float[np.ndarray, " m"]:
         """Return what of K times vectors of the space is outside of it: its norm."""
         return np.linalg.norm(self.remainder @ coordinates[self._last :], axis=0)

@@ -5,22 +5,29 @@ r"""The spectrum of a large matrix as nodes and weights: what stands for its tra
 
 Eigenvalues that the Krylov space has found count once. The rest of the spectrum is known by random probes: each gives
 the nodes and weights of a Gauss quadrature, and these are corrected, by a polynomial of second degree, until the three
-moments above, known from the entries, are exact. The scatter of the probes about that correction gives the error.
+moments above, known from the entries, are exact. Of the error there are three parts: the scatter of the probes about
+that correction; what a space that stops early cannot tell, by how far the rules of Gauss and of Gauss and Radau are
+apart; and what the rounding of the entries of K does to a function of it.
 
 References
 ----------
+Golub and Meurant, Matrices, Moments and Quadrature (2010), chapter 6, for the two rules that enclose the truth.
 Ubaru, Chen, Saad, SIAM J. Matrix Anal. Appl. 38, 1075 (2017), for the quadrature; Deville and Särndal, J. Am. Stat.
 Assoc. 87, 376 (1992), for weights that are corrected to known totals.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from stpbnn.iterative.krylov import RitzPairs
+
+Function = Callable[[np.ndarray], np.ndarray]
+Rule = tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]
 
 __all__ = ["SpectralMeasure", "found", "spectral_measure"]
 
@@ -31,7 +38,7 @@ PLAUSIBLE = (0.2, 5.0)  # factors of a correction
 
 @dataclass(frozen=True)
 class SpectralMeasure:
-    """Nodes (k,), rising, with weights of the sum P, and how the probes scatter.
+    """Nodes (k,), rising, with weights of the sum P, and what is known of the error.
 
     Parameters
     ----------
@@ -43,6 +50,12 @@ class SpectralMeasure:
         Weights of these by one of m probes alone.
     powers : array of shape (n, d)
         Powers of these nodes, to which the weights were corrected.
+    rules : pair of pairs of arrays
+        Nodes and weights of the rules of Gauss and of Gauss and Radau, by all probes.
+    rounding : float
+        The size of what rounding adds to K: its Frobenius norm.
+    unexplained : float
+        What the nodes leave of the trace of K.
     """
 
     nodes: Float[np.ndarray, " k"]
@@ -50,15 +63,43 @@ class SpectralMeasure:
     rest: np.ndarray
     single: Float[np.ndarray, "m n"]
     powers: Float[np.ndarray, "n d"]
+    rules: tuple[Rule, Rule] | None = None
+    rounding: float = 0.0
+    unexplained: float = 0.0
 
-    def error(self, values: Float[np.ndarray, " k"]) -> float:
-        """Return the standard error of Σ w f, given f at the nodes."""
-        f = values[self.rest]
+    def error(self, function: Function) -> float:
+        """Return the standard error of Σ w f, given a function f that is steepest at zero."""
+        parts = self._scatter, self._truncation, self._of_rounding, self._of_the_rest
+        return float(np.linalg.norm([part(function) for part in parts]))
+
+    def _scatter(self, function: Function) -> float:
+        """Return the standard error of the mean over probes."""
+        f = function(self.nodes[self.rest])
         if not len(f) or len(self.single) < 2:
             return 0.0
         weights = self.single.mean(axis=0)
         f = f - self.powers @ _fitted(self.powers, weights, weights * f)
         return float(np.std(self.single @ f, ddof=1) / np.sqrt(len(self.single)))
+
+    def _truncation(self, function: Function) -> float:
+        """Return how far two rules that enclose the truth are apart."""
+        if self.rules is None:
+            return 0.0
+        one, other = (weights @ function(nodes) for nodes, weights in self.rules)
+        return float(abs(one - other))
+
+    def _of_the_rest(self, function: Function) -> float:
+        """Return what a trace that no node explains, of as many eigenvalues as there are, may add."""
+        count = max(float(self.weights.sum()), 1.0)
+        spread = function(np.array([0.0, self.unexplained / count]))
+        return float(count * abs(spread[1] - spread[0]))
+
+    def _of_rounding(self, function: Function) -> float:
+        """Return what rounding makes of K, to first order, and of values that it does not tell from zero."""
+        zero = function(np.zeros(1))
+        null = np.abs(self.nodes) <= -self.nodes[0]
+        lost = self.weights[null] @ (function(self.nodes[null]) - zero)
+        return float(np.hypot(lost, (function(np.full(1, self.rounding)) - zero)[0]))
 
     @property
     def beyond(self) -> Float[np.ndarray, " k"]:
@@ -81,7 +122,14 @@ def _fitted(powers: np.ndarray, weights: np.ndarray, moments: np.ndarray) -> np.
 
 
 def spectral_measure(
-    pairs: RitzPairs, probes: Float[np.ndarray, "k m"], size: int, trace: float, squares: float
+    pairs: RitzPairs,
+    probes: Float[np.ndarray, "k m"],
+    size: int,
+    trace: float,
+    squares: float,
+    *,
+    closed: tuple[np.ndarray, np.ndarray] | None = None,
+    precision: float = 0.0,
 ) -> SpectralMeasure:
     """Return the measure of a positive semidefinite matrix, given Ritz pairs and the components of random probes.
 
@@ -95,6 +143,10 @@ def spectral_measure(
         P.
     trace, squares : float
         tr K, and the sum of the squares of its entries.
+    closed : pair of arrays of shapes (n,) and (n, m), optional
+        Values of the rule of Gauss and Radau, and the components of the probes along its vectors.
+    precision : float
+        The relative rounding of the entries, its root mean square.
 
     Raises
     ------
@@ -110,8 +162,10 @@ def spectral_measure(
     nodes = pairs.values  # those that are zero to rounding scatter about zero, as they must: their mean is none
     weights, rest = np.ones(len(nodes)), ~found(pairs)
     missing = size - np.count_nonzero(~rest)
-    if len(nodes) == size or not rest.any():
+    if len(nodes) == size:
         return SpectralMeasure(nodes, weights, np.zeros(len(nodes), bool), np.zeros((0, 0)), np.zeros((0, 0)))
+    if not rest.any():  # of low rank: the lowest value, zero, stands for all that is outside of the space
+        rest[0], missing = True, missing + 1
     shares = probes[rest].T ** 2
     single = missing * shares / shares.sum(axis=1, keepdims=True)
     x, drawn = nodes[rest], missing * shares.sum(axis=0) / shares.sum()
@@ -125,4 +179,15 @@ def spectral_measure(
         if PLAUSIBLE[0] < factors.min() and factors.max() < PLAUSIBLE[1]:
             break
     weights[rest] = drawn * factors
-    return SpectralMeasure(nodes, weights, rest, single, powers)
+    gauss = _rule(nodes, probes, size)
+    rules = None if closed is None else (gauss, _rule(*closed, size))
+    unexplained = abs(trace - float(weights @ nodes)) if degree == 0 or len(x) == 1 else 0.0
+    return SpectralMeasure(
+        nodes, weights, rest, single, powers, rules, precision * float(np.sqrt(squares)), unexplained
+    )
+
+
+def _rule(nodes: np.ndarray, probes: np.ndarray, size: int) -> Rule:
+    """Return nodes, with weights by the mean over probes."""
+    shares = np.sum(probes**2, axis=1)
+    return nodes, size * shares / shares.sum()

@@ -26,7 +26,6 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
-from stpbnn.kernels.pair_kernels import pair_kernels, pair_variances
 from stpbnn.kernels.patches import patch_kernels, position_kernels
 from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
@@ -39,6 +38,7 @@ from stpbnn.kernels.tiles import (
     symmetric_kernel,
     weight_tiles,
 )
+from stpbnn.kernels.weighed_pairs import pair_kernels, pair_variances
 
 if TYPE_CHECKING:
     from stpbnn.kernels.contraction import Inputs, value_and_pullback

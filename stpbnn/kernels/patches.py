@@ -32,17 +32,19 @@ from stpbnn.activations import Activation
 from stpbnn.network import Convolutional, Prior, Window
 
 __all__ = [
+    "LayerGrams",
     "Layers",
     "PairTile",
     "PatchGram",
     "PatchPair",
-    "all_pairs",
     "filled",
+    "layer_grams",
     "pair_tiles",
     "patch_gram",
     "patch_kernels",
     "patches",
     "position_kernels",
+    "windowed",
 ]
 
 ENTRIES, LARGEST = 2**20, 256  # of a tile: entries over all positions, or pairs of them, and rows
@@ -112,7 +114,7 @@ def _summed(K: Array, axes: tuple[int, ...], size: int, stride: int, around: tup
     return total
 
 
-def _windowed(K: Array, below: tuple[int, int], window: Window, sides: int) -> Array:
+def windowed(K: Array, below: tuple[int, int], window: Window, sides: int) -> Array:
     """Return the means of K over the offsets of the windows, at positions along the first axis, or the first two."""
     rest = K.shape[sides:]
     K = K.reshape(*below * sides, *rest)
@@ -129,8 +131,15 @@ def _windowed(K: Array, below: tuple[int, int], window: Window, sides: int) -> A
     return K.reshape(*(math.prod(window.grid),) * sides, *rest) / window.pixels
 
 
-def patch_gram(layers: Layers, prior: Prior, seen: PatchPair, *, pairs: bool) -> PatchGram:
-    """Return the kernels κ(C^L) of the last features at all pairs of positions, or at equal positions.
+class LayerGrams(NamedTuple):
+    """What a hidden layer has: the covariances C of its units, with those of their biases, and the kernel κ(C)."""
+
+    covariances: PatchGram
+    kernels: PatchGram
+
+
+def layer_grams(layers: Layers, prior: Prior, seen: PatchPair, *, pairs: bool) -> list[LayerGrams]:
+    """Return covariances and kernels of every hidden layer at all pairs of positions, or at equal positions.
 
     Parameters
     ----------
@@ -149,20 +158,26 @@ def patch_gram(layers: Layers, prior: Prior, seen: PatchPair, *, pairs: bool) ->
     scale = 1 / (prior.precisions[0] * X1.shape[-1])
     entries = scale * jnp.einsum("ink,jmk->ijnm" if pairs else "ink,imk->inm", X1, X2) + prior.bias_variance
     left, right = (scale * jnp.sum(X * X, axis=-1) + prior.bias_variance for X in (X1, X2))
-    grid = layers.windows[0].grid
+    grid, found = layers.windows[0].grid, []
     for layer, window in enumerate((*layers.windows[1:], None), start=1):
         at = same & jnp.eye(len(left), dtype=bool)[:, :, None, None] if pairs else same
         entries = jnp.where(at, left[:, None, :, None] if pairs else left[:, :, None], entries)
         rows, columns = (left[:, None, :, None], right[None, :, None]) if pairs else (left[:, :, None], right[:, None])
-        entries, left, right = kappa(rows, columns, entries), kappa(left, left, left), kappa(right, right, right)
+        K = PatchGram(kappa(rows, columns, entries), kappa(left, left, left), kappa(right, right, right))
+        found.append(LayerGrams(PatchGram(entries, left, right), K))
         if window is None:
             break
         entries, left, right = (
-            _windowed(K, grid, window, of) / prior.precisions[layer] + prior.bias_variance
-            for K, of in ((entries, sides), (left, 1), (right, 1))
+            windowed(values, grid, window, of) / prior.precisions[layer] + prior.bias_variance
+            for values, of in zip(K, (sides, 1, 1), strict=True)
         )
         grid = window.grid
-    return PatchGram(entries, left, right)
+    return found
+
+
+def patch_gram(layers: Layers, prior: Prior, seen: PatchPair, *, pairs: bool) -> PatchGram:
+    """Return the kernels κ(C^L) of the last features, the last of `layer_grams`."""
+    return layer_grams(layers, prior, seen, pairs=pairs)[-1].kernels
 
 
 class PairTile(NamedTuple):
@@ -201,7 +216,7 @@ def filled(X: Float[np.ndarray, "d n pixels"], size: int) -> Float[np.ndarray, "
 
 
 @partial(jax.jit, static_argnums=0)
-def all_pairs(layers: Layers, prior: Prior, seen: PatchPair) -> Array:
+def _all_pairs(layers: Layers, prior: Prior, seen: PatchPair) -> Array:
     """Return κ(C^L) at all pairs of positions, (d, d, n, m)."""
     return patch_gram(layers, prior, seen, pairs=True).entries
 
@@ -254,7 +269,7 @@ def patch_kernels(network: Convolutional, X: ArrayLike, X2: ArrayLike | None = N
     K = np.empty((d, d, *sizes))
     for rows, columns, seen in pair_tiles(layers, X, None if X2 is None else other, pairs=True):
         place = K[:, :, rows, columns]
-        place[...] = np.asarray(all_pairs(layers, network.prior, seen))[..., : place.shape[2], : place.shape[3]]
+        place[...] = np.asarray(_all_pairs(layers, network.prior, seen))[..., : place.shape[2], : place.shape[3]]
         if X2 is None and rows != columns:
             K[:, :, columns, rows] = np.transpose(place, (1, 0, 3, 2))
     return K

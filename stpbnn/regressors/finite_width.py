@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
@@ -54,16 +54,27 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
 
     A convolutional network of one hidden layer with N channels, whose readout has weights of its own at each of the d
     positions, has a Wishart matrix :math:`Q \sim W_d(N, 1/N)` in place of a scale, over which weighted particles are
-    drawn; exact for linear networks as well. One that averages over positions has one scale.
+    drawn; exact for linear networks as well. Several layers have a matrix each, independent W_l in
+
+    .. math:: Q_l = (M Q_{l+1})^{1/2}\, W_l\, (M Q_{l+1})^{1/2}, \qquad Q_L = W_L, \qquad W_l \sim W_{d_l}(N_l, 1/N_l)
+
+    with M what the windows of a layer make of a matrix over its positions. A network of one hidden layer that averages
+    over positions has one scale.
 
     Parameters
     ----------
     network : FullyConnected, Convolutional or None
-        The network; None means FullyConnected((200,)). A Convolutional has one hidden layer.
-    temperature : float
-        T >= 0, the variance of the Gaussian likelihood.
+        The network; None means FullyConnected((200,)). A Convolutional has one output, and one hidden layer where it
+        averages over positions.
+    temperature : float or array of shape (P,)
+        T >= 0, the variance of the Gaussian likelihood. An array has the known variance of each training
+        target, and is not learned.
+    trend : {"zero", "constant", "linear"}
+        What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
+        flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
+        their uncertainty.
     closure : {"nested", "global", "wishart"}
-        How the order parameters of deep networks enter the kernel.
+        How the order parameters of deep networks enter the kernel; a Convolutional has one way of its own.
     mean : {"auto", "keep", "drop"}
         What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" is the
         mixture over order parameter and amplitude above, one hidden layer; "drop" is the zero-mean form, in which the
@@ -89,7 +100,7 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     ----------
     order_parameters_ : array of shape (L,), or for D > 1 outputs (D, D) with one hidden layer, (L, D, D) with several
         Posterior means of Q_1..Q_L; of matrices, of :math:`W_l = Q_{l+1}^{-1/2} Q_l Q_{l+1}^{-1/2}`. That of the matrix
-        Q, (d, d), for a Convolutional of d positions.
+        Q, (d, d), for a Convolutional of d positions, with several layers of W_1..W_L along the diagonal of one.
     order_parameter_posterior_ : OrderParameterPosterior
         Nodes (n, L), of matrices (n, L, D, D) or (n, d, d), weights (n,), log evidence and its error; where the mean is
         kept, an amplitude a of it (n,) also.
@@ -99,6 +110,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
         Whether the integral has reached its accuracy, and the search for hyper-parameters, where there was one, its
         optimum; and whether the errors of the iterative solver are within tolerance: 1e-2 standard deviations for the
         means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q.
+    noise_variances_ : array of shape (P,) or None
+        Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     solver_ : str
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
@@ -129,7 +142,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
         self,
         network: Network | None = None,
         *,
-        temperature: float = 0.01,
+        temperature: Any = 0.01,
+        trend: Literal["zero", "constant", "linear"] = "zero",
         closure: kernels.Closure = "nested",
         mean: Mean = "auto",
         solver: Solver = "auto",
@@ -139,6 +153,7 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     ) -> None:
         self.network = network
         self.temperature = temperature
+        self.trend = trend
         self.closure = closure
         self.mean = mean
         self.solver = solver
@@ -184,7 +199,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
         data = self.X_train_, self.y_train_
         if self.solver_ == "iterative":
             return IteratedScale.iterated(net, *data, self.temperature_, mixture=True)
-        return pose(net, *data, self.temperature_, self.closure, keep_mean=keep_mean, mixture=True)
+        T, design = self.temperature_, self._design
+        return pose(net, *data, T, self.closure, design, keep_mean=keep_mean, mixture=True)
 
     def _condition(self) -> None:
         self._problem = self._pose()

@@ -17,8 +17,10 @@ from stpbnn.catalogue import THEORIES
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.regressors.errors import own_error
 from stpbnn.regressors.grid_points import GridPoints, shown, warn_of_unsolved
+from stpbnn.regressors.network_outliers import NOISES
 from stpbnn.regressors.of_theory import regressor_of
-from stpbnn.scale import ZERO_TARGETS, Mean, WidthCurve, keeps_mean, refuse_singular
+from stpbnn.regressors.solver import SOLVERS, Solver
+from stpbnn.scale import TRENDS, ZERO_TARGETS, Mean, WidthCurve, by_layer, keeps_mean, refuse_singular
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,6 +48,10 @@ def theory_grid(
     random_state: Any = None,
     mean: Mean = "auto",
     df: float = 5.0,
+    noise: str = "gaussian",
+    noise_df: float = 4.0,
+    trend: str = "zero",
+    solver: Solver = "auto",
     progress: bool = False,
 ) -> xr.Dataset:
     r"""Return generalisation errors and order parameters over a grid of widths, temperatures and training sizes.
@@ -81,6 +87,14 @@ def theory_grid(
         What "proportional" and "finite" do with the Gaussian mean of the features of activations that are not odd.
     df : float
         ν > 2 of "student-t".
+    noise : {"gaussian", "student-t", "robust"}
+        The noise of "infinite".
+    noise_df : float
+        The degrees of freedom of its noise "student-t".
+    trend : {"zero", "constant", "linear"}
+        What all but the adaptive kernel have beside the network.
+    solver : {"auto", "exact", "iterative"}
+        Whether those that are solved point by point, all but the adaptive kernel, factorise their kernels.
     progress : bool
         Whether to show a progress bar.
 
@@ -136,9 +150,14 @@ def theory_grid(
     random_numbers(random_state)
     progress = check.boolean("progress", progress)
     dense = isinstance(net, FullyConnected) and not keeps_mean(net, mean)
-    fast = dense and net.depth == 1 and net.outputs == 1
+    beside: dict[str, Any] = {
+        "noise": check.one_of("noise", noise, NOISES),
+        "trend": check.one_of("trend", trend, TRENDS),
+    }
+    fast = dense and net.depth == 1 and net.outputs == 1 and beside == {"noise": "gaussian", "trend": "zero"}
+    beside |= {"noise_df": check.number("noise_df", noise_df), "solver": check.one_of("solver", solver, SOLVERS)}
     particles, df = check.integer("particles", particles, minimum=16), check.number("df", df, minimum=2)
-    settings = {"particles": particles, "random_state": random_state, "mean": mean, "df": df}
+    settings = {"particles": particles, "random_state": random_state, "mean": mean, "df": df} | beside
 
     if 0 in points.temperatures:
         for P in points.train:
@@ -203,8 +222,7 @@ def _solved(model: Any, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test
         if str(error) == ZERO_TARGETS:
             raise
         return str(error)
-    Q = getattr(model, "order_parameters_", np.array([np.nan]))
-    Q = np.atleast_1d(np.trace(Q, axis1=-2, axis2=-1) / Q.shape[-1]) if Q.ndim > 1 else Q
+    Q = by_layer(getattr(model, "network_", None), getattr(model, "order_parameters_", np.array([np.nan])))
     return parts, mcse, Q, getattr(model, "log_marginal_likelihood_", np.nan), model.converged_
 
 

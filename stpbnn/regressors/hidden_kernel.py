@@ -82,6 +82,7 @@ def posterior_hidden_kernel(model: Any, X: np.ndarray) -> np.ndarray:
     refuse_beyond(3 * 8 * len(X) ** 2, f"X: got {len(X)} inputs, whose kernels", "take fewer at once")
     features = feature_map(net)
     cross = cross_kernel(features, net.prior, X, model.X_train_).entries
+    cross = model._design.targets(np.asarray(cross).T)[1].T
     K = cross_kernel(features, net.prior, X).entries
     if isinstance(process, FactorisedKernel):
         mean = cross @ process.alpha

@@ -10,17 +10,22 @@ __all__ = ["refuse_unknown_images"]
 
 
 def refuse_unknown_images(network: Any, optimizer: Any) -> None:
-    """Refuse convolutional networks of several hidden layers or outputs, and those whose precisions are to be learned.
+    """Refuse convolutional networks of several outputs, deep ones that average, and those that are to be learned.
 
-    Given the order parameters of the last layer, those of the layer below are Wishart matrices about a scale that
-    depends on them: known for linear networks alone.
+    A readout that averages gives all positions of the last layer one weight: a singular matrix, on whose root the
+    layers below it stand.
     """
     if not isinstance(network, Convolutional):
         return
-    if network.depth > 1 or network.outputs > 1:
+    if network.outputs > 1:
         raise ValueError(
-            f"network: got a Convolutional of {network.depth} hidden layer(s) and {network.outputs} output(s), "
-            "expected one of each; use NNGPRegressor, or stpbnn.sample"
+            f"network: got a Convolutional of {network.outputs} outputs, expected one; use NNGPRegressor, or "
+            "stpbnn.sample"
+        )
+    if network.depth > 1 and network.readout == "mean":
+        raise ValueError(
+            f"network: got a Convolutional of {network.depth} hidden layers with readout='mean', expected one hidden "
+            "layer, or readout='flatten'; use NNGPRegressor, or stpbnn.sample"
         )
     if optimizer is not None:
         raise ValueError(

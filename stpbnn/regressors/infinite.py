@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
 
-from stpbnn import _validation as check
-from stpbnn._precision import in_float64
 from stpbnn.kernels import InputSlopes, network_slopes, nngp_map, symmetric_kernel
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian, Mixture
@@ -18,16 +15,12 @@ from stpbnn.regressors.criterion import Criterion, WithCriterion
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters
 from stpbnn.regressors.network_outliers import NetworkOutliers
-from stpbnn.regressors.noise import check_noise, checked_weights, split
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
     ACCURACY,
-    TRENDS,
-    Design,
-    FactorisedKernel,
     IteratedKernel,
     Query,
-    RestrictedKernel,
+    conditioned_kernel,
     evidence_gradient,
     gaussian_log_evidence,
     infinite_slopes,
@@ -123,11 +116,10 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
     array([ 0.5,  0. , -0.5])
     """
 
-    noise_variances_: np.ndarray | None
     _process: Any
 
     _networks = (FullyConnected, Convolutional)
-    _learned = (*LearnableNetwork._learned, "noise_variances_", "noise_df_", "centre_", "solver_")
+    _learned = (*LearnableNetwork._learned, "noise_df_", "centre_", "solver_")
 
     def __init__(
         self,
@@ -158,65 +150,13 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
         self.contamination = contamination
         self.random_state = random_state
 
-    def _check_noise(self) -> None:
-        check_noise(self.temperature)
-        check.one_of("trend", self.trend, TRENDS)
-
-    @in_float64
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Condition on the training set, at the hyper-parameters of highest evidence where these are learned.
-
-        Parameters
-        ----------
-        X : array of shape (P, N_0)
-            Inputs.
-        y : array of shape (P,) or (P, D)
-            Targets, of as many outputs as the network has.
-        sample_weight : array of shape (P,) or None
-            w >= 0: the noise of an example has the variance T/w. Examples of weight zero are left out.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            As for the other regressors; for weights that are negative, all zero, of a wrong length, or beside T = 0;
-            for a trend of as many coefficients as examples, or of columns that depend on each other.
-        """
-        self.noise_variances_ = None
-        return self._fit(X, y, sample_weight)
-
     def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
-        weights = checked_weights(sample_weight, len(X), self.temperature)
         if self._outliers:
             raise ValueError(f"sample_weight: got weights with noise={self.noise!r}, expected noise='gaussian'")
-        kept = weights > 0
-        self.noise_variances_ = 1 / weights[kept]
-        return X[kept], y[kept]
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        if np.ndim(self.temperature):
-            check_noise(self.temperature, len(self.X_train_))
-            self.noise_variances_ = split(self.temperature)[1]
-        self._take_in()
+        return super()._weighted(X, y, sample_weight)
 
     def _only_exact(self, outputs: int) -> str | None:
-        if self.trend != "zero" or self.noise_variances_ is not None:
-            return f"trend={self.trend!r} or weights of the examples, expected neither"
-        if self._outliers:
-            return f"noise={self.noise!r}, expected 'gaussian'"
-        return None
-
-    def _take_in(self) -> None:
-        """Set trend and noise."""
-        self._design = Design.of(self.X_train_, self.trend, self.noise_variances_)
-
-    def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self._take_in()
-        self._condition()
+        return f"noise={self.noise!r}, expected 'gaussian'" if self._outliers else None
 
     def _iterate(self) -> None:
         net, y, T = self.network_, self.y_train_, self.temperature_
@@ -235,7 +175,7 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
             return
         net, y, design = self.network_, self.y_train_, self._design
         data = net.prior, self.X_train_, y, nngp_map(net), self.temperature_
-        self._process = FactorisedKernel.of(*data) if design.plain else RestrictedKernel.restricted(*data, design)
+        self._process = conditioned_kernel(*data, design)
         contrasts = design.targets(y)[1]
         log_det, quadratic = self._process.log_det * net.outputs, float(np.vdot(contrasts, self._process.alpha))
         self._take_up_evidence(log_det, quadratic, contrasts.size)

@@ -16,12 +16,12 @@ from sklearn.utils.validation import check_is_fitted
 from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters, nngp_map
 from stpbnn.network import Network
+from stpbnn.regressors.designed import WithDesign
 from stpbnn.regressors.errors import NOTHING_EXPLAINED
 from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence
 from stpbnn.regressors.hidden_kernel import posterior_hidden_kernel
 from stpbnn.regressors.learnable import Learnable
-from stpbnn.regressors.network_regressor import NetworkRegressor
-from stpbnn.scale import FactorisedKernel
+from stpbnn.scale import conditioned_kernel
 
 __all__ = ["LearnableNetwork", "NetworkHyperparameters"]
 
@@ -91,8 +91,10 @@ class NetworkHyperparameters:
         return self.at(theta)
 
 
-class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
+class LearnableNetwork(Learnable[NetworkHyperparameters], WithDesign):
     """Regressors on a network with a log evidence; a theory adds `_evidence_gradient`."""
+
+    _learned = (*WithDesign._learned, "noise_variances_")
 
     @property
     def hyperparameters_(self) -> dict[str, float]:
@@ -120,12 +122,13 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], NetworkRegressor):
         if "temperature" not in given.names:
             return given
         try:
-            process = FactorisedKernel.of(
-                given.network.prior, self.X_train_, y, nngp_map(given.network), given.temperature
+            process = conditioned_kernel(
+                given.network.prior, self.X_train_, y, nngp_map(given.network), given.temperature, self._design
             )
         except np.linalg.LinAlgError:
             return given
-        factor = float(np.vdot(y, process.alpha)) / y.size
+        contrasts = self._design.targets(y)[1]
+        factor = float(np.vdot(contrasts, process.alpha)) / contrasts.size
         return given.scaled(factor) if factor > 0 else given
 
     def _evidence_gradient(self) -> Float[np.ndarray, " n"]:

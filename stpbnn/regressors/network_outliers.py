@@ -14,7 +14,7 @@ from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperpa
 from stpbnn.regressors.outliers import OUTLIER_NOISES, WithOutliers
 from stpbnn.scale import Columns, Query, Units, infinite_slopes, query_of
 
-__all__ = ["NetworkOutliers"]
+__all__ = ["NOISES", "NetworkOutliers"]
 
 NOISES = ("gaussian", *OUTLIER_NOISES)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
@@ -49,18 +49,29 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     .. math:: S(Q) = N (\mathrm{tr}\,Q - \log\det Q) + \log\det A + y^T A^{-1} y, \qquad
               A = \frac{1}{\lambda_1 d} \sum_{ij} Q_{ij} K_{ij} + T\,1
 
-    One that averages over positions has one scale of the averaged kernel.
+    Several layers have a matrix each, with M what the windows of a layer make of a matrix over its positions,
+
+    .. math:: S(W) = \sum_l N_l (\mathrm{tr}\,W_l - \log\det W_l) + \log\det A + y^T A^{-1} y, \qquad
+              Q_l = (M Q_{l+1})^{1/2}\, W_l\, (M Q_{l+1})^{1/2}, \quad Q_L = W_L
+
+    exact for linear networks as a description of their prior, and an ansatz for others. A network of one hidden layer
+    that averages over positions has one scale of the averaged kernel.
 
     Parameters
     ----------
     network : FullyConnected, Convolutional or None
-        The network; None means FullyConnected((200,)) with as many outputs as y. A Convolutional has one hidden layer
-        and one output.
-    temperature : float
-        T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned.
+        The network; None means FullyConnected((200,)) with as many outputs as y. A Convolutional has one output, and
+        one hidden layer where it averages over positions.
+    temperature : float or array of shape (P,)
+        T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned. An
+        array has the known variance of each training target, and is not learned.
+    trend : {"zero", "constant", "linear"}
+        What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
+        flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
+        their uncertainty.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel: "nested" is the paper's. All agree for one hidden
-        layer.
+        layer, and a Convolutional has one way of its own.
     mean : {"auto", "keep", "drop"}
         What is done with the Gaussian mean of the features of activations that are not odd, such as relu. "keep" has a
         second order parameter for it (one hidden layer, one output); "drop" is the zero-mean form, in which the paper
@@ -85,7 +96,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     Attributes
     ----------
     order_parameters_ : array of shape (L,), or for D > 1 outputs (D, D) with one hidden layer, (L, D, D) with several
-        Q̄ at the lowest minimum; of shape (d, d) for a Convolutional of d positions.
+        Q̄ at the lowest minimum; of shape (d, d) for a Convolutional of d positions, with several layers the matrices
+        W_1..W_L along the diagonal of one, of the positions in all layers that have a part in the outputs.
     conjugate_order_parameter_ : float
         q̄, where the mean is kept: the direction of the mean has the scale 1/(1 + q̄).
     action_ : float
@@ -98,6 +110,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         1e-2 standard deviations for the means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q̄.
     saddle_points_ : list of SaddlePoint
         All minima that were found, the lowest first.
+    noise_variances_ : array of shape (P,) or None
+        Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     solver_ : str
         The solver that was used.
     numerical_errors_ : NumericalErrors or None
@@ -130,7 +144,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         self,
         network: Network | None = None,
         *,
-        temperature: float = 0.01,
+        temperature: Any = 0.01,
+        trend: Literal["zero", "constant", "linear"] = "zero",
         closure: kernels.Closure = "nested",
         mean: Mean = "auto",
         solver: Solver = "auto",
@@ -140,6 +155,7 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     ) -> None:
         self.network = network
         self.temperature = temperature
+        self.trend = trend
         self.closure = closure
         self.mean = mean
         self.solver = solver
@@ -173,7 +189,7 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         net, data = self.network_, (self.X_train_, self.y_train_, self.temperature_)
         if self.solver_ == "iterative":
             return IteratedScale.iterated(net, *data, mixture=False)
-        return pose(net, *data, self.closure, keep_mean=keeps_mean(net, self.mean))
+        return pose(net, *data, self.closure, self._design, keep_mean=keeps_mean(net, self.mean))
 
     def _condition(self) -> None:
         self._problem = self._pose()

@@ -42,6 +42,8 @@ class WithSolver(Estimator):
 
     solver: Solver
     solver_: str
+    trend: str
+    noise_variances_: np.ndarray | None = None
     numerical_errors_: NumericalErrors | None = None
     log_marginal_likelihood_: float
 
@@ -63,6 +65,9 @@ class WithSolver(Estimator):
         if np.ndim(self.temperature) or self.temperature == 0:
             given = "an array" if np.ndim(self.temperature) else 0
             return f"temperature={given}, expected a number greater than 0"
+        if self.trend != "zero" or self.noise_variances_ is not None:
+            given = f"trend={self.trend!r}" if self.trend != "zero" else "weights of the examples"
+            return f"{given}, expected trend='zero' and no weights"
         return None
 
     def _take_room(self, X: np.ndarray, y: np.ndarray) -> None:

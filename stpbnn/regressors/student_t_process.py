@@ -249,9 +249,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         return self._process.posterior if isinstance(self._process, NoiseBeside) else None
 
     def _only_exact(self, outputs: int) -> str | None:
-        if self.trend != "zero" or self._outliers:
-            return f"trend={self.trend!r} and noise={self.noise!r}, expected 'zero', and 'scale' or 'gaussian'"
-        return None
+        return f"noise={self.noise!r}, expected 'scale' or 'gaussian'" if self._outliers else None
 
     def _iterate(self) -> None:
         solve = iterated_beside if self.noise == "gaussian" else iterated_inside

@@ -142,15 +142,24 @@ def render(
         raise ValueError(
             "render: expected a posterior with predictions, what predict_theories returned, and what compare returned"
         )
+    return page(posterior, predictions, comparison, pictures(posterior, comparison), title=title, card=card, run=run)
+
+
+def page(
+    posterior: xr.DataTree,
+    predictions: xr.Dataset,
+    comparison: xr.Dataset,
+    shown: Mapping[str, list[Picture]],
+    *,
+    title: str | None,
+    card: str | None,
+    run: Mapping[str, Any] | None,
+) -> str:
+    """Return the page as HTML, with pictures by section that are made already."""
     told = {} if card is None else _card(card)
     if title is None and isinstance(told.get("title"), str):
         title = told["title"]
     text = contents(posterior, predictions, comparison, title=title, data_set=_data_set(told), run=dict(run or {}))
-    return _page(text, card, pictures(posterior, comparison))
-
-
-def _page(text: Mapping[str, Any], card: str | None, shown: Mapping[str, list[Picture]]) -> str:
-    """Return the page of texts and pictures."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["tied"] = _tied
     template = environment.from_string(files("stpbnn.report").joinpath("report.html.j2").read_text(encoding="utf-8"))

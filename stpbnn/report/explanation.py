@@ -42,6 +42,10 @@ def explanation(
     sizes : mapping
         Numbers of training points (`train`) and test points (`test`).
     """
+    if beside := predictions.attrs.get("beside_the_chains"):
+        first = f"The theories have {beside}, and the sampled posterior does not: where they differ, that is why."
+        told = explanation(posterior, predictions.drop_attrs(), comparison, name, saddle, network, sizes)
+        return [first, *told]
     odd, linear = (_asked(predictions, network, what) for what in ("odd", "linear"))
     if process := posterior.attrs.get("process"):
         told = processes.paragraphs(posterior, predictions, comparison, name, network, linear)

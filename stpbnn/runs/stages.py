@@ -35,7 +35,8 @@ def theories(folder: Path, card: Card, data: Arrays) -> tuple[xr.Dataset, dict[s
     from stpbnn.theories import chosen, solve
 
     alone = {key: value for key, value in settings_of(card).items() if not key.startswith("sampler.")}
-    settings = alone | {"sampler.seed": card.sampler.seed, "theories.particles": card.theories.particles}
+    own = {f"theories.{key}": value for key, value in card.theories.model_dump(exclude={"names"}).items()}
+    settings = alone | own | {"sampler.seed": card.sampler.seed}
     mark = digest(settings, data)
     try:
         known = read_netcdf(folder / "theory.nc", xr.open_dataset, AGAIN)

@@ -7,9 +7,9 @@ With :math:`K^R(Q)` the renormalised kernel of the training set and :math:`A(Q) 
 is, up to a constant, -2 log p(log Q, y). The proportional limit evaluates everything at the minimum of S; finite width
 integrates over :math:`p(Q \mid y)`. A theory is a *problem* that knows its resolvent: `pose` chooses one of `one_scale`
 (one hidden layer, and the global closure), `mean_kept` (activations with a mean), `deep` (a scale a layer),
-`several_outputs` (a matrix) and `deep_outputs` (a matrix a layer), each with `saddle_points`, `conditioned`,
-`posterior`, `moments` and the gradients of its evidence. `student_t` has a random scale of any kernel;
-`outlier_moments` and `downweighted` have noise with outliers.
+`several_outputs` (a matrix), `deep_outputs` (a matrix a layer) and `local_problem` (matrices over positions), each with
+`saddle_points`, `conditioned`, `posterior`, `moments` and the gradients of its evidence. `student_t` has a random scale
+of any kernel; `outlier_moments` and `downweighted` have noise with outliers.
 
 References
 ----------
@@ -61,11 +61,13 @@ from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.outlier_moments import OutlierMoments as OutlierMoments
 from stpbnn.scale.outputwise import Columns as Columns
 from stpbnn.scale.pose import MEANS, Mean, enters_by_product, keeps_mean, pose
+from stpbnn.scale.pose import by_layer as by_layer
 from stpbnn.scale.pose import order_parameters_shape as order_parameters_shape
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.restricted import RestrictedKernel as RestrictedKernel
+from stpbnn.scale.restricted import conditioned_kernel as conditioned_kernel
 from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence, laplace
 from stpbnn.scale.student_noise import StudentNoise as StudentNoise
 from stpbnn.scale.student_t import INDEFINITE as INDEFINITE

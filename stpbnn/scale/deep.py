@@ -30,16 +30,19 @@ from stpbnn.kernels import (
     symmetric_kernels,
 )
 from stpbnn.scale import importance, lattice
+from stpbnn.scale.contrasts import Contrasts
+from stpbnn.scale.design import Query
 from stpbnn.scale.elastic import elastic_minimum
 from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
 from stpbnn.scale.landscape import CLOSURE_ACTIONS, Ingredients, Landscape, gaussian_gradient
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation, descend
-from stpbnn.scale.leave_one_out import Resolved, inverse_diagonal
+from stpbnn.scale.leave_one_out import Resolved
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import Gamma
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
+from stpbnn.scale.restricted import conditioned_kernel
 from stpbnn.scale.saddle_point import SaddlePoint
 
 __all__ = ["LATTICE_DEPTH", "Layered"]
@@ -70,6 +73,11 @@ class Layered(NetworkProblem):
         """C on the training set."""
         return input_tiles(self.net.prior, self.X)
 
+    @property
+    def _targets(self) -> Float[np.ndarray, " c"]:
+        """The contrasts of the targets."""
+        return self.design.targets(self.y)[1]
+
     @cached_property
     def _minima(self) -> list[tuple[SaddlePoint, LayeredEvaluation]]:
         """The minima of the action with what was factorised there, the lowest first.
@@ -77,9 +85,10 @@ class Layered(NetworkProblem):
         The landscape of the global closure is one-dimensional: all of its minima are found, and are the starts.
         """
         net, prior = self.net, self.net.prior
-        action = LayeredAction(net, self._tiles, self.y, self.temperature, self.closure)
+        action = LayeredAction(net, self._tiles, self._targets, self.temperature, self.closure, self.design)
         K = lower_triangle(map_tiles(feature_map(net), self._tiles), len(self.X))
-        resolvent = Resolvent.tridiagonal(K, self.y[:, None], self.temperature, prior.bias_variance)
+        given = K, self.y[:, None], self.temperature, prior.bias_variance
+        _, resolvent = Contrasts.of(self.design, *given, spectral=False)
         starts = [self._start(resolvent, point) for point in saddle_points_of_scale(resolvent, self.widths)]
         if self.closure == "wishart":  # which is known to be positive definite about Q = 1 alone
             starts.append((np.zeros(net.depth), np.diag(2 * self.widths)))
@@ -118,22 +127,31 @@ class Layered(NetworkProblem):
         (at,) = (at for other, at in self._minima if other is point)
         refuse_ill_conditioned(at.factor)
         kernel = renormalised_map(self.net, point.order_parameters, self.closure)
+        if not self.design.plain:
+            return conditioned_kernel(self.net.prior, self.X, self.y, kernel, self.temperature, self.design)
         return FactorisedKernel.factorised(self.net.prior, self.X, kernel, at.alpha, self.temperature, at.factor)
 
     def _conditioned(
         self, Q: Float[np.ndarray, "n L"]
-    ) -> Iterator[tuple[Float[np.ndarray, "P P"], Float[np.ndarray, " P"]] | None]:
-        """Yield the lower Cholesky factor of A and α = A^{-1} y at each Q; None where A is not positive definite."""
-        for A in symmetric_kernels(self.net, Q, self.closure, self._tiles, len(self.X)):
+    ) -> Iterator[tuple[Float[np.ndarray, "c c"], Float[np.ndarray, " c"], Contrasts] | None]:
+        """Yield the lower Cholesky factor of A of the contrasts, α = A^{-1} y, and the rest of the kernel, at each Q.
+
+        None where A is not positive definite.
+        """
+        shared, targets = self.design.targets(self.y)
+        for K in symmetric_kernels(self.net, Q, self.closure, self._tiles, len(self.X)):
+            blocks = self.design.reduced(K)
+            A = blocks.contrasts
             A[np.diag_indices_from(A)] += self.temperature
             factor, failure = lower_cholesky(A, clean=False)
-            yield None if failure else (factor, lapack.dpotrs(factor, self.y, lower=1)[0])
+            rest = Contrasts(self.design, blocks, shared)
+            yield None if failure else (factor, lapack.dpotrs(factor, targets, lower=1)[0], rest)
 
     def actions(self, log_q: Float[np.ndarray, "n L"]) -> Float[np.ndarray, " n"]:
         """Return -2 log p(log Q, y) without the P log 2π at each log Q; infinity where A is not positive definite."""
         prior = sum(Gamma(N).value(u) for N, u in zip(self.widths, log_q.T, strict=True))
         data = [
-            np.inf if at is None else 2 * np.log(np.diag(at[0])).sum() + self.y @ at[1]
+            np.inf if at is None else 2 * np.log(np.diag(at[0])).sum() + self._targets @ at[1]
             for at in self._conditioned(np.exp(log_q))
         ]
         return prior + np.array(data)
@@ -145,10 +163,12 @@ class Layered(NetworkProblem):
 
     def posterior(self, seed: int = 0) -> OrderParameterPosterior:
         """Return p(Q | y): on a lattice for up to three layers, by importance sampling beyond."""
-        points = self.saddle_points()
+        points, size = self.saddle_points(), len(self._targets)
         if self.net.depth <= LATTICE_DEPTH:
-            return lattice.lattice_posterior(self.actions, points, len(self.y))
-        return importance.importance_posterior(self.actions, points, len(self.y), np.random.default_rng(seed))
+            found = lattice.lattice_posterior(self.actions, points, size)
+        else:
+            found = importance.importance_posterior(self.actions, points, size, np.random.default_rng(seed))
+        return found._replace(log_evidence=found.log_evidence + self.log_jacobian)
 
     def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""
@@ -158,19 +178,23 @@ class Layered(NetworkProblem):
         for at, between, own in zip_longest(self._conditioned(Q), cross, within):
             if at is None:
                 raise np.linalg.LinAlgError("A is not positive definite at a node of the posterior")
-            explained = blas.dtrsm(1.0, at[0], between.entries.T, lower=1)
-            variance = np.maximum(between.left - np.einsum("pn,pn->n", explained, explained), 0)
-            covariance = own
-            if own is not None:
-                covariance = mirrored(own) - explained.T @ explained
+            whole = None if own is None else mirrored(own)
+            query = at[2].query(Query(between.entries, between.left, whole), X, self.temperature)
+            explained = blas.dtrsm(1.0, at[0], query.cross.T, lower=1)
+            variance = np.maximum(query.variances - np.einsum("pn,pn->n", explained, explained), 0)
+            variance = variance + query.noise_variances
+            covariance = query.within
+            if covariance is not None:
+                covariance = covariance - explained.T @ explained + query.noise
                 covariance[np.diag_indices_from(covariance)] = variance
-            laws.append((between.entries @ at[1], variance, covariance, between.left))
+            laws.append((query.cross @ at[1] + query.trend, variance, covariance, query.variances))
         means, variances, covariances, prior = zip(*laws, strict=True)
         return Moments(np.stack(means), np.stack(variances), np.stack(covariances) if joint else None, np.stack(prior))
 
     def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
         """Return A^{-1} y and the diagonal of A^{-1} at each node of the posterior."""
-        found = [(at[1], inverse_diagonal(at[0])) for at in self._conditioned(posterior.nodes) if at is not None]
+        nodes, of = self._conditioned(posterior.nodes), self.design
+        found = [(of.expanded(at[1]), of.diagonal(at[0])) for at in nodes if at is not None]
         alpha, diagonals = map(np.stack, zip(*found, strict=True))
         return Resolved(alpha, diagonals)
 
@@ -178,5 +202,6 @@ class Layered(NetworkProblem):
         """Return the gradient of the mixture's log evidence in the logarithms of precisions and temperature."""
         landscape = Landscape.of(self.net, self.X, self.ingredients)
         nodes = zip(posterior.weights, np.log(posterior.nodes), strict=True)
-        gradients = (w * gaussian_gradient(landscape, log_q, self.y, self.temperature) for w, log_q in nodes)
+        given = self.y, self.temperature, self.design
+        gradients = (w * gaussian_gradient(landscape, log_q, *given) for w, log_q in nodes)
         return sum(gradients, start=np.zeros(len(landscape.theta) + 1))

@@ -21,7 +21,7 @@ Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), section 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -30,7 +30,7 @@ from scipy.linalg import lapack, solve_triangular
 from stpbnn._linalg import mirrored
 from stpbnn.scale.leave_one_out import inverse_diagonal
 
-__all__ = ["TRENDS", "Design", "Query", "Reduced"]
+__all__ = ["PLAIN", "TRENDS", "Design", "Query", "Reduced"]
 
 TRENDS = ("zero", "constant", "linear")
 DEPENDENT = 1e-10  # of a column's length, what is left of it beside the others
@@ -171,9 +171,7 @@ class Design:
             return lower
         return self.expanded(self.expanded(mirrored(lower)).T)
 
-    def query(
-        self, query: Query, basis: Float[np.ndarray, "q m"], of: Reduced, trend: Float[np.ndarray, "m ..."], T: float
-    ) -> Query:
+    def query(self, query: Query, basis: Float[np.ndarray, "q m"], of: Reduced, trend: Any, T: float) -> Query:
         """Return the kernel of a query for the contrasts, given the basis there and the first part of the targets."""
         if self.plain:
             return query
@@ -195,3 +193,6 @@ class Design:
             return inverse_diagonal(factor)
         root = solve_triangular(factor, np.eye(len(factor)), lower=True, check_finite=False).T
         return np.sum(self.expanded(root) ** 2, axis=1)
+
+
+PLAIN = Design("zero", np.zeros(()), np.ones(()), None, np.empty((0, 0)), np.empty(0), 0.0)  # of any training set

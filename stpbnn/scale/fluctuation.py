@@ -32,6 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from stpbnn.scale.design import PLAIN, Design
 from stpbnn.scale.landscape import Landscape, along, covariance, inverse_and_solution, network_kernel
 
 __all__ = ["saddle_gradient"]
@@ -72,6 +73,7 @@ def saddle_gradient(
     y: Float[np.ndarray, " P"],
     widths: Float[np.ndarray, " L"],
     temperature: float,
+    design: Design = PLAIN,
 ) -> Float[np.ndarray, " m"]:
     r"""Return the gradient of the log evidence at a stationary point, in θ and, last, in log T.
 
@@ -89,9 +91,11 @@ def saddle_gradient(
         N_1..N_L.
     temperature : float
         T, the variance of the noise.
+    design : Design
+        A trend, and variances of the noise in units of T.
     """
     net, problem, base, theta = landscape
-    B, alpha = inverse_and_solution(covariance(landscape, z, temperature), y)
+    B, alpha = _resolved(covariance(landscape, z, 0.0), y, temperature, design)
     W = B - np.outer(alpha, alpha)
     curvatures, axes = np.linalg.eigh(hessian)
     directions = (axes / np.sqrt(np.abs(curvatures))).T
@@ -110,7 +114,18 @@ def saddle_gradient(
     w = np.linalg.solve(hessian, [slope(still, dz, V, fixed) for dz in np.eye(len(z))])
     V += W - np.tensordot(directions @ w * np.abs(curvatures), W1, axes=1)
     slopes = [slope(dtheta, fixed, V, w) for dtheta in np.eye(len(theta))]
-    return -np.append(slopes, temperature * np.trace(V)) / 2
+    of_noise = np.trace(V) if design.root is None else np.diag(V) @ design.root**-2
+    return -np.append(slopes, temperature * of_noise) / 2
+
+
+def _resolved(
+    K: Float[np.ndarray, "P P"], y: Float[np.ndarray, " P"], temperature: float, design: Design
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the precision of the targets and α, given K, which is overwritten; both are those of the contrasts."""
+    A = design.reduced(K).contrasts
+    A[np.diag_indices_from(A)] += temperature
+    B, alpha = inverse_and_solution(A, design.targets(y)[1])
+    return design.slopes(B), design.expanded(alpha)
 
 
 def _second_order(

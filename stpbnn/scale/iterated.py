@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -33,6 +33,7 @@ SHARE = 0.5  # of the memory that the kernel leaves free, for the space
 SOUGHT, MEAN = 1e-3, 1e-2  # error of the mean, in standard deviations: at which the space stops, and that is accepted
 SAMPLE = 16  # training inputs at which standard deviations are judged
 NEGLIGIBLE = 1e-6  # weight of a scale
+ROUNDING = float(np.finfo(np.float32).eps) / np.sqrt(12)  # of entries in single precision, its root mean square
 EVIDENCE, SCALE = 1e-3, 2e-3  # relative errors of the log evidence and of the order parameter that are accepted
 
 Scales = Callable[[Resolvent], Float[np.ndarray, " n"]]
@@ -120,15 +121,16 @@ class IteratedProblem:
         start = np.column_stack([fixed, probes])
         space = Krylov(matrix.product, start, _dimensions(P))
 
-        def posed(pairs: RitzPairs, U: np.ndarray) -> tuple[Resolvent, SpectralMeasure]:
+        def posed(pairs: RitzPairs, closed: Any = None) -> tuple[Resolvent, SpectralMeasure]:
             along = pairs.vectors.T @ space.coordinates(start)
-            measure = spectral_measure(pairs, along[:, fixed.shape[1] :], P, matrix.trace, matrix.squares)
+            drawn = along[:, fixed.shape[1] :]
+            measure = spectral_measure(pairs, drawn, P, matrix.trace, matrix.squares, closed=closed, precision=ROUNDING)
             columns = along[:, : V.shape[1]]
             ones = along[:, V.shape[1]] if bias else np.zeros(len(along))
-            return _resolvent(measure, columns, ones, U, temperature, bias), measure
+            return _resolvent(measure, columns, ones, np.empty((0, 0)), temperature, bias), measure
 
         def known(pairs: RitzPairs) -> bool:
-            resolvent, _ = posed(pairs, np.empty((0, 0)))
+            resolvent, _ = posed(pairs)
             at = resolvent.at(scales(resolvent))
             alpha = np.einsum("ij,njk->ink", pairs.vectors, at.alpha)
             outside = space.outside(alpha.reshape(len(alpha), -1)).reshape(len(at.scales), -1)
@@ -143,8 +145,10 @@ class IteratedProblem:
                 pairs = space.pairs()
                 target = int(np.ceil(GROWTH * blocks))
                 growing = growing and not known(pairs)
+        values, vectors = space.closed(pairs)
+        closed = values, vectors @ (pairs.vectors.T @ space.coordinates(probes))
         pairs = _refined(matrix, space, pairs)
-        resolvent, measure = posed(pairs, np.empty((0, 0)))
+        resolvent, measure = posed(pairs, closed)
         resolvent = replace(resolvent, basis=Diagonalisation(space.rotated(pairs.vectors)))
         u = float(scales(resolvent)[0])
         alpha = resolvent.coefficients(u)
@@ -159,12 +163,12 @@ class IteratedProblem:
         outputs = self.resolvent.columns.shape[1]
         share = r * k / (r * k + T)
         freedom = float(share @ self.measure.weights) * outputs
-        slope = outputs * self.measure.error(share)
+        slope = outputs * self.measure.error(lambda k: r * k / (r * k + T))
         return NumericalErrors(
             self.residual / self.size if self.size else 0.0,
             float(self.residual / np.sqrt(T * freedom)) if freedom else 0.0,
             self.std,
-            outputs * self.measure.error(np.log(r * k + T)) / 2,
+            outputs * self.measure.error(lambda k: np.log(r * k + T)) / 2,
             slope / curvature if curvature else 0.0,
             len(k),
         )

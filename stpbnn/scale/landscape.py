@@ -21,7 +21,7 @@ from stpbnn import kernels
 from stpbnn._linalg import mirrored
 from stpbnn.kernels import CLOSURES, Gram, features, hyperparameters, input_gram, mean_kept, nngp, renormalised
 from stpbnn.network import Convolutional, FullyConnected, Network, Prior
-from stpbnn.scale.design import Design
+from stpbnn.scale.design import PLAIN, Design
 from stpbnn.scale.priors import prior_action
 
 __all__ = [
@@ -178,7 +178,7 @@ def gaussian_gradient(
     z: Float[np.ndarray, " k"],
     y: Float[np.ndarray, "P ..."],
     temperature: float,
-    design: Design | None = None,
+    design: Design = PLAIN,
 ) -> Float[np.ndarray, " m"]:
     r"""Return the gradient of log N(y; 0, A) at fixed order parameters z, in θ and, last, in log T.
 
@@ -194,8 +194,8 @@ def gaussian_gradient(
         Targets, independent of each other given A.
     temperature : float
         T, the variance of the noise.
-    design : Design, optional
-        A trend and variances of the noise in units of T, where there are such.
+    design : Design
+        A trend, and variances of the noise in units of T.
     """
     return evidence_gradient(
         covariance(landscape, z, 0.0), partial(kernel_slopes, landscape, z), y, temperature, design
@@ -207,17 +207,14 @@ def evidence_gradient(
     slopes: Callable[[Float[np.ndarray, "P P"]], Float[np.ndarray, " n"]],
     y: Float[np.ndarray, "P ..."],
     temperature: float,
-    design: Design | None = None,
+    design: Design = PLAIN,
 ) -> Float[np.ndarray, " m"]:
     """Return the gradient of log N(y; 0, A) in θ and log T, given K, which is overwritten, and W ↦ <W, ∂K/∂θ>."""
-    A = K
-    if design is not None:
-        A, y = design.reduced(A).contrasts, design.targets(y)[1]
+    A, y = design.reduced(K).contrasts, design.targets(y)[1]
     A[np.diag_indices_from(A)] += temperature
     B, alpha = inverse_and_solution(A, y.reshape(len(y), -1))
     weight = (alpha @ alpha.T - alpha.shape[1] * B) / 2
-    of_kernel = weight if design is None else design.slopes(weight)
-    return np.append(slopes(of_kernel), temperature * np.trace(weight))
+    return np.append(slopes(design.slopes(weight)), temperature * np.trace(weight))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

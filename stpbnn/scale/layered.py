@@ -6,7 +6,7 @@ differentiation: :math:`\partial_L K^R = K^R - 1/\lambda_b` and :math:`\partial_
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from stpbnn._linalg import lower_cholesky
 from stpbnn.activations import Activation
 from stpbnn.kernels import UNROLLED, Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
 from stpbnn.network import FullyConnected, Prior
+from stpbnn.scale.design import PLAIN, Design
 from stpbnn.scale.newton import backtracked, newton_step
 from stpbnn.scale.priors import prior_action, prior_curvature, prior_slope
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
@@ -75,7 +76,7 @@ class LayeredEvaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class LayeredAction:
-    r"""S(log Q) for one training set: value, gradient and Hessian.
+    r"""S(log Q) for the contrasts of one training set, by default the targets: value, gradient and Hessian.
 
     With :math:`\alpha = A^{-1} y`, the gradient is
     :math:`N_l (Q_l - 1) + \mathrm{tr}[(A^{-1} - \alpha\alpha^T)\, \partial K^R / \partial\log Q_l]`.
@@ -83,9 +84,16 @@ class LayeredAction:
 
     net: FullyConnected
     tiles: list[Tile]
-    y: Float[np.ndarray, " P"]
+    y: Float[np.ndarray, " c"]
     temperature: float
     closure: Closure
+    design: Design = PLAIN
+
+    def _reduced(self, tiles: Iterable[Tile]) -> Float[np.ndarray, "c c"]:
+        """Return the lower triangle of a matrix of the contrasts, and zeros above it."""
+        whole = lower_triangle(tiles, len(self.y) + len(self.design.tau))
+        reduced = self.design.reduced(whole).contrasts
+        return reduced if self.design.plain else np.asfortranarray(np.tril(reduced))
 
     @property
     def widths(self) -> Float[np.ndarray, " L"]:
@@ -103,7 +111,7 @@ class LayeredAction:
         sigma, prior = self.net.sigma, self.net.prior
         pairs = [_linearised(sigma, self.closure, prior, tile.values, log_q) for tile in self.tiles]
         entries = (tile._replace(values=K) for tile, (K, _) in zip(self.tiles, pairs, strict=True))
-        A = lower_triangle(entries, len(self.y))
+        A = self._reduced(entries)
         A[np.diag_indices_from(A)] += self.temperature
         factor, failed = lower_cholesky(A, clean=False)
         if failed:
@@ -111,7 +119,7 @@ class LayeredAction:
         alpha, _ = lapack.dpotrs(factor, self.y, lower=1)
         weight, _ = lapack.dpotri(factor, lower=1)
         weight = blas.dsyr(-1.0, alpha, a=weight, lower=1, overwrite_a=1)
-        weights = weight_tiles(self.tiles, weight)
+        weights = weight_tiles(self.tiles, self.design.slopes(weight))
         tangents = [np.asarray(dK) for _, dK in pairs]
         slope = sum(np.einsum("lij,ij->l", dK, w) for dK, w in zip(tangents, weights, strict=True))
         value = prior_action(self.widths, log_q) + 2 * np.log(np.diag(factor)).sum() + self.y @ alpha
@@ -132,7 +140,7 @@ class LayeredAction:
         reduced, pulled = [], []  # F^{-1} ∂K F^{-T}, and ∂K α, with A = F F^T
         for layer in range(net.depth):
             tiles = zip(self.tiles, at.tangents, strict=True)
-            tangent = lower_triangle((tile._replace(values=dK[layer]) for tile, dK in tiles), len(self.y))
+            tangent = self._reduced(tile._replace(values=dK[layer]) for tile, dK in tiles)
             pulled.append(blas.dsymv(1.0, tangent, at.alpha, lower=1))
             reduced.append(lapack.dsygst(tangent, at.factor, itype=1, lower=1, overwrite_a=1)[0])
         trace = np.array([[_overlap(a, b) for b in reduced] for a in reduced])
@@ -193,6 +201,7 @@ def descend(
     hessian = action.hessian(at)
     residual = max(at.residual, action.rounding(at))
     evidence = laplace(at.value, hessian, action.widths, float(action.widths.sum()), len(action.y))
+    evidence += action.design.log_jacobian
     return SaddlePoint(np.exp(at.log_q), at.value, residual, hessian, evidence), at
 
 

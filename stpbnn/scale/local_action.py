@@ -1,12 +1,14 @@
-r"""The effective action of a matrix of order parameters, one for each pair of positions, in Cholesky coordinates.
+r"""The effective action of matrices of order parameters, one for each pair of positions, in Cholesky coordinates.
 
 .. math::
-    S(Q) = N (\mathrm{tr}\,Q - \log\det Q) + \log\det A + y^T A^{-1} y, \qquad A = K(Q) + b\, 11^T + T\,1
+    S(W) = \sum_l N_l (\mathrm{tr}\,W_l - \log\det W_l) + \log\det A + y^T A^{-1} y, \qquad
+    A = K(Q) + b\, 11^T + T\,1
 
 Given its readout weights v, a linear network of one convolutional layer with N channels and d positions is a Gaussian
 process of the kernel K(Q), :math:`Q_{ij} = \tfrac1N \sum_a v_{ai} v_{aj}`. Hence :math:`Q \sim W_d(N, 1/N)`, a Wishart
-matrix, and S is -2 log p(Q, y) under the invariant measure :math:`\mathrm{d}Q\,\det Q^{-(d+1)/2}`. With Q = L L^T and
-:math:`u_j = \log L_{jj}` (Bartlett's decomposition) the same law under du dL reads
+matrix, and S is -2 log p(Q, y) under the invariant measure :math:`\mathrm{d}Q\,\det Q^{-(d+1)/2}`. Several layers have
+a matrix each, Q_l made of independent W_l by a `LocalChain`. With W = L L^T and :math:`u_j = \log L_{jj}` (Bartlett's
+decomposition) the same law under du dL reads
 
 .. math:: -2 \log p(L, y) = N |L|^2 - 2 \sum_j e_j u_j + \log\det A + y^T A^{-1} y, \qquad e_j = N - j + 1,
 
@@ -20,17 +22,20 @@ Aiudi, Pacelli et al., arXiv:2307.11807; theory notes, section 4.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import lapack
+from scipy.linalg import block_diag, lapack
 
 from stpbnn._linalg import lower_cholesky
+from stpbnn.scale.local_chain import Descent, LocalChain, Matrices, Pull, joined
 from stpbnn.scale.patch_pairs import PatchPairs, pair_entries, pair_weights
 from stpbnn.scale.saddle_point import gaussian_log_evidence, laplace
+from stpbnn.scale.triangle import Triangle
 
 __all__ = ["LocalAction", "LocalTerms", "of_invariant_measure", "of_wishart"]
 
@@ -48,82 +53,78 @@ def of_wishart(width: int, positions: int) -> Float[np.ndarray, " r"]:
 
 
 class LocalTerms(NamedTuple):
-    """The action at one L, with its gradient in the coordinates and what was factorised."""
+    """The action at one L of every layer, with its gradient in the coordinates and what was factorised."""
 
     value: float
     gradient: Float[np.ndarray, " k"]
-    L: Float[np.ndarray, "d r"]
-    slope: Float[np.ndarray, "d d"]  # N + the derivative of the data's part in Q
+    L: list[Float[np.ndarray, "d r"]]
+    descent: Descent
+    pulls: list[Pull]  # of the data's part
     factor: Float[np.ndarray, "P P"]
     alpha: Float[np.ndarray, " P"]
-    residual: float  # the size of the gradient, relative to N (Q + 1)
+    residual: float  # the size of the gradient, relative to N (W + 1)
 
     @property
-    def order_parameters(self) -> Float[np.ndarray, "d d"]:
-        """The order parameters."""
-        return self.L @ self.L.T
+    def order_parameters(self) -> Float[np.ndarray, "D D"]:
+        """The order parameters W of all layers, block by block."""
+        return joined(self.descent.W)
 
 
 @dataclass(frozen=True)
 class LocalAction:
-    """The action of a training set as a function of z: log L_jj on the diagonal, and L_ij below it.
+    """The action of a training set as a function of z: layer by layer log L_jj on the diagonal, and L_ij below it.
 
     Parameters
     ----------
     pairs : PatchPairs
         M_ij.
+    chain : LocalChain
+        How the Q follow from the W.
     y : array of shape (P,)
         Targets.
     temperature, bias : float
         T and b.
-    width : int
-        N.
-    exponents : array of shape (r,)
-        e; as many as L has columns.
+    widths : sequence of int
+        N of every layer.
+    exponents : list of arrays of shape (r,)
+        e of every layer; as many as its L has columns.
     """
 
     pairs: PatchPairs
+    chain: LocalChain
     y: Float[np.ndarray, " P"]
     temperature: float
     bias: float
-    width: int
-    exponents: Float[np.ndarray, " r"]
+    widths: Sequence[int]
+    exponents: list[Float[np.ndarray, " r"]]
 
     @cached_property
-    def _places(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of L that are coordinates."""
-        rows, columns = np.tril_indices(self.pairs.positions)
-        kept = columns < len(self.exponents)
-        return rows[kept], columns[kept]
+    def triangles(self) -> list[Triangle]:
+        """The coordinates of every layer."""
+        sizes = zip(self.chain.positions, self.widths, self.exponents, strict=True)
+        return [Triangle(d, float(N), e) for d, N, e in sizes]
 
-    @cached_property
-    def _on_diagonal(self) -> np.ndarray:
-        rows, columns = self._places
-        return rows == columns
+    def _split(self, z: Float[np.ndarray, "... k"]) -> list[Float[np.ndarray, "... k"]]:
+        return np.split(z, np.cumsum([triangle.size for triangle in self.triangles])[:-1], axis=-1)
 
-    def coordinates(self, L: Float[np.ndarray, "d r"]) -> Float[np.ndarray, " k"]:
-        """Return z of a factor L."""
-        z = L[self._places]
-        z[self._on_diagonal] = np.log(z[self._on_diagonal])
-        return z
+    def coordinates(self, L: Sequence[Float[np.ndarray, "d r"]]) -> Float[np.ndarray, " k"]:
+        """Return z of factors L."""
+        return np.concatenate([of.coordinates(part) for of, part in zip(self.triangles, L, strict=True)])
 
-    def factors(self, z: Float[np.ndarray, "... k"]) -> Float[np.ndarray, "... d r"]:
-        """Return L at coordinates z."""
-        L = np.zeros((*z.shape[:-1], self.pairs.positions, len(self.exponents)))
-        L[(..., *self._places)] = np.where(self._on_diagonal, np.exp(np.where(self._on_diagonal, z, 0.0)), z)
-        return L
+    def factors(self, z: Float[np.ndarray, "... k"]) -> list[Float[np.ndarray, "... d r"]]:
+        """Return L of every layer at coordinates z."""
+        return [of.factor(part) for of, part in zip(self.triangles, self._split(z), strict=True)]
 
-    def order_parameters(self, z: Float[np.ndarray, " k"]) -> Float[np.ndarray, "d d"]:
-        """Return the order parameters at coordinates z."""
-        L = self.factors(z)
-        return L @ L.T
+    def order_parameters(self, L: Sequence[Float[np.ndarray, "... d r"]]) -> Float[np.ndarray, "... D D"]:
+        """Return the order parameters W = L L^T of all layers, block by block."""
+        return joined([part @ np.swapaxes(part, -1, -2) for part in L])
 
     def prior(self, z: Float[np.ndarray, "... k"]) -> Float[np.ndarray, ...]:
         """Return the prior's part of the action."""
-        L = self.factors(z)
-        return self.width * np.sum(L**2, axis=(-2, -1)) - 2 * z[..., self._on_diagonal] @ self.exponents
+        parts = [of.prior(part) for of, part in zip(self.triangles, self._split(z), strict=True)]
+        return np.sum(parts, axis=0)
 
-    def conditioned(self, Q: Float[np.ndarray, "d d"]) -> tuple[Float[np.ndarray, "P P"], Float[np.ndarray, " P"]]:
+    def conditioned(self, Q: Matrices) -> tuple[Float[np.ndarray, "P P"], Float[np.ndarray, " P"]]:
         """Return the lower Cholesky factor of A and A^{-1} y; raise LinAlgError where A is not positive definite."""
         return self._factorised(self.pairs.kernels(pair_entries(Q)))
 
@@ -138,24 +139,19 @@ class LocalAction:
         return factor, lapack.dpotrs(factor, self.y, lower=1)[0]
 
     def log_evidence(self, at: LocalTerms, hessian: Float[np.ndarray, "k k"]) -> float:
-        """Return log p(y) at a minimum of the action, with the Gaussian fluctuation of log Q.
+        """Return log p(y) at a minimum of the action, with the Gaussian fluctuation of log W."""
+        prior = np.concatenate([np.full(of.size, of.width) for of in self.triangles])
+        lowest = sum(of.width * of.positions for of in self.triangles)
+        jacobian = sum(of.log_jacobian(L) for of, L in zip(self.triangles, at.L, strict=True))
+        return laplace(at.value, hessian, prior, lowest, len(self.y)) + jacobian
 
-        In the coordinates X of Q = L exp(X) L^T, orthonormal ones, the prior's Hessian at Q = 1 is N; of those X has
-        the derivatives 2 and √2 in L^{-1} dL, on the diagonal and below it.
-        """
-        d, N = self.pairs.positions, float(self.width)
-        k, order = d * (d + 1) // 2, np.arange(d)
-        jacobian = d * np.log(2) + (k - d) * np.log(2) / 2 - order @ np.log(np.diag(at.L))
-        scaled = laplace(at.value, hessian, np.full(k, N), N * d, len(self.y))
-        return scaled + float(jacobian)
-
-    def log_likelihoods(self, L: Float[np.ndarray, "n d r"]) -> Float[np.ndarray, " n"]:
+    def log_likelihoods(self, L: Sequence[Float[np.ndarray, "n d r"]]) -> Float[np.ndarray, " n"]:
         """Return log N(y; 0, A) at each L; minus infinity where A is not positive definite."""
-        found, size = np.full(len(L), -np.inf), max(1, TOGETHER // self.pairs.entries.shape[1])
-        for start in range(0, len(L), size):
-            part = L[start : start + size]
-            triangles = self.pairs.kernels(pair_entries(part @ np.swapaxes(part, -1, -2)))
-            for i, triangle in enumerate(triangles, start):
+        count = len(L[0])
+        found, size = np.full(count, -np.inf), max(1, TOGETHER // self.pairs.entries.shape[1])
+        for start in range(0, count, size):
+            W = [part[start : start + size] @ np.swapaxes(part[start : start + size], -1, -2) for part in L]
+            for i, triangle in enumerate(self.pairs.kernels(pair_entries(self.chain.at(W).Q)), start):
                 with contextlib.suppress(np.linalg.LinAlgError):
                     factor, alpha = self._factorised(triangle)
                     log_det, quadratic = 2 * float(np.log(np.diag(factor)).sum()), float(self.y @ alpha)
@@ -164,35 +160,27 @@ class LocalAction:
 
     def at(self, z: Float[np.ndarray, " k"]) -> LocalTerms:
         """Return the action at z and its gradient."""
-        L, N = self.factors(z), self.width
-        Q = L @ L.T
-        factor, alpha = self.conditioned(Q)
+        L = self.factors(z)
+        descent = self.chain.at([part @ part.T for part in L])
+        factor, alpha = self.conditioned(descent.Q)
         inverse, _ = lapack.dpotri(factor, lower=1)
         inverse -= np.outer(alpha, alpha)
-        slope = N * np.eye(len(Q)) + self.pairs.contracted(inverse)
+        pulls = descent.pulled(self.pairs.contracted(inverse))
         value = self.prior(z) + 2 * np.log(np.diag(factor)).sum() + self.y @ alpha
-        gradient = 2 * (slope @ L)[self._places]
-        gradient[self._on_diagonal] = gradient[self._on_diagonal] * np.diag(L) - 2 * self.exponents
-        sizes = 2 * N * (1 + np.diag(Q)[self._places[0]])  # of the terms that cancel
-        residual = float(np.abs(gradient / sizes).max())
-        return LocalTerms(float(value), gradient, L, slope, factor, alpha, residual)
+        each = [of.gradient(part, pull.inner) for of, part, pull in zip(self.triangles, L, pulls, strict=True)]
+        sizes = [of.sizes(part) for of, part in zip(self.triangles, L, strict=True)]  # of the terms that cancel
+        gradient = np.concatenate(each)
+        residual = float(np.abs(gradient / np.concatenate(sizes)).max())
+        return LocalTerms(float(value), gradient, L, descent, pulls, factor, alpha, residual)
 
     def hessian(self, at: LocalTerms) -> Float[np.ndarray, "k k"]:
         """Return the Hessian of the action in z."""
-        rows, columns = self._places
-        L, d = at.L, self.pairs.positions
-        size = np.where(self._on_diagonal, L[self._places], 1.0)  # of dL
-        moves = np.zeros((len(rows), d, d))  # of Q
-        each = np.arange(len(rows))
-        moves[each, rows, :] += size[:, None] * L[:, columns].T
-        moves[each, :, rows] += size[:, None] * L[:, columns].T
-        entries = pair_entries(moves) * pair_weights(d)
+        layers = list(zip(self.triangles, at.L, at.pulls, strict=True))
+        moves, bent = at.descent.moved([of.moves(L) for of, L, _ in layers], at.pulls)
+        entries = pair_entries(moves) * pair_weights(self.chain.positions)
         pulled = self.pairs.applied(at.alpha)
         white = lapack.dtrtrs(at.factor, pulled.T, lower=1)[0]
         curvature = 2 * white.T @ white - self.pairs.overlaps(at.factor)
-        same = columns[:, None] == columns
-        hessian = entries @ curvature @ entries.T
-        hessian += 2 * np.where(same, at.slope[np.ix_(rows, rows)], 0.0) * np.outer(size, size)
-        stretched = 2 * (at.slope @ L)[self._places] * size
-        hessian[np.diag_indices_from(hessian)] += np.where(self._on_diagonal, stretched, 0.0)
+        hessian = entries @ curvature @ entries.T + bent
+        hessian += block_diag(*(of.curvature(L, pull.inner) for of, L, pull in layers))
         return (hessian + hessian.T) / 2

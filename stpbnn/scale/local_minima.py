@@ -1,4 +1,4 @@
-"""Minima of the action of a matrix of order parameters: quasi-Newton steps from several starts, then Newton's.
+"""Minima of the action of matrices of order parameters: quasi-Newton steps from several starts, then Newton's.
 
 References
 ----------
@@ -17,6 +17,7 @@ from scipy.linalg import cholesky
 from scipy.optimize import minimize
 
 from stpbnn.scale.local_action import LocalAction, LocalTerms
+from stpbnn.scale.local_chain import Matrices
 from stpbnn.scale.newton import newton_step
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.resolvent import Resolvent
@@ -44,16 +45,16 @@ class LocalMinimum(NamedTuple):
 def local_minima(action: LocalAction) -> list[LocalMinimum]:
     """Return the minima of the action that were found, the lowest first.
 
-    The search starts from the best multiples of the unit matrix, all of which are found; from a small one; and from a
-    large matrix along the task.
+    The search starts from the best multiples of the unit matrix, which are all found for one layer; from a small one;
+    and from large matrices along the task.
     """
     found: list[LocalMinimum] = []
     for start in _starts(action):
         with contextlib.suppress(np.linalg.LinAlgError):
             z = _approached(action, start)
-            Q = action.order_parameters(z)
+            W = action.order_parameters(action.factors(z))
             if not any(
-                np.allclose(Q, other.at.order_parameters, rtol=SAME_VALLEY, atol=SAME_VALLEY) for other in found
+                np.allclose(W, other.at.order_parameters, rtol=SAME_VALLEY, atol=SAME_VALLEY) for other in found
             ):
                 found.append(_polished(action, z))
     if not found:
@@ -62,25 +63,35 @@ def local_minima(action: LocalAction) -> list[LocalMinimum]:
 
 
 def best_multiples(action: LocalAction) -> list[SaddlePoint]:
-    """Return the minima of the action over the multiples of the unit matrix: one scale of N d units."""
-    d = action.pairs.positions
-    K = np.asarray(action.pairs.kernel(np.eye(d)))
+    """Return the minima of the action over multiples of the unit matrices: a layer has one scale of N d units.
+
+    Several layers are taken to enter by the product of their scales.
+    """
+    units = [np.eye(d) for d in action.chain.positions]
+    K = np.asarray(action.pairs.kernel(action.chain.at(units).Q))
     resolvent = Resolvent.tridiagonal(K, action.y[:, None], action.temperature, action.bias)
-    return saddle_points_of_scale(resolvent, np.array([float(action.width * d)]))
+    return saddle_points_of_scale(resolvent, np.array([of.width * of.positions for of in action.triangles]))
 
 
 def _starts(action: LocalAction) -> Iterator[Float[np.ndarray, " k"]]:
-    d = action.pairs.positions
-    scales = [float(point.order_parameters[0]) for point in best_multiples(action)]
-    for scale in (*scales, SMALL * scales[0]):
-        yield _coordinates(action, scale * np.eye(d))
-    _, alpha = action.conditioned(scales[0] * np.eye(d))
-    pull, axes = np.linalg.eigh(action.pairs.contracted(np.outer(alpha, alpha)) / action.width)
-    yield _coordinates(action, scales[0] * (np.eye(d) + scales[0] * pull[-1] * np.outer(axes[:, -1], axes[:, -1])))
+    units = [np.eye(d) for d in action.chain.positions]
+    scales = [point.order_parameters for point in best_multiples(action)]
+    for several in (*scales, SMALL * scales[0]):
+        yield _coordinates(action, [scale * one for scale, one in zip(several, units, strict=True)])
+    descent = action.chain.at([scale * one for scale, one in zip(scales[0], units, strict=True)])
+    _, alpha = action.conditioned(descent.Q)
+    stretched = []
+    for pull, W, N in zip(
+        descent.pulled(action.pairs.contracted(np.outer(alpha, alpha))), descent.W, action.widths, strict=True
+    ):
+        strength, axes = np.linalg.eigh(pull.inner / N)
+        stretched.append(W + W[0, 0] ** 2 * strength[-1] * np.outer(axes[:, -1], axes[:, -1]))
+    yield _coordinates(action, stretched)
 
 
-def _coordinates(action: LocalAction, Q: Float[np.ndarray, "d d"]) -> Float[np.ndarray, " k"]:
-    return action.coordinates(cholesky(Q, lower=True)[:, : len(action.exponents)])
+def _coordinates(action: LocalAction, W: Matrices) -> Float[np.ndarray, " k"]:
+    columns = [len(e) for e in action.exponents]
+    return action.coordinates([cholesky(part, lower=True)[:, :r] for part, r in zip(W, columns, strict=True)])
 
 
 def _approached(action: LocalAction, z: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
@@ -93,7 +104,8 @@ def _approached(action: LocalAction, z: Float[np.ndarray, " k"]) -> Float[np.nda
             return np.inf, np.zeros(len(z))
         return at.value, at.gradient
 
-    options = {"maxiter": STEPS, "maxfun": 2 * STEPS, "maxcor": MEMORY, "ftol": 1e-15, "gtol": SHARE * action.width}
+    limits = {"maxiter": STEPS, "maxfun": 2 * STEPS, "maxcor": MEMORY}
+    options = limits | {"ftol": 1e-15, "gtol": SHARE * min(action.widths)}
     return minimize(value_and_gradient, z, jac=True, method="L-BFGS-B", options=options).x
 
 
@@ -104,7 +116,7 @@ def _polished(action: LocalAction, z: Float[np.ndarray, " k"]) -> LocalMinimum:
     for _ in range(NEWTON_STEPS):
         if moved > SHARE:
             hessian = action.hessian(at)
-        step = newton_step(at.gradient, hessian, CURVATURE * action.width)
+        step = newton_step(at.gradient, hessian, CURVATURE * min(action.widths))
         there = action.at(z + step)
         if not (there.value <= at.value + ROUNDING * abs(at.value) and there.residual < at.residual / 2):
             break

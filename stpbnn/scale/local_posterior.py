@@ -1,4 +1,4 @@
-r"""The posterior of a matrix of order parameters at finite width, by tempered particles.
+r"""The posterior of matrices of order parameters at finite width, by tempered particles.
 
 Near its mode the law of the Cholesky coordinates z is close to a Gaussian q of precision half the Hessian of -2 log p.
 Particles are drawn from q and led to the posterior through
@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve, cholesky
 from scipy.optimize import brentq
-from scipy.special import gammaln, logsumexp, softmax
+from scipy.special import logsumexp, softmax
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.scale.local_action import LocalAction
@@ -38,7 +38,7 @@ from stpbnn.scale.posterior import OrderParameterPosterior
 
 __all__ = ["ACCURACY", "local_posterior"]
 
-ACCURACY = 0.02  # standard error of the log evidence, and of the means of Q relative to their diagonals
+ACCURACY = 0.02  # standard error of the log evidence, and of the means of W relative to their diagonals
 POPULATIONS = 8
 FEWEST, MOST = 128, 1024  # particles of a population
 EFFECTIVE = 0.5  # the share of particles that stay effective in a step of τ
@@ -60,11 +60,15 @@ class _Target(Protocol):
     """A law of white coordinates x, relative to a standard normal one."""
 
     @property
+    def action(self) -> LocalAction:
+        """The action."""
+
+    @property
     def dimension(self) -> int:
         """The number of coordinates."""
 
-    def factors(self, x: Float[np.ndarray, "... k"]) -> Float[np.ndarray, "... d r"]:
-        """Return L at x."""
+    def factors(self, x: Float[np.ndarray, "... k"]) -> list[Float[np.ndarray, "... d r"]]:
+        """Return L of every layer at x."""
 
     def log_w(self, x: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
         """Return log w: infinitely small where A is not positive definite."""
@@ -96,43 +100,37 @@ class _AboutMode:
     def dimension(self) -> int:
         return len(self.mode)
 
-    def factors(self, x: Float[np.ndarray, "... k"]) -> Float[np.ndarray, "... d r"]:
+    def factors(self, x: Float[np.ndarray, "... k"]) -> list[Float[np.ndarray, "... d r"]]:
         return self.action.factors(self.mode + x @ self.root.T)
 
     def log_w(self, x: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
         z, k = self.mode + x @ self.root.T, self.dimension
         log_q = -np.sum(x**2, axis=1) / 2 - k * np.log(2 * np.pi) / 2 - np.log(np.diag(self.root)).sum()
-        prior = self.action.prior(z) + _normalisation(self.action)
+        prior = self.action.prior(z) + sum(of.normalisation for of in self.action.triangles)
         return self.action.log_likelihoods(self.action.factors(z)) - prior / 2 - log_q
 
 
 @dataclass(frozen=True)
 class _FromPrior:
-    """The law of the readout weights themselves, N of them at each position."""
+    """The law of the normal numbers of which W is made, N at each position: at the last layer the readout weights."""
 
     action: LocalAction
 
     @property
     def dimension(self) -> int:
-        return self.action.width * self.action.pairs.positions
+        return int(sum(of.positions * of.width for of in self.action.triangles))
 
-    def factors(self, x: Float[np.ndarray, "... k"]) -> Float[np.ndarray, "... d r"]:
-        return x.reshape(*x.shape[:-1], self.action.pairs.positions, -1) / np.sqrt(self.action.width)
+    def factors(self, x: Float[np.ndarray, "... k"]) -> list[Float[np.ndarray, "... d r"]]:
+        sizes = [int(of.positions * of.width) for of in self.action.triangles]
+        parts = zip(self.action.triangles, np.split(x, np.cumsum(sizes)[:-1], axis=-1), strict=True)
+        return [part.reshape(*x.shape[:-1], of.positions, -1) / np.sqrt(of.width) for of, part in parts]
 
     def log_w(self, x: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
         return self.action.log_likelihoods(self.factors(x))
 
 
-def _normalisation(action: LocalAction) -> float:
-    """Return -2 log of the number by which exp(−prior/2) becomes a density in z."""
-    e, N = action.exponents, float(action.width)
-    below = len(action.coordinates(np.eye(action.pairs.positions, len(e)))) - len(e)
-    of_diagonal = np.sum(2 * gammaln(e / 2) - e * np.log(N / 2) - 2 * np.log(2))
-    return float(of_diagonal - below * np.log(N / (2 * np.pi)))
-
-
 def local_posterior(action: LocalAction, random: np.random.Generator) -> OrderParameterPosterior:
-    """Return p(Q | y) as weighted matrices (n, d, d), with the evidence and the standard error of both.
+    """Return p(W | y) as weighted matrices (n, D, D) of all layers, with the evidence and the standard error of both.
 
     Parameters
     ----------
@@ -146,7 +144,7 @@ def local_posterior(action: LocalAction, random: np.random.Generator) -> OrderPa
     ConvergenceWarning
         If the standard error stays above 0.02, or a second mode is too high to be left out.
     """
-    degrees, found = action.exponents.min(), None
+    degrees, found = min(e.min() for e in action.exponents), None
     if degrees < MANY_DEGREES:
         found = _explored(_FromPrior(action), random)
     if found is None or (degrees >= FEW_DEGREES and not found.error < ACCURACY):
@@ -171,15 +169,14 @@ def _explored(target: _Target, random: np.random.Generator) -> OrderParameterPos
     count = FEWEST
     while True:
         x, log_weights, log_evidence, reached = _tempered(target, count, random)
-        L = target.factors(x)
-        Q = L @ np.swapaxes(L, -1, -2)
-        error = _standard_error(Q, softmax(log_weights, axis=1), log_evidence) if reached else np.inf
+        W = target.action.order_parameters(target.factors(x))
+        error = _standard_error(W, softmax(log_weights, axis=1), log_evidence) if reached else np.inf
         if error < ACCURACY or count * (error / ACCURACY) ** 2 > MOST:  # which no more of them would reach
             break
         count *= 2
     weights = softmax((log_weights + (log_evidence - logsumexp(log_weights, axis=1))[:, None]).ravel())
     total = float(logsumexp(log_evidence) - np.log(POPULATIONS))
-    return OrderParameterPosterior(Q.reshape(-1, *Q.shape[-2:]), weights, total, float(error))
+    return OrderParameterPosterior(W.reshape(-1, *W.shape[-2:]), weights, total, float(error))
 
 
 def _laplace(minimum: LocalMinimum) -> float:
@@ -247,11 +244,11 @@ def _moved(
 
 
 def _standard_error(
-    Q: Float[np.ndarray, "g n d d"], weights: Float[np.ndarray, "g n"], log_evidence: Float[np.ndarray, " g"]
+    W: Float[np.ndarray, "g n D D"], weights: Float[np.ndarray, "g n"], log_evidence: Float[np.ndarray, " g"]
 ) -> float:
-    """Return the standard error, from the populations, of the log evidence and the means of Q, the largest."""
+    """Return the standard error, from the populations, of the log evidence and the means of W, the largest."""
     share = np.exp(log_evidence - logsumexp(log_evidence) + np.log(POPULATIONS))
-    means = np.einsum("gn,gnij->gij", weights, Q)
+    means = np.einsum("gn,gnij->gij", weights, W)
     scale = np.sqrt(np.diagonal(means.mean(axis=0)))
     relative = means / np.outer(scale, scale)
     spread = max(float(share.std(ddof=1)), float(relative.std(axis=0, ddof=1).max()))

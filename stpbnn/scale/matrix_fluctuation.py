@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from stpbnn.scale.design import PLAIN, Design
 from stpbnn.scale.landscape import Landscape, along, directional_kernel
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.wishart_chain import WishartChain, eliminated
@@ -175,6 +176,7 @@ def matrix_saddle_gradient(
     resolvent: Resolvent,
     product: tuple[Float[np.ndarray, " D"], Float[np.ndarray, "D D"]],
     widths: Float[np.ndarray, " L"],
+    design: Design = PLAIN,
 ) -> Float[np.ndarray, " m"]:
     """Return the gradient of the log evidence at a minimum of the action, in θ and, last, in log T.
 
@@ -188,6 +190,8 @@ def matrix_saddle_gradient(
         Eigenvalues and eigenvectors of Q at the minimum.
     widths : array of shape (L,)
         N_1..N_L.
+    design : Design
+        A trend, and variances of the noise in units of T, of whose contrasts the kernel is.
     """
     q, V = product
     chain, s = WishartChain(widths), np.log(q)
@@ -206,7 +210,7 @@ def matrix_saddle_gradient(
 
     gradient = []
     for index, direction in enumerate(np.eye(len(landscape.theta))):
-        G = U.T @ directional_kernel(landscape, direction) @ U
+        G = U.T @ design.reduced(directional_kernel(landscape, direction)).contrasts @ U
         is_bias = bias > 0 and index == len(landscape.theta) - 1
         gradient.append(slope(G, 0.0, -bias if is_bias else 0.0))
     gradient.append(slope(np.zeros((len(k), len(k))), T, 0.0))

@@ -34,10 +34,10 @@ from stpbnn._special import log_gamma_ratio
 from stpbnn.scale.minima import bracket_end, minima_of_values
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, weighted
 from stpbnn.scale.priors import Gamma
-from stpbnn.scale.resolvent import Resolvent
+from stpbnn.scale.resolvent import Moments, Resolvent
 from stpbnn.scale.trapezoid import LOWEST, NO_MINIMUM, mean_difference, valleys
 
-__all__ = ["mean_posterior"]
+__all__ = ["mean_moments", "mean_posterior"]
 
 RISE = 66.0  # of the action above its minimum, at which the integrand, e^-33, is left out
 NEGLIGIBLE = 1e-13  # weight, relative to the largest one, of nodes that are dropped
@@ -248,3 +248,37 @@ def _difference(a: OrderParameterPosterior, b: OrderParameterPosterior) -> float
     """Return the largest relative difference of evidence, mean of Q and mean of a²."""
     second = [float(p.weights @ p.amplitudes**2) for p in (a, b)]  # type: ignore[operator]
     return max(mean_difference(a, b), abs(np.log(second[0] / second[1])))
+
+
+def mean_moments(
+    resolvent: Resolvent,
+    posterior: OrderParameterPosterior,
+    projected: Float[np.ndarray, "q P"],
+    variances: Float[np.ndarray, " q"],
+    mean: Float[np.ndarray, " q"],
+    within: Float[np.ndarray, "q q"] | None = None,
+) -> Moments:
+    """Return mean and variance of f at every query point at every node; with `within`, covariances also.
+
+    Parameters
+    ----------
+    resolvent : Resolvent
+        K̃ with the columns y and m.
+    posterior : OrderParameterPosterior
+        Nodes Q and amplitudes a.
+    projected : array of shape (q, P)
+        K̃ between query points and training points, times the eigenvectors of K̃ of the training set.
+    variances : array of shape (q,)
+        K̃ of each query point with itself.
+    mean : array of shape (q,)
+        m at the query points.
+    within : array of shape (q, q), optional
+        K̃ between the query points.
+    """
+    assert posterior.amplitudes is not None
+    Q, node = np.unique(posterior.nodes[:, 0], return_inverse=True)
+    found = resolvent.moments(np.log(Q), projected, variances, within)
+    of_targets, of_mean = found.means[node, :, 0], found.means[node, :, 1]
+    covariances = None if found.covariances is None else found.covariances[node]
+    means = of_targets + posterior.amplitudes[:, None] * (mean - of_mean)
+    return Moments(means, found.variances[node], covariances, found.prior[node])

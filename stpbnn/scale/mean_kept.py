@@ -22,18 +22,21 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.kernels import cross_kernel, feature_means, fluctuation_map, mean_map, symmetric_kernel
+from stpbnn.kernels import feature_means, fluctuation_map, mean_map, symmetric_kernel
 from stpbnn.network import FullyConnected
+from stpbnn.scale.contrasts import Contrasts
+from stpbnn.scale.design import PLAIN, Design
 from stpbnn.scale.factorised import FactorisedKernel
 from stpbnn.scale.landscape import FLUCTUATIONS, MEAN_KEPT, OUTER_MEAN, Landscape, kernel_slopes
 from stpbnn.scale.leave_one_out import Resolved
-from stpbnn.scale.mean_integral import mean_posterior
+from stpbnn.scale.mean_integral import mean_moments, mean_posterior
 from stpbnn.scale.minima import minima
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import Gamma
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
 from stpbnn.scale.response import Response
+from stpbnn.scale.restricted import conditioned_kernel
 from stpbnn.scale.saddle_point import SaddlePoint
 from stpbnn.scale.trapezoid import bracket
 
@@ -181,12 +184,20 @@ class MeanKept(NetworkProblem):
 
     @classmethod
     def of(
-        cls, net: FullyConnected, X: np.ndarray, y: Float[np.ndarray, " P"], temperature: float, *, spectral: bool
+        cls,
+        net: FullyConnected,
+        X: np.ndarray,
+        y: Float[np.ndarray, " P"],
+        temperature: float,
+        design: Design = PLAIN,
+        *,
+        spectral: bool,
     ) -> MeanKept:
         """Reduce K̃: to its eigenbasis where variances at many scales are wanted, else to tridiagonal form."""
-        form = Resolvent.spectral if spectral else Resolvent.tridiagonal
         K, columns = symmetric_kernel(fluctuation_map(net), net.prior, X), np.stack([y, feature_means(net, X)], axis=1)
-        return cls(net, X, y, temperature, form(K, columns, temperature, net.prior.bias_variance))
+        bias = net.prior.bias_variance
+        contrasts, resolvent = Contrasts.of(design, K, columns, temperature, bias, spectral=spectral)
+        return cls(net, X, y, temperature, resolvent, contrasts=contrasts)
 
     ingredients = MEAN_KEPT
 
@@ -196,7 +207,10 @@ class MeanKept(NetworkProblem):
 
     def saddle_points(self) -> list[SaddlePoint]:
         """Return the stationary points of S(q, Q), the lowest first."""
-        points = stationary_points(self.resolvent, self.net.widths[0])
+        points = [
+            point._replace(log_evidence=point.log_evidence + self.log_jacobian)
+            for point in stationary_points(self.resolvent, self.net.widths[0])
+        ]
         if not points:
             raise ValueError(
                 f"network: got width {self.net.widths[0]}, at which the action with the mean of the features kept has "
@@ -207,19 +221,21 @@ class MeanKept(NetworkProblem):
     def conditioned(self, point: SaddlePoint) -> FactorisedKernel:
         """Return the Gaussian process with the kernel Q (K_1 − m m^T) + m m^T/(1 + q)."""
         kernel = mean_map(self.net, float(point.order_parameters[0]), 1 / (1 + float(point.conjugate or 0)))
-        return FactorisedKernel.of(self.net.prior, self.X, self.y, kernel, self.temperature)
+        return conditioned_kernel(self.net.prior, self.X, self.y, kernel, self.temperature, self.design)
 
     def posterior(self, seed: int = 0) -> OrderParameterPosterior:
         """Return p(Q, a | y), by quadrature."""
-        return mean_posterior(self.resolvent, self.net.widths[0])
+        found = mean_posterior(self.resolvent, self.net.widths[0])
+        return found._replace(log_evidence=found.log_evidence + self.log_jacobian)
 
     def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""
-        fluctuations, prior = fluctuation_map(self.net), self.net.prior
-        k = cross_kernel(fluctuations, prior, X, self.X)
-        within = cross_kernel(fluctuations, prior, X).entries if joint else None
-        projected = k.entries @ self.resolvent.diagonalised.eigenvectors
-        return mean_moments(self.resolvent, posterior, projected, k.left, feature_means(self.net, X), within)
+        query = self.query(fluctuation_map(self.net), X, joint=joint)
+        trend, of_mean = np.broadcast_to(query.trend, (len(X), 2)).T
+        projected = query.cross @ self.resolvent.diagonalised.eigenvectors
+        mean = feature_means(self.net, X) - of_mean
+        found = mean_moments(self.resolvent, posterior, projected, query.variances, mean, query.within)
+        return found.beside(query._replace(trend=trend))
 
     def _at_nodes(self, posterior: OrderParameterPosterior) -> tuple[Response, np.ndarray, np.ndarray]:
         """Return the resolvent at the distinct Q, which of them a node has, and α = A^{-1} (y − a m) at each node."""
@@ -232,7 +248,7 @@ class MeanKept(NetworkProblem):
         """Return A^{-1} (y − a m) and the diagonal of A^{-1} at each node of the posterior."""
         assert posterior.amplitudes is not None
         Q, node = np.unique(posterior.nodes[:, 0], return_inverse=True)
-        alpha, diagonal = self.resolvent.resolved(np.log(Q))
+        alpha, diagonal = self.resolvent.resolved(np.log(Q), self.design.expanded)
         of_targets, of_mean = np.moveaxis(alpha[node], 2, 0)
         return Resolved(of_targets - posterior.amplitudes[:, None] * of_mean, diagonal[node])
 
@@ -248,43 +264,11 @@ class MeanKept(NetworkProblem):
         at, node, alpha = self._at_nodes(posterior)
         of, w = self.resolvent.diagonalised, posterior.weights
         slopes = at.slopes(np.bincount(node, w), (alpha, w, at.scales[node]))
-        of_kernel = kernel_slopes(Landscape.of(self.net, self.X, FLUCTUATIONS), None, slopes.kernel)
+        weight = self.design.slopes(slopes.kernel)
+        of_kernel = kernel_slopes(Landscape.of(self.net, self.X, FLUCTUATIONS), None, weight)
         m, pull = of.eigenvectors @ of.columns[:, 1], of.eigenvectors @ ((w * posterior.amplitudes) @ alpha)
         if (size := m @ m) > 0:  # <V, ∂(m m^T)> is pull·∂m where 2 V m = pull
             V = (np.outer(pull, m) + np.outer(m, pull) - np.outer(m, m) * (pull @ m) / size) / (2 * size)
-            of_kernel = of_kernel + kernel_slopes(Landscape.of(self.net, self.X, OUTER_MEAN), None, V)
-        return slopes.in_logarithms(of_kernel, self.temperature, self.net.prior.bias_variance)
-
-
-def mean_moments(
-    resolvent: Resolvent,
-    posterior: OrderParameterPosterior,
-    projected: Float[np.ndarray, "q P"],
-    variances: Float[np.ndarray, " q"],
-    mean: Float[np.ndarray, " q"],
-    within: Float[np.ndarray, "q q"] | None = None,
-) -> Moments:
-    """Return mean and variance of f at every query point at every node; with `within`, covariances also.
-
-    Parameters
-    ----------
-    resolvent : Resolvent
-        K̃ with the columns y and m.
-    posterior : OrderParameterPosterior
-        Nodes Q and amplitudes a.
-    projected : array of shape (q, P)
-        K̃ between query points and training points, times the eigenvectors of K̃ of the training set.
-    variances : array of shape (q,)
-        K̃ of each query point with itself.
-    mean : array of shape (q,)
-        m at the query points.
-    within : array of shape (q, q), optional
-        K̃ between the query points.
-    """
-    assert posterior.amplitudes is not None
-    Q, node = np.unique(posterior.nodes[:, 0], return_inverse=True)
-    found = resolvent.moments(np.log(Q), projected, variances, within)
-    of_targets, of_mean = found.means[node, :, 0], found.means[node, :, 1]
-    covariances = None if found.covariances is None else found.covariances[node]
-    means = of_targets + posterior.amplitudes[:, None] * (mean - of_mean)
-    return Moments(means, found.variances[node], covariances, found.prior[node])
+            weight = self.design.slopes(V)
+            of_kernel = of_kernel + kernel_slopes(Landscape.of(self.net, self.X, OUTER_MEAN), None, weight)
+        return slopes.in_logarithms(of_kernel, self.temperature, self.resolvent.bias)

@@ -19,8 +19,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve
 
-from stpbnn.kernels import cross_kernel, feature_map, renormalised_map, symmetric_kernel
+from stpbnn.kernels import feature_map, renormalised_map, symmetric_kernel
 from stpbnn.network import Network
+from stpbnn.scale.contrasts import Contrasts
+from stpbnn.scale.design import PLAIN, Design
 from stpbnn.scale.factorised import FactorisedKernel, well_conditioned_cholesky
 from stpbnn.scale.landscape import CLOSURE_ACTIONS, FEATURES, Landscape, kernel_slopes
 from stpbnn.scale.leave_one_out import Resolved
@@ -30,6 +32,7 @@ from stpbnn.scale.priors import Gamma, prior_action, prior_curvature, prior_slop
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
 from stpbnn.scale.response import Response, Slopes
+from stpbnn.scale.restricted import RestrictedKernel
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
 from stpbnn.scale.trapezoid import NO_MINIMUM, bracket, scale_posterior
 
@@ -113,42 +116,54 @@ class OneScale(NetworkProblem):
 
     @classmethod
     def of(
-        cls, net: Network, X: np.ndarray, y: Float[np.ndarray, " P"], temperature: float, *, spectral: bool
+        cls,
+        net: Network,
+        X: np.ndarray,
+        y: Float[np.ndarray, " P"],
+        temperature: float,
+        design: Design = PLAIN,
+        *,
+        spectral: bool,
     ) -> OneScale:
         """Reduce the kernel: to its eigenbasis where variances at many scales are wanted, else to tridiagonal form."""
-        form = Resolvent.spectral if spectral else Resolvent.tridiagonal
         K = symmetric_kernel(feature_map(net), net.prior, X)
-        return cls(net, X, y, temperature, form(K, y[:, None], temperature, net.prior.bias_variance))
+        contrasts, resolvent = Contrasts.of(
+            design, K, y[:, None], temperature, net.prior.bias_variance, spectral=spectral
+        )
+        return cls(net, X, y, temperature, resolvent, contrasts=contrasts)
 
     ingredients = CLOSURE_ACTIONS["global"]
 
     def saddle_points(self) -> list[SaddlePoint]:
         """Return the minima of the action, the lowest first."""
-        return saddle_points_of_scale(self.resolvent, self.widths)
+        points = saddle_points_of_scale(self.resolvent, self.widths)
+        return [point._replace(log_evidence=point.log_evidence + self.log_jacobian) for point in points]
 
     def conditioned(self, point: SaddlePoint) -> FactorisedKernel:
         """Return the Gaussian process at a saddle point."""
         Q = point.order_parameters
-        alpha = self.resolvent.coefficients(float(np.log(Q).sum()))[:, 0]
         kernel = renormalised_map(self.net, Q, "global")
+        if not self.design.plain:
+            return RestrictedKernel.restricted(self.net.prior, self.X, self.y, kernel, self.temperature, self.design)
+        alpha = self.resolvent.coefficients(float(np.log(Q).sum()))[:, 0]
         return FactorisedKernel(self.net.prior, self.X, kernel, alpha, self.temperature)
 
     def posterior(self, seed: int = 0) -> OrderParameterPosterior:
         """Return p(Q | y) of one hidden layer, by quadrature."""
-        return scale_posterior(self.resolvent, Gamma(float(self.widths[0])))
+        found = scale_posterior(self.resolvent, Gamma(float(self.widths[0])))
+        return found._replace(log_evidence=found.log_evidence + self.log_jacobian)
 
     def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""
-        features, prior = feature_map(self.net), self.net.prior
-        k = cross_kernel(features, prior, X, self.X)
-        within = cross_kernel(features, prior, X).entries if joint else None
-        projected, outside = self.resolvent.projected(k.entries, joint=joint)
-        found = self.resolvent.moments(np.log(posterior.nodes[:, 0]), projected, k.left, within, outside)
+        query = self.query(feature_map(self.net), X, joint=joint)
+        projected, outside = self.resolvent.projected(query.cross, joint=joint)
+        u = np.log(posterior.nodes[:, 0])
+        found = self.resolvent.moments(u, projected, query.variances, query.within, outside).beside(query)
         return found._replace(means=found.means[:, :, 0])
 
     def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
         """Return A^{-1} y and the diagonal of A^{-1} at each node of the posterior."""
-        found = self.resolvent.resolved(np.log(posterior.nodes[:, 0]))
+        found = self.resolvent.resolved(np.log(posterior.nodes[:, 0]), self.design.expanded)
         return found._replace(alpha=found.alpha[:, :, 0])
 
     def _slopes(self, posterior: OrderParameterPosterior, frame: Float[np.ndarray, "q P"] | None = None) -> Slopes:
@@ -162,13 +177,17 @@ class OneScale(NetworkProblem):
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " m"]:
         """Return the gradient of the mixture's log evidence in the logarithms of precisions and temperature."""
         slopes = self._slopes(posterior)
-        of_kernel = kernel_slopes(Landscape.of(self.net, self.X, FEATURES), None, slopes.kernel)
-        return slopes.in_logarithms(of_kernel, self.temperature, self.net.prior.bias_variance)
+        weight = self.design.slopes(slopes.kernel)
+        of_kernel = kernel_slopes(Landscape.of(self.net, self.X, FEATURES), None, weight)
+        return slopes.in_logarithms(of_kernel, self.temperature, self.resolvent.bias)
 
     def hidden_shift(
         self, posterior: OrderParameterPosterior, cross: Float[np.ndarray, "q P"]
     ) -> Float[np.ndarray, "q q"]:
-        """Return the posterior mean of Q k (α α^T − A^{-1}) k^T, N_1 times what the kernel of the features moves by."""
+        """Return the posterior mean of Q k (α α^T − A^{-1}) k^T, N_1 times what the kernel of the features moves by.
+
+        The kernel k of query points is that with the contrasts.
+        """
         return 2 * self._slopes(posterior, cross @ self.resolvent.diagonalised.eigenvectors).kernel
 
 

@@ -1,6 +1,6 @@
-r"""Kernels of pairs of positions, and the one kernel that a matrix of order parameters makes of them.
+r"""Kernels of pairs of positions, and the one kernel that matrices of order parameters make of them.
 
-.. math:: K(Q) = \sum_{ij} Q_{ij} M_{ij}, \qquad M_{ij} = \tfrac12 (K_{ij} + K_{ji}) / (\lambda_1 d)
+.. math:: K(Q) = \sum_l \sum_{ij} Q_{l,ij} M^l_{ij}, \qquad M^l_{ij} = \tfrac12 (K^l_{ij} + K^l_{ji}) / (\lambda_L d)
 
 Q is symmetric, and :math:`K_{ji}(x, x') = K_{ij}(x', x)`: only the parts of :math:`K_{ij}` that are symmetric in the
 examples enter, for i ≤ j. Held are their lower triangles, a quarter of all entries, so that K(Q) and the
@@ -13,7 +13,7 @@ Aiudi, Pacelli et al., arXiv:2307.11807 (local kernel renormalisation).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,20 +23,26 @@ from scipy.linalg import blas, lapack
 
 from stpbnn._linalg import mirrored
 
-Tile = tuple[slice, slice, Float[np.ndarray, "d d rows columns"]]
+Tile = tuple[slice, slice, Sequence[Float[np.ndarray, "d d rows columns"]]]
 
-__all__ = ["PatchPairs", "pair_entries", "pair_weights"]
-
-
-def pair_entries(matrices: Float[np.ndarray, "... d d"]) -> Float[np.ndarray, "... m"]:
-    """Return the entries i ≤ j of symmetric matrices, row by row."""
-    return matrices[(..., *np.triu_indices(matrices.shape[-1]))]
+__all__ = ["PatchPairs", "pair_entries", "pair_weights", "symmetric_pairs"]
 
 
-def pair_weights(positions: int) -> Float[np.ndarray, " m"]:
+def pair_entries(matrices: Sequence[Float[np.ndarray, "... d d"]]) -> Float[np.ndarray, "... m"]:
+    """Return the entries i ≤ j of the symmetric matrices of all layers, row by row."""
+    return np.concatenate([Q[(..., *np.triu_indices(Q.shape[-1]))] for Q in matrices], axis=-1)
+
+
+def pair_weights(positions: Sequence[int]) -> Float[np.ndarray, " m"]:
     """Return how often each pair i ≤ j occurs in a sum over i and j: once on the diagonal, else twice."""
-    rows, columns = np.triu_indices(positions)
-    return np.where(rows == columns, 1.0, 2.0)
+    pairs = [np.triu_indices(d) for d in positions]
+    return np.concatenate([np.where(rows == columns, 1.0, 2.0) for rows, columns in pairs])
+
+
+def symmetric_pairs(kernels: Sequence[Float[np.ndarray, "d d n m"]]) -> Float[np.ndarray, "k n m"]:
+    """Return the symmetric parts of the kernels K_ij of all layers, for i ≤ j."""
+    uppers = [np.triu_indices(len(K)) for K in kernels]
+    return np.concatenate([(K[upper] + K[upper[::-1]]) / 2 for K, upper in zip(kernels, uppers, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -45,23 +51,24 @@ class PatchPairs:
 
     Parameters
     ----------
-    entries : array of shape (d (d + 1) / 2, P (P + 1) / 2)
-        The triangles.
-    positions, examples : int
-        d and P.
+    entries : array of shape (m, P (P + 1) / 2)
+        The triangles, the first layer's first: d (d + 1) / 2 of a layer of d positions.
+    positions : tuple of int
+        d of every layer.
+    examples : int
+        P.
     """
 
     entries: Float[np.ndarray, "m n"]
-    positions: int
+    positions: tuple[int, ...]
     examples: int
 
     @classmethod
-    def of(cls, tiles: Iterable[Tile], positions: int, examples: int, scale: float) -> PatchPairs:
+    def of(cls, tiles: Iterable[Tile], positions: tuple[int, ...], examples: int, scale: float) -> PatchPairs:
         """Take up K_ij times a scale, in tiles of some rows and columns that together cover the lower triangle."""
-        entries = np.empty((positions * (positions + 1) // 2, examples * (examples + 1) // 2))
-        upper = np.triu_indices(positions)
+        entries = np.empty((len(pair_weights(positions)), examples * (examples + 1) // 2))
         for rows, columns, values in tiles:
-            symmetric = (values[upper] + values[upper[::-1]]) * (scale / 2)
+            symmetric = symmetric_pairs(values) * scale
             for place, row in enumerate(range(rows.start, rows.stop)):
                 stop = min(row + 1, columns.stop)
                 start = row * (row + 1) // 2
@@ -82,7 +89,7 @@ class PatchPairs:
     def _weights(self) -> Float[np.ndarray, " m"]:
         return pair_weights(self.positions)
 
-    def kernel(self, Q: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "P P"]:
+    def kernel(self, Q: Sequence[Float[np.ndarray, "d d"]]) -> Float[np.ndarray, "P P"]:
         """Return the lower triangle of K(Q)."""
         return self.matrix(self.kernels(pair_entries(Q)))
 
@@ -90,13 +97,17 @@ class PatchPairs:
         """Return the triangles of K(Q) of matrices given by their entries i ≤ j."""
         return (entries * self._weights) @ self.entries
 
-    def contracted(self, B: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "d d"]:
+    def contracted(self, B: Float[np.ndarray, "P P"]) -> list[Float[np.ndarray, "d d"]]:
         """Return Σ_xx' B(x, x') M_ij(x, x') of a symmetric B, whose lower triangle is read, for all i and j."""
         twice = 2 * B
         np.fill_diagonal(twice, np.diag(B))
-        out = np.empty((self.positions, self.positions))
-        out[np.triu_indices(self.positions)] = found = self.entries @ twice[self._lower]
-        out.T[np.triu_indices(self.positions)] = found
+        found, start, out = self.entries @ twice[self._lower], 0, []
+        for d in self.positions:
+            upper, stop = np.triu_indices(d), start + d * (d + 1) // 2
+            matrix = np.empty((d, d))
+            matrix[upper] = matrix.T[upper] = found[start:stop]
+            out.append(matrix)
+            start = stop
         return out
 
     def applied(self, vector: Float[np.ndarray, " P"]) -> Float[np.ndarray, "m P"]:

@@ -10,16 +10,19 @@ from jaxtyping import Float
 from stpbnn import _validation as check
 from stpbnn.kernels import Closure
 from stpbnn.network import Convolutional, FullyConnected, Network
+from stpbnn.scale.contrasts import Contrasts
 from stpbnn.scale.deep import Layered
 from stpbnn.scale.deep_outputs import DeepOutputs
+from stpbnn.scale.design import PLAIN, Design
 from stpbnn.scale.factorised import refuse_singular
-from stpbnn.scale.local_problem import LocalProblem
+from stpbnn.scale.local_chain import blocks
+from stpbnn.scale.local_problem import LocalProblem, chain_of
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.one_scale import Interpolation, OneScale
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.several_outputs import SeveralOutputs
 
-__all__ = ["MEANS", "Mean", "enters_by_product", "keeps_mean", "order_parameters_shape", "pose"]
+__all__ = ["MEANS", "Mean", "by_layer", "enters_by_product", "keeps_mean", "order_parameters_shape", "pose"]
 
 Mean = Literal["auto", "keep", "drop"]
 MEANS = ("auto", "keep", "drop")
@@ -50,6 +53,7 @@ def pose(
     y: Float[np.ndarray, "P ..."],
     temperature: float,
     closure: Closure = "nested",
+    design: Design = PLAIN,
     *,
     keep_mean: bool = False,
     mixture: bool = False,
@@ -59,13 +63,15 @@ def pose(
     Parameters
     ----------
     net : FullyConnected or Convolutional
-        The network; a convolutional one has one hidden layer and one output.
+        The network; a convolutional one has one output, and one hidden layer where its readout averages.
     X, y : float64 arrays of shape (P, N_0) and (P,) or (P, D)
         Training set.
     temperature : float
         T, the variance of the noise. T = 0 needs a kernel that is well conditioned.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel.
+    design : Design
+        A trend, and variances of the noise in units of T.
     keep_mean : bool
         Whether the Gaussian mean of the features is kept, eq. (3.3), which is known for one hidden layer; otherwise
         activations that are not odd are treated in the zero-mean form.
@@ -78,7 +84,7 @@ def pose(
     numpy.linalg.LinAlgError
         If T = 0 and the kernel is singular.
     ValueError
-        If the network is too deep for the closure.
+        If the network is too deep for the closure, or one of which the theory of a trend is not known.
 
     Examples
     --------
@@ -99,35 +105,62 @@ def pose(
     one_layer = net.depth == 1
     one_scale = isinstance(net, FullyConnected) or net.readout == "mean"  # type: ignore[attr-defined]
     plain = one_layer and net.outputs == 1 and one_scale
-    if plain and temperature == 0 and not (net.prior.bias_variance or keep_mean or mixture):
+    if plain and design.plain and temperature == 0 and not (net.prior.bias_variance or keep_mean or mixture):
         return Interpolation.of(net, X, y)
     refuse_singular(net, X, temperature)
     if isinstance(net, Convolutional):
-        local = net.readout == "flatten"
-        return (
-            LocalProblem.of(net, X, y, temperature) if local else OneScale.of(net, X, y, temperature, spectral=mixture)
-        )
+        if net.readout == "flatten":
+            refuse_design(design, "a Convolutional whose readout has weights of its own at each position")
+            return LocalProblem.of(net, X, y, temperature)
+        return OneScale.of(net, X, y, temperature, design, spectral=mixture)
     assert isinstance(net, FullyConnected)
     if net.outputs > 1:
         if not enters_by_product(net, closure):
+            refuse_design(design, f"{net.outputs} outputs and {net.depth} hidden layers in the closure {closure!r}")
             return DeepOutputs(net, X, y, temperature, closure)
-        return SeveralOutputs.of(net, X, y, temperature)
+        return SeveralOutputs.of(net, X, y, temperature, design)
     if keep_mean:
-        return MeanKept.of(net, X, y, temperature, spectral=mixture)
+        return MeanKept.of(net, X, y, temperature, design, spectral=mixture)
     if one_layer or (closure == "global" and not mixture):
-        return OneScale.of(net, X, y, temperature, spectral=mixture)
-    return Layered(net, X, y, temperature, closure)
+        return OneScale.of(net, X, y, temperature, design, spectral=mixture)
+    return Layered(net, X, y, temperature, closure, contrasts=Contrasts(design))
+
+
+def refuse_design(design: Design, network: str) -> None:
+    """Refuse a trend, or noise that differs between examples, for networks for which they are not derived."""
+    if not design.plain:
+        raise ValueError(
+            f"trend, temperature, sample_weight: got a trend or noise that differs between examples for {network}, "
+            "expected trend='zero' and one temperature; take NNGPRegressor, or closure='global'"
+        )
 
 
 def order_parameters_shape(net: Network) -> tuple[int, ...]:
     """Return the shape of a node of their posterior: (L,), (L, D, D) for D outputs, or (d, d) for d positions.
+
+    Convolutional networks of several layers have the matrices of all layers along the diagonal of one, d positions in
+    all that have a part in the outputs.
 
     Examples
     --------
     >>> order_parameters_shape(FullyConnected((10, 10))), order_parameters_shape(Convolutional((4,), image=(4, 4, 1)))
     ((2,), (4, 4))
     """
-    local = isinstance(net, Convolutional) and net.readout == "flatten"
-    if local:
-        return (net.positions,) * 2  # type: ignore[attr-defined]
+    if isinstance(net, Convolutional) and net.readout == "flatten":
+        return (sum(chain_of(net).positions),) * 2
     return (net.depth, net.outputs, net.outputs) if net.outputs > 1 else (net.depth,)
+
+
+def by_layer(net: Network | None, orders: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    """Return one number a layer, (..., L), from order parameters: of a matrix the mean of its diagonal.
+
+    Examples
+    --------
+    >>> net = Convolutional((4, 4), 2, 2, image=(4, 4, 1))
+    >>> by_layer(net, np.diag([1.0, 2.0, 3.0, 4.0, 7.0]))
+    array([2.5, 7. ])
+    """
+    if isinstance(net, Convolutional) and net.readout == "flatten" and orders.ndim > 1:
+        parts = blocks(orders, chain_of(net).positions)
+        return np.stack([np.trace(part, axis1=-2, axis2=-1) / part.shape[-1] for part in parts], axis=-1)
+    return np.atleast_1d(np.trace(orders, axis1=-2, axis2=-1) / orders.shape[-1]) if orders.ndim > 1 else orders

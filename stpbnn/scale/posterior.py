@@ -25,8 +25,8 @@ NEGLIGIBLE = 1e-16  # weight, relative to the largest one, of nodes that are dro
 class OrderParameterPosterior(NamedTuple):
     """p(Q | y) as nodes Q (n, L) with weights (n,) of sum one, log p(y), and the estimated relative error of both.
 
-    Nodes of a network with an order parameter for each pair of d positions are matrices, (n, d, d); of D outputs every
-    layer has a matrix, (n, L, D, D), W_l of a `wishart_chain`.
+    Nodes of a network with an order parameter for each pair of d positions are matrices, (n, d, d), those of several
+    layers along the diagonal of one; of D outputs every layer has a matrix, (n, L, D, D), W_l of a `wishart_chain`.
 
     Where the mean of the features is kept, every node has an amplitude a of it also, theory notes (3.3).
 
@@ -61,14 +61,6 @@ class OrderParameterPosterior(NamedTuple):
     def std(self) -> Float[np.ndarray, "L ..."]:
         """Posterior standard deviations of Q_1..Q_L."""
         return np.sqrt(np.tensordot(self.weights, (self.nodes - self.mean) ** 2, 1))
-
-    @property
-    def by_layer(self) -> OrderParameterPosterior:
-        """The posterior of what stands for a layer: of a matrix (d, d) the mean of its diagonal."""
-        if self.nodes.ndim != 3:
-            return self
-        diagonal = np.trace(self.nodes, axis1=1, axis2=2) / self.nodes.shape[1]
-        return self._replace(nodes=diagonal[:, None])
 
     def scales_that_matter(self, negligible: float) -> Float[np.ndarray, " 2"]:
         """Return the mean of log Q of one layer, and the largest log Q of a weight that is not negligible."""

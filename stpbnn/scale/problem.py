@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
+from stpbnn.kernels import KernelMap
 from stpbnn.predictive import Gaussian, JointMixture, Mixture, SideBySide
+from stpbnn.scale.contrasts import Contrasts
+from stpbnn.scale.design import Design, Query
+from stpbnn.scale.factorised import query_of
 from stpbnn.scale.fluctuation import saddle_gradient
 from stpbnn.scale.landscape import Ingredients, Landscape
 from stpbnn.scale.leave_one_out import Resolved, left_out_mixture
@@ -47,12 +51,30 @@ class NetworkProblem:
         Targets.
     temperature : float
         T, the variance of the noise.
+    contrasts : Contrasts
+        A trend, and noise that differs between examples; by default neither.
     """
 
     net: Any
     X: Float[np.ndarray, "P N0"]
     y: Float[np.ndarray, "P ..."]
     temperature: float
+    contrasts: Contrasts = field(default=Contrasts(), kw_only=True)
+
+    @property
+    def design(self) -> Design:
+        """Trend and noise."""
+        return self.contrasts.design
+
+    @property
+    def log_jacobian(self) -> float:
+        """What is added to the log density of the contrasts."""
+        return self.design.log_jacobian * self.y.size / len(self.y)
+
+    def query(self, kernel: KernelMap, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Query:
+        """Return a kernel of the network at query points, for the contrasts of the training set."""
+        found = query_of(kernel, self.net.prior, X, self.X, joint=joint)
+        return self.contrasts.query(found, X, self.temperature)
 
     @property
     def widths(self) -> Float[np.ndarray, " L"]:
@@ -79,7 +101,7 @@ class NetworkProblem:
     def saddle_gradient(self, point: SaddlePoint) -> Float[np.ndarray, " m"]:
         """Return the gradient of the log evidence at a saddle point in the logarithms of precisions and temperature."""
         landscape, z = Landscape.of(self.net, self.X, self.ingredients), self.coordinates(point)
-        return saddle_gradient(landscape, z, point.hessian, self.y, self.widths, self.temperature)
+        return saddle_gradient(landscape, z, point.hessian, self.y, self.widths, self.temperature, self.design)
 
     @property
     def accuracy(self) -> float:

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from stpbnn.predictive import relative_rounding
+from stpbnn.scale.design import Query
 from stpbnn.scale.leave_one_out import Resolved
 from stpbnn.scale.response import ReducedKernel, Response
 from stpbnn.scale.tridiagonal import Diagonalisation, reduce
@@ -39,6 +40,11 @@ class Moments(NamedTuple):
     variances: Float[np.ndarray, "n q"]
     covariances: Float[np.ndarray, "n q q"] | None
     prior: Float[np.ndarray, "n q"]
+
+    def beside(self, query: Query) -> Moments:
+        """Return the same with the trend of query points, and with the noise of its coefficients."""
+        covariances = None if self.covariances is None else self.covariances + query.noise
+        return Moments(self.means + query.trend, self.variances + query.noise_variances, covariances, self.prior)
 
     def error(self, noise: float = 0.0) -> float:
         """Return the largest relative error of the covariances with noise of that variance."""
@@ -66,14 +72,26 @@ class Resolvent(ReducedKernel):
     """A reduced kernel that is taken at scales: its responses, coefficients and moments."""
 
     @classmethod
-    def spectral(cls, K: np.ndarray, V: np.ndarray, temperature: float, bias: float = 0.0) -> Resolvent:
-        """Return the resolvent in the eigenbasis of K: the form that gives variances and derivatives."""
+    def spectral(
+        cls, K: np.ndarray, V: np.ndarray, temperature: float, bias: float = 0.0, *, ones: np.ndarray | None = None
+    ) -> Resolvent:
+        """Return the resolvent in the eigenbasis of K: the form that gives variances and derivatives.
+
+        What the output bias is multiplied by is `ones`, by default one at every example.
+        """
         k, U = eigh(K, driver="evd", check_finite=False)
-        return cls._diagonal(without_rounding(k, temperature), U, V, temperature, bias)
+        return cls._diagonal(without_rounding(k, temperature), U, V, temperature, bias, ones)
 
     @classmethod
     def tridiagonal(
-        cls, K: np.ndarray, V: np.ndarray, temperature: float, bias: float = 0.0, *, exact: bool = True
+        cls,
+        K: np.ndarray,
+        V: np.ndarray,
+        temperature: float,
+        bias: float = 0.0,
+        *,
+        exact: bool = True,
+        ones: np.ndarray | None = None,
     ) -> Resolvent:
         """Return the resolvent in a basis in which K is tridiagonal: a quarter of the cost of a diagonalisation.
 
@@ -83,13 +101,21 @@ class Resolvent(ReducedKernel):
         basis = reduce(K)
         k = basis.eigenvalues
         if exact and len(k) > 1 and not k[0] > rounding(k, temperature):
-            return cls._diagonal(without_rounding(k, temperature), basis.eigenvectors, V, temperature, bias)
-        columns, ones = _split(basis.rotate(_with_ones(V), transpose=True))
+            return cls._diagonal(without_rounding(k, temperature), basis.eigenvectors, V, temperature, bias, ones)
+        columns, ones = _split(basis.rotate(_with_ones(V, ones), transpose=True))
         return cls(k, basis.diagonal, basis.off_diagonal, columns, ones, basis, temperature, bias, exact)
 
     @classmethod
-    def _diagonal(cls, k: np.ndarray, U: np.ndarray, V: np.ndarray, temperature: float, bias: float) -> Resolvent:
-        columns, ones = _split(U.T @ _with_ones(V))
+    def _diagonal(
+        cls,
+        k: np.ndarray,
+        U: np.ndarray,
+        V: np.ndarray,
+        temperature: float,
+        bias: float,
+        ones: np.ndarray | None,
+    ) -> Resolvent:
+        columns, ones = _split(U.T @ _with_ones(V, ones))
         return cls(k, k, np.zeros(len(k) - 1), columns, ones, Diagonalisation(U), temperature, bias)
 
     @cached_property
@@ -97,9 +123,9 @@ class Resolvent(ReducedKernel):
         """The same resolvent in the eigenbasis of K; zero eigenvalues are told from rounding."""
         if isinstance(self.basis, Diagonalisation):
             return self
-        V = self.basis.rotate(self.columns)
+        V, ones = _split(self.basis.rotate(np.column_stack([self.columns, self.ones])))
         k = without_rounding(self.eigenvalues, self.temperature)
-        return self._diagonal(k, self.basis.eigenvectors, V, self.temperature, self.bias)
+        return self._diagonal(k, self.basis.eigenvectors, V, self.temperature, self.bias, ones)
 
     def with_columns(self, columns: Float[np.ndarray, "P k"]) -> Resolvent:
         """Return the resolvent with other vectors, given in its basis."""
@@ -228,8 +254,8 @@ class Resolvent(ReducedKernel):
         return Moments(means, spread, covariances, prior)
 
 
-def _with_ones(V: Float[np.ndarray, "P k"]) -> Float[np.ndarray, "P m"]:
-    return np.column_stack([V, np.ones(len(V))])
+def _with_ones(V: Float[np.ndarray, "P k"], ones: Float[np.ndarray, " P"] | None) -> Float[np.ndarray, "P m"]:
+    return np.column_stack([V, np.ones(len(V)) if ones is None else ones])
 
 
 def _split(rotated: Float[np.ndarray, "P m"]) -> tuple[Float[np.ndarray, "P k"], Float[np.ndarray, " P"]]:

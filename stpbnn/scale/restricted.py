@@ -16,7 +16,7 @@ from stpbnn.scale.design import Design, Query, Reduced
 from stpbnn.scale.factorised import FactorisedKernel, well_conditioned_cholesky
 from stpbnn.scale.leave_one_out import Resolved, left_out_gaussian
 
-__all__ = ["RestrictedKernel"]
+__all__ = ["RestrictedKernel", "conditioned_kernel"]
 
 
 @dataclass(frozen=True)
@@ -69,3 +69,17 @@ class RestrictedKernel(FactorisedKernel):
     def left_out(self, y: Float[np.ndarray, "P ..."]) -> Gaussian:
         """Return the law of each target given the others."""
         return left_out_gaussian(Resolved(self.design.expanded(self.alpha), self.design.diagonal(self.factor)), y)
+
+
+def conditioned_kernel(
+    prior: Prior,
+    X: Float[np.ndarray, "P N0"],
+    y: Float[np.ndarray, "P ..."],
+    kernel: KernelMap,
+    temperature: float,
+    design: Design,
+) -> FactorisedKernel:
+    """Return a kernel of a network conditioned on targets y, beside a trend where there is one."""
+    if design.plain:
+        return FactorisedKernel.of(prior, X, y, kernel, temperature)
+    return RestrictedKernel.restricted(prior, X, y, kernel, temperature, design)

@@ -10,14 +10,16 @@ Theory notes, section 4 (D outputs); Baglioni et al., arXiv:2412.15911.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.kernels import cross_kernel, feature_map, symmetric_kernel
+from stpbnn.kernels import feature_map, symmetric_kernel
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, Mixture, MixtureOfOutputs, SideBySide
+from stpbnn.scale.contrasts import Contrasts
+from stpbnn.scale.design import PLAIN, Design, Query
 from stpbnn.scale.landscape import FEATURES, Landscape
 from stpbnn.scale.leave_one_out import side_by_side
 from stpbnn.scale.matrix import matrix_saddle_points, of_product
@@ -25,7 +27,7 @@ from stpbnn.scale.matrix_fluctuation import matrix_saddle_gradient
 from stpbnn.scale.matrix_posterior import MATRIX_ACCURACY, chunks, matrix_posterior, products_of_layers
 from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.problem import NetworkProblem
-from stpbnn.scale.resolvent import Moments, Resolvent
+from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint
 
 __all__ = ["DecoupledOutputs", "SeveralOutputs"]
@@ -44,14 +46,23 @@ class SeveralOutputs(NetworkProblem):
     resolvent: Resolvent
 
     @classmethod
-    def of(cls, net: FullyConnected, X: np.ndarray, y: Float[np.ndarray, "P D"], temperature: float) -> SeveralOutputs:
+    def of(
+        cls,
+        net: FullyConnected,
+        X: np.ndarray,
+        y: Float[np.ndarray, "P D"],
+        temperature: float,
+        design: Design = PLAIN,
+    ) -> SeveralOutputs:
         """Diagonalise the kernel."""
         K = symmetric_kernel(feature_map(net), net.prior, X)
-        return cls(net, X, y, temperature, Resolvent.spectral(K, y, temperature, net.prior.bias_variance))
+        contrasts, resolvent = Contrasts.of(design, K, y, temperature, net.prior.bias_variance, spectral=True)
+        return cls(net, X, y, temperature, resolvent, contrasts=contrasts)
 
     def saddle_points(self) -> list[SaddlePoint]:
         """Return the minima of the action that were found, the lowest first."""
-        return matrix_saddle_points(self.resolvent, self.widths)
+        points = matrix_saddle_points(self.resolvent, self.widths)
+        return [point._replace(log_evidence=point.log_evidence + self.log_jacobian) for point in points]
 
     def conditioned(self, point: SaddlePoint) -> DecoupledOutputs:
         """Return the Gaussian process at a saddle point, where the product of all layers is V diag(q) V^T."""
@@ -65,27 +76,29 @@ class SeveralOutputs(NetworkProblem):
     def posterior(self, seed: int = 0) -> OrderParameterPosterior:
         """Return the posterior of the matrices of all layers, by importance sampling."""
         points, random = self.saddle_points(), np.random.default_rng(seed)
-        return matrix_posterior(self.resolvent, self.widths, points, random)
+        found = matrix_posterior(self.resolvent, self.widths, points, random)
+        return found._replace(log_evidence=found.log_evidence + self.log_jacobian)
 
     def _decoupled(self, q: Float[np.ndarray, " D"], V: Float[np.ndarray, "D D"]) -> DecoupledOutputs:
         """Return the Gaussian process at Q = V diag(q) V^T."""
-        return DecoupledOutputs(self.net, self.X, self.resolvent.with_columns(self.resolvent.columns @ V), q, V)
+        return DecoupledOutputs(self, self.resolvent.with_columns(self.resolvent.columns @ V), q, V)
 
     def mixture(
         self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, noise: bool, joint: bool
     ) -> Any:
         """Return the mixture over the posterior of Gaussian laws of f, or of a new target, at query points."""
         (q, V), added = products_of_layers(posterior.nodes), self.temperature if noise else 0.0
-        query = QueryKernel.of(self.net, self.resolvent, X, self.X, joint=joint)
+        query = self.of_features(X, joint=joint)
         if joint:
             return MixtureOfOutputs.of(posterior.weights, lambda i: self._decoupled(q[i], V[i]).law_of(query, added))
         means, variances = [], []
         for part in chunks(self.resolvent, q):
-            found: Moments = self.resolvent.moments(np.log(q[part]).ravel(), *query)
+            found = self.resolvent.moments(np.log(q[part]).ravel(), *query[:3])
             of_nodes = found.means.reshape(*q[part].shape, *found.means.shape[1:])
-            means.append(np.einsum("naqd,nda,nea->nqe", of_nodes, V[part], V[part], optimize=True))
+            means.append(np.einsum("naqd,nda,nea->nqe", of_nodes, V[part], V[part], optimize=True) + query.trend)
             turned = found.variances.reshape(*q[part].shape, -1)
-            variances.append(np.einsum("naq,nda->nqd", turned, V[part] ** 2) + added)
+            own = np.reshape(query.noise_variances, (-1, 1))
+            variances.append(np.einsum("naq,nda->nqd", turned, V[part] ** 2) + own + added)
         return Mixture(posterior.weights, np.concatenate(means), np.concatenate(variances))
 
     def left_out(self, posterior: OrderParameterPosterior) -> SideBySide:
@@ -93,7 +106,7 @@ class SeveralOutputs(NetworkProblem):
         q, V = products_of_layers(posterior.nodes)
         means, variances = [], []
         for part in chunks(self.resolvent, q):
-            alpha, diagonal = self.resolvent.resolved(np.log(q[part]).ravel())
+            alpha, diagonal = self.resolvent.resolved(np.log(q[part]).ravel(), self.design.expanded)
             variances.append(1 / np.swapaxes(diagonal.reshape(*q[part].shape, -1), 1, 2))
             own = np.einsum("napd,nda->npa", alpha.reshape(*q[part].shape, *self.y.shape), V[part])
             means.append(self.y @ V[part] - own * variances[-1])
@@ -104,31 +117,20 @@ class SeveralOutputs(NetworkProblem):
     def saddle_gradient(self, point: SaddlePoint) -> Float[np.ndarray, " m"]:
         """Return the gradient of the log evidence at a saddle point in the logarithms of precisions and temperature."""
         landscape = Landscape.of(self.net, self.X, FEATURES)
-        return matrix_saddle_gradient(landscape, self.resolvent, of_product(point.order_parameters), self.widths)
+        product = of_product(point.order_parameters)
+        return matrix_saddle_gradient(landscape, self.resolvent, product, self.widths, self.design)
 
-
-class QueryKernel(NamedTuple):
-    """The kernel of query points: with the training points in the resolvent's basis, with itself, among them."""
-
-    projected: Float[np.ndarray, "n P"]
-    variances: Float[np.ndarray, " n"]
-    within: Float[np.ndarray, "n n"] | None
-
-    @classmethod
-    def of(cls, net: FullyConnected, resolvent: Resolvent, X: np.ndarray, X_train: np.ndarray, *, joint: bool) -> Self:
-        """Make it of query points and training points."""
-        features, prior = feature_map(net), net.prior
-        cross = cross_kernel(features, prior, X, X_train)
-        within = cross_kernel(features, prior, X).entries if joint else None
-        return cls(cross.entries @ resolvent.eigenvectors, cross.left, within)
+    def of_features(self, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Query:
+        """Return the kernel of the features at query points, with the contrasts in the basis of the resolvent."""
+        query = self.query(feature_map(self.net), X, joint=joint)
+        return query._replace(cross=query.cross @ self.resolvent.eigenvectors)
 
 
 @dataclass(frozen=True)
 class DecoupledOutputs:
     """Outputs that decouple after a rotation V, each with its own scale of one kernel: A_d = q_d K + b + T."""
 
-    net: FullyConnected
-    X: Float[np.ndarray, "P N0"]
+    problem: SeveralOutputs
     resolvent: Resolvent
     scales: Float[np.ndarray, " D"]
     rotation: Float[np.ndarray, "D D"]
@@ -139,12 +141,14 @@ class DecoupledOutputs:
 
     def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
         """Return the law of f, or of a new target, at query points."""
-        query = QueryKernel.of(self.net, self.resolvent, X, self.X, joint=joint)
+        query = self.problem.of_features(X, joint=joint)
         return self.law_of(query, self.resolvent.temperature if noise else 0.0)
 
-    def law_of(self, query: QueryKernel, added: float) -> Gaussian:
+    def law_of(self, query: Query, added: float) -> Gaussian:
         """Return the law of f + noise of that variance, given the kernel at query points; joint if with `within`."""
-        found: Moments = self.resolvent.moments(np.log(self.scales), *query)
+        found = self.resolvent.moments(np.log(self.scales), *query[:3])
+        turned = np.broadcast_to(query.trend, (len(query.cross), len(self.scales))) @ self.rotation
+        found = found.beside(query._replace(trend=turned))
         means = np.einsum("dqd->qd", found.means)
         if found.covariances is None:
             return Gaussian(means @ self.rotation.T, (found.variances.T + added) @ self.rotation.T**2)
@@ -153,7 +157,7 @@ class DecoupledOutputs:
 
     def left_out(self, y: Float[np.ndarray, "P D"]) -> Gaussian:
         """Return the law of each target given the others; the outputs of an example are left out together."""
-        alpha, diagonal = self.resolvent.resolved(np.log(self.scales))
+        alpha, diagonal = self.resolvent.resolved(np.log(self.scales), self.problem.design.expanded)
         variance = 1 / diagonal.T
         mean = y @ self.rotation - np.einsum("dpd->pd", alpha) * variance
         return Gaussian(mean @ self.rotation.T, variance @ self.rotation.T**2)

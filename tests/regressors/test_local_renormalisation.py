@@ -120,9 +120,11 @@ def test_a_law_that_is_not_reached_says_so(monkeypatch):
 
 @pytest.mark.parametrize("theory", [ProportionalLimitRegressor, FiniteWidthRegressor])
 def test_what_is_not_known_is_refused(theory):
-    deep = Convolutional((4, 4), 2, 1, image=(4, 4, 1))
-    with pytest.raises(ValueError, match=r"^network: got a Convolutional of 2 hidden layer\(s\) and 1 output"):
+    deep = Convolutional((4, 4), 2, 1, image=(4, 4, 1), readout="mean")
+    with pytest.raises(ValueError, match=r"^network: got a Convolutional of 2 hidden layers with readout='mean'"):
         theory(deep).fit(X, Y)
+    with pytest.raises(ValueError, match=r"^network: got a Convolutional of 2 outputs, expected one"):
+        theory(NET.set_params(outputs=2)).fit(X, np.column_stack([Y, Y]))
     with pytest.raises(ValueError, match=r"^optimizer: got 'fmin_l_bfgs_b' for a Convolutional, expected None"):
         theory(NET, optimizer="fmin_l_bfgs_b").fit(X, Y)
     with pytest.raises(ValueError, match=r"^mean: got 'keep' for a Convolutional"):
@@ -165,6 +167,8 @@ def test_cards_of_images_have_the_theories():
     named = {theory.key for theory in THEORIES.values() if theory.applies(NET, None)}
     assert {"infinite", "proportional", "finite"} <= named
     deep = Convolutional((4, 4), 2, 1, image=(4, 4, 1))
+    assert {"proportional", "finite"} <= {key for key, theory in THEORIES.items() if theory.applies(deep, None)}
+    deep = deep.set_params(readout="mean")
     assert not {"proportional", "finite"} & {key for key, theory in THEORIES.items() if theory.applies(deep, None)}
 
 

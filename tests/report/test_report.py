@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from report_data import made, rendered
+from report_data import made, rendered, worded
 
 from stpbnn import Activation, Convolutional, NNGPRegressor, ProportionalLimitRegressor, write_report
 from stpbnn.comparison import compare_predictions, predict_theories
@@ -149,7 +149,7 @@ def test_coverage_is_told_for_each_theory(page):
 
 
 def test_shows_and_explains_a_difference():
-    words = Page(rendered(shift=0.3)).words.replace("\u00a0", " ")
+    words = Page(worded(shift=0.3)).words.replace("\u00a0", " ")
     assert "No, it differs by more than the Monte Carlo error: " in words
     assert "The theory “proportional limit” differs from the posterior (" in words
     assert "vanishes like 1/N for wide networks at fixed number of training points P" in words
@@ -199,14 +199,14 @@ def fitted_on(posterior):
 
 
 def test_an_unconverged_posterior_gets_no_verdict():
-    words = Page(rendered(draws=50)).words
+    words = Page(worded(draws=50)).words
     assert "Not decided. No verdict: the posterior has not converged (R-hat" in words
     assert "not converged" in words
 
 
 def test_text_from_outside_is_escaped():
     bad = "<script>alert(1)</script>"
-    html = rendered(title=f"A {bad}", card=f'title = "{bad}"', run={"device": bad, "versions": {bad: bad}})
+    html = worded(title=f"A {bad}", card=f'title = "{bad}"', run={"device": bad, "versions": {bad: bad}})
     page = Page(html)
     assert page.all("script") == []
     assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 6
@@ -222,19 +222,19 @@ def test_theory_names_are_escaped_too():
 
 def test_card_gives_title_and_commands():
     card = 'name = "tiny"\ntitle = "A tiny network"\n'
-    page = Page(rendered(card=card, run={"seconds": {"sampling": 1.5, "theory": 0.25}, "cores": 2}))
+    page = Page(worded(card=card, run={"seconds": {"sampling": 1.5, "theory": 0.25}, "cores": 2}))
     assert page.headings[0][1] == "A tiny network"
     assert "stpbnn run card.toml" in page.words
     assert "sampling 1.5 s, theory 0.25 s" in page.words
-    assert Page(rendered(card="not TOML at all = =")).headings[0][1].startswith("Theory and posterior")
+    assert Page(worded(card="not TOML at all = =")).headings[0][1].startswith("Theory and posterior")
 
 
 def test_setting_names_the_data_set_of_the_card():
     card = 'title = "t"\n[data]\nname = "digits"\nclasses = [0, 1]\ntrain = 12\n'
     assert "digits, classes 0, 1; P = 12 training points with N₀ = 4 inputs; 1 test point " in (
-        Page(rendered(points=1, draws=50, card=card)).words
+        Page(worded(points=1, draws=50, card=card)).words
     )
-    assert "Data P = 12 training points" in Page(rendered(points=1, draws=50, card="data = 3")).words
+    assert "Data P = 12 training points" in Page(worded(points=1, draws=50, card="data = 3")).words
 
 
 @pytest.mark.parametrize("settings", [{"points": 60}, {"points": 20}, {"points": 1}, {"outputs": 2}], ids=str)

@@ -28,7 +28,7 @@ KERNELS = {
 }
 
 
-SLOWER = [("hmc", "explicit", (4,)), ("nuts", "marginal", (4,)), ("hmc", "marginal", (4, 3))]
+SLOWER = [("hmc", "marginal", (4,)), ("hmc", "explicit", (4,)), ("nuts", "marginal", (4,)), ("hmc", "marginal", (4, 3))]
 
 
 def functions(net, kernel, readout, warmup=300, samples=1500, chains=4):
@@ -79,7 +79,6 @@ def exact_linear(widths):
 @pytest.mark.parametrize(
     ("kernel", "readout", "widths"),
     [
-        ("hmc", "marginal", (4,)),
         ("mala", "marginal", (4,)),
         *(pytest.param(*case, marks=pytest.mark.long) for case in SLOWER),
     ],

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arviz import rhat
 from numpyro.infer.util import log_density
 
 from stpbnn import Convolutional, programs, sample
 from stpbnn.kernels import patch_kernels
-from stpbnn.samplers import functions
+from stpbnn.samplers import Langevin, functions, paper_scales
 from stpbnn.samplers.draws.observables import kernel_scales
 
 RNG = np.random.default_rng(0)
@@ -60,6 +61,22 @@ def test_linear_network_against_exact_averages(local, exact):
     assert np.abs(z(local["predictions"]["f"], f, error)).max() < 4
     assert np.abs(z(local["posterior"]["readout_overlap"], Q, error_Q)).max() < 4
     assert local.attrs["verdict"]
+
+
+def unadjusted(model):
+    """Small steps of the reference's dynamics, many a draw: its own 1e-3, one a draw, would take too long."""
+    return Langevin(model, step_size=0.02, scales=paper_scales(LOCAL, T), num_steps=100)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("sampler", ["nuts", "mala", "tempered", unadjusted])
+def test_other_samplers_against_exact_averages(exact, sampler):
+    """With the readout integrated, and of the unadjusted dynamics, which moves all weights, explicit."""
+    readout = "explicit" if sampler is unadjusted else "marginal"
+    draws = sample(LOCAL, X, Y, temperature=T, X_test=XT, sampler=sampler, readout=readout, **SETTINGS | {"draws": 900})
+    f = draws["predictions"]["f"]
+    assert float(rhat(f).max()) < 1.02
+    assert np.abs(z(f, *exact[0])).max() < 5
 
 
 def test_what_is_recorded(local):

@@ -103,17 +103,28 @@ def test_digits_posterior_has_the_known_test_loss(digits):
     assert abs(loss.mean() - 0.0370) < 4 * np.hypot(error, 0.0005)
 
 
+DEEP = FullyConnected((5, 3), "relu", outputs=2, weight_precision=(0.5, 2.0, 3.0), bias_precision=2.0)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """Two layers and two outputs, with all weights."""
+    X, y, Xt, yt = small(outputs=2)
+    return quick(DEEP, X, y, Xt, yt, keep="weights", seed=3)
+
+
 @pytest.mark.parametrize(
     "net",
     [
         pytest.param(FullyConnected((5, 3), "relu", bias_precision=2.0), marks=pytest.mark.long),
-        FullyConnected((4,), "erf", outputs=2, weight_precision=(0.5, 2.0)),
+        pytest.param(FullyConnected((4,), "erf", outputs=2, weight_precision=(0.5, 2.0)), marks=pytest.mark.long),
+        DEEP,
     ],
     ids=str,
 )
-def test_tree_follows_the_schema(net, tmp_path):
+def test_tree_follows_the_schema(net, tmp_path, request):
     X, y, Xt, yt = small(outputs=net.outputs)
-    posterior = quick(net, X, y, Xt, yt, keep="weights", seed=3)
+    posterior = request.getfixturevalue("deep") if net is DEEP else quick(net, X, y, Xt, yt, keep="weights", seed=3)
     output = ("output",) if net.outputs > 1 else ()
     dims = {
         ("posterior", "readout_norm"): output,
@@ -146,18 +157,16 @@ def test_tree_follows_the_schema(net, tmp_path):
         assert az.loo(posterior, pointwise=True).elpd_i.shape == (8,)
 
 
-def test_recorded_functions_are_those_of_the_recorded_weights():
-    net = FullyConnected((5, 3), "relu", weight_precision=(0.5, 2.0, 3.0), bias_precision=2.0)
-    X, y, Xt, yt = small()
-    posterior = quick(net, X, y, Xt, yt, keep="weights")
-    draw = posterior["posterior"].to_dataset().isel(chain=1, draw=7)
-    weights = {name: jnp.asarray(draw[name].values) for name in net.shapes(3)}
-    f = posterior["predictions"]["f"].isel(chain=1, draw=7)
-    np.testing.assert_allclose(f, net.forward(weights, jnp.asarray(Xt)), rtol=1e-4, atol=1e-5)
+def test_recorded_functions_are_those_of_the_recorded_weights(deep):
+    X, y, Xt, _ = small(outputs=2)
+    draw = deep["posterior"].to_dataset().isel(chain=1, draw=7)
+    weights = {name: jnp.asarray(draw[name].values) for name in DEEP.shapes(3)}
+    f = deep["predictions"]["f"].isel(chain=1, draw=7)
+    np.testing.assert_allclose(f, DEEP.forward(weights, jnp.asarray(Xt)), rtol=1e-4, atol=1e-5)
     batched = {name: w[None] for name, w in weights.items()}
-    pointwise = log_likelihood(programs.network(net), batched, X, y, temperature=0.2)["y"][0]
-    np.testing.assert_allclose(posterior["log_likelihood"]["y"].isel(chain=1, draw=7), pointwise, rtol=1e-4)
-    np.testing.assert_allclose(draw["readout_norm"], np.mean(draw["v"] ** 2), rtol=1e-5)
+    pointwise = log_likelihood(programs.network(DEEP), batched, X, y, temperature=0.2)["y"][0]
+    np.testing.assert_allclose(deep["log_likelihood"]["y"].isel(chain=1, draw=7), pointwise, rtol=1e-4)
+    np.testing.assert_allclose(draw["readout_norm"], np.mean(draw["v"] ** 2, axis=0), rtol=1e-5)
 
 
 def test_kernel_scales_by_hand():
@@ -188,12 +197,11 @@ def test_seeds_and_lean_trees():
 @pytest.mark.parametrize(
     ("sampler", "readout"),
     [
-        ("hmc", "marginal"),
         ("mala", "marginal"),
         pytest.param("nuts", "explicit", marks=pytest.mark.long),
         (lambda model: HMC(model, num_steps=5, trajectory_length=None), "explicit"),
     ],
-    ids=["hmc", "mala", "explicit", "callable"],
+    ids=["mala", "explicit", "callable"],
 )
 def test_other_samplers(sampler, readout):
     X, y, Xt, _ = small()
@@ -219,13 +227,12 @@ def test_the_unadjusted_sampler_of_the_reference_has_its_step_size_in_its_units(
     assert set(named["sample_stats"].data_vars) == {"accept_prob", "diverging", "lp", "num_steps", "step_size"}
 
 
-def test_the_integrated_readout_averages_the_draws_of_the_function():
+def test_the_integrated_readout_averages_the_draws_of_the_function(linear):
     """f has the moments that f_mean and f_variance say, draw by draw; its average is the same with more noise."""
-    X, y, Xt, _ = small()
-    posterior = quick(FullyConnected((4,)), X, y, Xt, warmup=200, draws=500)["predictions"].to_dataset()
+    posterior = linear[0]["predictions"].to_dataset()
     score = (posterior["f"] - posterior["f_mean"]) / np.sqrt(posterior["f_variance"])
     for moment, expected, spread in ((score, 0, 1), (score**2, 1, 2**0.5)):
-        assert (abs(moment.mean(("chain", "draw")) - expected) < 4.5 * spread / 1000**0.5).all()
+        assert (abs(moment.mean(("chain", "draw")) - expected) < 4.5 * spread / 6000**0.5).all()
 
 
 @pytest.mark.long

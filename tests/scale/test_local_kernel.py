@@ -48,12 +48,12 @@ def dense(problem):
 
 @pytest.mark.parametrize("exponents", [of_invariant_measure(N, 4), of_wishart(N, 4), of_wishart(3, 4)])
 def test_action_gradient_and_curvature_are_those_of_the_dense_formula(problem, dense, exponents):
-    action = problem._action(exponents)
+    action = problem._action(lambda *_: exponents)
     L = np.linalg.cholesky(np.cov(np.random.default_rng(1).standard_normal((4, 9))))[:, : len(exponents)]
-    z, h = action.coordinates(L), 1e-4
+    z, h = action.coordinates([L]), 1e-4
 
     def value(z):
-        L = action.factors(z)
+        (L,) = action.factors(z)
         return N * np.sum(L**2) - 2 * np.log(np.diag(L)) @ exponents + dense(L @ L.T)
 
     at, directions = action.at(z), np.eye(len(z))

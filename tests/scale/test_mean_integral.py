@@ -11,8 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn import FiniteWidthRegressor, FullyConnected, NNGPRegressor, ProportionalLimitRegressor
 from stpbnn.scale import Gamma, mean_integral
-from stpbnn.scale.mean_integral import mean_posterior
-from stpbnn.scale.mean_kept import mean_moments, stationary_points
+from stpbnn.scale.mean_integral import mean_moments, mean_posterior
+from stpbnn.scale.mean_kept import stationary_points
 from stpbnn.scale.minima import minima_of_values
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.trapezoid import scale_posterior

@@ -66,7 +66,7 @@ def test_a_longer_list_and_a_damaged_file_are_run_and_said_so(finished, schedule
     ("damage", "told"),
     [
         ({"card.toml": b"[network"}, "card.toml: cannot be read"),
-        ({"run.json": b"{}"}, "has no 'device'"),
+        pytest.param({"run.json": b"{}"}, "has no 'device'", marks=pytest.mark.long),
         ({"theory.nc": b"torn"}, "theory.nc: cannot be read"),
         ({"run.json": None, "posterior.nc": None, "checkpoint/settings.json": b"{"}, None),
     ],

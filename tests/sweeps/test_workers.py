@@ -34,14 +34,18 @@ def first_blocks(folder):
 
 
 @pytest.mark.long
-def test_a_killed_worker_loses_nothing_that_was_written(finished, scheduler, tmp_path):
+def test_a_killed_worker_loses_nothing_that_was_written(finished, tmp_path):
     """Both processes are killed in mid-run: later blocks join those that were there, whose draws are the known ones."""
     from distributed import Client
 
     card = swept("sampler.draws=5000", "data.train=6", network__widths=[[4], [8]])
-    with ThreadPoolExecutor(1) as pool, Client(scheduler, set_as_default=False) as client:
+    with (
+        cluster._local(2) as local,
+        ThreadPoolExecutor(1) as pool,
+        Client(local.scheduler_address, set_as_default=False) as client,
+    ):
         pids = client.run(os.getpid)
-        going = pool.submit(sweep, card, tmp_path, scheduler=scheduler, progress=False)
+        going = pool.submit(sweep, card, tmp_path, scheduler=local.scheduler_address, progress=False)
         while not first_blocks(tmp_path):
             assert not going.done()
             time.sleep(0.02)

@@ -23,6 +23,7 @@ from stpbnn.samplers.chains.plan import Plan
 
 __all__ = ["Block", "Chains"]
 
+BLOCK, BLOCK_BYTES = 100, 2**26  # draws of a block where the plan does not say, if they take no more memory
 SECONDS = 0.5  # between two looks at the clock, at Ctrl-C and at the progress bar
 CHAIN = PartitionSpec("chain")
 QUICKLY = {"xla_backend_optimization_level": 0}  # compiled, for what is called a few times
@@ -233,8 +234,15 @@ class Chains:
     def _energy(self, position: Any, data: Any) -> jax.Array:
         return potential_energy(self.model, self.arguments(data), dict(self.settings), position)
 
+    @cached_property
+    def room(self) -> int:
+        """How many draws a block has where the plan does not say."""
+        one = sum(shape.size * shape.dtype.itemsize for shape in self.record_shapes.values())
+        return max(1, min(BLOCK, BLOCK_BYTES // one))
+
     def store(self, slots: int) -> Any:
-        """Return an empty store for so many draws."""
+        """Return an empty store for so many draws; it has room for a block, so that one program serves few and many."""
+        slots = max(slots, self.room)
         shapes = {name: ((s.shape[0], slots, *s.shape[1:]), s.dtype) for name, s in self.record_shapes.items()}
         return self.placed({name: jnp.asarray(np.zeros(*of)) for name, of in shapes.items()})
 

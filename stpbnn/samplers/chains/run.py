@@ -31,8 +31,6 @@ __all__ = ["collect"]
 
 logger = logging.getLogger(__name__)
 
-BLOCK, BLOCK_BYTES = 100, 2**26
-
 
 def collect(
     net: Network,
@@ -65,7 +63,7 @@ def collect(
     whose = f"draws: got {plan.draws} of {plan.chains} chains, whose records"
     remedy = "take fewer draws, chains or test points, or keep='observables'"
     refuse_beyond(one * plan.chains * plan.draws, whose, remedy)
-    plan = replace(plan, block=plan.block or max(1, min(BLOCK, plan.draws, BLOCK_BYTES // (one * plan.chains))))
+    plan = replace(plan, block=plan.block or min(engine.room, plan.draws))
     mark = fingerprint(net, original, kernel, temperature, {**settings, "devices": engine.devices})
     limits = threadpool_limits(1, user_api="blas") if jax.default_backend() == "cpu" else nullcontext()
     with limits, nullcontext() if plan.checkpoint is None else Checkpoint(plan.checkpoint, mark) as folder:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -99,6 +100,14 @@ def test_a_chain_that_leaves_the_finite_numbers_is_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="chain 1: f is not finite at draw 8; take smaller steps"):
         small(tmp_path, 20, block=6)
     assert len(list(tmp_path.glob("draws-*.nc"))) == 1
+
+
+def test_few_draws_and_many_share_their_programs():
+    small(draws=7)
+    seen = []
+    jax.monitoring.register_event_listener(lambda event, **_: seen.append(event))
+    small(draws=9)
+    assert not [event for event in seen if event.endswith("compilation_cache/cache_misses")]
 
 
 def test_compiling_is_no_part_of_the_estimated_time(tmp_path, capsys):

@@ -29,7 +29,7 @@ def test_predictions_are_those_of_a_gaussian_process(P, N, bias_precision):
     np.testing.assert_allclose(ours[1], sd**2, rtol=1e-7)
 
 
-@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("outputs", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_observables(outputs):
     """Draws of f have the conditional mean and variance; all else is what `observe` says of the drawn readout."""
     net = FullyConnected((5, 4), "relu", outputs=outputs, weight_precision=(0.5, 2.0, 3.0), bias_precision=2.0)

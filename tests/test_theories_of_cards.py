@@ -1,0 +1,100 @@
+"""Noise, trend and solver of the theories of a card, against the regressors with these settings."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import stpbnn
+from stpbnn.cards import load_card
+from stpbnn.theories import theory
+
+CARD = """
+name = "spoiled"
+title = "A table with outliers"
+[network]
+widths = [5]
+bias_precision = 1.0
+[data]
+file = "spoiled.csv"
+target = "y"
+test = 10
+[posterior]
+temperature = 0.05
+[theories]
+names = [{names}]
+"""
+NET = stpbnn.FullyConnected((5,), "erf", bias_precision=1.0)
+
+
+@pytest.fixture
+def card(tmp_path):
+    """Return a function that makes the card of a table of which every eighth target is far off."""
+    rng = np.random.default_rng(0)
+    x = np.sort(rng.uniform(-2, 2, 40))
+    y = np.sin(x) + 0.1 * rng.normal(size=40)
+    y[::8] += 9
+    pd.DataFrame({"x": x, "y": y}).to_csv(tmp_path / "spoiled.csv", index=False)
+    path = tmp_path / "spoiled.toml"
+
+    def made(*changes, names='"infinite", "proportional"'):
+        path.write_text(CARD.format(names=names))
+        return load_card(path, changes)
+
+    return made
+
+
+@pytest.mark.parametrize("noise", ["student-t", "robust"])
+def test_a_card_reaches_noise_with_outliers(card, noise):
+    given = card(f"theories.noise={noise}", "theories.noise_df=3.0")
+    X, y, X_test, _ = given.load()
+    expected = stpbnn.NNGPRegressor(NET, temperature=0.05, noise=noise, noise_df=3.0).fit(X, y).predict(X_test)
+    found, plain = theory(given), theory(card())
+    np.testing.assert_allclose(found["mean"].sel(theory="infinite width"), expected, rtol=1e-9)
+    assert not np.allclose(plain["mean"].sel(theory="infinite width"), expected, rtol=0.1)
+    np.testing.assert_allclose(*(each["mean"].sel(theory="proportional limit") for each in (found, plain)))
+
+
+def test_a_trend_is_that_of_every_theory_that_has_one(card):
+    given = card("theories.trend=linear", "theories.solver=exact", names='"infinite", "proportional", "finite"')
+    X, y, X_test, _ = given.load()
+    found = theory(given)
+    kinds = {
+        "infinite width": stpbnn.NNGPRegressor,
+        "proportional limit": stpbnn.ProportionalLimitRegressor,
+        "finite width": stpbnn.FiniteWidthRegressor,
+    }
+    for name, kind in kinds.items():
+        expected = kind(NET, temperature=0.05, trend="linear").fit(X, y).predict(X_test)
+        np.testing.assert_allclose(found["mean"].sel(theory=name), expected, rtol=1e-9)
+    assert found.attrs["beside_the_chains"] == "a linear trend"
+    with pytest.raises(ValueError, match="solver: got 'iterative' with trend='linear'"):
+        theory(card("theories.trend=linear", "theories.solver=iterative"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            ["theories.noise=student"],
+            'theories.noise: got "student", expected one of "gaussian", "student-t", "robust"',
+        ),
+        (["theories.noise=robust", "theories.names=['finite']"], 'theories.noise: got "robust" without the theory'),
+        (["theories.noise=robust", "theories.trend=linear"], 'theories.trend: got "linear" with the noise "robust"'),
+        (["theories.noise_df=0"], "theories.noise_df: got 0"),
+        (["theories.noise=robust", "network.likelihood=bernoulli"], "theories.noise: got it with network.likelihood"),
+    ],
+)
+def test_what_does_not_go_together_is_told(card, changes, message):
+    with pytest.raises(ValueError, match="theories") as caught:
+        card(*changes).check()
+    assert message in str(caught.value)
+
+
+@pytest.mark.long
+def test_a_run_of_a_table_with_outliers_says_what_the_chains_have_not(card, tmp_path):
+    changes = ["sampler.warmup=20", "sampler.draws=20", "sampler.chains=2", "theories.noise=student-t"]
+    run = stpbnn.run(card(*changes), folder=tmp_path / "run", progress=False)
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "noise of 4 degrees of freedom (infinite width alone), and the sampled posterior does not" in text
+    again = stpbnn.run(card(*changes[:3]), folder=tmp_path / "run", progress=False)  # theories anew, chains as they are
+    assert not np.allclose(again.theory["mean"][0], run.theory["mean"][0], rtol=0.1)
