@@ -163,7 +163,7 @@ def load(root: Path, name: str, split: int, corrupted: bool) -> tuple[np.ndarray
 
 
 def cell(root: Path, method: str, name: str, split: int, corrupted: bool, learn: bool) -> dict[str, Any]:
-    """Fit one model to one split; return its numbers, in the units of the target, and the processor's seconds for it."""
+    """Fit one model to one split; return its numbers, in the units of the target, and the processor's seconds."""
     X, y, X_test, y_test = load(root, name, split, corrupted)
     spread = X.std(axis=0)
     centre, scale = y.mean(), y.std()

@@ -80,7 +80,7 @@ def test_tables_are_those_of_the_committed_results(uci):
 
 
 def test_what_is_reached_is_told_from_paired_splits(uci):
-    """Errors on two splits, written out by hand: 1 and 3 without outliers, 2 and 3 with them, 1 and 2 of the plain process."""
+    """Errors on two splits: 1 and 3 without outliers, 2 and 3 with them, 1 and 2 of the plain process."""
     rows = []
     methods = [(uci.ROBUST[0], False, (1.0, 3.0)), (uci.ROBUST[0], True, (2.0, 3.0)), (uci.PLAIN, False, (1.0, 2.0))]
     for method, corrupted, errors in methods:
