@@ -94,10 +94,10 @@ data = {"classes": (0, 1), "labels": (-1, 1), "test": 100, "size": 784}
 model = stpbnn.ProportionalLimitRegressor(stpbnn.Convolutional((100,), 4, 4), temperature=0.01)
 X, y, X_test, y_test = stpbnn.datasets.load("mnist", train=500, **data)
 model.fit(X[:10], y[:10]).predict(X_test)
-wall, processor = time.perf_counter(), time.process_time()
+start = time.process_time()
 error = model.fit(X, y).generalization_error(X_test, y_test).total
 print(json.dumps({
-    "wall_s": time.perf_counter() - wall, "processor_s": time.process_time() - processor,
+    "processor_s": time.process_time() - start,
     "peak_GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "error": float(error),
     "minima": len(model.saddle_points_), "converged": model.converged_,
     "relative gradient": model.saddle_points_[0].residual}))

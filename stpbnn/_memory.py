@@ -1,21 +1,17 @@
-"""How much memory this process may use: what needs more is refused at the door, and old programs make room in time."""
+"""How much memory this process may use: what needs more is refused at the door."""
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["available", "in_words", "make_room_for_programs", "refuse_beyond"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["available", "in_words", "refuse_beyond"]
 
 MOST = 0.9  # of the memory that is free, for one call
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 MEMINFO, MEMBERSHIP, GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-MAPPINGS, MOST_MAPPINGS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 
 
 def available() -> int:
@@ -77,37 +73,6 @@ def refuse_beyond(needed: int, what: str, remedy: str) -> None:
         size = in_words(needed)
         about = "" if size.startswith("more") else "about "
         raise ValueError(f"{what} take {about}{size}, and {in_words(free)} of memory are free here; {remedy}")
-
-
-def make_room_for_programs(part: float = 0.5) -> bool:
-    """Return whether JAX's compiled programs were forgotten, because the system allows this process few more of them.
-
-    Each program that JAX compiles for the processor takes three mappings of memory, and Linux allows a process 65,530
-    by default; the next one ends it with a segmentation fault. A program that is called again is compiled again.
-
-    Parameters
-    ----------
-    part : float
-        How many of the mappings that are allowed may be in use before programs are forgotten.
-
-    Examples
-    --------
-    >>> make_room_for_programs()
-    False
-    """
-    try:
-        most = int(MOST_MAPPINGS.read_text(encoding="ascii"))
-        with MAPPINGS.open("rb") as lines:
-            used = sum(1 for _ in lines)
-    except (OSError, ValueError):  # a system that is not Linux
-        return False
-    if used <= part * most:
-        return False
-    import jax
-
-    logger.info("%d of %d mappings of memory are in use: JAX's compiled programs are forgotten", used, most)
-    jax.clear_caches()
-    return True
 
 
 def _free() -> Iterator[int]:

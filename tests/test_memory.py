@@ -2,7 +2,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 
 from stpbnn import _memory
@@ -61,35 +60,3 @@ def test_more_than_there_is_is_refused_with_both_sizes_in_one_line(needed):
 
 def test_little_is_not_refused():
     _memory.refuse_beyond(2**20, "draws: got 5, whose records", "draw less")
-
-
-@pytest.mark.parametrize(("mappings", "forgotten"), [(32_765, False), (32_766, True)])
-def test_programs_are_forgotten_before_the_system_ends_the_process(tmp_path, monkeypatch, mappings, forgotten):
-    for name, text in {"MAPPINGS": "0-1 r-xp\n" * mappings, "MOST_MAPPINGS": "65530\n"}.items():
-        (tmp_path / name).write_text(text)
-        monkeypatch.setattr(_memory, name, tmp_path / name)
-    program = jax.jit(lambda x: x + 1)
-    assert program(1) == 2
-    assert _memory.make_room_for_programs() is forgotten
-    assert (program._cache_size() == 0) is forgotten
-    assert program(1) == 2
-
-
-def test_a_system_without_mappings_needs_no_room(tmp_path, monkeypatch):
-    monkeypatch.setattr(_memory, "MAPPINGS", tmp_path / "none")
-    assert not _memory.make_room_for_programs()
-
-
-@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="Linux tells its mappings there")
-def test_a_program_that_is_forgotten_leaves_its_mappings():
-    def used():
-        return len(_memory.MAPPINGS.read_text().splitlines())
-
-    programs = [jax.jit(lambda x, k=k: jax.numpy.sort(x + k)) for k in range(20)]
-    before = used()
-    for program in programs:
-        program(jax.numpy.ones(7)).block_until_ready()
-    between = used()
-    assert _memory.make_room_for_programs(part=0.0)
-    assert before < between
-    assert used() < between

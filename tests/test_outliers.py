@@ -254,6 +254,44 @@ def test_outliers_are_ignored():
         assert errors[noise, "off"] < 1.15 * errors["gaussian", "clean"]
 
 
+def clean_fit(seed):
+    """A robust process on 80 clean targets of noise 0.3, its temperature learned, and 400 new ones."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-2, 2, size=(480, 2))
+    y = np.sin(2 * X[:, 0]) + np.cos(1.5 * X[:, 1]) * X[:, 0] + 0.3 * rng.normal(size=480)
+    kernel = ConstantKernel(1.5, "fixed") * RBF(1.3, "fixed")
+    model = StudentTProcessRegressor(kernel, noise="robust", temperature=0.1, optimize_temperature=True)
+    return model.fit(X[:80], y[:80]), X, y
+
+
+def test_the_noise_of_new_targets_is_where_they_score_highest():
+    model, X, y = clean_fit(0)
+    noise, left, core = model.noise_variance_, model.leave_one_out(), variance_taken_for(4.0)
+    of_f, error = left.variance - noise, y[:80] - left.mean
+
+    def score(noise):
+        return stats.t(4, scale=np.sqrt((of_f + noise) / core)).logpdf(error).sum()
+
+    assert score(noise) > max(score(1.02 * noise), score(noise / 1.02))
+    np.testing.assert_allclose(model.predictive(X[80:], noise=True).variance - model.predictive(X[80:]).variance, noise)
+    given = fitted(1.5 * RBF(1.3), X[:20], y[:20], noise="robust", temperature=0.07)
+    assert given.noise_variance_ == 0.07
+    assert fitted(X=X[:20], y=y[:20]).noise_variance_ is None
+
+
+@pytest.mark.long
+def test_intervals_of_new_clean_targets_hold():
+    """The variance of the noise is 0.09, and 90 % intervals hold about as many."""
+    inside, variances = [], []
+    for seed in range(8):
+        model, X, y = clean_fit(seed)
+        low, high = model.predictive(X[80:], noise=True).interval(0.9).T
+        inside.append(np.mean((low < y[80:]) & (y[80:] < high)))
+        variances.append(model.noise_variance_)
+    assert 0.86 < np.mean(inside) < 0.93
+    assert np.mean(variances) == pytest.approx(0.09, rel=0.2)
+
+
 def test_new_targets_have_the_tails_of_the_noise():
     X, y = contaminated()
     model = fitted(1.5 * RBF(0.8), X, y, noise="student-t", temperature=T, noise_df=NU)

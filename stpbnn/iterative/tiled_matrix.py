@@ -20,12 +20,14 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._memory import available
+from stpbnn.iterative.duration import warn_of_hours
 from stpbnn.kernels import KernelMap, cross_kernel, symmetric_kernel
 from stpbnn.network import Prior
 
 __all__ = ["Blocks", "TiledMatrix", "network_blocks"]
 
 LARGEST, SMALLEST = 2048, 64  # rows of a tile
+VECTORS = 32  # of a product, of which the time is measured
 AHEAD = 4  # tiles that are under way on each device
 HELD = 0.8  # of the free memory: beyond, tiles are made again for each product
 
@@ -93,6 +95,7 @@ class TiledMatrix:
         edge = edge or min(LARGEST, max(SMALLEST, 1 << (size - 1).bit_length()))
         hold = cls.bytes_held(size) < HELD * available() if hold is None else hold
         tiled = cls(size, blocks, edge, {}, 0.0, 0.0)
+        tiled._look_ahead(hold)
         trace = squares = 0.0
         for i, j, device in tiled._places():
             block = blocks(tiled._part(i), tiled._part(j))
@@ -101,6 +104,19 @@ class TiledMatrix:
             if hold:
                 tiled.held[i, j] = tiled._tile(block, device)
         return cls(size, blocks, edge, tiled.held, *_over_processes(np.array([trace, squares])).tolist())
+
+    def _look_ahead(self, held: bool) -> None:
+        """Say so where products take hours."""
+        device, other = jax.local_devices()[0], min(self.size - 1, self.edge) // self.edge
+        vectors = np.ones((self.edge, VECTORS), np.float32)
+
+        def make() -> jax.Array:
+            return self._tile(self.blocks(self._part(other), self._part(0)), device)
+
+        def multiply(tile: jax.Array) -> list[np.ndarray]:
+            return [np.asarray(part) for part in _products(tile, vectors, vectors, True)]
+
+        warn_of_hours(self.size, self.edge, make, multiply, held=held, processes=jax.process_count())
 
     @staticmethod
     def bytes_held(size: int) -> int:

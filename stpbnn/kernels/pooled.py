@@ -21,7 +21,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from stpbnn.kernels.closures import Gram
-from stpbnn.kernels.patches import Layers, PatchPair, filled, pair_tiles, patch_gram, patches
+from stpbnn.kernels.patch_grams import patch_gram
+from stpbnn.kernels.patch_tiles import pair_tiles
+from stpbnn.kernels.patches import Layers, PatchPair, filled, patches
 from stpbnn.network import Convolutional, Prior
 
 __all__ = ["PooledMap"]

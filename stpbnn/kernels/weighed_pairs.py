@@ -35,7 +35,9 @@ from jaxtyping import Array, Float
 
 from stpbnn import activations
 from stpbnn.activations import Activation
-from stpbnn.kernels.patches import Layers, PatchGram, PatchPair, layer_grams, pair_tiles, patches, windowed
+from stpbnn.kernels.patch_grams import PatchGram, layer_grams, windowed
+from stpbnn.kernels.patch_tiles import pair_tiles
+from stpbnn.kernels.patches import Layers, PatchPair, patches
 from stpbnn.network import Convolutional, Prior, Window, incidence, looked_at
 
 __all__ = ["pair_kernels", "pair_variances"]

@@ -42,13 +42,12 @@ from stpbnn.scale import (
     Landscape,
     OrderParameterPosterior,
     SaddlePoint,
-    backtracked,
     bracket_end,
+    descended,
     kernel_slopes,
     laplace,
     lattice_posterior,
     minima_of_slope,
-    newton_step,
     order_slopes,
     posterior_of_action,
     prior_action,
@@ -191,18 +190,14 @@ class ClassesOfNetwork:
 
     def _descend(self, z: Scales) -> Scales:
         """Return the minimum in whose valley z lies."""
-        at = self._slopes(z)
-        for _ in range(MAX_STEPS):
-            step, here = newton_step(at.gradient, self._hessian(at.z), 1e-10 * float(self.widths.min())), at.z
-
-            def trial(part: float, here: Scales = here, step: Scales = step) -> _Slopes:
-                return self._slopes(here + part * step)
-
-            better = backtracked(at, trial, float(at.gradient @ step), float(self.widths.sum()))
-            if better is None:
-                break
-            at = better
-        return at.z
+        return descended(
+            self._slopes(z),
+            lambda here, step: self._slopes(here.z + step),
+            lambda here: self._hessian(here.z),
+            smallest=1e-10 * float(self.widths.min()),
+            scale=float(self.widths.sum()),
+            steps=MAX_STEPS,
+        ).z
 
     def saddle_points(self) -> list[SaddlePoint]:
         """Return the minima of S that were found, the lowest first.

@@ -72,7 +72,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     trend : {"zero", "constant", "linear"}
         What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
         flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
-        their uncertainty.
+        their uncertainty. It is not known, nor is noise that differs between examples, for a Convolutional that
+        flattens.
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel; a Convolutional has one way of its own.
     mean : {"auto", "keep", "drop"}
@@ -108,8 +109,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
         log p(y), exact under the scale mixture.
     converged_ : bool
         Whether the integral has reached its accuracy, and the search for hyper-parameters, where there was one, its
-        optimum; and whether the errors of the iterative solver are within tolerance: 1e-2 standard deviations for the
-        means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q.
+        optimum (on a bound too, which a warning names); and whether the errors of the iterative solver are within
+        tolerance: 1e-2 standard deviations for the means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q.
     noise_variances_ : array of shape (P,) or None
         Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     solver_ : str

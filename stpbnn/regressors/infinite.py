@@ -88,9 +88,12 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
         "robust", which has none, the leave-one-out score under a t law.
     noise_df_, centre_ : float, array of the shape of y, or None
         The degrees of freedom of the noise "student-t"; what each target is compared with under noise "robust".
+    noise_variance_ : float or None
+        The variance of the noise of a new target under noise "robust", for targets as they are modelled.
     converged_ : bool
-        Whether the search for hyper-parameters, where there was one, has reached its optimum, and the iterative solver
-        knows means and log evidence, to 1e-2 standard deviations and 1e-3 (or 0.5).
+        Whether the search for hyper-parameters, where there was one, has reached its optimum (on a bound too, which a
+        warning names), the moments under noise with outliers were found, and the iterative solver knows means and log
+        evidence, to 1e-2 standard deviations and 1e-3 (or 0.5).
     noise_variances_ : array of shape (P,) or None
         Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     solver_ : str

@@ -30,7 +30,7 @@ PRECISION_BOUNDS = (1e-5, 1e5)  # that of the readout over the mean square of th
 
 @dataclass(frozen=True)
 class NetworkHyperparameters:
-    """The precisions of a network, the temperature, which is learned unless zero or known, and those of its noise.
+    """The precisions of a network, T, which is learned unless zero or known, and the degrees of freedom of the noise.
 
     Examples
     --------

@@ -38,10 +38,6 @@ class NetworkOutliers(WithOutliers[NetworkHyperparameters], LearnableNetwork):
         noise_df = self.noise_df_ or self.noise_df
         return replace(super()._hyperparameters, noise_df=noise_df, noise_df_free=bool(self.optimize_noise_df))
 
-    def _take_up(self, found: NetworkHyperparameters) -> None:
-        super()._take_up(found)
-        self.noise_df_ = found.noise_df if self.noise == "student-t" else None
-
     def _conditioned_columns(self) -> Columns:
         """Return the process, output by output."""
         at = self._hyperparameters

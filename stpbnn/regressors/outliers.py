@@ -13,7 +13,7 @@ from stpbnn import _validation as check
 from stpbnn._linalg import mirrored
 from stpbnn.regressors.evidence_search import Hyperparameters
 from stpbnn.regressors.learnable import Learnable
-from stpbnn.scale import ACCURACY, Columns, Downweighted, OutlierMoments, StudentNoise, Units
+from stpbnn.scale import ACCURACY, Columns, Downweighted, OutlierMoments, StudentNoise, Units, noise_of_new
 
 __all__ = ["OUTLIER_NOISES", "Noisy", "WithOutliers"]
 
@@ -34,6 +34,10 @@ class Noisy(Hyperparameters, Protocol):
     @property
     def noise_df(self) -> float:
         """The degrees of freedom of the noise."""
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """What is learned beside the kernel."""
 
 
 class WithOutliers[H: Noisy](Learnable[H]):
@@ -88,6 +92,10 @@ class WithOutliers[H: Noisy](Learnable[H]):
         if np.ndim(self.temperature) or self.temperature == 0:
             given = "an array" if np.ndim(self.temperature) else 0
             raise ValueError(f"temperature: got {given} {here}, expected a number greater than 0")
+
+    def _take_up(self, found: H) -> None:
+        super()._take_up(found)
+        self.noise_df_ = found.noise_df if self.noise == "student-t" else None
 
     @property
     def _tolerance(self) -> float:
@@ -184,6 +192,17 @@ class WithOutliers[H: Noisy](Learnable[H]):
             )
         super()._judge()
 
+    @property
+    def noise_variance_(self) -> float | None:
+        """The variance of the noise of a new target under noise "robust": T, or where T is learned that of the score.
+
+        In the units of targets as they are modelled; None under other noises.
+        """
+        if self.noise != "robust":
+            return None
+        learned = self._searched and "temperature" in self._hyperparameters.free
+        return noise_of_new(self._process.columns) if learned else self.temperature_
+
     def _checked_noise(self, noise: Any) -> Any:
         if self._outliers and isinstance(noise, str):
             return check.one_of("noise", noise, ("clean",))
@@ -194,7 +213,7 @@ class WithOutliers[H: Noisy](Learnable[H]):
         if not noise:
             return 0.0
         if self.noise != "student-t":
-            return self.temperature_
+            return self.noise_variance_ if self.noise == "robust" else self.temperature_
         assert self.noise_df_ is not None
         law = StudentNoise(self.temperature_, self.noise_df_)
         if noise == "clean":

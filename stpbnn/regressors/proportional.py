@@ -68,7 +68,8 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     trend : {"zero", "constant", "linear"}
         What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
         flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
-        their uncertainty.
+        their uncertainty. It is not known, nor is noise that differs between examples, for a Convolutional that
+        flattens, and for several outputs and several hidden layers that do not enter by one product, as with "global".
     closure : {"nested", "global", "wishart"}
         How the order parameters of deep networks enter the kernel: "nested" is the paper's. All agree for one hidden
         layer, and a Convolutional has one way of its own.
@@ -106,8 +107,9 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         Log evidence at the saddle point, with the Gaussian fluctuation of the order parameters.
     converged_ : bool
         Whether the gradient of S vanishes to a relative 1e-8 at a minimum, and the search for hyper-parameters, where
-        there was one, has reached its optimum; and whether the errors of the iterative solver are within tolerance:
-        1e-2 standard deviations for the means, 1e-3 of the log evidence (or 0.5), 2e-3 of Q̄.
+        there was one, has reached its optimum (on a bound too, which a warning names); and whether the errors of the
+        iterative solver are within tolerance: 1e-2 standard deviations for the means, 1e-3 of the log evidence (or
+        0.5), 2e-3 of Q̄.
     saddle_points_ : list of SaddlePoint
         All minima that were found, the lowest first.
     noise_variances_ : array of shape (P,) or None

@@ -12,7 +12,7 @@ from stpbnn import _validation as check
 from stpbnn._memory import available
 from stpbnn.network import Convolutional, Network
 from stpbnn.regressors.estimator import Estimator
-from stpbnn.scale import Mean, NumericalErrors, keeps_mean
+from stpbnn.scale import Mean, NumericalErrors, keeps_mean, refuse_space
 
 __all__ = ["SOLVERS", "Solver", "WithSolver", "only_exact"]
 
@@ -81,6 +81,8 @@ class WithSolver(Estimator):
         self.numerical_errors_ = None
         if self.solver_ == "exact":
             super()._take_room(X, y)
+        else:
+            refuse_space(examples)
 
     @property
     def _factorised(self) -> bool:

@@ -117,6 +117,8 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         expectation propagation, with "robust", which has none, the leave-one-out score under a t law.
     centre_ : array of shape (P,) or (P, D), or None
         What each target is compared with under noise "robust".
+    noise_variance_ : float or None
+        The variance of the noise of a new target under noise "robust", for targets as they are modelled.
     alpha_ : array of shape (P,) or (P, D)
         What the kernel with the training points is multiplied by to give the mean of targets as they are normalised.
     solver_ : str
@@ -126,8 +128,8 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
     scale_posterior_ : OrderParameterPosterior or None
         p(r | y) as nodes and weights, where the noise is beside the scale; None where all is in closed form.
     converged_ : bool
-        Whether the gradient of the criterion vanishes along what was learned and is not on a bound, and the quadrature
-        over r has reached its accuracy. Where it is False a warning has said why.
+        Whether the gradient of the criterion vanishes along what was learned, but for what ended on a bound, which a
+        warning names; and the quadrature over r has reached its accuracy. Where it is False a warning has said why.
 
     References
     ----------

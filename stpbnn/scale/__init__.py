@@ -22,6 +22,7 @@ from stpbnn.scale.design import Design as Design
 from stpbnn.scale.design import Query as Query
 from stpbnn.scale.design import Reduced as Reduced
 from stpbnn.scale.downweighted import Downweighted as Downweighted
+from stpbnn.scale.downweighted import noise_of_new as noise_of_new
 from stpbnn.scale.dual import dual_student_t
 from stpbnn.scale.factorised import (
     ZERO_TARGETS,
@@ -32,6 +33,7 @@ from stpbnn.scale.factorised import (
 )
 from stpbnn.scale.iterated import IteratedProblem as IteratedProblem
 from stpbnn.scale.iterated import NumericalErrors as NumericalErrors
+from stpbnn.scale.iterated import refuse_space as refuse_space
 from stpbnn.scale.iterated_scale import IteratedKernel as IteratedKernel
 from stpbnn.scale.iterated_scale import IteratedScale as IteratedScale
 from stpbnn.scale.iterated_scale import iterated_problem as iterated_problem
@@ -56,7 +58,7 @@ from stpbnn.scale.matrix_posterior import products_of_layers as products_of_laye
 from stpbnn.scale.mean_kept import MeanKept
 from stpbnn.scale.minima import bracket_end
 from stpbnn.scale.minima import minima as minima_of_slope
-from stpbnn.scale.newton import backtracked, newton_step
+from stpbnn.scale.newton import descended
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.outlier_moments import OutlierMoments as OutlierMoments
 from stpbnn.scale.outputwise import Columns as Columns
@@ -95,8 +97,8 @@ __all__ = [
     "OrderParameterPosterior",
     "SaddlePoint",
     "WidthCurve",
-    "backtracked",
     "bracket_end",
+    "descended",
     "dual_student_t",
     "enters_by_product",
     "evidence_gradient",
@@ -109,7 +111,6 @@ __all__ = [
     "laplace",
     "lattice_posterior",
     "minima_of_slope",
-    "newton_step",
     "order_slopes",
     "pose",
     "posterior_of_action",

@@ -24,7 +24,7 @@ class Contrasts(NamedTuple):
 
     design: Design = PLAIN
     blocks: Reduced = NO_BLOCKS
-    shared: Float[np.ndarray, "m k"] | float = 0.0
+    shared: Float[np.ndarray, "m ..."] = np.empty((0, 0))
 
     @classmethod
     def of(
@@ -37,14 +37,14 @@ class Contrasts(NamedTuple):
         *,
         spectral: bool,
     ) -> tuple[Self, Resolvent]:
-        """Reduce a kernel, of which the lower triangle is read: to its eigenbasis, or to tridiagonal form.
+        """Return the contrasts and their resolvent: the kernel in its eigenbasis, or in tridiagonal form.
 
         Parameters
         ----------
         design : Design
             Trend and noise.
         K : array of shape (P, P)
-            The kernel without the output bias; it may be overwritten.
+            The kernel without the output bias, of which the lower triangle is read; it may be overwritten.
         V : array of shape (P, k)
             Targets, and other vectors that go with them.
         temperature, bias : float

@@ -168,7 +168,7 @@ class Layered(NetworkProblem):
             found = lattice.lattice_posterior(self.actions, points, size)
         else:
             found = importance.importance_posterior(self.actions, points, size, np.random.default_rng(seed))
-        return found._replace(log_evidence=found.log_evidence + self.log_jacobian)
+        return self.of_targets(found)
 
     def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""

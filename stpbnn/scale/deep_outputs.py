@@ -31,7 +31,7 @@ from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation
 from stpbnn.scale.matrix import matrix_saddle_points, of_layers, of_product
-from stpbnn.scale.newton import backtracked, newton_step
+from stpbnn.scale.newton import descended
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
@@ -121,22 +121,20 @@ class DeepOutputs(NetworkProblem):
         return _Point(log_w, V, value, gradient, hessian, residual, rounding, outputs)
 
     def _descend(self, tiles: list[Tile], log_w: Float[np.ndarray, "D L"], V: Float[np.ndarray, "D D"]) -> _Point:
-        at, scale = self._at(tiles, log_w, V), self.widths.sum() * len(log_w)
-
         def moved(here: _Point, step: Float[np.ndarray, " k"]) -> _Point:
             of_scales, angles = np.split(step, [log_w.size])
             turn = expm(np.tensordot(angles, self._rotations, axes=1))
             return self._at(tiles, here.log_w + of_scales.reshape(log_w.shape), here.V @ turn)
 
-        for _ in range(MAX_STEPS):
-            if at.residual < max(FULLY_CONVERGED, at.rounding):
-                break
-            step, here = newton_step(at.gradient, at.hessian, CURVATURE * self.widths.min()), at
-            better = backtracked(at, lambda part: moved(here, part * step), at.gradient @ step, scale)  # noqa: B023
-            if better is None:
-                break
-            at = better
-        return at
+        return descended(
+            self._at(tiles, log_w, V),
+            moved,
+            lambda at: at.hessian,
+            smallest=CURVATURE * float(self.widths.min()),
+            scale=float(self.widths.sum()) * len(log_w),
+            steps=MAX_STEPS,
+            settled=lambda at: at.residual < max(FULLY_CONVERGED, at.rounding),
+        )
 
     def _saddle_point(self, at: _Point) -> SaddlePoint:
         """Return the minimum with its evidence: the Hessian is that in the invariant coordinates of all matrices."""

@@ -21,7 +21,7 @@ Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), section 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -171,7 +171,9 @@ class Design:
             return lower
         return self.expanded(self.expanded(mirrored(lower)).T)
 
-    def query(self, query: Query, basis: Float[np.ndarray, "q m"], of: Reduced, trend: Any, T: float) -> Query:
+    def query(
+        self, query: Query, basis: Float[np.ndarray, "q m"], of: Reduced, trend: Float[np.ndarray, "m ..."], T: float
+    ) -> Query:
         """Return the kernel of a query for the contrasts, given the basis there and the first part of the targets."""
         if self.plain:
             return query

@@ -13,6 +13,9 @@ the others, under a t law of four degrees of freedom, so that outliers do not ch
 .. math:: \sum_i \log t_4\big(y_i;\; z_i - \alpha_i/d_i,\; (1/d_i - T J_i + T)/1.448\big), \qquad
           \alpha = A^{-1} z, \quad d = \mathrm{diag}\, A^{-1}
 
+There T is the scale of a loss. What it is worth for predictions is another matter: the variance of the noise of a new
+target, `noise_of_new`, is that in the place of the last T at which the same score is highest.
+
 References
 ----------
 Altamirano, Briol, Knoblauch, ICML 2024, arXiv:2311.00463.
@@ -20,6 +23,7 @@ Altamirano, Briol, Knoblauch, ICML 2024, arXiv:2311.00463.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,15 +31,17 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 from scipy.linalg import cho_solve, lapack, solve_triangular
+from scipy.optimize import minimize_scalar
 
 from stpbnn._linalg import mirrored
 from stpbnn.scale.factorised import well_conditioned_cholesky
 from stpbnn.scale.outputwise import ColumnSlopes
 from stpbnn.scale.student_noise import StudentNoise
 
-__all__ = ["Downweighted"]
+__all__ = ["Downweighted", "noise_of_new"]
 
 DF = 4.0  # of the law in which the score is taken, so that outliers do not choose the hyper-parameters
+SOUGHT = (-12.0, 6.0)  # where the logarithm of a variance is sought, in units of the median of squared errors
 CORE = StudentNoise(1.0, DF).clean_variance  # in units of the squared scale of the t law that is taken for Gaussian
 
 Vector = Float[np.ndarray, " P"]
@@ -129,3 +135,19 @@ class Downweighted:
         """Return what the targets take from the variances, or covariances, of the kernel at query points."""
         parts = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
         return parts.T @ parts if joint else np.einsum("ij,ij->j", parts, parts)
+
+
+def noise_of_new(columns: Sequence[Downweighted]) -> float:
+    """Return the variance of Gaussian noise at which the targets given the others score highest, of all outputs."""
+    means, variances = (np.concatenate(parts) for parts in zip(*(each.left_out() for each in columns), strict=True))
+    error = np.concatenate([each.targets for each in columns]) - means
+    unit = float(np.median(error**2))
+    if not unit > 0:  # most targets are as expected
+        return columns[0].temperature
+    variances = np.maximum(variances, 0)
+
+    def lost(log_noise: float) -> float:
+        scale = np.sqrt((variances + unit * np.exp(log_noise)) / CORE)
+        return -float(stats.t(DF, scale=scale).logpdf(error).sum())
+
+    return unit * float(np.exp(minimize_scalar(lost, bounds=SOUGHT, method="bounded", options={"xatol": 1e-8}).x))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +24,7 @@ from stpbnn.iterative import Krylov, RitzPairs, SpectralMeasure, TiledMatrix, fo
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.tridiagonal import Diagonalisation
 
-__all__ = ["NEGLIGIBLE", "IteratedProblem", "NumericalErrors", "Scales"]
+__all__ = ["NEGLIGIBLE", "IteratedProblem", "NumericalErrors", "Scales", "refuse_space"]
 
 WIDTH = 32  # vectors of a block: targets and probes
 FIRST, GROWTH = 12, 1.25  # blocks before the first look at what is known, and between two looks
@@ -121,13 +121,15 @@ class IteratedProblem:
         start = np.column_stack([fixed, probes])
         space = Krylov(matrix.product, start, _dimensions(P))
 
-        def posed(pairs: RitzPairs, closed: Any = None) -> tuple[Resolvent, SpectralMeasure]:
+        def posed(
+            pairs: RitzPairs, closed: tuple[np.ndarray, np.ndarray] | None = None
+        ) -> tuple[Resolvent, SpectralMeasure]:
             along = pairs.vectors.T @ space.coordinates(start)
             drawn = along[:, fixed.shape[1] :]
             measure = spectral_measure(pairs, drawn, P, matrix.trace, matrix.squares, closed=closed, precision=ROUNDING)
             columns = along[:, : V.shape[1]]
             ones = along[:, V.shape[1]] if bias else np.zeros(len(along))
-            return _resolvent(measure, columns, ones, np.empty((0, 0)), temperature, bias), measure
+            return _resolvent(measure, columns, ones, temperature, bias), measure
 
         def known(pairs: RitzPairs) -> bool:
             resolvent, _ = posed(pairs)
@@ -208,10 +210,16 @@ def _std_error(matrix: TiledMatrix, resolvent: Resolvent, u: float, rows: np.nda
     return float(np.sqrt(np.mean((differences / (2 * (np.maximum(variances, 0) + T))) ** 2)))
 
 
-def _dimensions(P: int) -> int:
-    """Return how many dimensions a Krylov space may have; refuse more examples than there is memory for."""
+def refuse_space(P: int) -> int:
+    """Refuse more examples than there is memory for; return the fewest dimensions of their Krylov space."""
     fewest = min(P, FEWEST)
     refuse_beyond(8 * P * fewest, f"X: got P = {P} examples, whose Krylov space", "take fewer examples")
+    return fewest
+
+
+def _dimensions(P: int) -> int:
+    """Return how many dimensions a Krylov space may have."""
+    fewest = refuse_space(P)
     return int(np.clip(SHARE * available() / (8 * P), fewest, min(P, MOST)))
 
 
@@ -219,9 +227,9 @@ def _resolvent(
     measure: SpectralMeasure,
     columns: Float[np.ndarray, "k D"],
     ones: Float[np.ndarray, " k"],
-    U: np.ndarray,
     temperature: float,
     bias: float,
 ) -> Resolvent:
-    k, between = measure.nodes, np.zeros(len(measure.nodes) - 1)
-    return Resolvent(k, k, between, columns, ones, Diagonalisation(U), temperature, bias, False, measure.weights)
+    """Return the resolvent in the basis of Ritz vectors, whose coordinates among the examples are not given."""
+    k, between, basis = measure.nodes, np.zeros(len(measure.nodes) - 1), Diagonalisation(np.empty((0, 0)))
+    return Resolvent(k, k, between, columns, ones, basis, temperature, bias, False, measure.weights)

@@ -29,7 +29,7 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from stpbnn.scale.matrix_fluctuation import symmetric_basis
-from stpbnn.scale.newton import backtracked, newton_step
+from stpbnn.scale.newton import descended
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
@@ -165,15 +165,11 @@ def _descend(
         q, turn = eigh(root @ root.T)
         return evaluated(np.maximum(q, 1e-300), at.V @ turn)
 
-    at = evaluated(q, V)
-    for _ in range(MAX_STEPS):
-        step, here = newton_step(at.gradient, at.hessian, CURVATURE * chain.narrowest), at
-        better = backtracked(at, lambda part: moved(here, part * step), at.gradient @ step, widths.sum() * D)  # noqa: B023
-        if better is None:
-            break
-        at = better
+    scale, smallest = float(widths.sum()) * D, CURVATURE * chain.narrowest
+    start = evaluated(q, V)
+    at = descended(start, moved, lambda at: at.hessian, smallest=smallest, scale=scale, steps=MAX_STEPS)
     s = np.log(at.q)
-    evidence = laplace(at.value, at.hessian, np.full(len(basis), widths[0]), widths.sum() * D, resolvent.size)
+    evidence = laplace(at.value, at.hessian, np.full(len(basis), widths[0]), scale, resolvent.size)
     above = chain.curvatures(s)[1:, *np.triu_indices(D)] / widths[1:, None]
     evidence -= float(np.log(above).sum()) / 2
     return SaddlePoint(of_layers(chain.layers(s), at.V), at.value, at.residual, at.hessian, evidence)

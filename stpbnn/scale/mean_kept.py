@@ -207,10 +207,7 @@ class MeanKept(NetworkProblem):
 
     def saddle_points(self) -> list[SaddlePoint]:
         """Return the stationary points of S(q, Q), the lowest first."""
-        points = [
-            point._replace(log_evidence=point.log_evidence + self.log_jacobian)
-            for point in stationary_points(self.resolvent, self.net.widths[0])
-        ]
+        points = [self.of_targets(point) for point in stationary_points(self.resolvent, self.net.widths[0])]
         if not points:
             raise ValueError(
                 f"network: got width {self.net.widths[0]}, at which the action with the mean of the features kept has "
@@ -225,8 +222,7 @@ class MeanKept(NetworkProblem):
 
     def posterior(self, seed: int = 0) -> OrderParameterPosterior:
         """Return p(Q, a | y), by quadrature."""
-        found = mean_posterior(self.resolvent, self.net.widths[0])
-        return found._replace(log_evidence=found.log_evidence + self.log_jacobian)
+        return self.of_targets(mean_posterior(self.resolvent, self.net.widths[0]))
 
     def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""

@@ -1,4 +1,4 @@
-"""One damped Newton step, and the way back along it to a point at which the function has fallen."""
+"""Damped Newton steps: one, the way back along it to where the function has fallen, and all of them to a minimum."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["Evaluation", "backtracked", "newton_step"]
+__all__ = ["Evaluation", "Sloped", "backtracked", "descended", "newton_step"]
 
 LONGEST_STEP = 2.0  # in log Q
 SMALLEST_SHRINK = 0.5**30
@@ -27,6 +27,15 @@ class Evaluation(Protocol):
     @property
     def residual(self) -> float:
         """The size of the gradient."""
+
+
+@runtime_checkable
+class Sloped(Evaluation, Protocol):
+    """The same with its gradient, in coordinates in which a step is taken from there."""
+
+    @property
+    def gradient(self) -> Float[np.ndarray, " k"]:
+        """The gradient."""
 
 
 def newton_step(
@@ -68,3 +77,61 @@ def backtracked[At: Evaluation](at: At, trial: Callable[[float], At], promised: 
             return None
         shrink /= 2
     return None
+
+
+def descended[At: Sloped](
+    at: At,
+    moved: Callable[[At, Float[np.ndarray, " k"]], At],
+    hessian: Callable[[At], Float[np.ndarray, "k k"]],
+    *,
+    smallest: float,
+    scale: float,
+    steps: int,
+    settled: Callable[[At], bool] = lambda at: False,
+) -> At:
+    """Return the point to which Newton steps lead, each shortened until the function falls.
+
+    They end where a point is settled, where no part of a step leads down, or after so many.
+
+    Parameters
+    ----------
+    at : Sloped
+        The point where they begin.
+    moved : callable
+        The evaluation a step away from a point; LinAlgError where there is none.
+    hessian : callable
+        The Hessian at a point.
+    smallest : float
+        The smallest curvature of a step.
+    scale : float
+        The size of the terms of the value, which sets its rounding.
+    steps : int
+        The largest number of steps.
+    settled : callable
+        Whether a point is good enough.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> def at(x):
+    ...     return SimpleNamespace(x=x, value=float(np.cosh(x[0])), gradient=np.sinh(x), residual=float(abs(x[0])))
+    >>> end = descended(
+    ...     at(np.array([3.0])),
+    ...     lambda here, step: at(here.x + step),
+    ...     lambda here: np.cosh(here.x)[:, None],
+    ...     smallest=1e-6,
+    ...     scale=1.0,
+    ...     steps=20,
+    ... )
+    >>> end.residual < 1e-9
+    True
+    """
+    for _ in range(steps):
+        if settled(at):
+            break
+        here, step = at, newton_step(at.gradient, hessian(at), smallest)
+        better = backtracked(here, lambda part: moved(here, part * step), float(here.gradient @ step), scale)  # noqa: B023
+        if better is None:
+            break
+        at = better
+    return at

@@ -136,8 +136,7 @@ class OneScale(NetworkProblem):
 
     def saddle_points(self) -> list[SaddlePoint]:
         """Return the minima of the action, the lowest first."""
-        points = saddle_points_of_scale(self.resolvent, self.widths)
-        return [point._replace(log_evidence=point.log_evidence + self.log_jacobian) for point in points]
+        return [self.of_targets(point) for point in saddle_points_of_scale(self.resolvent, self.widths)]
 
     def conditioned(self, point: SaddlePoint) -> FactorisedKernel:
         """Return the Gaussian process at a saddle point."""
@@ -150,8 +149,7 @@ class OneScale(NetworkProblem):
 
     def posterior(self, seed: int = 0) -> OrderParameterPosterior:
         """Return p(Q | y) of one hidden layer, by quadrature."""
-        found = scale_posterior(self.resolvent, Gamma(float(self.widths[0])))
-        return found._replace(log_evidence=found.log_evidence + self.log_jacobian)
+        return self.of_targets(scale_posterior(self.resolvent, Gamma(float(self.widths[0]))))
 
     def moments(self, posterior: OrderParameterPosterior, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Moments:
         """Return mean and variance of f at query points for each node of the posterior; covariances if `joint`."""

@@ -110,13 +110,14 @@ def pose(
     refuse_singular(net, X, temperature)
     if isinstance(net, Convolutional):
         if net.readout == "flatten":
-            refuse_design(design, "a Convolutional whose readout has weights of its own at each position")
+            refuse_design(design, "a Convolutional with readout='flatten'", "NNGPRegressor")
             return LocalProblem.of(net, X, y, temperature)
         return OneScale.of(net, X, y, temperature, design, spectral=mixture)
     assert isinstance(net, FullyConnected)
     if net.outputs > 1:
         if not enters_by_product(net, closure):
-            refuse_design(design, f"{net.outputs} outputs and {net.depth} hidden layers in the closure {closure!r}")
+            given = f"{net.outputs} outputs and {net.depth} hidden layers in the closure {closure!r}"
+            refuse_design(design, given, "NNGPRegressor, or closure='global'")
             return DeepOutputs(net, X, y, temperature, closure)
         return SeveralOutputs.of(net, X, y, temperature, design)
     if keep_mean:
@@ -126,12 +127,12 @@ def pose(
     return Layered(net, X, y, temperature, closure, contrasts=Contrasts(design))
 
 
-def refuse_design(design: Design, network: str) -> None:
+def refuse_design(design: Design, network: str, remedy: str) -> None:
     """Refuse a trend, or noise that differs between examples, for networks for which they are not derived."""
     if not design.plain:
         raise ValueError(
             f"trend, temperature, sample_weight: got a trend or noise that differs between examples for {network}, "
-            "expected trend='zero' and one temperature; take NNGPRegressor, or closure='global'"
+            f"expected trend='zero' and one temperature; take {remedy}"
         )
 
 

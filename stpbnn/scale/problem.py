@@ -66,10 +66,10 @@ class NetworkProblem:
         """Trend and noise."""
         return self.contrasts.design
 
-    @property
-    def log_jacobian(self) -> float:
-        """What is added to the log density of the contrasts."""
-        return self.design.log_jacobian * self.y.size / len(self.y)
+    def of_targets[Found: (SaddlePoint, OrderParameterPosterior)](self, found: Found) -> Found:
+        """Return what was found for the contrasts with the log evidence of the targets themselves."""
+        log_jacobian = self.design.log_jacobian * self.y.size / len(self.y)
+        return found._replace(log_evidence=found.log_evidence + log_jacobian)
 
     def query(self, kernel: KernelMap, X: Float[np.ndarray, "n N0"], *, joint: bool) -> Query:
         """Return a kernel of the network at query points, for the contrasts of the training set."""

@@ -61,8 +61,7 @@ class SeveralOutputs(NetworkProblem):
 
     def saddle_points(self) -> list[SaddlePoint]:
         """Return the minima of the action that were found, the lowest first."""
-        points = matrix_saddle_points(self.resolvent, self.widths)
-        return [point._replace(log_evidence=point.log_evidence + self.log_jacobian) for point in points]
+        return [self.of_targets(point) for point in matrix_saddle_points(self.resolvent, self.widths)]
 
     def conditioned(self, point: SaddlePoint) -> DecoupledOutputs:
         """Return the Gaussian process at a saddle point, where the product of all layers is V diag(q) V^T."""
@@ -76,8 +75,7 @@ class SeveralOutputs(NetworkProblem):
     def posterior(self, seed: int = 0) -> OrderParameterPosterior:
         """Return the posterior of the matrices of all layers, by importance sampling."""
         points, random = self.saddle_points(), np.random.default_rng(seed)
-        found = matrix_posterior(self.resolvent, self.widths, points, random)
-        return found._replace(log_evidence=found.log_evidence + self.log_jacobian)
+        return self.of_targets(matrix_posterior(self.resolvent, self.widths, points, random))
 
     def _decoupled(self, q: Float[np.ndarray, " D"], V: Float[np.ndarray, "D D"]) -> DecoupledOutputs:
         """Return the Gaussian process at Q = V diag(q) V^T."""

@@ -50,6 +50,20 @@ def test_blocks_of_a_network_are_those_of_its_kernel():
         np.testing.assert_allclose(block(slice(3, 9), slice(3, 9)), whole[3:9, 3:9], rtol=1e-12)
 
 
+def test_a_million_rows_are_not_begun_in_silence(float64):
+    """The warning, which is an error here, comes before the second tile."""
+    made, x = [], np.linspace(0, 1, 4096)
+
+    def blocks(rows, columns):
+        made.append((rows, columns))
+        return np.exp(-((x[: rows.stop - rows.start, None] - x[None, : columns.stop - columns.start]) ** 2))
+
+    with pytest.raises(UserWarning, match=r"X: got 1,000,000 examples: products with .* made again .* take \d+ hours"):
+        TiledMatrix.of(10**6, blocks)
+    assert len(made) == 2
+    assert TiledMatrix.of(300, blocks).size == 300  # in silence
+
+
 def test_tiles_are_refused_to_memory_that_is_not_there(monkeypatch):
     monkeypatch.setattr("stpbnn.iterative.tiled_matrix.available", lambda: 1000)
     with jax.enable_x64(True):

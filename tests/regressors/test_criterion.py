@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, minimize
 from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
@@ -45,6 +46,15 @@ def test_slopes_are_those_of_the_score(float64, model, y):
     here = model._hyperparameters.theta
     slopes = approx_fprime(here, lambda theta: score_and_slopes(model, theta)[0], 1e-6)
     np.testing.assert_allclose(score_and_slopes(model, here)[1], slopes, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("criterion", ["evidence", "leave-one-out"])
+def test_an_optimum_on_a_bound_has_converged_and_is_named(criterion):
+    """Targets without noise: the best temperature is none."""
+    model = of_t_process(kernel=RBF(1.0, "fixed"), criterion=criterion, optimize_temperature=True)
+    with pytest.warns(ConvergenceWarning, match="temperature: the optimum lies on the lower bound"):
+        model.fit(X, X[:, 0])
+    assert model.converged_
 
 
 def test_the_score_is_highest_where_refits_say():

@@ -239,14 +239,15 @@ def test_a_search_learns_beside_a_trend():
 
 
 @pytest.mark.parametrize(
-    ("model", "y"),
+    ("model", "y", "remedy"),
     [
-        (FullyConnected((5, 5), "erf", outputs=2), np.column_stack([Y, Y])),
-        (Convolutional((5,), (1, 1), image=(1, 2, 1)), Y),
+        (FullyConnected((5, 5), "erf", outputs=2), np.column_stack([Y, Y]), "NNGPRegressor, or closure='global'"),
+        (Convolutional((5,), (1, 1), image=(1, 2, 1)), Y, "NNGPRegressor"),
     ],
 )
-def test_networks_of_which_it_is_not_derived_are_refused(model, y):
-    with pytest.raises(ValueError, match=r"^trend, temperature, sample_weight: got a trend or noise that differs"):
+def test_networks_of_which_it_is_not_derived_are_refused(model, y, remedy):
+    told = f"^trend, temperature, sample_weight: got a trend or noise that differs .*; take {remedy}$"
+    with pytest.raises(ValueError, match=told):
         ProportionalLimitRegressor(model, temperature=T, trend="constant").fit(X, y)
     with pytest.raises(ValueError, match=r"solver: got 'iterative' with trend='linear'"):
         ProportionalLimitRegressor(ERF, temperature=T, trend="linear", solver="iterative").fit(X, Y)

@@ -1,0 +1,115 @@
+r"""The kernels of convolutional networks: covariances of hidden units at pairs of positions.
+
+With :math:`h_i(x)` a unit of a layer at position i, u the k offsets of a window, and :math:`\kappa` the activation's
+dual kernel, the covariances :math:`C_{ij}(x, x') = E[h_i(x) h_j(x')]` are, layer by layer,
+
+.. math::
+    C^1_{ij} = \frac{1}{\lambda_0 k C} \sum_{uc} x_{i+u, c}\, x'_{j+u, c} \;(+ 1/\lambda_b), \qquad
+    K^l_{ij} = \kappa(C^l_{ii}, C^l_{jj}, C^l_{ij}), \qquad
+    C^{l+1}_{ij} = \frac{1}{\lambda_l k} \sum_u K^l_{i+u, j+u} \;(+ 1/\lambda_b)
+
+with zeros where a window leaves the layer below. Pairs of equal positions depend on such pairs alone, at every layer:
+a readout of its own weights at each position needs no others.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from stpbnn import activations
+from stpbnn.kernels.patches import Layers, PatchPair
+from stpbnn.network import Prior, Window
+
+__all__ = ["LayerGrams", "PatchGram", "layer_grams", "patch_gram", "windowed"]
+
+
+class PatchGram(NamedTuple):
+    """Covariances (d, d, n, m), or (d, n, m) at equal positions, with the variances (d, n) and (d, m) of both sets."""
+
+    entries: Float[Array, "*positions n m"]
+    left: Float[Array, "d n"]
+    right: Float[Array, "d m"]
+
+
+def _summed(K: Array, axes: tuple[int, ...], size: int, stride: int, around: tuple[int, int], length: int) -> Array:
+    """Return the sums over the offsets of a window, the same along all of the axes."""
+    K = jnp.pad(K, [around if axis in axes else (0, 0) for axis in range(K.ndim)])
+    last = (length - 1) * stride + 1
+    parts = (
+        K[tuple(slice(u, u + last, stride) if axis in axes else slice(None) for axis in range(K.ndim))]
+        for u in range(size)
+    )
+    total = next(parts)
+    for part in parts:
+        total = total + part
+    return total
+
+
+def windowed(K: Array, below: tuple[int, int], window: Window, sides: int) -> Array:
+    """Return the means of K over the offsets of the windows, at positions along the first axis, or the first two."""
+    rest = K.shape[sides:]
+    K = K.reshape(*below * sides, *rest)
+    for direction in (0, 1):
+        axes = tuple(range(direction, 2 * sides, 2))
+        K = _summed(
+            K,
+            axes,
+            window.size[direction],
+            window.stride[direction],
+            window.padding[direction],
+            window.grid[direction],
+        )
+    return K.reshape(*(math.prod(window.grid),) * sides, *rest) / window.pixels
+
+
+class LayerGrams(NamedTuple):
+    """What a hidden layer has: the covariances C of its units, with those of their biases, and the kernel κ(C)."""
+
+    covariances: PatchGram
+    kernels: PatchGram
+
+
+def layer_grams(layers: Layers, prior: Prior, seen: PatchPair, *, pairs: bool) -> list[LayerGrams]:
+    """Return covariances and kernels of every hidden layer at all pairs of positions, or at equal positions.
+
+    Parameters
+    ----------
+    layers : Layers
+        Activation and windows.
+    prior : Prior
+        Precisions and bias variance, which may be traced and differentiated.
+    seen : PatchPair
+        What the windows of the first layer see. Of inputs that are one and the same no rounding sets covariances apart
+        from variances.
+    pairs : bool
+        Whether all pairs of positions are wanted, or equal positions alone.
+    """
+    X1, X2, same = seen
+    kappa, sides = activations.get(layers.activation).kernel, 2 if pairs else 1
+    scale = 1 / (prior.precisions[0] * X1.shape[-1])
+    entries = scale * jnp.einsum("ink,jmk->ijnm" if pairs else "ink,imk->inm", X1, X2) + prior.bias_variance
+    left, right = (scale * jnp.sum(X * X, axis=-1) + prior.bias_variance for X in (X1, X2))
+    grid, found = layers.windows[0].grid, []
+    for layer, window in enumerate((*layers.windows[1:], None), start=1):
+        at = same & jnp.eye(len(left), dtype=bool)[:, :, None, None] if pairs else same
+        entries = jnp.where(at, left[:, None, :, None] if pairs else left[:, :, None], entries)
+        rows, columns = (left[:, None, :, None], right[None, :, None]) if pairs else (left[:, :, None], right[:, None])
+        K = PatchGram(kappa(rows, columns, entries), kappa(left, left, left), kappa(right, right, right))
+        found.append(LayerGrams(PatchGram(entries, left, right), K))
+        if window is None:
+            break
+        entries, left, right = (
+            windowed(values, grid, window, of) / prior.precisions[layer] + prior.bias_variance
+            for values, of in zip(K, (sides, 1, 1), strict=True)
+        )
+        grid = window.grid
+    return found
+
+
+def patch_gram(layers: Layers, prior: Prior, seen: PatchPair, *, pairs: bool) -> PatchGram:
+    """Return the kernels κ(C^L) of the last features, the last of `layer_grams`."""
+    return layer_grams(layers, prior, seen, pairs=pairs)[-1].kernels
