@@ -28,7 +28,3 @@ class KernelOutliers(WithOutliers[KernelHyperparameters], LearnableKernel):
     @property
     def _hyperparameters(self) -> KernelHyperparameters:
         return replace(super()._hyperparameters, noise_df=self.noise_df_ or self.noise_df)
-
-    def _take_up(self, found: KernelHyperparameters) -> None:
-        super()._take_up(found)
-        self.noise_df_ = found.noise_df if self.noise == "student-t" else None

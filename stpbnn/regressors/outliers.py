@@ -93,6 +93,10 @@ class WithOutliers[H: Noisy](Learnable[H]):
             given = "an array" if np.ndim(self.temperature) else 0
             raise ValueError(f"temperature: got {given} {here}, expected a number greater than 0")
 
+    def _take_up(self, found: H) -> None:
+        super()._take_up(found)
+        self.noise_df_ = found.noise_df if self.noise == "student-t" else None
+
     @property
     def _tolerance(self) -> float:
         return MATCHED if self.noise == "student-t" else super()._tolerance

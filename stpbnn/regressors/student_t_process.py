@@ -117,6 +117,8 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         expectation propagation, with "robust", which has none, the leave-one-out score under a t law.
     centre_ : array of shape (P,) or (P, D), or None
         What each target is compared with under noise "robust".
+    noise_variance_ : float or None
+        Of a new target under noise "robust": T, or where T is learned that at which left out targets score highest.
     alpha_ : array of shape (P,) or (P, D)
         What the kernel with the training points is multiplied by to give the mean of targets as they are normalised.
     solver_ : str

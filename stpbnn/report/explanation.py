@@ -42,24 +42,23 @@ def explanation(
     sizes : mapping
         Numbers of training points (`train`) and test points (`test`).
     """
+    told = []
     if beside := predictions.attrs.get("beside_the_chains"):
-        first = f"The theories have {beside}, and the sampled posterior does not: where they differ, that is why."
-        told = explanation(posterior, predictions.drop_attrs(), comparison, name, saddle, network, sizes)
-        return [first, *told]
+        told.append(f"The theories have {beside}, and the sampled posterior does not: that may be why they differ.")
     odd, linear = (_asked(predictions, network, what) for what in ("odd", "linear"))
     if process := posterior.attrs.get("process"):
-        told = processes.paragraphs(posterior, predictions, comparison, name, network, linear)
+        told += processes.paragraphs(posterior, predictions, comparison, name, network, linear)
         return told + (_load(predictions, name, network, sizes) if PROCESSES[process].has_widths else [])
-    paragraphs = [_finding(comparison.sel(theory=name), name)]
+    told.append(_finding(comparison.sel(theory=name), name))
     if saddle and network:
         q = predictions["order_parameters"].sel(theory=name).to_numpy()
-        paragraphs += [_fluctuations(posterior, q, network, linear), _turning(posterior, network, odd, linear)]
+        told += [_fluctuations(posterior, q, network, linear), _turning(posterior, network, odd, linear)]
     else:
-        paragraphs.append(
+        told.append(
             "Closed forms are exact in a limit. At finite width N, differences that vanish like 1/N at fixed P are to "
             "be expected, and of order P/N from infinite width."
         )
-    return paragraphs + _load(predictions, name, network, sizes)
+    return told + _load(predictions, name, network, sizes)
 
 
 def _finding(one: xr.Dataset, name: str) -> str:

@@ -308,7 +308,13 @@ def test_a_network_of_positions_is_explained_by_its_matrix():
     with pytest.warns(UserWarning, match="is not one of the sampled posterior: a Convolutional instead of a FullyConn"):
         compare_predictions(posterior, predictions)
     posterior.attrs["network"] = json.dumps(net.to_dict())
-    told = " ".join(contents(posterior, predictions, compare_predictions(posterior, predictions))["explanation"])
+    comparison = compare_predictions(posterior, predictions)
+    paragraphs = contents(posterior, predictions, comparison)["explanation"]
+    told = " ".join(paragraphs)
     assert "all pairs of the d = 4 positions" in told
     assert "relative variance 2/(N d) = 0.025 for N = 20 channels" in told
     assert "weighs the kernels of all pairs of positions" in told
+    predictions.attrs["beside_the_chains"] = "a linear trend"
+    first, *others = contents(posterior, predictions, comparison)["explanation"]
+    assert first == "The theories have a linear trend, and the sampled posterior does not: that may be why they differ."
+    assert others == paragraphs
