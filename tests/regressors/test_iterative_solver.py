@@ -112,7 +112,7 @@ def test_a_t_process_on_any_kernel(noise):
 def test_the_error_of_a_t_process_knows_how_large_its_targets_are():
     """What the space misses of y·A⁻¹y counts by (ν + P) / (ν − 2 + y·A⁻¹y)."""
     missed = []
-    for size in (0.03, 30.0):
+    for size in (0.03, 4.0):
         rng = np.random.default_rng(2)
         places = rng.normal(size=(700, 2))
         y = size * (np.sin(places[:, 0]) + 0.1 * rng.normal(size=700))
@@ -122,7 +122,7 @@ def test_the_error_of_a_t_process_knows_how_large_its_targets_are():
         )
         gap = model.log_marginal_likelihood_ - exact.log_marginal_likelihood_
         missed.append(abs(gap) / model.numerical_errors_.log_evidence)
-    assert min(missed) > 0.01
+    assert min(missed) > 0.2
     assert max(missed) < 3
 
 
@@ -174,7 +174,7 @@ def repeated(rng):
 def test_the_error_of_the_log_evidence_covers_what_is_missed(inputs, T):
     """By NumPy's factorisation: small eigenvalues beside large ones, rounding, repeated inputs."""
     missed, net = [], FullyConnected((N,), "relu", bias_precision=1.0)
-    for seed in range(3):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         X = inputs(rng)
         y = np.tanh(X[:, 0]) + 0.1 * rng.normal(size=len(X))
