@@ -112,6 +112,11 @@ def test_features_with_a_mean_are_the_mixture_over_scale_and_direction():
     assert model.log_marginal_likelihood_ == pytest.approx(log_evidence, abs=1e-5)
     np.testing.assert_allclose(found[0], mean, rtol=1e-5)
     np.testing.assert_allclose(found[1], covariance, rtol=1e-4, atol=1e-7)
+    rest, left = np.arange(P) != 4, model.leave_one_out()
+    refit = FiniteWidthRegressor(RELU, temperature=VARIANCES[rest], trend="constant").fit(X[rest], Y[rest])
+    law = refit.predictive(X[[4]])
+    assert left.mean[4] == pytest.approx(law.mean[0], rel=1e-5)
+    assert left.variance[4] == pytest.approx(law.variance[0] + VARIANCES[4], rel=1e-5)
 
 
 @pytest.mark.parametrize(("trend", "noise"), SETTINGS[1:2])
@@ -146,7 +151,7 @@ def test_two_layers_are_the_mixture_over_their_scales(trend, noise):
 
 
 def finite(network, **settings):
-    return FiniteWidthRegressor(network, **settings)
+    return FiniteWidthRegressor(network, random_state=0, **settings)
 
 
 def proportional(network, **settings):
