@@ -163,8 +163,11 @@ class IteratedProblem:
         misfit = float(np.hypot(np.vdot(alpha, rest), lost))
         return cls(resolvent, measure, float(np.linalg.norm(rest)), float(np.linalg.norm(V)), std, misfit, u)
 
-    def errors(self, curvature: float = 0.0) -> NumericalErrors:
-        """Return the errors at the scale, given the second derivative of the action in its logarithm."""
+    def errors(self, curvature: float = 0.0, slope_of_misfit: float = 1.0) -> NumericalErrors:
+        """Return the errors at the scale, given the second derivative of the action in its logarithm.
+
+        The slope is that of −2 log Z in y·A⁻¹y.
+        """
         r, T, k = np.exp(self.u), self.resolvent.temperature, self.measure.nodes
         outputs = self.resolvent.columns.shape[1]
         share = r * k / (r * k + T)
@@ -174,7 +177,8 @@ class IteratedProblem:
             self.residual / self.size if self.size else 0.0,
             float(self.residual / np.sqrt(T * freedom)) if freedom else 0.0,
             self.std,
-            float(np.hypot(outputs * self.measure.error(lambda k: np.log(r * k + T)), self.misfit)) / 2,
+            float(np.hypot(outputs * self.measure.error(lambda k: np.log(r * k + T)), slope_of_misfit * self.misfit))
+            / 2,
             slope / curvature if curvature else 0.0,
             len(k),
         )
