@@ -95,7 +95,7 @@ def draw(found: list[Row]) -> None:
     """Draw the law in 1/N, the errors beside the theories for each kind of images, and sampled order parameters."""
     figure = Figure(figsize=(13, 8), layout="constrained")
     axes = figure.subplots(2, 3)
-    draw_law(axes[0, 0], [row for row in found if row["data"] == "digits"])
+    draw_law(axes[0, 0], [row for row in found if row["data"] == "digits" and str(row["windows"]) == "4"])
     kinds = [
         ("mnist", "28 28 1", "MNIST 0 and 1"),
         ("cifar10", "28 28 1", "CIFAR-10"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 __all__ = ["main"]
 
 
@@ -11,6 +13,7 @@ def main() -> None:
         from stpbnn import _interrupt
 
         _interrupt.leave_at_once()
+        gc.set_threshold(100_000)  # tracing makes so many objects that looking for cycles among them takes a while
         from stpbnn import cli
 
         cli.main()

@@ -116,11 +116,16 @@ def _zero_mean(net: Network, process: str | None) -> bool:
 
 
 def _finite(net: Network, process: str | None) -> bool:
-    from stpbnn.scale import LATTICE_DEPTH
+    from stpbnn.scale import LATTICE_DEPTH, enters_by_product
 
-    several = net.likelihood == "categorical" and net.depth == 1  # with one scale for all outputs
-    dense = _dense(net) and process != "student-t"
-    return _images(net) or (dense and (net.outputs == 1 or several) and net.depth <= LATTICE_DEPTH)
+    if not _dense(net):
+        return _images(net)
+    if process == "student-t" or net.depth > LATTICE_DEPTH:
+        return False
+    if net.likelihood == "categorical":
+        return net.depth == 1  # with one scale for all outputs
+    matrices = process is None and enters_by_product(net, "nested") and min(net.widths) >= net.outputs
+    return net.outputs == 1 or matrices
 
 
 THEORIES: dict[str, Theory] = {
@@ -158,7 +163,7 @@ THEORIES: dict[str, Theory] = {
             "finite width",
             "FiniteWidthRegressor",
             _finite,
-            takes=("mean", "trend", "solver"),
+            takes=("random_state", "mean", "trend", "solver"),
             classifier="FiniteWidthClassifier",
         ),
         Theory(

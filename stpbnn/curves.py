@@ -51,7 +51,8 @@ def theory_curves(card: Card, *, data: Task | None = None, progress: bool = Fals
     Examples
     --------
     >>> from stpbnn.cards import load_card
-    >>> card = load_card("smoke-1hl-linear").model_copy(update={"sweep": {"network.widths": ([5], [500])}})
+    >>> card = load_card("smoke-1hl-linear", ["theories.names=['proportional']"])
+    >>> card = card.model_copy(update={"sweep": {"network.widths": ([5], [500])}})
     >>> curves = theory_curves(card)["order_parameters"].sel(theory="proportional limit", layer=1).squeeze()
     >>> [round(abs(Q - 1), 1) for Q in curves.values.tolist()]
     [0.3, 0.0]

@@ -7,6 +7,7 @@ from stpbnn.catalogue import PROCESSES, THEORIES, known_theories
 from stpbnn.regressors.of_theory import regressor_of
 
 ONE, DEEP, WIDE = FullyConnected((7,), "relu"), FullyConnected((7, 7, 7, 7)), FullyConnected((7, 7), outputs=2)
+SEVERAL = FullyConnected((7,), outputs=3)
 
 
 @pytest.mark.parametrize("name", THEORIES)
@@ -35,6 +36,8 @@ def test_a_process_has_a_program_and_a_closed_form(process):
         (ONE, None, True, ["infinite", "proportional", "zero-mean", "finite", "adaptive"]),
         (DEEP, None, True, ["infinite", "proportional"]),
         (WIDE, None, True, ["infinite", "proportional"]),
+        (SEVERAL, None, False, ["infinite", "proportional", "finite", "adaptive"]),
+        (SEVERAL.set_params(widths=(2,)), None, False, ["infinite", "proportional", "adaptive"]),
         (ONE, "student-t", True, ["infinite", "student-t"]),
         (ONE, "finite-width", True, ["infinite", "proportional", "finite"]),
     ],

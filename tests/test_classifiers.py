@@ -32,8 +32,12 @@ def test_scikit_learn_conformance(estimator, check):
     check(estimator)
 
 
+@checks(ProportionalLimitClassifier(), long=True)  # what it adds to those before and after it is its scale alone
+def test_scikit_learn_conformance_of_the_proportional_limit(estimator, check):
+    check(estimator)
+
+
 @checks(
-    ProportionalLimitClassifier(),
     FiniteWidthClassifier(),
     long=(*LARGE, "check_classifiers_train(readonly_memmap=True,X_dtype=float32)", "check_classifiers_classes"),
 )

@@ -79,6 +79,8 @@ def test_theories_are_those_that_are_known_for_the_network():
     assert names("theories.names=['adaptive', 'infinite']") == ["infinite width", "adaptive kernel"]
     with pytest.raises(ValueError, match=r"theories.names: got 'adaptive', expected .*known for 2 hidden layer"):
         names("network.widths=[5,5]", "theories.names=['adaptive']")
-    assert names("network.outputs=2") == ["infinite width", "proportional limit", "adaptive kernel"]
-    assert names("network.outputs=2", "network.widths=[5,5]") == ["infinite width", "proportional limit"]
+    assert names("network.outputs=2") == ["infinite width", "proportional limit", "finite width", "adaptive kernel"]
+    deep = "network.outputs=2", "network.widths=[5,5]"
+    assert names(*deep) == ["infinite width", "proportional limit", "finite width"]
+    assert names(*deep, "network.activation=erf") == ["infinite width", "proportional limit"]
     assert names("network.widths=[5,5,5,5]") == ["infinite width", "proportional limit"]

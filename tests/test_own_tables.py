@@ -118,7 +118,7 @@ def test_from_a_table_to_predictions(folder):
     [
         ("barks", [], "bernoulli", 1, ["no", "yes"]),
         ("kind", ["--classes"], "categorical", 3, ["cat", "dog", "pony"]),
-        ("number", ["--classes"], "categorical", 3, [0, 1, 2]),
+        pytest.param("number", ["--classes"], "categorical", 3, [0, 1, 2], marks=pytest.mark.long),
         ("number", [], "gaussian", 1, None),
     ],
 )

@@ -76,3 +76,17 @@ def test_tables_are_those_of_the_committed_results(uci):
     page = (ANALYSIS / "regression.md").read_text()
     assert uci.table(rows, True) in page
     assert uci.table(rows, False) in page
+    assert uci.reached(rows) in page
+
+
+def test_what_is_reached_is_told_from_paired_splits(uci):
+    """Errors on two splits: 1 and 3 without outliers, 2 and 3 with them, 1 and 2 of the plain process."""
+    rows = []
+    methods = [(uci.ROBUST[0], False, (1.0, 3.0)), (uci.ROBUST[0], True, (2.0, 3.0)), (uci.PLAIN, False, (1.0, 2.0))]
+    for method, corrupted, errors in methods:
+        for split, error in enumerate(errors):
+            key = dict(zip(uci.KEY, (method, "yacht", split, corrupted, True), strict=True))
+            rows.append(key | dict.fromkeys(uci.FIELDS[5:], error) | {"cover90": 0.9})
+    *_, line = uci.reached(rows).splitlines()
+    assert line.split(" | ")[2:5] == ["1.25", "90.0 ± 3.8", "90.0 ± 3.8"]  # (0.09 / 62)^(1/2)
+    assert line.split(" | ")[5:] == ["+0.500 ± 0.500", "+0.500 ± 0.500 |"]

@@ -1,9 +1,10 @@
-"""Self-consistent clusters of hidden units: how the kernel of one hidden layer adapts to the task."""
+"""Self-consistent clusters of hidden units: how the kernel of one or two hidden layers adapts to the task."""
 
 from stpbnn.adaptive.doubling import doubled, nearest_divisor, units_of
 from stpbnn.adaptive.evidence import anneal, log_evidence
 from stpbnn.adaptive.fields import Averages, Fields, Problem, Response, drive, fields
 from stpbnn.adaptive.particles import RowSpace
+from stpbnn.adaptive.posing import posed
 from stpbnn.adaptive.process import AdaptiveProcess, Prediction
 from stpbnn.adaptive.search import Populations, Solution, Start, solve
 from stpbnn.adaptive.settled import monte_carlo_error
@@ -29,6 +30,7 @@ __all__ = [
     "monte_carlo_error",
     "nearest_divisor",
     "packed",
+    "posed",
     "solve",
     "units_of",
     "unpacked",

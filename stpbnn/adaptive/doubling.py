@@ -6,7 +6,6 @@ A cluster of one unit is the self-consistent neuron, that of all N units the pos
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -49,11 +48,15 @@ def units_of(particles: int, cluster: int) -> int:
 
 
 def doubled(problem: Problem, start: Start, particles: int, seed: int, max_iter: int) -> list[Solution]:
-    """Return the solutions of all sizes that were tried, that of the largest clusters first."""
+    """Return the solutions of all sizes that were tried, that of the largest clusters first.
+
+    Of two hidden layers one unit at a time and the whole network are known.
+    """
     found: list[Solution] = []
     before: np.ndarray | None = None
-    for cluster in sizes(int(problem.width)):
-        here = replace(problem, cluster=cluster)
+    width = int(problem.width)
+    for cluster in sizes(width) if problem.below is None else (1, width):
+        here = problem.resized(cluster)
         found.insert(0, solve(here, start, particles, seed, max_iter))
         rows = None if found[0].lost else np.array([summary(here, each) for each in found[0].whole.averages])
         if rows is not None and before is not None and found[0].converged and not moved(rows, before):

@@ -13,7 +13,6 @@ particles that follow the fields as these are switched on (sequential Monte Carl
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -24,10 +23,11 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from stpbnn._random import standard_normal
+from stpbnn.adaptive.averaging import estimate
 from stpbnn.adaptive.fields import Averages, Fields, Problem, Response, drive, fields, padded, up
+from stpbnn.adaptive.layers import Units, features
 from stpbnn.adaptive.neuron import Drive, log_weight
 from stpbnn.adaptive.particles import move
-from stpbnn.adaptive.search import estimate
 
 __all__ = ["Annealed", "anneal", "log_evidence", "systematic"]
 
@@ -76,11 +76,9 @@ def systematic(weights: Float[np.ndarray, " M"], shift: float) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnames=("sigma",))
-def _gain(
-    sigma: Callable[[jax.Array], jax.Array], position: jax.Array, root: jax.Array, before: Drive, after: Drive
-) -> jax.Array:
-    h = position @ root.T
-    return log_weight(sigma, h, after)[0] - log_weight(sigma, h, before)[0]
+def _gain(sigma: Units, position: jax.Array, root: jax.Array, before: Drive, after: Drive) -> jax.Array:
+    there = features(sigma, position, root, None)
+    return log_weight(jnp.asarray, there, after)[0] - log_weight(jnp.asarray, there, before)[0]
 
 
 def log_evidence(problem: Problem, averages: Averages, log_z: float) -> float:

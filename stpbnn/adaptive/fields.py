@@ -17,7 +17,7 @@ output, then those of the second, and so on. An output bias is part of the noise
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -27,32 +27,60 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 
+from stpbnn.adaptive.layers import Units, Upper, Whole
 from stpbnn.adaptive.neuron import Drive
 
-__all__ = ["Averages", "Fields", "Problem", "Response", "drive", "fields", "padded", "up"]
+__all__ = ["Averages", "Below", "Fields", "Problem", "Response", "drive", "fields", "padded", "up"]
 
 BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of them
 
 
+class Below(NamedTuple):
+    """The layer below, of a network of two: inputs in their row space, the root of its kernel, σ, and λ_1 above it."""
+
+    root: Float[np.ndarray, "P r"]
+    kernel_root: Float[np.ndarray, "P P"]
+    sigma: Callable[[jax.Array], jax.Array]
+    precision: float
+
+
 @dataclass(frozen=True)
 class Problem:
-    """Targets, inputs in their row space, K_1 of infinite width without the output bias, prior, temperature, width."""
+    """Targets, inputs in their row space, K_L of infinite width without the output bias, prior, temperature, width.
+
+    Of a unit of the second layer the root is that of the kernel of the first, and the layer below is told.
+    """
 
     y: Float[np.ndarray, " DP"]
     root: Float[np.ndarray, "P r"]
     kernel: Float[np.ndarray, "P P"]
-    sigma: Callable[[jax.Array], jax.Array]
+    sigma: Units
     temperature: float
     width: float
     precision: float
     bias_variance: float = 0.0
     reaction: bool = True
     cluster: int = 1
+    below: Below | None = None
 
     @property
     def outputs(self) -> int:
         """How many outputs the network has."""
         return len(self.y) // len(self.kernel)
+
+    @property
+    def above(self) -> bool:
+        """Whether a cluster is a unit of the second layer."""
+        return isinstance(self.sigma, Upper)
+
+    def resized(self, cluster: int) -> Problem:
+        """Return the problem of clusters of another size; of two hidden layers one unit, or all."""
+        if self.below is None:
+            return replace(self, cluster=cluster)
+        sigma, (root, kernel_root, _, precision) = self.below.sigma, self.below
+        if cluster == self.width:
+            return replace(self, cluster=cluster, root=root, sigma=Whole(sigma, precision))
+        return replace(self, cluster=cluster, root=kernel_root, sigma=Upper(sigma))
 
     @property
     def part(self) -> float:
@@ -86,24 +114,32 @@ class Fields(NamedTuple):
 
 
 class Averages(NamedTuple):
-    """K_w, N/n E[xx^T] and √(N/n) E[x] of a cluster, over particles and iterations."""
+    """K_w, N/n E[xx^T] and √(N/n) E[x] of a cluster, over particles and iterations.
+
+    In deep networks also what the response of the layer below takes away from the second.
+    """
 
     K: Float[np.ndarray, "DP DP"]
     second: Float[np.ndarray, "DP DP"]
     mean: Float[np.ndarray, " DP"]
+    screened: Any = 0.0
 
     def covariance(self) -> Float[np.ndarray, "DP DP"]:
         """Return G, the covariance of a cluster times N/n, without the output bias."""
-        return self.second - np.outer(self.mean, self.mean)
+        return self.second - np.outer(self.mean, self.mean) - self.screened
+
+    def screening(self, R: Float[np.ndarray, "DP DP"], below: Float[np.ndarray, "P P"]) -> float:
+        """Return what is screened in units of the kernel of the layer below, as R weighs both."""
+        return float(np.sum(R * self.screened) / np.sum(R * below))
 
     def symmetric(self) -> Averages:
         """Return them without what rounding left of unequal halves."""
-        return Averages((self.K + self.K.T) / 2, (self.second + self.second.T) / 2, self.mean)
+        return self._replace(K=(self.K + self.K.T) / 2, second=(self.second + self.second.T) / 2)
 
     @classmethod
     def of(cls, several: list[Averages]) -> Averages:
         """Return the mean of several."""
-        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(3)))
+        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(4)))
 
 
 class Response(NamedTuple):

@@ -27,11 +27,15 @@ __all__ = ["Drive", "Moments", "Readout", "log_weight", "moments_of_clusters", "
 
 
 class Drive(NamedTuple):
-    """What a cluster feels: a/√N (D, P), R/N (D, P, D, P) and the readout's prior precision λ_1."""
+    """What a cluster feels: a/√N (D, P), R/N (D, P, D, P) and the readout's prior precision λ.
+
+    In deep networks also the modes (K, P) of the backward signal, through which layers above follow a unit below.
+    """
 
     field: jax.Array
     response: jax.Array
     precision: jax.Array
+    modes: jax.Array | None = None
 
 
 class Readout(NamedTuple):
@@ -76,7 +80,7 @@ def posterior_readout(features: jax.Array, drive: Drive) -> tuple[Readout, jax.A
 
 
 def log_weight(sigma: Callable[[jax.Array], jax.Array], h: jax.Array, drive: Drive) -> tuple[jax.Array, jax.Array]:
-    """Return the log weight of pre-activations h (M, n, P), and its gradient in h."""
+    """Return the log weight of pre-activations h (M, n, P), or of whatever features are made of, and its gradient."""
     features, back = jax.vjp(sigma, h)
     (w, mean, tilt), size, response = posterior_readout(features, drive)
     second = w + mean[:, :, :, None, None] * mean[:, None, None, :, :]
@@ -85,21 +89,27 @@ def log_weight(sigma: Callable[[jax.Array], jax.Array], h: jax.Array, drive: Dri
 
 
 def moments_of_clusters(features: jax.Array, readout: Readout, untilted: jax.Array, precision: jax.Array) -> Moments:
-    """Return the averages over clusters from their features (M, n, P), and those of their untilted twins."""
-    M, n, P = features.shape
-    D, units = readout.mean.shape[2], M * n
-    flat, twins = features.reshape(units, P), untilted.reshape(units, P)
+    """Return the averages over clusters from their features, and those of their untilted twins (M, n, P).
 
-    def average(weights: jax.Array) -> jax.Array:  # one product at a time: so many would not fit into a cache
-        return flat.T @ weighed(weights, features).reshape(units, P) / units
+    The first n features are those of the n units; further ones, if any, only have readouts that were integrated too.
+    """
+    M, n, P = untilted.shape
+    D, units, own = readout.mean.shape[2], M * n, features[:, :n]
+    flat, twins = own.reshape(units, P), untilted.reshape(units, P)
 
-    blocks = jnp.moveaxis(readout.covariance, (2, 4), (0, 1)).reshape(D * D, M, n, n)
-    kernel = jax.lax.map(average, blocks).reshape(D, D, P, P)
-    share = jnp.einsum("mid,mip->mdp", readout.mean, features)
+    def average(weights: jax.Array, with_: jax.Array) -> jax.Array:  # one at a time: so many would not fit into a cache
+        return flat.T @ weighed(weights, with_).reshape(units, P) / units
+
+    blocks = jnp.moveaxis(readout.covariance[:, :n], (2, 4), (0, 1)).reshape(D * D, M, n, -1)
+    kernel = jax.lax.map(lambda weights: average(weights, features), blocks).reshape(D, D, P, P)
+    within = kernel
+    if features.shape[1] > n:
+        within = jax.lax.map(lambda weights: average(weights[:, :, :n], own), blocks).reshape(D, D, P, P)
+    share = jnp.einsum("mid,mip->mdp", readout.mean[:, :n], own)
     outer = (share.reshape(M, D * P).T @ share.reshape(M, D * P) / units).reshape(D, P, D, P)
     return Moments(
         kernel,
-        kernel + jnp.swapaxes(outer, 1, 2),
+        within + jnp.swapaxes(outer, 1, 2),
         jnp.mean(share, axis=0) / jnp.sqrt(jnp.asarray(n, share.dtype)),
         twins.T @ twins / (units * precision),
     )

@@ -19,10 +19,11 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._random import standard_normal
+from stpbnn.adaptive.layers import Backward, Units, Upper, backward, exact_twins, features
 from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments_of_clusters, posterior_readout
 from stpbnn.network import Prior
 
-__all__ = ["Move", "RowSpace", "move", "whitened_inputs"]
+__all__ = ["Move", "RowSpace", "move", "walk", "whitened_inputs"]
 
 NEGLIGIBLE = 1e-7  # singular values below this fraction of the largest are beneath single precision
 
@@ -51,7 +52,10 @@ def whitened_inputs(prior: Prior, X: Float[np.ndarray, "n N0"]) -> Float[np.ndar
 
 
 class Move(NamedTuple):
-    """Particles (M, n, r) after a move, their twins, readout, acceptance, likeness to the twins, moments."""
+    """Particles (M, n, r) after a move, their twins, readout, acceptance, likeness to the twins, moments.
+
+    Of units above also their backward signals.
+    """
 
     position: jax.Array
     twin: jax.Array
@@ -59,11 +63,12 @@ class Move(NamedTuple):
     acceptance: jax.Array
     likeness: jax.Array
     moments: Moments
+    back: Backward | None
 
 
 @partial(jax.jit, static_argnames=("sigma",))
 def move(
-    sigma: Callable[[jax.Array], jax.Array],
+    sigma: Units,
     key: jax.Array,
     position: jax.Array,
     root: jax.Array,
@@ -72,10 +77,24 @@ def move(
 ) -> Move:
     """Move all particles (M, n, r) once by a quarter of a turn in `steps` rotations, and average over them."""
 
-    def slope(z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        value, gradient = log_weight(sigma, z @ root.T, drive)
-        return value, gradient @ root
+    def featured(z: jax.Array) -> jax.Array:
+        return features(sigma, z, root, drive.modes)
 
+    position, momentum, probability = walk(featured, key, position, drive, steps)
+    n, of_position = position.shape[1], featured(position)
+    twins = featured(momentum)[:, :n]
+    readout, _, _ = posterior_readout(of_position, drive)
+    found = moments_of_clusters(of_position, readout, twins, drive.precision)
+    back = backward(sigma, position, root, of_position, readout) if isinstance(sigma, Upper) else None
+    readout = Readout(readout.covariance[:, :n], readout.mean[:, :n], readout.tilt)
+    likeness = _likeness(readout, twins, drive) * exact_twins(sigma)
+    return Move(position, momentum, readout, jnp.mean(probability), likeness, found, back)
+
+
+def walk(
+    featured: Callable[[jax.Array], jax.Array], key: jax.Array, position: jax.Array, drive: Drive, steps: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return particles after a move, the momenta with which they began, and the probabilities of acceptance."""
     angle = (jnp.pi / 2 / steps).astype(position.dtype)
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
 
@@ -84,27 +103,25 @@ def move(
         kick = angle / 2 * gradient
         energy, p = energy + jnp.sum((p + kick / 2) * kick, axis=(1, 2)), p + kick
         z, p = cosine * z + sine * p, cosine * p - sine * z
-        value, gradient = slope(z)
+        value, gradient = log_weight(featured, z, drive)
         kick = angle / 2 * gradient
         return z, p + kick, energy + jnp.sum((p + kick / 2) * kick, axis=(1, 2)), value, gradient
 
     key_momentum, key_accept = jax.random.split(key)
     momentum = standard_normal(key_momentum, position.shape, position.dtype)
-    before, gradient = slope(position)
+    before, gradient = log_weight(featured, position, drive)
     start = (position, momentum, jnp.zeros_like(before), before, gradient)
     z, _, energy, after, _ = jax.lax.fori_loop(0, steps, step, start)
     probability = jnp.nan_to_num(jnp.exp(jnp.minimum(after - before - energy, 0)))
     accepted = jax.random.uniform(key_accept, probability.shape, position.dtype) < probability
-    position = jnp.where(accepted[:, None, None], z, position)
-    features, twins = sigma(position @ root.T), sigma(momentum @ root.T)
-    readout, _, _ = posterior_readout(features, drive)
-    found = moments_of_clusters(features, readout, twins, drive.precision)
-    return Move(position, momentum, readout, jnp.mean(probability), _likeness(readout, twins, drive), found)
+    return jnp.where(accepted[:, None, None], z, position), momentum, probability
 
 
 def _likeness(readout: Readout, twins: jax.Array, drive: Drive) -> jax.Array:
     """Return the slope of the clusters' tilts over those of their twins, from 0 to 1: one where there is no tilt."""
-    pull = jnp.sum((twins @ drive.field.T) ** 2, axis=(1, 2)) * jnp.mean(jnp.einsum("midid->mid", readout.covariance))
+    pull = jnp.sum((twins @ drive.field.T) ** 2, axis=(1, 2)) * jnp.mean(
+        jnp.einsum("midid->mid", readout.covariance[:, :, :, : twins.shape[1]])
+    )
     pull = pull - jnp.mean(pull)
     slope = jnp.sum(pull * readout.tilt) / jnp.maximum(jnp.sum(pull**2), 1e-30)
     return jnp.clip(slope, 0, 1)

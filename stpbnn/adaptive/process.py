@@ -21,10 +21,12 @@ from scipy.linalg import cho_factor, cho_solve
 
 from stpbnn import kernels
 from stpbnn._random import standard_normal
+from stpbnn.adaptive.averaging import Snapshot
 from stpbnn.adaptive.fields import Averages, Problem, Response, fields, padded, up
+from stpbnn.adaptive.layers import features, own_features
 from stpbnn.adaptive.neuron import weighed
-from stpbnn.adaptive.particles import RowSpace, whitened_inputs
-from stpbnn.adaptive.search import Snapshot
+from stpbnn.adaptive.particles import RowSpace
+from stpbnn.adaptive.posing import Coordinates, coordinates
 from stpbnn.network import FullyConnected
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 
@@ -51,6 +53,14 @@ class Prediction(NamedTuple):
         return IndependentOutputs.joint(mean, list(covariances))
 
 
+class _Below(NamedTuple):
+    """The kernel of the layer below: on training inputs, and what B leaves of it: as second and within in `_Rest`."""
+
+    kernel: Float[np.ndarray, "P P"]
+    rest: Float[np.ndarray, "n P"]
+    within: Float[np.ndarray, "n ..."]
+
+
 class _Rest(NamedTuple):
     """K_w, N/n E[xx^T] and √(N/n) E[x] with ρ in place of the first σ; the second with ρ twice, or its diagonal."""
 
@@ -58,11 +68,13 @@ class _Rest(NamedTuple):
     second: Float[np.ndarray, "Dn DP"]
     mean: Float[np.ndarray, " Dn"]
     within: Float[np.ndarray, "D n ..."]
+    below: _Below | None
 
     @classmethod
     def of(cls, several: list[_Rest]) -> _Rest:
         """Return the mean of several."""
-        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(4)))
+        K, second, mean, within = (np.mean([each[i] for each in several], axis=0) for i in range(4))
+        return cls(K, second, mean, within, several[0].below)
 
 
 @dataclass(frozen=True)
@@ -96,37 +108,45 @@ class AdaptiveProcess:
 
     def _rests(self, X: np.ndarray, joint: bool) -> tuple[np.ndarray, list[_Rest]]:
         """Return B, and the averages over what it leaves, for each population."""
-        prior, features, problem = self.net.prior, kernels.feature_map(self.net), self.problem
-        cross = kernels.cross_kernel(features, prior, X, self.X)
+        prior, of_net, problem = self.net.prior, kernels.feature_map(self.net), self.problem
+        cross = kernels.cross_kernel(of_net, prior, X, self.X)
         k = np.asarray(cross.entries)
-        within = np.asarray(kernels.cross_kernel(features, prior, X).entries if joint else cross.left)
+        within = np.asarray(kernels.cross_kernel(of_net, prior, X).entries if joint else cross.left)
         B = cho_solve(self._prior_factor, k.T).T
         known = k - B @ problem.kernel
         prior_within = within - _product(B, k + known, joint)  # E[ρρ^T]/λ_1 under the prior
-        return B, [self._rest(i, X, B, known, prior_within, joint) for i in range(len(self.averages))]
+        here = coordinates(self.net, self.X, X, problem, self.space, joint=joint)
+        return B, [self._rest(i, here, B, known, prior_within, joint) for i in range(len(self.averages))]
+
+    def _below(self, here: Coordinates, B: np.ndarray, joint: bool) -> _Below | None:
+        """Return what is known of the layer below, where there is one that answers."""
+        if here.within is None:
+            return None
+        root = self.problem.root
+        kernel, k = root @ root.T, here.along @ root.T
+        known = k - B @ kernel
+        return _Below(kernel, known, here.within - _product(B, k + known, joint))
 
     def _rest(
-        self, group: int, X: np.ndarray, B: np.ndarray, known: np.ndarray, prior_within: np.ndarray, joint: bool
+        self, group: int, here: Coordinates, B: np.ndarray, known: np.ndarray, prior_within: np.ndarray, joint: bool
     ) -> _Rest:
         """Average over the snapshots of one population."""
         n, P = B.shape
-        x = whitened_inputs(self.net.prior, X)
-        along = x @ self.space.directions
-        across = x - along @ self.space.directions.T
-        if np.abs(across).max() <= 1e-6 * np.abs(x).max():
-            across = across[:, :0]
+        free = here.across.shape[1:]
         arrays = (
             padded(self.problem.root, up(P), self.problem.root.shape[1], dtype=np.float64),
-            padded(along, up(n), along.shape[1], dtype=np.float64),
-            padded(across, up(n), across.shape[1], dtype=np.float64),
+            padded(here.along, up(n), here.along.shape[1], dtype=np.float64),
+            padded(here.across, up(n), *free, dtype=np.float64),
             padded(B, up(n), up(P), dtype=np.float64),
         )
         found = []
         for number, snapshot in enumerate(self.snapshots[group]):
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), group + 1000), number)
-            moments = _averaged(
-                self.problem.sigma, key, joint, *(jnp.asarray(x, jnp.float64) for x in snapshot[:4]), *arrays
-            )
+            modes = None
+            if len(snapshot.modes):
+                modes = padded(snapshot.modes, len(snapshot.modes), up(P), dtype=np.float64)
+            particles = (jnp.asarray(x, jnp.float64) for x in snapshot[:4])
+            moments = _averaged(self.problem.sigma, key, joint, *particles, modes, *arrays)
             K, second, mean, inner, K_twin, inner_twin = (np.asarray(m, dtype=float) for m in moments)
             control = snapshot.control
             correction = np.kron(control, known - K_twin[:n, :P] / self.problem.precision)
@@ -138,6 +158,7 @@ class AdaptiveProcess:
                     _whole(second[:, :, :n, :P]) + correction,
                     mean[:, :n].ravel(),
                     inner[:, *square] + np.multiply.outer(np.diag(control), prior_part),
+                    self._below(here, B, joint),
                 )
             )
         return _Rest.of(found)
@@ -152,6 +173,10 @@ class AdaptiveProcess:
         residual = a - reacting * (R @ hidden)  # (y − f̄)/T
         B_G = _left(B, G, D)
         rest_G = rest.second - np.outer(rest.mean, averages.mean)
+        lost: Any = 0.0
+        if rest.below is not None:
+            of_below = averages.screening(R, rest.below.kernel)
+            rest_G, lost = rest_G - of_below * rest.below.rest, of_below * rest.below.within
         cross, r = B_G + rest_G, response.r
         alone = 1 - reacting * response.g * r  # V to Σ
         pulled = (1 - reacting) * (cross @ response.matrix(r / alone))  # of all outputs at once: they couple
@@ -162,7 +187,7 @@ class AdaptiveProcess:
             outer = np.outer(rest_mean, rest_mean) if joint else rest_mean**2
             mixed = _product(B, rest_G[rows, columns], joint)
             within = _product(B, B_G[rows, columns], joint) + mixed + (mixed.T if joint else mixed)
-            within = within + rest.within[d] - outer - _product(pulled[rows], cross[rows], joint)
+            within = within + rest.within[d] - lost - outer - _product(pulled[rows], cross[rows], joint)
             if bias:
                 shift = cross[rows] @ R[:, columns].sum(axis=1)
                 shared = response.vectors[columns].sum(axis=0) ** 2 @ (r * alone)
@@ -197,6 +222,7 @@ def _averaged(
     twin: jax.Array,
     covariance: jax.Array,
     mean: jax.Array,
+    modes: jax.Array | None,
     root: jax.Array,
     along: jax.Array,
     across: jax.Array,
@@ -204,11 +230,14 @@ def _averaged(
 ) -> tuple[jax.Array, ...]:
     """Average the rest of the features at new inputs over the particles of a snapshot and over their twins."""
     M, n, _ = position.shape
-    free = standard_normal(key, (M, n, across.shape[1]), position.dtype) @ across.T
+    if across.ndim == 1:
+        free = standard_normal(key, (M, n, len(across)), position.dtype) * across
+    else:
+        free = standard_normal(key, (M, n, across.shape[1]), position.dtype) @ across.T
 
     def split(z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        features = sigma(z @ root.T)
-        return features, sigma(z @ along.T + free) - features @ B.T
+        there = features(sigma, z, root, modes)
+        return there, own_features(sigma, z, along, free) - there[:, :n] @ B.T
 
     def flat(values: jax.Array) -> jax.Array:
         return values.reshape(-1, values.shape[-1])
@@ -216,24 +245,30 @@ def _averaged(
     def inner(left: jax.Array, right: jax.Array) -> jax.Array:
         return flat(left).T @ flat(right) if joint else jnp.sum(flat(left) * flat(right), axis=0)
 
-    features, rest = split(position)
-    features_twin, rest_twin = split(twin)
+    there, rest = split(position)
+    twins, rest_twin = split(twin)
     D, number = mean.shape[2], M * n
 
     def crossed(d: int, e: int) -> jax.Array:
-        return flat(weighed(covariance[:, :, d, :, e], rest)).T @ flat(features) / number
+        return flat(rest).T @ flat(weighed(covariance[:, :, d, :, e], there)) / number
+
+    def outer(d: int, e: int) -> jax.Array:
+        if there.shape[1] == n:
+            return kernel[d, e]
+        return flat(rest).T @ flat(weighed(covariance[:, :, d, :n, e], there[:, :n])) / number
 
     def within(d: int) -> jax.Array:
         share = shares[0][:, d]
-        return (inner(rest, weighed(covariance[:, :, d, :, d], rest)) + inner(share, share)) / number
+        return (inner(rest, weighed(covariance[:, :, d, :n, d], rest)) + inner(share, share)) / number
 
     kernel = jnp.stack([jnp.stack([crossed(d, e) for e in range(D)]) for d in range(D)])
-    shares = [jnp.einsum("mid,mip->mdp", mean, each, optimize="optimal") for each in (rest, features)]
+    second = jnp.stack([jnp.stack([outer(d, e) for e in range(D)]) for d in range(D)])
+    shares = [jnp.einsum("mid,mip->mdp", mean, each, optimize="optimal") for each in (rest, there[:, :n])]
     return (
         kernel,
-        kernel + jnp.einsum("mdn,mep->denp", *shares, optimize="optimal") / number,
+        second + jnp.einsum("mdn,mep->denp", *shares, optimize="optimal") / number,
         jnp.mean(shares[0], axis=0) / jnp.sqrt(n),
         jnp.stack([within(d) for d in range(D)]),
-        flat(rest_twin).T @ flat(features_twin) / number,
+        flat(rest_twin).T @ flat(twins[:, :n]) / number,
         inner(rest_twin, rest_twin) / number,
     )

@@ -17,12 +17,14 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._random import standard_normal
+from stpbnn.adaptive.averaging import Snapshot, estimate, links, snapshot
+from stpbnn.adaptive.below import LayerBelow, follow, modes
 from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move, move
 from stpbnn.adaptive.settled import checked, summary
 
-__all__ = ["Populations", "Snapshot", "Solution", "Start", "solve"]
+__all__ = ["Populations", "Solution", "Start", "solve"]
 
 GROUPS, HALVED = 4, 2  # independent populations, and those of half the size beside them
 SETTLING, ROUND = 80, 60  # iterations before averages are taken, and in a round of averages
@@ -40,16 +42,6 @@ class Start(NamedTuple):
     K: Float[np.ndarray, "DP DP"]
     G: Float[np.ndarray, "DP DP"]
     position: jax.Array | None = None
-
-
-class Snapshot(NamedTuple):
-    """Clusters at one iteration, with their twins and readout, and the coefficient of the control variate."""
-
-    position: np.ndarray
-    twin: np.ndarray
-    covariance: np.ndarray
-    mean: np.ndarray
-    control: np.ndarray
 
 
 class Populations(NamedTuple):
@@ -92,7 +84,7 @@ class Solution(NamedTuple):
     def second_moment(self) -> Float[np.ndarray, "D D"]:
         """E v v^T over the snapshots of all populations."""
         moments = [
-            (np.einsum("midie->de", s.covariance) + np.einsum("mid,mie->de", s.mean, s.mean)) / s.mean[..., 0].size
+            (np.einsum("midie->de", s.own) + np.einsum("mid,mie->de", s.mean, s.mean)) / s.mean[..., 0].size
             for snapshots in self.whole.snapshots
             for s in snapshots
         ]
@@ -122,6 +114,8 @@ class Population:
     K: Float[np.ndarray, "DP DP"]
     G: Float[np.ndarray, "DP DP"]
     last: Snapshot | None = None
+    position_below: jax.Array | None = None
+    below: LayerBelow | None = None
     halves: list[Mean] = field(default_factory=lambda: [Mean(), Mean()])
     snapshots: list[Snapshot] = field(default_factory=list)
 
@@ -166,7 +160,7 @@ class _Walkers:
         self.acceptance, self.moves = 1.0, 0
 
     def _position(self, group: int, size: int, key: jax.Array, start: Start) -> jax.Array:
-        shape = size, self.problem.cluster, self.root.shape[1]
+        shape = size, self.problem.cluster, self.root.shape[1] + links(self.problem)
         if start.position is None:
             return standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
         units = jnp.roll(start.position, -group * size * shape[1], axis=0)
@@ -189,14 +183,16 @@ class _Walkers:
             return
         self.moves += 1
         moves = []
-        for population, (a, felt) in zip(self.populations, drives, strict=True):
+        for population, (a, felt, felt_below) in zip(self.populations, drives, strict=True):
             population.key, key = jax.random.split(population.key)
             moved = move(problem.sigma, key, population.position, self.root, felt, jnp.int32(self.steps))
             moves.append(moved)
             population.position = moved.position
             averages, control = estimate(problem, moved)
+            if problem.above:
+                averages = averages._replace(screened=self._screened(population, felt_below, moved))
             self._approach(population, a, averages)
-            population.last = snapshot(moved, control, problem.root.shape[1])
+            population.last = snapshot(problem, moved, felt, control)
             if half is not None:
                 population.halves[half].add(averages)
             if keep:
@@ -205,9 +201,26 @@ class _Walkers:
         if half is not None:
             self.tilts.append([np.asarray(moved.readout.tilt) / problem.cluster for moved in moves[:GROUPS]])
 
-    def _drive(self, population: Population) -> tuple[np.ndarray, Drive]:
-        found = fields(self.problem, population.K, Response.of(self.problem, population.G))
-        return found.a, drive(self.problem, found)
+    def _drive(self, population: Population) -> tuple[np.ndarray, Drive, Drive]:
+        """Return a, and what a cluster feels; of two layers also what a unit below does."""
+        problem, below = self.problem, population.below
+        response = Response.of(problem, population.G)
+        found = fields(problem, population.K, response)
+        felt = drive(problem, found)
+        if not problem.above:
+            return found.a, felt, felt
+        above = felt if below is None else drive(problem, below.cavity(problem, response, found.a))
+        along = modes(problem, below)
+        assert problem.below is not None
+        return found.a, above._replace(modes=along), felt._replace(modes=along / np.sqrt(problem.below.precision))
+
+    def _screened(self, population: Population, felt: Drive, moved: Move) -> Float[np.ndarray, "P P"]:
+        """Move the units below, and return what their response takes away."""
+        population.key, key = jax.random.split(population.key)
+        found = follow(self.problem, key, population.position_below, felt, moved, self.steps)
+        population.position_below = found.position
+        population.below = found.shown if population.below is None else population.below.towards(found.shown, self.gain)
+        return found.screened
 
     def _approach(self, population: Population, a: np.ndarray, found: Averages) -> None:
         """Move the kernels of a population towards what its particles show."""
@@ -270,24 +283,3 @@ class _Walkers:
             if np.isfinite(found.second).all():
                 return found
         return Averages(population.K, population.G, np.zeros(len(population.K))).symmetric()
-
-
-def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:
-    """Return the moments of a move, with the control variate, and its coefficient (D, D)."""
-    D, P = problem.outputs, len(problem.kernel)
-    kernel, second, mean, untilted = (np.asarray(m, dtype=float)[..., :P] for m in moved.moments)
-    control = np.asarray(jnp.einsum("midie->de", moved.readout.covariance), dtype=float)
-    control /= moved.position.shape[0] * problem.cluster
-    control *= problem.precision * float(moved.acceptance * moved.likeness)
-    known = np.kron(control, problem.kernel - untilted[:P])
-
-    def whole(blocks: np.ndarray) -> np.ndarray:
-        return blocks[:, :, :P].transpose(0, 2, 1, 3).reshape(D * P, D * P)
-
-    return Averages(whole(kernel) + known, whole(second) + known, mean.ravel()), control
-
-
-def snapshot(moved: Move, control: np.ndarray, rank: int) -> Snapshot:
-    """Return the particles of a move, in single precision as they are."""
-    position, twin = (np.asarray(x)[..., :rank] for x in (moved.position, moved.twin))
-    return Snapshot(position, twin, np.asarray(moved.readout.covariance), np.asarray(moved.readout.mean), control)

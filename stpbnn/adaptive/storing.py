@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from stpbnn.adaptive.averaging import Snapshot
 from stpbnn.adaptive.fields import Averages
 from stpbnn.adaptive.particles import RowSpace
-from stpbnn.adaptive.search import Populations, Snapshot, Solution
+from stpbnn.adaptive.search import Populations, Solution
 
 __all__ = ["FixedPoint", "packed", "unpacked"]
 
@@ -47,7 +48,8 @@ def packed(space: RowSpace, found: Sequence[Solution], points: Sequence[FixedPoi
 
     Examples
     --------
-    >>> units = Snapshot(*(np.ones((2, 1, 1, 1, 1)[:n], np.float32) for n in (3, 3, 5, 3)), np.ones((1, 1)))
+    >>> shapes = (2, 1, 1), (2, 1, 1), (2, 1, 1, 1, 1), (2, 1, 1), (1, 1), (0, 3)
+    >>> units = Snapshot(*(np.ones(shape, np.float32) for shape in shapes))
     >>> some = Populations([Averages(np.eye(3), 2 * np.eye(3), np.zeros(3))], [[units, units]])
     >>> found = Solution(some, some, np.zeros(4), 0.5, 0.1, (), 0.9, 0.1, 0.2, 80)
     >>> space, again, _ = unpacked(packed(RowSpace(np.ones((3, 1)), np.ones((1, 1))), [found], []), 3, 3)
@@ -126,6 +128,7 @@ def _arrays(some: Populations, prefix: str) -> dict[str, np.ndarray]:
         prefix + "K": np.array([_triangle(each.K) for each in some.averages]),
         prefix + "second": np.array([_triangle(each.second) for each in some.averages]),
         prefix + "mean": np.array([each.mean for each in some.averages]),
+        prefix + "screened": np.array([each.screened for each in some.averages]),
         **{
             f"{prefix}units_{name}": np.array([[getattr(one, name) for one in group] for group in some.snapshots])
             for name in Snapshot._fields
@@ -136,12 +139,17 @@ def _arrays(some: Populations, prefix: str) -> dict[str, np.ndarray]:
 def _populations(arrays: Mapping[str, np.ndarray], prefix: str, space: RowSpace, targets: int) -> Populations:
     kernels = zip(*(arrays[prefix + name] for name in ("K", "second", "mean")), strict=True)
     averages = [Averages(_whole(K, len(mean)), _whole(second, len(mean)), mean) for K, second, mean in kernels]
-    units = {name: arrays[f"{prefix}units_{name}"] for name in Snapshot._fields}
+    screened = arrays.get(prefix + "screened", np.zeros(len(averages)))  # older files have none
+    averages = [each._replace(screened=lost) for each, lost in zip(averages, screened, strict=True)]
+    names = [name for name in Snapshot._fields if f"{prefix}units_{name}" in arrays or name != "modes"]
+    units = {name: arrays[f"{prefix}units_{name}"] for name in names}
     if units["position"].ndim == 4:  # of an older file, which has no axis of units in a cluster
         units |= {name: np.expand_dims(np.asarray(units[name]), axes) for name, axes in ALONE.items()}
+    if "modes" not in units:
+        units["modes"] = np.empty((*units["position"].shape[:2], 0, len(space.root)), np.float32)
     groups = zip(*units.values(), strict=True)
     snapshots = [[Snapshot(*one) for one in zip(*group, strict=True)] for group in groups]
-    if len(snapshots) != len(averages) or any(one.position.shape[2:] != space.root.shape[1:] for one in snapshots[0]):
+    if len(snapshots) != len(averages) or any(one.position.shape[2] < space.root.shape[1] for one in snapshots[0]):
         raise ValueError(f"{len(averages)} populations and the particles of {len(snapshots)}")
     if any(len(each.mean) != targets for each in averages):
         raise ValueError(f"averages of {len(averages[0].mean)} targets, expected {targets}")

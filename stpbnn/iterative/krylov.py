@@ -19,6 +19,8 @@ from scipy.linalg import blas, eigh, qr
 __all__ = ["Krylov", "RitzPairs"]
 
 LOST = 1e-13  # of the first vectors of a block, below which one is no direction of its own
+ORTHOGONAL = 1e-12  # the size of a component that counts as none
+MOST_TURNS = 4  # one is enough but for vectors of rounding alone
 ROWS = 4096  # that are rotated at a time
 
 
@@ -66,8 +68,17 @@ class Krylov:
         Q, R, _ = qr(V, mode="economic", pivoting=True, check_finite=False)
         sizes = np.abs(np.diag(R))
         kept = min(int(np.count_nonzero(sizes > LOST * sizes[:1].max(initial=0.0))), len(V) - self.dimension)
-        self.basis[:, self.dimension : self.dimension + kept] = Q[:, :kept]
+        self.basis[:, self.dimension : self.dimension + kept] = self._beside(Q[:, :kept])
         self._next = kept
+
+    def _beside(self, Q: Float[np.ndarray, "P b"]) -> Float[np.ndarray, "P b"]:
+        """Return orthonormal vectors made orthogonal to the space: of small remainders rounding is a large part."""
+        for _ in range(MOST_TURNS):
+            along = self.coordinates(Q)
+            if not np.abs(along).max(initial=0.0) > ORTHOGONAL:
+                break
+            Q, _ = qr(Q - self.vectors(along), mode="economic", check_finite=False)
+        return Q
 
     @property
     def dimension(self) -> int:

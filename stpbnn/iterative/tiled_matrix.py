@@ -70,7 +70,7 @@ class TiledMatrix:
     held : dict
         The tiles that are held, in single precision, by their place; none where they are made again for each product.
     trace, squares : float
-        The sum of the diagonal, and of the squares of all entries.
+        The sum of the diagonal, and of the squares of all entries, as they are in single precision.
     """
 
     size: int
@@ -98,7 +98,7 @@ class TiledMatrix:
         tiled._look_ahead(hold)
         trace = squares = 0.0
         for i, j, device in tiled._places():
-            block = blocks(tiled._part(i), tiled._part(j))
+            block = blocks(tiled._part(i), tiled._part(j)).astype(np.float32).astype(np.float64)  # as in products
             trace += float(np.trace(block)) if i == j else 0.0
             squares += (1 + (i != j)) * float(np.vdot(block, block))
             if hold:

@@ -161,9 +161,10 @@ def spectral_measure(
         )
     nodes = pairs.values  # those that are zero to rounding scatter about zero, as they must: their mean is none
     weights, rest = np.ones(len(nodes)), ~found(pairs)
-    missing = size - np.count_nonzero(~rest)
+    missing, rounding = size - np.count_nonzero(~rest), precision * float(np.sqrt(squares))
     if len(nodes) == size:
-        return SpectralMeasure(nodes, weights, np.zeros(len(nodes), bool), np.zeros((0, 0)), np.zeros((0, 0)))
+        none = np.zeros((0, 0))
+        return SpectralMeasure(nodes, weights, np.zeros(size, bool), none, none, rounding=rounding)
     if not rest.any():  # of low rank: the lowest value, zero, stands for all that is outside of the space
         rest[0], missing = True, missing + 1
     shares = probes[rest].T ** 2
@@ -182,9 +183,7 @@ def spectral_measure(
     gauss = _rule(nodes, probes, size)
     rules = None if closed is None else (gauss, _rule(*closed, size))
     unexplained = abs(trace - float(weights @ nodes)) if degree == 0 or len(x) == 1 else 0.0
-    return SpectralMeasure(
-        nodes, weights, rest, single, powers, rules, precision * float(np.sqrt(squares)), unexplained
-    )
+    return SpectralMeasure(nodes, weights, rest, single, powers, rules, rounding, unexplained)
 
 
 def _rule(nodes: np.ndarray, probes: np.ndarray, size: int) -> Rule:

@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 LARGEST, SMALLEST = 256, 16  # rows of a tile: what stays in a core's cache; fewer for small training sets
+HALVES = range(128, LARGEST, 32)  # and where they leave out a part of what tiles are filled up with
+SAVED = 0.75  # of the entries, or less, that have to be left then
 AHEAD = 4  # tiles that are under way while one is put into its place
 
 
@@ -67,15 +69,25 @@ def _size(examples: int) -> int:
     return min(LARGEST, max(SMALLEST, 1 << (examples - 1).bit_length()))
 
 
-def _parts(examples: int) -> list[slice]:
+def _size_of_symmetric(examples: int) -> int:
+    """Return the rows of the tiles of a triangle, of which two or more would be filled up at the edges."""
+
+    def entries(size: int) -> int:
+        number = -(-examples // size)
+        return number * (number + 1) // 2 * size**2
+
+    least = min(HALVES, key=entries)
+    return least if examples > LARGEST and entries(least) < SAVED * entries(LARGEST) else _size(examples)
+
+
+def _parts(examples: int, size: int) -> list[slice]:
     """Return the rows, or columns, of the tiles."""
-    size = _size(examples)
     return [slice(start, min(start + size, examples)) for start in range(0, examples, size)]
 
 
-def _places(examples: int) -> Iterator[tuple[slice, slice]]:
+def _places(examples: int, size: int) -> Iterator[tuple[slice, slice]]:
     """Yield columns and rows of the tiles of the lower triangle."""
-    parts = _parts(examples)
+    parts = _parts(examples, size)
     return ((columns, rows) for i, columns in enumerate(parts) for rows in parts[i:])
 
 
@@ -112,18 +124,19 @@ def _ahead(tiles: Iterable[Tile]) -> Iterator[Tile]:
     yield from pending
 
 
-def _sides(X: Float[np.ndarray, "n N0"]) -> list[Array]:
+def _sides(X: Float[np.ndarray, "n N0"], size: int) -> list[Array]:
     """Return the squares of the inputs along the side of each tile."""
-    squares, size = np.einsum("ij,ij->i", X, X), _size(len(X))
-    return [_filled(squares[part], size) for part in _parts(len(X))]
+    squares = np.einsum("ij,ij->i", X, X)
+    return [_filled(squares[part], size) for part in _parts(len(X), size)]
 
 
 def _input_tiles(
     prior: Prior, X: Float[np.ndarray, "P N0"], upper: Float[np.ndarray, "P P"], function: Callable[..., Any]
 ) -> Iterator[Tile]:
     """Yield tiles of a function of products and squares of the inputs."""
-    size, scale, sides = _size(len(X)), 1 / (prior.precisions[0] * X.shape[1]), _sides(X)
-    for columns, rows in _places(len(X)):
+    size, scale = _size_of_symmetric(len(X)), 1 / (prior.precisions[0] * X.shape[1])
+    sides = _sides(X, size)
+    for columns, rows in _places(len(X), size):
         left, right = sides[columns.start // size], sides[rows.start // size]
         products = _filled(upper[columns, rows], size, size)
         yield Tile(rows, columns, function(prior, scale, products, left, right, own=rows == columns))
@@ -230,7 +243,9 @@ def _product_tiles(
 ) -> Iterator[Tile]:
     """Yield tiles of the products of two sets of inputs with the squares of both, row by row."""
     sizes = _size(len(X1)), _size(len(X2))
-    lefts, rights = (list(zip(_parts(len(X)), _sides(X), strict=True)) for X in (X1, X2))
+    lefts, rights = (
+        list(zip(_parts(len(X), size), _sides(X, size), strict=True)) for X, size in zip((X1, X2), sizes, strict=True)
+    )
     for rows, left in lefts:
         for columns, right in rights:
             yield Tile(rows, columns, (_filled(products[rows, columns], *sizes), left, right))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
-from stpbnn import adaptive, kernels
+from stpbnn import adaptive
 from stpbnn._blas import one_thread
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
@@ -29,7 +28,7 @@ __all__ = ["AdaptiveKernelRegressor"]
 
 
 class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor):
-    r"""Bayesian network of one hidden layer whose kernel adapts to the task, by self-consistent clusters of units.
+    r"""Bayesian network of one or two hidden layers whose kernel adapts to the task, by self-consistent clusters.
 
     .. math:: p(h_1 \dots h_n) \propto \prod_i N(h_i; 0, C)\, |w|^{1/2} e^{c^T w c/2}, \qquad
               c_i = a\cdot\sigma_i/\sqrt N, \quad w = (\lambda_1 + \sigma_i^T R\, \sigma_j / N)^{-1},
@@ -38,13 +37,14 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     :math:`(T + K_w - \tfrac nN T R K_w)\, a = y`, and R follows from the covariance of what a cluster adds to f.
     Clusters of one unit are the self-consistent neuron; one of all N units is the posterior. Particles represent
     their law. Theories that rescale the kernel of infinite width are n = 1 with Gaussian features; infinite width is
-    N → ∞. One hidden layer, T > 0. Predictive laws are Gaussian, with mean and variance of the theory. D outputs share
+    N → ∞. T > 0. Predictive laws are Gaussian, with mean and variance of the theory. D outputs share
     the units: kernels are matrices of D × D blocks, and predictive laws keep the covariance within each output.
 
     Parameters
     ----------
     network : FullyConnected or None
-        The network, of one hidden layer; None means FullyConnected((200,)) with as many outputs as y.
+        The network, of one hidden layer, or of two of equal widths, with one output and no biases; None means
+        FullyConnected((200,)) with as many outputs as y.
     temperature : float
         T > 0, the variance of the Gaussian likelihood.
     particles : int
@@ -52,7 +52,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         half the size come on top. Better twice the number of examples or more.
     cluster : int or "auto"
         How many units n are sampled jointly, a divisor of the width. "auto" doubles n until the prediction moves by
-        less than its standard error, or a cluster is the network.
+        less than its standard error, or a cluster is the network. Of two hidden layers 1 and the width are known.
     reaction : bool
         Whether to correct for the reaction of the others on a cluster itself, a relative n/N.
     second_start : bool
@@ -150,9 +150,20 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
                 f"cluster: got {self.cluster!r} with reaction=False, expected 1: clusters react upon each other"
             )
         if self.network is not None and self.network.depth > 1:
+            self._check_deep(self.network)
+
+    def _check_deep(self, net: FullyConnected) -> None:
+        """Refuse what is not known of deep networks."""
+        N, use = net.widths[-1], "use ProportionalLimitRegressor"
+        if net.depth > 2:
+            raise ValueError(f"network: got {net.depth} hidden layers, expected 1 or 2: of more none is known; {use}")
+        if len(set(net.widths)) > 1 or net.outputs > 1 or net.bias_precision is not None:
+            what = f"widths {net.widths}, {net.outputs} outputs, bias_precision {net.bias_precision}"
+            raise ValueError(f"network: got {what}, expected two equal widths, one output, no biases; {use}")
+        if self.cluster not in (1, N, "auto") or self.second_start:
             raise ValueError(
-                f"network: got {self.network.depth} hidden layers, expected 1: the self-consistent unit is known for "
-                "one hidden layer; use ProportionalLimitRegressor"
+                f"cluster, second_start: got {self.cluster!r} and {self.second_start}, expected 1, {N} or "
+                "'auto', and False: of two hidden layers one unit of each and the whole network are known"
             )
 
     def _condition(self) -> None:
@@ -199,26 +210,15 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     def _solve(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Search for the fixed point, or take what an earlier search found."""
         net, X, y = self.network_, self.X_train_, self.y_train_
-        prior, features = net.prior, kernels.feature_map(net)
         known = adaptive.unpacked(arrays, len(X), y.size) if arrays else None  # of which older files have none
-        space = adaptive.RowSpace.of(prior, X) if known is None else known[0]
-        problem = adaptive.Problem(
-            y.T.ravel(),
-            space.root,
-            np.array(kernels.cross_kernel(features, prior, X).entries),
-            net.sigma.function,
-            self.temperature_,
-            net.widths[0],
-            prior.precisions[1],
-            prior.bias_variance,
-            bool(self.reaction),
-        )
+        space = adaptive.RowSpace.of(net.prior, X) if known is None else known[0]
+        problem = adaptive.posed(net, X, y, self.temperature_, space, bool(self.reaction))
         self._sizes, self.fixed_points_ = self._searched(problem) if known is None else known[1:]
         found, points = self._sizes[0], self.fixed_points_
         self._evidence = points[0].log_evidence if points else float("nan") if found.lost else None
 
         def process(some: adaptive.Populations) -> adaptive.AdaptiveProcess:
-            here = replace(problem, cluster=some.cluster)
+            here = problem.resized(some.cluster)
             return adaptive.AdaptiveProcess(net, X, here, space, some.averages, some.snapshots, self.seed_)
 
         self._process, self._smaller = process(found.whole), [process(each.whole) for each in self._sizes[1:]]
@@ -236,15 +236,16 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         """Return what is found from the prior or, where asked, from tilted units: that of the larger evidence."""
         saddle = ProportionalLimitRegressor(self.network_, temperature=self.temperature_, mean="drop")
         saddle.fit(self.X_train_, self.y_train_)
-        K = np.kron(np.atleast_2d(saddle.order_parameters_.squeeze()), problem.kernel)
+        Q = saddle.order_parameters_
+        K = np.kron(np.atleast_2d(Q.squeeze() if self.network_.depth == 1 else np.prod(Q)), problem.kernel)
         settings = self.particles, self.seed_, self.max_iter
         if self.cluster == "auto":
             sizes = adaptive.doubled(problem, adaptive.Start(K, K), *settings)
         else:
-            problem = replace(problem, cluster=self._divisor())
+            problem = problem.resized(self._divisor())
             sizes = [adaptive.solve(problem, adaptive.Start(K, K), *settings)]
         if self.second_start:
-            problem = replace(problem, cluster=sizes[0].whole.cluster)
+            problem = problem.resized(sizes[0].whole.cluster)
             other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, sizes[0])), *settings)
             both = {"prior": sizes[0], "tilted": other}
             points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both.items()]
@@ -275,6 +276,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     def log_marginal_likelihood_(self) -> float:  # type: ignore[override]
         """Log evidence, computed when it is first asked for."""
         check_is_fitted(self, "seed_")
+        if self.network_.depth > 1:
+            return float("nan")  # not known
         if self._evidence is None:
             self._evidence = in_float64(self._log_evidence)(self._process.problem, self._process.averages)
         return self._evidence

@@ -89,7 +89,8 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
     noise_df_, centre_ : float, array of the shape of y, or None
         The degrees of freedom of the noise "student-t"; what each target is compared with under noise "robust".
     noise_variance_ : float or None
-        The variance of the noise of a new target under noise "robust", for targets as they are modelled.
+        The variance of the noise of a new target under noise "robust": T, or where T is learned, the scale of a loss,
+        that at which the targets given the others score highest.
     converged_ : bool
         Whether the search for hyper-parameters, where there was one, has reached its optimum (on a bound too, which a
         warning names), the moments under noise with outliers were found, and the iterative solver knows means and log

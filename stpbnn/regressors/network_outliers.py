@@ -38,6 +38,12 @@ class NetworkOutliers(WithOutliers[NetworkHyperparameters], LearnableNetwork):
         noise_df = self.noise_df_ or self.noise_df
         return replace(super()._hyperparameters, noise_df=noise_df, noise_df_free=bool(self.optimize_noise_df))
 
+    @property
+    def hyperparameters_(self) -> dict[str, float]:
+        """Precisions and temperature by name, as given or learned, and degrees of freedom that were learned."""
+        own = {"noise_df": self._hyperparameters.noise_df} if self.optimize_noise_df else {}
+        return super().hyperparameters_ | own
+
     def _conditioned_columns(self) -> Columns:
         """Return the process, output by output."""
         at = self._hyperparameters

@@ -118,7 +118,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
     centre_ : array of shape (P,) or (P, D), or None
         What each target is compared with under noise "robust".
     noise_variance_ : float or None
-        The variance of the noise of a new target under noise "robust", for targets as they are modelled.
+        Of a new target under noise "robust": T, or where T is learned that at which left out targets score highest.
     alpha_ : array of shape (P,) or (P, D)
         What the kernel with the training points is multiplied by to give the mean of targets as they are normalised.
     solver_ : str

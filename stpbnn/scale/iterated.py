@@ -82,9 +82,9 @@ class IteratedProblem:
         Nodes of the spectrum with their multiplicities, and Ritz vectors as eigenvectors.
     measure : SpectralMeasure
         The same nodes, with the scatter of the probes.
-    residual, size, std : float
-        Norms of y − A α and of y, and the relative error of standard deviations, at the first of the scales that were
-        asked for.
+    residual, size, std, misfit : float
+        Norms of y − A α and of y, the relative error of standard deviations, and the error of y·A⁻¹y, at the first of
+        the scales that were asked for.
     u : float
         The logarithm of that scale.
     """
@@ -94,6 +94,7 @@ class IteratedProblem:
     residual: float
     size: float
     std: float
+    misfit: float
     u: float
 
     @classmethod
@@ -157,10 +158,16 @@ class IteratedProblem:
         product = matrix.product(alpha, np.float64)
         rest = V - np.exp(u) * product - bias * alpha.sum(axis=0) - temperature * alpha
         std = _std_error(matrix, resolvent, u, rng.choice(P, min(P, SAMPLE), replace=False))
-        return cls(resolvent, measure, float(np.linalg.norm(rest)), float(np.linalg.norm(V)), std, u)
+        # y·α misses y·A⁻¹y by α·(y − A α), and by what rounding adds to α·K α
+        lost = np.exp(u) * ROUNDING * np.sqrt(2 * matrix.squares) / P * float(np.vdot(alpha, alpha))
+        misfit = float(np.hypot(np.vdot(alpha, rest), lost))
+        return cls(resolvent, measure, float(np.linalg.norm(rest)), float(np.linalg.norm(V)), std, misfit, u)
 
-    def errors(self, curvature: float = 0.0) -> NumericalErrors:
-        """Return the errors at the scale, given the second derivative of the action in its logarithm."""
+    def errors(self, curvature: float = 0.0, slope_of_misfit: float = 1.0) -> NumericalErrors:
+        """Return the errors at the scale, given the second derivative of the action in its logarithm.
+
+        The slope is that of −2 log Z in y·A⁻¹y.
+        """
         r, T, k = np.exp(self.u), self.resolvent.temperature, self.measure.nodes
         outputs = self.resolvent.columns.shape[1]
         share = r * k / (r * k + T)
@@ -170,7 +177,8 @@ class IteratedProblem:
             self.residual / self.size if self.size else 0.0,
             float(self.residual / np.sqrt(T * freedom)) if freedom else 0.0,
             self.std,
-            outputs * self.measure.error(lambda k: np.log(r * k + T)) / 2,
+            float(np.hypot(outputs * self.measure.error(lambda k: np.log(r * k + T)), slope_of_misfit * self.misfit))
+            / 2,
             slope / curvature if curvature else 0.0,
             len(k),
         )

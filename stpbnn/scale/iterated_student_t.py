@@ -55,7 +55,9 @@ def iterated_inside(
     )
     alpha = solved.resolvent.coefficients(0.0).reshape(y.shape)
     quadratic = float(solved.resolvent.at(np.zeros(1)).misfit[0])
-    return IteratedInside(np.empty((0, 0)), alpha, quadratic, law, temperature, solved.resolvent), solved.errors()
+    slope = (law.df + y.size) / (law.excess + quadratic)
+    errors = solved.errors(slope_of_misfit=slope)
+    return IteratedInside(np.empty((0, 0)), alpha, quadratic, law, temperature, solved.resolvent), errors
 
 
 def iterated_beside(

@@ -51,6 +51,17 @@ def test_a_space_ends_where_the_matrix_has_nothing_more():
     np.testing.assert_allclose(space.pairs().values, np.linalg.eigvalsh(low)[-3:], rtol=1e-8)
 
 
+def test_a_space_stays_orthonormal_where_a_block_is_mostly_rounding():
+    """A kernel of 50 inputs, each four times: eigenvalues fall to rounding within the fifth block."""
+    places = np.repeat(RNG.normal(size=(50, 3)), 4, axis=0)
+    matrix = np.exp(-np.sum((places[:, None] - places) ** 2, axis=2) / 2)
+    space = grown(matrix, RNG.normal(size=(200, 12)))
+    basis = space.rotated(np.eye(space.dimension))
+    np.testing.assert_allclose(basis.T @ basis, np.eye(space.dimension), atol=1e-11)
+    expected = np.linalg.eigvalsh(matrix)[-50:]
+    np.testing.assert_allclose(space.pairs().values[-50:], expected, atol=1e-12 * expected[-1])
+
+
 def test_residuals_are_those_of_the_vectors():
     space = grown(K, probes(8, 2), blocks=6)
     pairs = space.pairs()

@@ -62,3 +62,10 @@ def test_kernel_of_a_set_with_itself(n, whole):
     np.testing.assert_array_equal(found.entries, found.entries.T)
     np.testing.assert_allclose(found.left, whole.left, rtol=1e-12)
     np.testing.assert_allclose(found.right, np.diag(whole.entries), rtol=1e-12)
+
+
+@pytest.mark.parametrize("P", [257, 277, 520])
+def test_tiles_of_a_triangle_are_hardly_filled_up(P):
+    """With 256 rows each they would hold 1.5 to 3 P² entries, of which P²/2 are needed."""
+    tiles = kernels.input_tiles(NET.prior, inputs(P, 2))
+    assert sum(tile.values.entries.size for tile in tiles) < 1.2 * P**2

@@ -1,5 +1,7 @@
 """The iterative solver against NumPy's dense algebra and against the exact one."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -107,6 +109,23 @@ def test_a_t_process_on_any_kernel(noise):
     assert np.abs(joint - whole).max() < 0.02 * whole.max()
 
 
+def test_the_error_of_a_t_process_knows_how_large_its_targets_are():
+    """What the space misses of y·A⁻¹y counts by (ν + P) / (ν − 2 + y·A⁻¹y)."""
+    missed = []
+    for size in (0.03, 4.0):
+        rng = np.random.default_rng(2)
+        places = rng.normal(size=(700, 2))
+        y = size * (np.sin(places[:, 0]) + 0.1 * rng.normal(size=700))
+        settings = {"temperature": 0.01, "optimizer": None, "normalize_y": False, "noise": "scale"}
+        exact, model = (
+            StudentTProcessRegressor(RBF(1.0), solver=way, **settings).fit(places, y) for way in ("exact", "iterative")
+        )
+        gap = model.log_marginal_likelihood_ - exact.log_marginal_likelihood_
+        missed.append(abs(gap) / model.numerical_errors_.log_evidence)
+    assert min(missed) > 0.2
+    assert max(missed) < 3
+
+
 class Distance(RBF):
     """One minus half the distance: a covariance of no more than two points."""
 
@@ -132,6 +151,44 @@ def test_a_kernel_of_low_rank():
     np.testing.assert_allclose(model.order_parameters_, exact.order_parameters_, rtol=2e-3)
     assert model.log_marginal_likelihood_ == pytest.approx(exact.log_marginal_likelihood_, rel=1e-4)
     np.testing.assert_allclose(model.predictive(X_TEST).std, exact.predictive(X_TEST).std, rtol=1e-3)
+
+
+def spread_out(rng):
+    return 30 * rng.normal(size=(700, 4))
+
+
+def repeated(rng):
+    return np.repeat(rng.normal(size=(100, 3)), 7, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "T"),
+    [
+        (lambda rng: rng.normal(size=(700, 5)), 0.01),
+        (spread_out, 1.0),
+        (spread_out, 0.01),
+        (repeated, 0.01),
+    ],
+    ids=["five inputs", "spread out", "a whole space", "repeated"],
+)
+def test_the_error_of_the_log_evidence_covers_what_is_missed(inputs, T):
+    """By NumPy's factorisation: small eigenvalues beside large ones, rounding, repeated inputs."""
+    missed, net = [], FullyConnected((N,), "relu", bias_precision=1.0)
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        X = inputs(rng)
+        y = np.tanh(X[:, 0]) + 0.1 * rng.normal(size=len(X))
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+            model = NNGPRegressor(net, temperature=T, solver="iterative").fit(X, y)
+        C = X @ X.T / X.shape[1] + 1
+        size = np.sqrt(np.outer(np.diag(C), np.diag(C)))
+        u = np.clip(C / size, -1, 1)
+        A = size / (2 * np.pi) * (u * (np.pi - np.arccos(u)) + np.sqrt(1 - u**2)) + 1 + T * np.eye(len(X))
+        factor = np.linalg.cholesky(A)
+        half = np.linalg.solve(factor, y)
+        exact = -np.log(np.diag(factor)).sum() - half @ half / 2 - len(y) / 2 * np.log(2 * np.pi)
+        missed.append((model.log_marginal_likelihood_ - exact) / model.numerical_errors_.log_evidence)
+    assert np.sqrt(np.mean(np.square(missed))) < 2.5
 
 
 def test_a_file_knows_the_solver(fits, tmp_path):

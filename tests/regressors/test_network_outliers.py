@@ -79,6 +79,7 @@ def test_gradient_is_that_of_differences(noise, network):
     model = fitted(network=network, noise=noise)
     model.set_params(optimizer="fmin_l_bfgs_b", **learned)
     theta = model._hyperparameters.theta
+    assert list(model.hyperparameters_) == model._hyperparameters.names
     assert model._hyperparameters.names[-1] == ("noise_df" if learned else "temperature")
     _, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
     np.testing.assert_allclose(

@@ -91,6 +91,34 @@ def test_one_layer_is_the_mixture_over_its_scale(trend, noise):
     assert saddle.log_marginal_likelihood_ == pytest.approx(law[2] + fluctuation + np.log(5 / bend) / 2, abs=1e-5)
 
 
+def test_features_with_a_mean_are_the_mixture_over_scale_and_direction():
+    """Relu units of five readout weights: their length, and the part of it along the mean of the features."""
+    Z = np.vstack([X, NEW])
+    C = Z @ Z.T / 2 + 0.5
+    size = np.sqrt(np.outer(np.diag(C), np.diag(C)))
+    cosine, m = np.clip(C / size, -1, 1), np.sqrt(np.diag(C) / (2 * np.pi))
+    K = size / (2 * np.pi) * (cosine * (np.pi - np.arccos(cosine)) + np.sqrt(1 - cosine**2)) - np.outer(m, m)
+    u, s = np.linspace(-6, 4, 36), np.linspace(-4, 4, 28)
+    laws, log_weights = [], []
+    for r, t in [(np.exp(a), np.tanh(b)) for a in u for b in s]:
+        A, amplitude = r * K + 0.5, np.sqrt(5 * r) * t
+        mean, *rest = kriging(A[:P, :P], A[P:, :P], A[P:, P:], VARIANCES, "constant", Y - amplitude * m[:P])
+        laws.append((mean + amplitude * m[P:], *rest))  # p(t) is 3/4 (1 − t²), and dt is (1 − t²) ds
+        log_weights.append(gamma(2.5, scale=1 / 2.5).logpdf(r) + np.log(r) + np.log(0.75) + 2 * np.log1p(-(t**2)))
+    steps = np.log((u[1] - u[0]) * (s[1] - s[0]))
+    mean, covariance, log_evidence = mixture(np.array(log_weights) + steps, laws)
+    model = FiniteWidthRegressor(RELU, temperature=VARIANCES, trend="constant").fit(X, Y)
+    found = model.predict(NEW, return_cov=True)
+    assert model.log_marginal_likelihood_ == pytest.approx(log_evidence, abs=1e-5)
+    np.testing.assert_allclose(found[0], mean, rtol=1e-5)
+    np.testing.assert_allclose(found[1], covariance, rtol=1e-4, atol=1e-7)
+    rest, left = np.arange(P) != 4, model.leave_one_out()
+    refit = FiniteWidthRegressor(RELU, temperature=VARIANCES[rest], trend="constant").fit(X[rest], Y[rest])
+    law = refit.predictive(X[[4]])
+    assert left.mean[4] == pytest.approx(law.mean[0], rel=1e-5)
+    assert left.variance[4] == pytest.approx(law.variance[0] + VARIANCES[4], rel=1e-5)
+
+
 @pytest.mark.parametrize(("trend", "noise"), SETTINGS[1:2])
 def test_two_layers_are_the_mixture_over_their_scales(trend, noise):
     u = np.linspace(-3.5, 2.5, 30)
@@ -123,7 +151,7 @@ def test_two_layers_are_the_mixture_over_their_scales(trend, noise):
 
 
 def finite(network, **settings):
-    return FiniteWidthRegressor(network, **settings)
+    return FiniteWidthRegressor(network, random_state=0, **settings)
 
 
 def proportional(network, **settings):
@@ -183,14 +211,13 @@ def test_leave_one_out_is_that_of_refits_at_the_scales(theory, network, tmp_path
         K = blocks(*model.order_parameters_)[0]
         for i in (0, 5):
             rest = np.arange(P) != i
-            H, A = np.ones((P, 1)), K + np.diag(VARIANCES)
+            A = K + np.diag(VARIANCES)
             inverse = np.linalg.inv(A[np.ix_(rest, rest)])
             beta = (inverse @ Y[rest]).sum() / inverse.sum()
             pull = A[i, rest] @ inverse
             gap = 1 - pull.sum()
             assert law.mean[i] == pytest.approx(pull @ (Y[rest] - beta) + beta, rel=1e-7)
             assert law.variance[i] == pytest.approx(A[i, i] - pull @ A[rest, i] + gap**2 / inverse.sum(), rel=1e-7)
-            assert H.sum() == P
     else:
         rest = np.arange(P) != 4
         refit = theory(network, temperature=VARIANCES[rest], trend="constant").fit(X[rest], Y[rest])

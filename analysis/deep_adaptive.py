@@ -1,0 +1,127 @@
+"""Two hidden layers that adapt, against exact linear networks and the sampled posteriors of figure 2.
+
+    uv run python analysis/deep_adaptive.py --data DATA     # runs the cases that are missing, then writes the table
+    uv run python analysis/deep_adaptive.py                 # table only
+
+P = 100 images, 1,000 of a test set. n is the units of a layer in a cluster: 1, or all. Two minutes a case on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from collect import RESULTS
+from last_layer import DATA, sampled
+from readme import README, put_table
+from rows import read_rows, write_rows
+from scipy.special import ndtri
+from scipy.stats import t as student
+from sklearn.exceptions import ConvergenceWarning
+
+import stpbnn
+
+FOUND = RESULTS / "deep_adaptive.csv"
+P, TEST, SEED, POPULATIONS = 100, 1000, 0, 4
+CASES = [
+    ("MNIST", "linear", 50, 0.05, 1),
+    ("MNIST", "erf", 50, 0.01, 1),
+    ("MNIST", "linear", 200, 0.05, 1),
+    ("MNIST", "erf", 50, 0.01, 50),
+    ("CIFAR-10", "erf", 50, 0.01, 1),
+    *((data, "relu", N, 0.01, 1) for data in DATA for N in (50, 200)),
+    *(("CIFAR-10", "linear", N, 0.05, 1) for N in (50, 200)),
+]
+KEYS = ("data", "activation", "N", "T", "cluster")
+
+
+def load(data: str) -> tuple[np.ndarray, ...]:
+    """Return training and test set of figure 2."""
+    images = {"classes": (0, 1), "labels": (-1, 1), "size": 784, "standardize": "paper"}
+    return stpbnn.datasets.load(DATA[data], train=P, test=TEST, **images)
+
+
+def truth(data: str, activation: str, N: int, T: float) -> tuple[float, float]:
+    """Return the total error of the posterior and its Monte Carlo error."""
+    if activation == "linear":
+        X, y, X_test, y_test = load(data)
+        net = stpbnn.FullyConnected((N, N), activation)
+        return stpbnn.FiniteWidthRegressor(net, temperature=T).fit(X, y).generalization_error(X_test, y_test).total, 0.0
+    return sampled(data, activation, 2, N, P) or (np.nan, np.nan)
+
+
+def run(data: str, activation: str, N: int, T: float, cluster: int) -> dict[str, Any]:
+    """Return what clusters of a size find."""
+    X, y, X_test, y_test = load(data)
+    net, start = stpbnn.FullyConnected((N, N), activation), time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # is in the table
+        model = stpbnn.AdaptiveKernelRegressor(net, temperature=T, cluster=cluster, random_state=SEED).fit(X, y)
+    found = model.generalization_error(X_test, y_test)
+    error = model.generalization_error_standard_error(X_test, y_test)
+    limit = stpbnn.ProportionalLimitRegressor(net, temperature=T).fit(X, y).generalization_error(X_test, y_test)
+    total, mcse = truth(data, activation, N, T)
+    return dict(zip(KEYS, (data, activation, N, T, cluster), strict=True)) | {
+        "bias": found.squared_bias,
+        "variance": found.variance,
+        "error": error.total,
+        "truth": total,
+        "truth_error": mcse,
+        "proportional": limit.total,
+        "converged": model.converged_,
+        "failed": " ".join(model.failed_checks_),
+        "autocorrelation": model.autocorrelation_,
+        "cpu_seconds": time.process_time() - start,
+        "seed": SEED,
+        "stpbnn": stpbnn.__version__,
+    }
+
+
+def z_value(difference: float, error: float, truth_error: float) -> float:
+    """Return the normal score of a difference whose error comes from four populations."""
+    noise = np.hypot(error, truth_error)
+    return float(-np.sign(difference) * ndtri(student.sf(abs(difference) / noise, POPULATIONS - 1)))
+
+
+def table() -> str:
+    """Return the table of the cases that were run."""
+    lines = [
+        "| data | σ | N | T | n | posterior | bias² + variance | off, % | z | proportional limit, % | settled "
+        "| CPU seconds |",
+        "|" + "---|" * 12,
+    ]
+    for row in read_rows(FOUND):
+        total = row["bias"] + row["variance"]
+        noise = 100 * np.hypot(row["error"], row["truth_error"]) / row["truth"]
+        posterior = f"{row['truth']:.4g}" + (f" ± {row['truth_error']:.1g}" if row["truth_error"] else ", exact")
+        lines.append(
+            f"| {row['data']} | {row['activation']} | {row['N']} | {row['T']:g} | {row['cluster']} | {posterior} "
+            f"| {row['bias']:.4g} + {row['variance']:.4g} | {100 * (total / row['truth'] - 1):+.1f} ± {noise:.1f} "
+            f"| {z_value(total - row['truth'], row['error'], row['truth_error']):+.1f} "
+            f"| {100 * (row['proportional'] / row['truth'] - 1):+.1f} "
+            f"| {'yes' if row['converged'] else 'no: ' + row['failed']} | {row['cpu_seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is missing, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    data = parser.parse_args().data
+    if data is not None:
+        os.environ["STPBNN_DATA"] = str(data)
+        done = {tuple(row[key] for key in KEYS) for row in read_rows(FOUND)}
+        for case in CASES:
+            if case not in done:
+                write_rows(FOUND, [*read_rows(FOUND), run(*case)])
+    put_table(README, "deep adaptive", table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What a move of the particles shows: averages with their control variate, and snapshots for predictions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from stpbnn.adaptive.fields import Averages, Problem
+from stpbnn.adaptive.layers import Whole
+from stpbnn.adaptive.neuron import Drive
+from stpbnn.adaptive.particles import Move
+
+__all__ = ["Snapshot", "estimate", "links", "snapshot"]
+
+
+class Snapshot(NamedTuple):
+    """Clusters at one iteration, with their twins and readout, and the coefficient of the control variate.
+
+    In deep networks also the modes (K, P) of the backward signal.
+    """
+
+    position: np.ndarray
+    twin: np.ndarray
+    covariance: np.ndarray
+    mean: np.ndarray
+    control: np.ndarray
+    modes: np.ndarray
+
+    @property
+    def own(self) -> np.ndarray:
+        """The covariance of the readouts of the cluster's own units."""
+        return self.covariance[:, :, :, : self.position.shape[1]]
+
+
+def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:
+    """Return the moments of a move, with the control variate, and its coefficient (D, D)."""
+    D, P = problem.outputs, len(problem.kernel)
+    kernel, second, mean, untilted = (np.asarray(m, dtype=float)[..., :P] for m in moved.moments)
+    control = np.asarray(jnp.einsum("midie->de", moved.readout.covariance[:, :, :, : problem.cluster]), dtype=float)
+    control /= moved.position.shape[0] * problem.cluster
+    control *= problem.precision * float(moved.acceptance * moved.likeness)
+    known = np.kron(control, problem.kernel - untilted[:P])
+
+    def whole(blocks: np.ndarray) -> np.ndarray:
+        return blocks[:, :, :P].transpose(0, 2, 1, 3).reshape(D * P, D * P)
+
+    return Averages(whole(kernel) + known, whole(second) + known, mean.ravel()), control
+
+
+def snapshot(problem: Problem, moved: Move, felt: Drive, control: np.ndarray) -> Snapshot:
+    """Return the particles of a move, in single precision as they are."""
+    P, rank = problem.root.shape
+    position, twin = (np.asarray(x)[..., : rank + links(problem)] for x in (moved.position, moved.twin))
+    modes = np.empty((0, P), np.float32) if felt.modes is None else np.asarray(felt.modes)[:, :P]
+    return Snapshot(
+        position, twin, np.asarray(moved.readout.covariance), np.asarray(moved.readout.mean), control, modes
+    )
+
+
+def links(problem: Problem) -> int:
+    """Return how many weights between layers a unit has among its coordinates."""
+    return problem.cluster if isinstance(problem.sigma, Whole) else 0

@@ -1,0 +1,107 @@
+r"""Features of clusters, of one hidden layer and of two: what the readouts of a cluster are multiplied with.
+
+Two hidden layers of N units, f = Σ_j v_j σ(g_j)/√N, g_j = Σ_i W_ji σ(h_i)/√N. Single out a unit i below. It adds
+X_i ∘ σ(h_i)/√N to f, where the backward signal X_i = Σ_j W_ji v_j σ'(g_j)/√N is a function on the examples, Gaussian of
+covariance Γ/λ_1, Γ = E[v² σ'(g) σ'(g)^T], before it meets the likelihood. In the K leading eigenvectors of Γ that is a
+unit of K readouts.
+
+Single out a unit j above. Its g_j is one combination of all units below, and with W turned such that this combination
+is a unit of its own, g_j is also what such a unit would be: all the other units above read it with weights that are
+independent of W_j, so that it adds X ∘ √λ_1 g_j/√N to f besides v_j σ(g_j)/√N. Readouts of both are integrated at once.
+Without the second part linear networks come out wrong by as much as P/N; with it, as the saddle point has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from stpbnn.adaptive.neuron import Readout
+
+__all__ = ["Backward", "Lower", "Units", "Upper", "Whole", "backward", "exact_twins", "features", "own_features"]
+
+Sigma = Callable[[jax.Array], jax.Array]
+
+
+@dataclass(frozen=True)
+class Upper:
+    """Units of the second layer, one in a cluster: σ(g), and g in each mode of the backward signal."""
+
+    sigma: Sigma
+
+    def __call__(self, g: jax.Array) -> jax.Array:
+        """Return σ(g)."""
+        return self.sigma(g)
+
+
+@dataclass(frozen=True)
+class Lower:
+    """Units of the first layer, one in a cluster: σ(h) in each mode of the backward signal."""
+
+    sigma: Sigma
+
+    def __call__(self, h: jax.Array) -> jax.Array:
+        """Return σ(h)."""
+        return self.sigma(h)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A network of two hidden layers of n units as one cluster; its coordinates are those of W, then those of h."""
+
+    sigma: Sigma
+    precision: float
+
+    def above(self, W: jax.Array, h: jax.Array) -> jax.Array:
+        """Return σ(W σ(h)/√(λ_1 n)), from pre-activations h (M, n, P)."""
+        return self.sigma(W @ self.sigma(h) / jnp.sqrt(jnp.asarray(self.precision * h.shape[1], h.dtype)))
+
+
+Units = Sigma | Upper | Lower | Whole
+
+
+def features(sigma: Units, z: jax.Array, root: jax.Array, modes: jax.Array | None) -> jax.Array:
+    """Return the features (M, rows, P) of clusters at coordinates z; those of its own units come first."""
+    if isinstance(sigma, Whole):
+        n = z.shape[1]
+        return sigma.above(z[..., :n], z[..., n:] @ root.T)
+    h = z @ root.T
+    if modes is not None and isinstance(sigma, Lower):
+        return sigma(h) * modes
+    if modes is not None and isinstance(sigma, Upper):
+        return jnp.concatenate([sigma(h), h * modes], axis=1)
+    return sigma(h)
+
+
+def own_features(sigma: Units, z: jax.Array, along: jax.Array, free: jax.Array) -> jax.Array:
+    """Return the features (M, n, q) of the units of clusters at new inputs, whose free coordinates are told."""
+    if isinstance(sigma, Whole):
+        n = z.shape[1]
+        return sigma.above(z[..., :n], z[..., n:] @ along.T + free)
+    return sigma(z @ along.T + free)
+
+
+def exact_twins(sigma: Units) -> float:
+    """Return one where the mean of σσ^T over untilted clusters is the kernel of infinite width, zero elsewhere."""
+    return 0.0 if isinstance(sigma, Whole) else 1.0
+
+
+class Backward(NamedTuple):
+    """Γ = E[v² σ'(g) σ'(g)^T] (P, P) over units above, and √N times the mean of what they add as units below (P,)."""
+
+    slopes: jax.Array
+    share: jax.Array
+
+
+def backward(sigma: Sigma | Upper, z: jax.Array, root: jax.Array, there: jax.Array, readout: Readout) -> Backward:
+    """Return the backward signals of units at coordinates z (M, 1, P), from their features and readouts."""
+    h = (z @ root.T)[:, 0]
+    _, slope = jax.jvp(sigma, (h,), (jnp.ones_like(h),))
+    second = readout.covariance[:, 0, 0, 0, 0] + readout.mean[:, 0, 0] ** 2
+    share = jnp.einsum("mk,mkp->p", readout.mean[:, 1:, 0], there[:, 1:]) / len(h)
+    return Backward(slope.T @ (slope * second[:, None]) / len(h), share)

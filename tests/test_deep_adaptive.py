@@ -1,0 +1,175 @@
+"""Two hidden layers of the adaptive kernel: units by drawing, exact linear networks, sampled ones, bad input."""
+
+import arviz as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import erf
+
+import stpbnn
+from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected
+from stpbnn.adaptive.below import LayerBelow, modes, move_below
+from stpbnn.adaptive.fields import Problem
+from stpbnn.adaptive.layers import Lower, Upper, Whole, backward, features
+from stpbnn.adaptive.neuron import Drive, Readout, log_weight, moments_of_clusters, posterior_readout
+
+
+def data(P=10, N0=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(P, N0)), rng.normal(size=P), rng.normal(size=(7, N0))
+
+
+def felt(rng, P=3, K=2):
+    half = rng.normal(size=(P, P)) / 2
+    fields = jnp.asarray(rng.normal(size=(1, P))), jnp.asarray((half @ half.T)[None, :, None])
+    return Drive(*fields, jnp.asarray(2.0), jnp.asarray(rng.normal(size=(K, P)) / 2))
+
+
+def test_a_unit_above_by_drawing_its_readouts(float64):
+    """E exp(a·x − xRx/2) over v and u of x = v σ(g) + Σ u_k φ_k g, and the moments of the share v σ(g) under it."""
+    rng = np.random.default_rng(3)
+    drive, root, z = felt(rng), rng.normal(size=(3, 3)), rng.normal(size=(1, 1, 3))
+    there = features(Upper(jax.lax.erf), jnp.asarray(z), jnp.asarray(root), drive.modes)
+    readout, *_ = posterior_readout(there, drive)
+    moments = moments_of_clusters(there, readout, there[:, :1], drive.precision)
+    g = root @ z[0, 0]
+    v, u = np.split(rng.standard_normal((400_000, 3)) / np.sqrt(2), [1], axis=1)
+    own = v * erf(g)
+    x = own + u @ (np.asarray(drive.modes) * g)
+    a, R = np.asarray(drive.field[0]), np.asarray(drive.response[0, :, 0])
+    weights = np.exp(x @ a - np.einsum("mp,pq,mq->m", x, R, x) / 2)
+    none = float(log_weight(lambda z: 0 * z, jnp.zeros_like(there), drive)[0][0])
+    value = float(log_weight(lambda z: features(Upper(jax.lax.erf), z, jnp.asarray(root), drive.modes), z, drive)[0][0])
+    assert value - none == pytest.approx(np.log(weights.mean()), abs=0.01)
+    weights /= weights.sum()
+    np.testing.assert_allclose(moments.second[0, 0], (own.T * weights) @ own, atol=0.01)
+    np.testing.assert_allclose(moments.mean[0], weights @ own, atol=0.01)
+    np.testing.assert_allclose(moments.kernel[0, 0] @ a, weights @ own, atol=0.01)
+
+
+def test_a_unit_below_by_drawing_its_readouts(float64):
+    """Moments of x = Σ u_k φ_k σ(h), in the prior and in the fields, at the features where a move ends."""
+    rng = np.random.default_rng(4)
+    drive, root, z = felt(rng), jnp.asarray(rng.normal(size=(3, 2))), jnp.asarray(rng.normal(size=(1, 1, 2)))
+    position, prior, second, mean = move_below(Lower(jnp.tanh), jax.random.key(0), z, root, drive, jnp.int32(2))
+    shares = np.asarray(drive.modes) * np.tanh(np.asarray(root) @ np.asarray(position[0, 0]))
+    x = rng.standard_normal((400_000, 2)) / np.sqrt(2) @ shares
+    a, R = np.asarray(drive.field[0]), np.asarray(drive.response[0, :, 0])
+    weights = np.exp(x @ a - np.einsum("mp,pq,mq->m", x, R, x) / 2)
+    weights /= weights.sum()
+    np.testing.assert_allclose(prior, shares.T @ shares / 2, rtol=1e-9)
+    np.testing.assert_allclose(second, (x.T * weights) @ x, atol=0.02)
+    np.testing.assert_allclose(mean, weights @ x, atol=0.02)
+
+
+def test_backward_signals_and_their_modes(float64):
+    """E[v² σ'σ'^T] of two units by NumPy; three modes hold what a matrix of rank two is."""
+    rng = np.random.default_rng(5)
+    z, root, w, m = rng.normal(size=(2, 1, 4)), rng.normal(size=(4, 4)), rng.uniform(size=2), rng.normal(size=2)
+    readout = Readout(jnp.asarray(w.reshape(2, 1, 1, 1, 1)), jnp.asarray(m.reshape(2, 1, 1)), jnp.zeros(2))
+    there = features(Upper(jnp.tanh), jnp.asarray(z), jnp.asarray(root), jnp.ones((0, 4)))
+    found = np.asarray(backward(Upper(jnp.tanh), jnp.asarray(z), jnp.asarray(root), there, readout).slopes)
+    slopes = 1 / np.cosh(z[:, 0] @ root.T) ** 2
+    np.testing.assert_allclose(found, slopes.T * (w + m**2) @ slopes / 2, rtol=1e-12)
+    problem = Problem(np.ones(4), root, np.eye(4), Upper(jnp.tanh), 0.1, 5, 3.0)
+    kept = np.asarray(modes(problem, LayerBelow(found, m)), dtype=float)
+    np.testing.assert_allclose((kept.T @ kept)[:4, :4] / 3, 0.8 * found, atol=1e-6)  # of four of five units
+
+
+def test_a_network_as_one_cluster_has_the_features_of_the_network():
+    net = FullyConnected((3, 3), "erf", weight_precision=(1.0, 2.0, 1.0))
+    weights = net.sample_prior(jax.random.key(0), n_features=2)
+    X = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)))
+    z = jnp.concatenate([weights["W2"].T, weights["W1"].T], axis=1)[None]
+    found = features(Whole(jax.lax.erf, 2.0), z, X / jnp.sqrt(2.0), None)[0]
+    np.testing.assert_allclose(found.T, net.features(weights, X)[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A linear network of two layers as one cluster, and its exact posterior."""
+    X, y, Xt = data(P=6)
+    net = FullyConnected((3, 3), "linear", weight_precision=(0.5, 2.0, 1.5))
+    settings = {"temperature": 0.2, "particles": 512, "max_iter": 140, "random_state": 0}
+    return AdaptiveKernelRegressor(net, cluster=3, **settings).fit(X, y), net, X, y, Xt
+
+
+def test_a_cluster_that_is_the_network_is_exact(whole):
+    """Mean and variance of the mixture over both order parameters."""
+    model, net, X, y, Xt = whole
+    truth, error = FiniteWidthRegressor(net, temperature=0.2).fit(X, y).predictive(Xt), model.standard_error(Xt)
+    law = model.predictive(Xt, joint=True)
+    assert model.converged_
+    assert (np.abs(law.mean - truth.mean) < 5 * error.mean + 1e-3).all()
+    assert (np.abs(law.variance - truth.variance) < 5 * error.variance + 0.01 * truth.variance).all()
+    assert (error.mean < 0.1 * truth.std).all()
+    np.testing.assert_allclose(model.predictive(Xt).variance, law.variance, rtol=1e-9)
+    np.testing.assert_array_equal(model.systematic_error(Xt).mean, 0)
+    assert np.isnan(model.log_marginal_likelihood_)
+
+
+def test_the_file_predicts_the_same(whole, tmp_path):
+    model, *_, Xt = whole
+    stpbnn.save(model, tmp_path / "model.npz")
+    loaded = stpbnn.load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(loaded.predict(Xt), model.predict(Xt))
+    np.testing.assert_array_equal(loaded.standard_error(Xt).variance, model.standard_error(Xt).variance)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("N", [40, 160])
+def test_single_units_of_linear_networks(N, tmp_path):
+    """The mixture is exact; it differs from its saddle point by a relative 1/N."""
+    rng = np.random.default_rng(1)
+    X, Xt = rng.normal(size=(30, 40)), rng.normal(size=(9, 40))
+    y = X @ rng.normal(size=40) / 3
+    net = FullyConnected((N, N), "linear")
+    exact = FiniteWidthRegressor(net, temperature=0.1).fit(X, y).predictive(Xt)
+    model = AdaptiveKernelRegressor(net, temperature=0.1, random_state=0).fit(X, y)
+    law, error = model.predictive(Xt, joint=True), model.standard_error(Xt)
+    assert model.converged_
+    assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 0.5 / N * exact.std).all()
+    np.testing.assert_allclose(law.variance, exact.variance, rtol=0.02 + 1 / N)
+    np.testing.assert_allclose(model.predictive(Xt).variance, law.variance, rtol=0.02)
+    stpbnn.save(model, tmp_path / "model.npz")
+    np.testing.assert_array_equal(stpbnn.load(tmp_path / "model.npz").predict(Xt), model.predict(Xt))
+
+
+@pytest.mark.long
+def test_a_cluster_that_is_the_network_against_sampling():
+    X, _, Xt = data()
+    y = 2 * np.random.default_rng(1).normal(size=10)
+    net = FullyConnected((4, 4), "erf")
+    posterior = stpbnn.sample(net, X, y, temperature=0.1, X_test=Xt, warmup=500, draws=2000, chains=4, progress=False)
+    f = posterior["predictions"]["f_mean"]
+    assert float(az.rhat(f).max()) < 1.01
+    variance = f.var(("chain", "draw")) + posterior["predictions"]["f_variance"].mean(("chain", "draw"))
+    settings = {"temperature": 0.1, "particles": 4096, "max_iter": 800, "random_state": 0}
+    model = AdaptiveKernelRegressor(net, cluster="auto", **settings).fit(X, y)
+    law, error = model.predictive(Xt), model.standard_error(Xt)
+    assert model.converged_
+    assert model.clusters_[0] == 1
+    if model.cluster_ == 4:
+        assert (np.abs(law.mean - f.mean(("chain", "draw")).values) < 5 * np.hypot(error.mean, az.mcse(f).values)).all()
+        np.testing.assert_allclose(law.variance, variance, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("net", "settings", "message"),
+    [
+        (FullyConnected((5, 5, 5)), {}, "network: got 3 hidden layers, expected 1 or 2"),
+        (
+            FullyConnected((5, 6)),
+            {},
+            r"got widths \(5, 6\), 1 outputs, bias_precision None, expected two equal",
+        ),
+        (FullyConnected((5, 5), bias_precision=1.0), {}, "expected two equal widths, one output, no biases"),
+        (FullyConnected((6, 6)), {"cluster": 2}, "cluster, second_start: got 2 and False, expected 1, 6 or 'auto'"),
+        (FullyConnected((6, 6)), {"second_start": True}, "cluster, second_start: got 1 and True"),
+    ],
+)
+def test_what_is_not_known_of_deep_networks_is_refused(net, settings, message):
+    X, y, _ = data()
+    with pytest.raises(ValueError, match=message):
+        AdaptiveKernelRegressor(net, **settings).fit(X, y)
