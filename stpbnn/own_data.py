@@ -92,6 +92,7 @@ def run(
     Examples
     --------
     >>> import tempfile, numpy as np
+    >>> from stpbnn import FullyConnected
     >>> X = np.random.default_rng(0).normal(size=(12, 3))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     finished = run(FullyConnected((5,), "linear"), data=(X[:8], X[:8, 0], X[8:], X[8:, 0]), folder=folder,
@@ -160,6 +161,7 @@ def sweep(
     Examples
     --------
     >>> import numpy as np
+    >>> from stpbnn import FullyConnected
     >>> X = np.random.default_rng(0).normal(size=(12, 3))
     >>> curve = sweep(FullyConnected((5,), "linear"), data=(X[:8], X[:8, 0], X[8:], X[8:, 0]), widths=[5, 50],
     ...               train=[4, 8], temperature=0.1, theories=["infinite", "proportional"], sample=False)

@@ -21,11 +21,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import stpbnn
-from stpbnn import figures
+from stpbnn import figures, report
 from stpbnn.comparison import compare_predictions, predict_theories
 from stpbnn.predictive import Gaussian, StudentT
-from stpbnn.report import _page
-from stpbnn.report.contents import contents
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)) * [1.0, 10.0, 100.0]
@@ -240,7 +238,8 @@ def page(posterior, predictions, comparison):
     """The report, with the pictures of its section on data alone."""
     shown = {key: [] for key in ("predictions", "error", "z", "calibration", "order", "spectrum", "chains")}
     data = importlib.import_module("stpbnn.report.pictures")._data(comparison)
-    return _page(contents(posterior, predictions, comparison), None, shown | {"data": data})
+    told = {"title": None, "card": None, "run": None}
+    return report.page(posterior, predictions, comparison, shown | {"data": data}, **told)
 
 
 @pytest.mark.parametrize("outputs", [1, 2])

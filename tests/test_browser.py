@@ -17,8 +17,8 @@ import yaml
 from report_data import made, rendered
 
 from stpbnn.comparison import compare_predictions, predict_theories
-from stpbnn.report import _page, render_sweep
-from stpbnn.report.contents import contents
+from stpbnn.report import page as whole_page
+from stpbnn.report import render_sweep
 
 NAMED = os.environ.get("STPBNN_BROWSER")
 CONTRAST = """() => {
@@ -134,9 +134,10 @@ def tables(widths=(20,), outputs=1, process=None):
         posterior.attrs["process"] = process
         q = np.random.default_rng(0).gamma(100, 0.01, (4, 50, len(widths)))
         posterior["posterior"] = xr.Dataset({"Q": (("chain", "draw", "layer"), q)})
-    text = contents(posterior, predictions, compare_predictions(posterior, predictions))
+    comparison = compare_predictions(posterior, predictions)
     sections = ("predictions", "error", "z", "calibration", "data", "order", "spectrum", "chains")
-    return _page(text, None, {section: [] for section in sections})
+    none, told = {section: [] for section in sections}, {"title": None, "card": None, "run": None}
+    return whole_page(posterior, predictions, comparison, none, **told)
 
 
 @pytest.mark.parametrize(
