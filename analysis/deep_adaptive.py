@@ -19,7 +19,7 @@ import numpy as np
 from collect import RESULTS
 from last_layer import DATA, sampled
 from readme import README, put_table
-from rows import read_rows, write_rows
+from rows import fill, read_rows
 from scipy.special import ndtri
 from scipy.stats import t as student
 from sklearn.exceptions import ConvergenceWarning
@@ -116,10 +116,7 @@ def main() -> None:
     data = parser.parse_args().data
     if data is not None:
         os.environ["STPBNN_DATA"] = str(data)
-        done = {tuple(row[key] for key in KEYS) for row in read_rows(FOUND)}
-        for case in CASES:
-            if case not in done:
-                write_rows(FOUND, [*read_rows(FOUND), run(*case)])
+        fill(FOUND, KEYS, CASES, run)
     put_table(README, "deep adaptive", table())
 
 

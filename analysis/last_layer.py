@@ -21,7 +21,7 @@ from collect import RESULTS, results
 from figure2 import DATA, erf
 from learning import cells, digits
 from readme import README, put_table
-from rows import read_rows, write_rows
+from rows import fill, read_rows
 from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
@@ -102,10 +102,7 @@ def main() -> None:
     data = parser.parse_args().data
     if data is not None:
         os.environ["STPBNN_DATA"] = str(data)
-        done = {tuple(row[key] for key in KEYS) for row in read_rows(FOUND)}
-        for point in POINTS:
-            if point not in done:
-                write_rows(FOUND, [*read_rows(FOUND), run(*point)])
+        fill(FOUND, KEYS, POINTS, run)
     put_table(README, "last layer", table())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def fill(path: Path, keys: tuple[str, ...], cases: Iterable[tuple[Any, ...]], run: Callable[..., Any]) -> None:
+    """Run the cases that have no row, and add their rows one by one; a case has the values of the keys."""
+    for case in cases:
+        rows = read_rows(path)
+        if case not in {tuple(row[key] for key in keys) for row in rows}:
+            write_rows(path, [*rows, run(*case)])
 
 
 def _value(text: str) -> Any:

@@ -18,7 +18,7 @@ from adaptive import case, load
 from collect import RESULTS
 from learning import digits
 from readme import README, put_table
-from rows import read_rows, write_rows
+from rows import fill, read_rows
 
 import stpbnn
 
@@ -64,11 +64,8 @@ def main() -> None:
     data = parser.parse_args().data
     if data is not None:
         os.environ["STPBNN_DATA"] = str(data)
-        done = {(row["activation"], row["N"], row["seed"]) for row in read_rows(FOUND)}
-        for activation, N in CASES:
-            for seed in SEEDS:
-                if (activation, N, seed) not in done:
-                    write_rows(FOUND, [*read_rows(FOUND), run(activation, N, seed)])
+        cases = [(activation, N, seed) for activation, N in CASES for seed in SEEDS]
+        fill(FOUND, ("activation", "N", "seed"), cases, run)
     put_table(README, "spread", table(read_rows(FOUND)))
 
 

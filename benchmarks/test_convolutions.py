@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 import pytest
-from peer import PYTHON, Peer
+from peer import PYTHON
 
 import stpbnn
 
@@ -42,14 +42,6 @@ def processor_seconds(function):
     start = time.process_time()
     function()
     return time.process_time() - start
-
-
-@pytest.fixture(scope="module")
-def deepbays():
-    peer = Peer()
-    peer("one layer", 20)  # imported
-    yield peer
-    peer.close()
 
 
 @needs_peer

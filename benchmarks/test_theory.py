@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from peer import PYTHON, Peer, problem
+from peer import PYTHON, problem
 from scipy.linalg import cholesky, eigvalsh
 
 import stpbnn
@@ -46,14 +46,6 @@ def paired(benchmark, ours, other, rounds=3):
     benchmark.pedantic(ours, setup=turn, rounds=rounds)
     benchmark.extra_info["times faster"] = round(float(np.median(ratios)), 2)
     benchmark.extra_info["pairs"] = [round(ratio, 2) for ratio in ratios]
-
-
-@pytest.fixture(scope="module")
-def deepbays():
-    peer = Peer()
-    peer("one layer", 20)  # imported
-    yield peer
-    peer.close()
 
 
 @needs_peer

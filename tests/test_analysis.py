@@ -17,7 +17,7 @@ from stpbnn.files import write_netcdf
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
 FIGURES = ("figure1", "figure2", "figure3", "closures", "finite_width", "student_t", "gaps", "adaptive")
-MODULES = ("collect", "learning", "readme", *FIGURES, "primer")
+MODULES = ("collect", "learning", "readme", "rows", *FIGURES, "primer")
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +224,16 @@ def test_order_parameters_of_the_primer_maximise_the_posterior_of_a_scale(analys
                 return np.exp(u) - u + load * (u + s * np.exp(-u))
 
             assert shown == pytest.approx(np.exp(minimize_scalar(action, (-1, 1)).x), abs=0.006)
+
+
+def test_cases_that_have_rows_are_not_run_again(analysis, tmp_path):
+    file, ran = tmp_path / "found.csv", []
+
+    def run(data, N):
+        ran.append((data, N))
+        return {"data": data, "N": N, "error": N / 8}
+
+    for cases in ([("a", 1), ("a", 2)], [("a", 2), ("b", 2), ("b", 2)]):
+        analysis["rows"].fill(file, ("data", "N"), cases, run)
+    assert ran == [("a", 1), ("a", 2), ("b", 2)]
+    assert [row["error"] for row in analysis["rows"].read_rows(file)] == [0.125, 0.25, 0.25]
