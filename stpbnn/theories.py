@@ -247,7 +247,8 @@ def settings(card: Card) -> dict[str, Any]:
     The features of a process have no mean, whatever the activation.
     """
     instance("card", card, Card)
-    found: dict[str, Any] = card.theories.model_dump(exclude={"names"}) | {"random_state": card.sampler.seed}
+    found: dict[str, Any] = card.theories.model_dump(exclude={"names"}, exclude_none=True)
+    found["random_state"] = card.sampler.seed
     if card.process is not None:
         found["mean"] = "drop"
         if card.process.df is not None:

@@ -6,7 +6,7 @@ import pytest
 
 import stpbnn
 from stpbnn.cards import load_card
-from stpbnn.theories import theory
+from stpbnn.theories import settings, theory
 
 CARD = """
 name = "spoiled"
@@ -54,6 +54,13 @@ def test_a_card_reaches_noise_with_outliers(card, noise):
     np.testing.assert_allclose(*(each["mean"].sel(theory="proportional limit") for each in (found, plain)))
 
 
+def test_degrees_of_freedom_that_a_card_leaves_out_are_those_of_the_regressors(card):
+    given, df = card("theories.noise=student-t"), stpbnn.NNGPRegressor().noise_df
+    assert "noise_df" not in settings(given)
+    assert f"noise of {df:g} degrees of freedom" in given.theories.beside_the_chains
+    assert "noise_df" not in given.to_toml()
+
+
 def test_a_trend_is_that_of_every_theory_that_has_one(card):
     given = card("theories.trend=linear", "theories.solver=exact", names='"infinite", "proportional", "finite"')
     X, y, X_test, _ = given.load()
@@ -67,8 +74,6 @@ def test_a_trend_is_that_of_every_theory_that_has_one(card):
         expected = kind(NET, temperature=0.05, trend="linear").fit(X, y).predict(X_test)
         np.testing.assert_allclose(found["mean"].sel(theory=name), expected, rtol=1e-9)
     assert found.attrs["beside_the_chains"] == "a linear trend"
-    with pytest.raises(ValueError, match="solver: got 'iterative' with trend='linear'"):
-        theory(card("theories.trend=linear", "theories.solver=iterative"))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +88,12 @@ def test_a_trend_is_that_of_every_theory_that_has_one(card):
         (["theories.trend=linear", "theories.names=['adaptive']"], 'got "linear" with the theory "adaptive" alone'),
         (["theories.noise_df=0"], "theories.noise_df: got 0"),
         (["theories.noise=robust", "network.likelihood=bernoulli"], "theories.noise: got it with network.likelihood"),
+        (
+            ["theories.noise_df=4"],
+            'theories.noise_df: got 4 with the noise "gaussian", which has no degrees of freedom',
+        ),
+        (["theories.noise=robust", "theories.solver=iterative"], 'solver: got "iterative" with the noise "robust"'),
+        (["theories.trend=linear", "theories.solver=iterative"], 'solver: got "iterative" with the trend "linear"'),
     ],
 )
 def test_what_does_not_go_together_is_told(card, changes, message):

@@ -6,22 +6,22 @@ import json
 from datetime import date, time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, Strict, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, Strict, model_validator
 
 from stpbnn import _validation as check
 from stpbnn.cards.data import Arrays, Data
 from stpbnn.cards.likelihoods import check_classes, with_settings_of_classes
 from stpbnn.cards.network_table import Network
 from stpbnn.cards.section import NonEmpty, Section, Seed
-from stpbnn.catalogue import PROCESSES, THEORIES, short_name
+from stpbnn.cards.theories_table import Theories
+from stpbnn.catalogue import PROCESSES
 
 if TYPE_CHECKING:
     from stpbnn import network
 
     ProcessName = str
-    TheoryName = str
 else:
-    ProcessName, TheoryName = Literal[tuple(PROCESSES)], Literal[tuple(THEORIES)]
+    ProcessName = Literal[tuple(PROCESSES)]
 DEEPEST = 100  # layers
 ARRAYS = "arrays"  # the name of data that were given in Python
 Line = Annotated[str, Field(max_length=1000)]
@@ -65,66 +65,6 @@ class Sampler(Section):
     keep_draws: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         default=200, description="a whole number from 0, the draws whose weights are kept for predictions"
     )
-
-
-def _short(name: Any) -> Any:
-    """Return the short name of a theory, where a card has the one that tables show."""
-    return short_name(name) if isinstance(name, str) else name
-
-
-class Theories(Section):
-    """[theories]: what stands beside the posterior; it may change without sampling anew."""
-
-    names: Annotated[tuple[Annotated[TheoryName, BeforeValidator(_short)], ...], Strict(False), NonEmpty] | None = (
-        Field(
-            default=None,
-            description=f"a list of some of {', '.join(THEORIES)}; leave it out for all that are known",
-        )
-    )
-    particles: Annotated[int, Field(ge=16)] = Field(
-        default=4096, description="a whole number from 16, the hidden units that the adaptive kernel simulates"
-    )
-    noise: Literal["gaussian", "student-t", "robust"] = Field(
-        default="gaussian",
-        description='one of "gaussian", "student-t", "robust", the noise of infinite width; the chains have the first',
-    )
-    noise_df: PositiveFloat = Field(
-        default=4.0, description='a positive number, the degrees of freedom of the noise "student-t"'
-    )
-    trend: Literal["zero", "constant", "linear"] = Field(
-        default="zero",
-        description='one of "zero", "constant", "linear", what theories other than the adaptive kernel have beside the '
-        "network; the chains have none",
-    )
-    solver: Literal["auto", "exact", "iterative"] = Field(
-        default="auto", description='one of "auto", "exact", "iterative", for theories other than the adaptive kernel'
-    )
-
-    def check(self) -> None:
-        """Raise ValueError, naming the key, if the settings do not suit one another."""
-        if self.trend != "zero" and set(self.names or ()) == {"adaptive"}:
-            raise ValueError(
-                f'theories.trend: got "{self.trend}" with the theory "adaptive" alone, which has none; name more'
-            )
-        if self.noise == "gaussian":
-            return
-        if self.names is not None and "infinite" not in self.names:
-            raise ValueError(
-                f'theories.noise: got "{self.noise}" without the theory "infinite", which alone has it; add it to names'
-            )
-        if self.trend != "zero":
-            raise ValueError(
-                f'theories.trend: got "{self.trend}" with the noise "{self.noise}", expected "zero"; give the network '
-                "biases"
-            )
-
-    @property
-    def beside_the_chains(self) -> str:
-        """What the theories have, and the chains do not; nothing by default."""
-        tails = f"Student's t noise of {self.noise_df:g} degrees of freedom"
-        noise = {"gaussian": "", "student-t": tails, "robust": "robust noise"}[self.noise]
-        trend = "" if self.trend == "zero" else f"a {self.trend} trend"
-        return " and ".join(filter(None, (f"{noise} (infinite width alone)" if noise else "", trend)))
 
 
 class Card(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import arviz_stats as az
@@ -15,9 +15,10 @@ from stpbnn.catalogue import PROCESSES, THEORIES
 from stpbnn.comparison import quote
 from stpbnn.report import processes
 from stpbnn.report.against_data import against_data
-from stpbnn.report.class_words import class_explanation, class_names, score_columns, score_rows
+from stpbnn.report.class_words import class_explanation, score_columns, score_rows
 from stpbnn.report.explanation import explanation
 from stpbnn.report.sections import coverage, hidden, layers, plural, spectrum
+from stpbnn.report.setting import setting
 
 __all__ = ["contents"]
 
@@ -48,7 +49,14 @@ def contents(
         "question": f"Does the {subject} agree with the true posterior of this {'process' if process else 'network'}?",
         "answer": _answer(verdict),
         "kind": _kind(verdict),
-        "setting": _setting(posterior, network, sizes, data_set, (run or {}).get("columns", ())),
+        "setting": setting(
+            posterior,
+            network,
+            sizes,
+            data_set=data_set,
+            columns=(run or {}).get("columns", ()),
+            beside=predictions.attrs.get("beside_the_chains"),
+        ),
         "rows": score_rows(comparison, rows) if of_classes else rows,
         "has_error": "error" in comparison and not of_classes,
         "scores": score_columns(comparison) if of_classes else [],
@@ -110,63 +118,6 @@ def _title(network: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     of = f"{'with' if kind else 'of'} {'channels' if kind else 'width'}"
     points = f", {sizes['train']} training points" if "train" in sizes else ""
     return f"Theory and posterior: {kind}{network['activation']} network {of} {widths}{points}"
-
-
-def _windows(network: Mapping[str, Any]) -> str:
-    """Return what a convolutional network looks at, in words, or nothing."""
-    if "channels" not in network:
-        return ""
-    size, stride = (
-        " then ".join(f"{rows} × {columns}" for rows, columns in np.reshape(network[key], (-1, 2)))
-        for key in ("kernel_size", "stride")
-    )
-    told = f"kernel size {size}, stride {stride}, padding {network['padding']}, readout {network['readout']}"
-    return f"images of {' × '.join(map(str, network['image']))}, {told}; "
-
-
-def _setting(
-    posterior: xr.DataTree,
-    network: Mapping[str, Any],
-    sizes: Mapping[str, int],
-    data_set: str | None,
-    columns: Iterable[str],
-) -> list[tuple[str, str]]:
-    attrs, process = posterior.attrs, posterior.attrs.get("process")
-    facts = [("Process", PROCESSES[process].sentence.format_map(attrs))] if process else []
-    if network:
-        widths, outputs = hidden(network), int(network.get("outputs", 1))
-        precision = network.get("weight_precision", 1.0)
-        weights = ", ".join(f"{p:g}" for p in precision) if isinstance(precision, list) else f"{precision:g}"
-        bias = network.get("bias_precision")
-        biases = "no biases" if bias is None else f"bias precision λ_b = {bias:g}"
-        width = (
-            "infinite width"
-            if process and not PROCESSES[process].has_widths
-            else f"{', '.join(map(str, widths))} channels"
-            if "channels" in network
-            else f"width {', '.join(map(str, widths))}"
-        )
-        shape = f"{plural(len(widths), 'hidden layer')} of {width}; {_windows(network)}{network['activation']}"
-        facts.append(("Network", f"{shape}; {plural(outputs, 'output')}; weight precision λ = {weights}; {biases}"))
-    data = f"{plural(sizes['test'], 'test point')}"
-    if "train" in sizes:
-        data = f"P = {sizes['train']} training points with N₀ = {sizes['features']} inputs; {data}"
-    facts.append(("Data", f"{data_set}; {data}" if data_set else data))
-    if classes := posterior.attrs.get("classes"):
-        law = {"bernoulli": "logistic function of one output", "categorical": "softmax of the outputs"}
-        facts.append(("Classes", f"{class_names(classes)}; {law.get(str(network.get('likelihood')), '')}"))
-    if told := "; ".join(map(str, columns)):
-        facts.append(("Columns", told))
-    if "temperature" in attrs:
-        value = attrs["temperature"]
-        facts.append(("Temperature", f"T = {value:g}" if isinstance(value, int | float) else f"random, {value}"))
-    chains = posterior["predictions"].sizes
-    length = f"{plural(chains['chain'], 'chain')} of {plural(chains['draw'], 'draw')}"
-    sampler = f"{str(attrs['sampler']).upper()}, {length}" if "sampler" in attrs else length
-    sampler += f" after {attrs['warmup']} warm-up steps" if "warmup" in attrs else ""
-    sampler += f"; readout {attrs['readout']}" if "readout" in attrs else ""
-    sampler += f", over log {PROCESSES[process].symbol}" if process else ""
-    return [*facts, ("Sampler", sampler)]
 
 
 def _rows(comparison: xr.Dataset) -> list[dict[str, str]]:

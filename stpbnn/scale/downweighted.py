@@ -34,6 +34,7 @@ from scipy.linalg import cho_solve, lapack, solve_triangular
 from scipy.optimize import minimize_scalar
 
 from stpbnn._linalg import mirrored
+from stpbnn.scale.design import Query
 from stpbnn.scale.factorised import well_conditioned_cholesky
 from stpbnn.scale.outputwise import ColumnSlopes
 from stpbnn.scale.student_noise import StudentNoise
@@ -135,6 +136,9 @@ class Downweighted:
         """Return what the targets take from the variances, or covariances, of the kernel at query points."""
         parts = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
         return parts.T @ parts if joint else np.einsum("ij,ij->j", parts, parts)
+
+    def shapes(self, query: Query) -> None:
+        """Return nothing: the laws of f are Gaussian."""
 
 
 def noise_of_new(columns: Sequence[Downweighted]) -> float:

@@ -78,8 +78,8 @@ class Sites:
         y, τ and b.
     factors : Precisions
         τ with the kernel.
-    gentle : bool
-        Whether the power is below one.
+    share : float
+        c.
     """
 
     noise: StudentNoise
@@ -88,7 +88,7 @@ class Sites:
     precision: Vector
     linear: Vector
     factors: Precisions
-    gentle: bool = True
+    share: float = SHARE
 
     @classmethod
     def of(
@@ -123,11 +123,11 @@ class Sites:
 
     @classmethod
     def _at(
-        cls, K: Square, y: Vector, noise: StudentNoise, precision: Vector, linear: Vector, gentle: bool = True
+        cls, K: Square, y: Vector, noise: StudentNoise, precision: Vector, linear: Vector, share: float = SHARE
     ) -> Sites | None:
         """Return the laws with these sites, or nothing where one of them does not exist."""
         try:
-            found = cls(noise, K, y, precision, linear, Precisions.of(K, precision), gentle)
+            found = cls(noise, K, y, precision, linear, Precisions.of(K, precision), share)
         except np.linalg.LinAlgError:
             if (precision >= 0).all():
                 raise
@@ -174,19 +174,19 @@ class Sites:
     def _moved(self, step: Float[np.ndarray, " 2P"]) -> Sites | None:
         precision, linear = np.split(self._state + step, 2)
         unit = np.sqrt(self.noise.temperature)
-        return self._at(self.kernel, self.targets, self.noise, precision / unit**2, linear / unit, self.gentle)
+        return self._at(self.kernel, self.targets, self.noise, precision / unit**2, linear / unit, self.share)
 
     @property
     def exact(self) -> Sites | None:
         """The sites of expectation propagation proper, in search of which these are the start; or nothing."""
-        start = self._at(self.kernel, self.targets, self.noise, self.precision, self.linear, gentle=False)
+        start = self._at(self.kernel, self.targets, self.noise, self.precision, self.linear, 1.0)
         found = start.matched() if start else None
         return found if found and found.converged else None
 
     @property
     def power(self) -> float:
         """The power η."""
-        return (SHARE * self.noise.df + 1) / (self.noise.df + 1) if self.gentle else 1.0
+        return (self.share * self.noise.df + 1) / (self.noise.df + 1)
 
     @cached_property
     def matrix(self) -> Square:
@@ -236,8 +236,7 @@ class Sites:
     @cached_property
     def _part(self) -> StudentNoise:
         """The noise whose density is in proportion to the power η of that of the noise."""
-        share = SHARE if self.gentle else 1.0
-        return StudentNoise(self.noise.temperature / share, share * self.noise.df)
+        return StudentNoise(self.noise.temperature / self.share, self.share * self.noise.df)
 
     @cached_property
     def updated(self) -> tuple[Vector, Vector]:
@@ -275,16 +274,14 @@ class Sites:
     @property
     def _normalisation(self) -> tuple[float, float, float]:
         """The logarithm of what p^η is times that density, and its derivatives in log T and ν."""
-        if not self.gentle:
-            return 0.0, 0.0, 0.0
         (value, slope), (other, other_slope) = self.noise.peak, self._part.peak
         eta = self.power
-        return eta * value - other, (1 - eta) / 2, eta * slope - SHARE * other_slope + self._power_slope * value
+        return eta * value - other, (1 - eta) / 2, eta * slope - self.share * other_slope + self._power_slope * value
 
     @property
     def _power_slope(self) -> float:
         """The derivative of η in ν."""
-        return (SHARE - 1) / (self.noise.df + 1) ** 2
+        return (self.share - 1) / (self.noise.df + 1) ** 2
 
     @property
     def noise_slopes(self) -> tuple[float, float]:
@@ -292,9 +289,7 @@ class Sites:
         P, eta = len(self.targets), self.power
         _, of_T, of_df = self._normalisation
         temperature = (float(self.told.temperature.sum()) + P * of_T) / eta
-        if not self.gentle:
-            return temperature, float(self.told.df.sum())
-        df = (SHARE * float(self.told.df.sum()) + P * of_df) / eta
+        df = (self.share * float(self.told.df.sum()) + P * of_df) / eta
         moved = eta * np.vdot(self.left[1], self.alpha**2) - np.vdot(self.precision, self.variances)
         of_eta = -(self._tilted / eta + float(moved) / 2) / eta
         return temperature, df + of_eta * self._power_slope

@@ -10,6 +10,7 @@ without the correlations of what targets tell; the linear response of the means 
 
 with Σ the covariance of the training points, a = K^{-1} E f, and the derivatives p = ∂a/∂m + τ, s = ∂τ/∂m, t = ∂τ/∂v of
 each site in its own moments m and v. Where that changes a variance more than it can be trusted with, it is left out.
+The law of f at a single point has a shape of its own (`marginal_shapes`).
 
 References
 ----------
@@ -25,6 +26,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from stpbnn.scale.design import Query
+from stpbnn.scale.marginal_shapes import Shapes, marginal_shapes
 from stpbnn.scale.moment_matching import Sites
 from stpbnn.scale.outputwise import ColumnSlopes
 from stpbnn.scale.student_noise import StudentNoise
@@ -103,7 +106,7 @@ class OutlierMoments:
         """The matrix M − RᵀUR, or M where the response is not to be trusted."""
         sites = self.sites
         M = sites.matrix
-        if sites.gentle:
+        if sites.power < 1:
             return M
         _, variance = sites.left
         (g, h), (h_m, fourth) = sites.told.slopes, sites.told.higher
@@ -127,6 +130,13 @@ class OutlierMoments:
         """Return what the targets take from the variances, or covariances, of the kernel at query points."""
         along = cross @ self.response
         return along @ cross.T if joint else np.einsum("ij,ij->i", along, cross)
+
+    def shapes(self, query: Query) -> Shapes:
+        """Return the shapes of the laws of f at query points."""
+        sites = self.sites
+        along = query.cross @ sites.matrix
+        variances = query.variances - np.einsum("ij,ij->i", along, query.cross)
+        return marginal_shapes(sites, query.cross - along @ sites.kernel, variances)
 
 
 def _chained(by: Float[np.ndarray, "2 2 P"], through: Float[np.ndarray, "2 2 P"]) -> Float[np.ndarray, "2 2 P"]:

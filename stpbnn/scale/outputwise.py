@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian, Mixture, relative_rounding
 from stpbnn.scale.design import Query
+from stpbnn.scale.marginal_shapes import Shapes
 from stpbnn.scale.units import Units
 
 __all__ = ["Column", "ColumnSlopes", "Columns"]
@@ -44,6 +45,9 @@ class Column(Protocol):
 
     def explained(self, cross: Float[np.ndarray, "q P"], *, joint: bool) -> Float[np.ndarray, ...]:
         """Return what the targets take from the variances, or covariances, of the kernel at query points."""
+
+    def shapes(self, query: Query) -> Shapes | None:
+        """Return the shapes of the laws of f at query points, or nothing where all are Gaussian."""
 
     def left_out(self) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
         """Return mean and variance of f at each training point given the other targets."""
@@ -103,7 +107,8 @@ class Columns:
         size = np.broadcast_to(units.size, mean.shape[1:]).reshape(-1)
         if query.within is None:
             variances = [query.variances - column.explained(query.cross, joint=False) for column in self.columns]
-            return _added(mean, np.maximum(np.stack(variances, axis=-1), 0).reshape(mean.shape), noise, units)
+            variance = np.maximum(np.stack(variances, axis=-1), 0).reshape(mean.shape)
+            return _added(mean, variance, noise, units, self._shapes(query, mean.shape))
         rounding, covariances = 0.0, []
         for column, unit in zip(self.columns, size, strict=True):
             matrix = query.within - column.explained(query.cross, joint=True)
@@ -122,16 +127,27 @@ class Columns:
         mean, variance = (np.stack(parts, axis=-1).reshape(self.shape) for parts in self._left_out)
         return _added(units.restored(mean), np.maximum(variance, 0), noise, units)
 
+    def _shapes(self, query: Query, shape: tuple[int, ...]) -> Shapes | None:
+        """Return the shapes of all outputs; normal ones beside those of others."""
+        return Shapes.beside([column.shapes(query) for column in self.columns], shape)
+
     @property
     def _left_out(self) -> Any:
         return zip(*(column.left_out() for column in self.columns), strict=True)
 
 
-def _added(mean: np.ndarray, variance: np.ndarray, noise: Any, units: Units) -> Gaussian | Mixture:
+def _added(
+    mean: np.ndarray, variance: np.ndarray, noise: Any, units: Units, shapes: Shapes | None = None
+) -> Gaussian | Mixture:
     """Return the independent laws of f + noise, given those of f: its mean as targets, its variance as modelled."""
-    if not isinstance(noise, tuple):
+    if shapes is None and not isinstance(noise, tuple):
         return Gaussian(mean, units.size**2 * (variance + noise))
-    weights, variances = noise
-    variances = units.size**2 * (variance + variances.reshape((-1,) + (1,) * variance.ndim))
-    means = np.broadcast_to(mean - units.offset, variances.shape)
-    return Mixture(weights, means, variances, offset=units.offset)
+    weights, variances = noise if isinstance(noise, tuple) else (np.ones(1), np.atleast_1d(noise))
+    centres, of_f = np.zeros((1, *mean.shape)), variance[None]
+    if shapes is not None:
+        weights = np.multiply.outer(shapes.weights, weights).ravel()
+        centres, of_f = units.size * np.sqrt(variance) * shapes.means, variance * shapes.variances
+    together = of_f[:, None] + variances.reshape((-1,) + (1,) * variance.ndim)  # of f and of the noise
+    means = np.broadcast_to((mean - units.offset + centres)[:, None], together.shape)
+    parts = (part.reshape(-1, *mean.shape) for part in (means, units.size**2 * together))
+    return Mixture(weights, *parts, offset=units.offset)

@@ -319,6 +319,9 @@ def test_a_network_of_positions_is_explained_by_its_matrix():
     assert "relative variance 2/(N d) = 0.025 for N = 20 channels" in told
     assert "weighs the kernels of all pairs of positions" in told
     predictions.attrs["beside_the_chains"] = "a linear trend"
-    first, *others = contents(posterior, predictions, comparison)["explanation"]
+    assert "Theories" not in dict(shown["setting"])
+    shown = contents(posterior, predictions, comparison)
+    assert dict(shown["setting"])["Theories"] == "with a linear trend, which the chains do not have"
+    first, *others = shown["explanation"]
     assert first == "The theories have a linear trend, and the sampled posterior does not: that may be why they differ."
     assert others == paragraphs
