@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from stpbnn._slices import slices
 from stpbnn.kernels.patches import Layers, PatchPair, filled, patches
 
 __all__ = ["PairTile", "pair_tiles"]
@@ -36,11 +37,12 @@ def pair_tiles(
     """Yield the tiles between two sets of inputs, of one set with itself (None) those with rows from columns on."""
     other = X1 if X2 is None else X2
     height, width = _edge(layers, len(X1), pairs=pairs), _edge(layers, len(other), pairs=pairs)
-    for at in range(0, len(other), width):
-        columns = slice(at, min(at + width, len(other)))
+    for columns in slices(len(other), width):
         second = filled(patches(layers, other[columns]), width)
-        for start in range(at if X2 is None else 0, len(X1), height):
-            rows = slice(start, min(start + height, len(X1)))
-            same = np.eye(height, width, dtype=bool) & (X2 is None and start == at)
-            first = second if X2 is None and start == at else filled(patches(layers, X1[rows]), height)
+        for rows in slices(len(X1), height):
+            if X2 is None and rows.start < columns.start:
+                continue
+            own = X2 is None and rows == columns
+            same = np.eye(height, width, dtype=bool) & own
+            first = second if own else filled(patches(layers, X1[rows]), height)
             yield PairTile(rows, columns, PatchPair(first, second, same))
