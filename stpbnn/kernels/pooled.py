@@ -23,8 +23,7 @@ from jaxtyping import Array, Float
 from stpbnn._slices import slices
 from stpbnn.kernels.closures import Gram
 from stpbnn.kernels.patch_grams import patch_gram
-from stpbnn.kernels.patch_tiles import pair_tiles
-from stpbnn.kernels.patches import Layers, PatchPair, filled, patches
+from stpbnn.kernels.patches import Layers, PatchPair, filled, pair_tiles, patches
 from stpbnn.network import Convolutional, Prior
 
 __all__ = ["PooledMap"]
