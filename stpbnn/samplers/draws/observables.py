@@ -10,7 +10,7 @@ import numpy as np
 from numpyro.distributions import Normal
 
 from stpbnn import _validation as check
-from stpbnn._labels import class_labels, fitting_classes
+from stpbnn._labels import class_labels, fitting_classes, refuse_unknown_labels
 from stpbnn._random import standard_normal
 from stpbnn.network import Convolutional, FullyConnected, Network, Weights
 from stpbnn.samplers.draws.training_data import Data
@@ -120,7 +120,7 @@ def encoded(net: Network, y: Any, y_test: Any) -> tuple[np.ndarray, Any, np.ndar
     if y_test is None:
         return targets(labels), None, classes
     of_test = class_labels("y_test", y_test)
-    check.refuse_unknown_labels("y_test", of_test, classes)
+    refuse_unknown_labels("y_test", of_test, classes)
     return targets(labels), targets(of_test), classes
 
 
