@@ -102,5 +102,6 @@ def refuse_unknown_labels(what: str, labels: Any, classes: np.ndarray) -> None:
     if unknown:
         raise ValueError(
             f"{what}: got the class(es) {', '.join(map(check.shown, unknown[:8]))}, which the training set lacks; "
-            f"expected labels among {check.shown(classes.tolist())}: leave these examples out, or train with some of them"
+            f"expected labels among {check.shown(classes.tolist())}: leave these examples out, or train with some of "
+            "them"
         )
