@@ -45,7 +45,7 @@ Square = Float[np.ndarray, "P P"]
 
 @runtime_checkable
 class Curvature(Protocol):
-    """W at one place together with a kernel K, factorised."""
+    """W at one place with a kernel K, factorised."""
 
     @property
     def log_det(self) -> float:
