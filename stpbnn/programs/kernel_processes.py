@@ -16,8 +16,7 @@ from numpyro import distributions as dist
 
 from stpbnn import kernels
 from stpbnn.network import FullyConnected, Prior
-from stpbnn.programs.doors import points, targets
-from stpbnn.programs.sites import above, degrees_of_freedom, parameter, temperature_site, value_above
+from stpbnn.programs.sites import above, degrees_of_freedom, parameter, points, targets, temperature_site, value_above
 from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["Process", "gaussian_process", "student_t_process"]
@@ -59,7 +58,7 @@ def _check_names(kernel: Kernel, priors: Mapping[str, Any]) -> None:
 
 
 def _named(priors: Any) -> dict[str, Any]:
-    """Return priors by name, none for None; refuse what is no mapping."""
+    """Return priors by name, none for None; refuse anything but a mapping."""
     if not isinstance(priors, Mapping | None):
         raise ValueError(f"priors: got {priors!r}, expected a mapping of names to NumPyro distributions or numbers")
     return dict(priors or {})
