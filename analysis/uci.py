@@ -7,10 +7,9 @@ The data root (--data, or the variable STPBNN_DATA) holds uci/NAME.csv, a header
 uci/splits/NAME_{train,test}_{0..4}.txt, row numbers: any data set in that form can be named.
 
 All models share the infinite-width kernel of one network. They learn its precisions, the noise and ν by their own
-evidence, from at most 500 rows of the training set, and are then conditioned on all of it (the robust process, whose
-noise of new targets belongs to a T that is learned, learns T from all of it); or they take unit precisions, T = 0.1 and
-ν = 5 as given. In half of the cells outliers of 3 to 10 standard deviations are added to 5 % of the training targets.
-Inputs and targets are standardised on the training rows. Laws are those of clean new targets.
+evidence, from at most 500 rows of the training set, and are then conditioned on all of it; or they take unit
+precisions, T = 0.1 and ν = 5 as given. In half of the cells outliers of 3 to 10 standard deviations are added to 5 %
+of the training targets. Inputs and targets are standardised on the training rows. Laws are those of clean new targets.
 For orientation: scikit-learn's Gaussian process after outliers were removed, by residuals or by an isolation forest,
 and gradient boosting of the absolute error, with the spread of its cross-validated residuals.
 """
@@ -136,9 +135,6 @@ def learned(model: Any, X: np.ndarray, y: np.ndarray, rng: np.random.Generator) 
     values = {name: value for name in names if (value := getattr(model, f"{name}_")) is not None}
     if "temperature" in values:  # repeated rows that were not among those make the kernel singular without noise
         values["temperature"] = max(values["temperature"], LEAST_NOISE)
-    if getattr(model, "noise", None) == "robust":  # whose noise of new targets is told where T is learned
-        fixed = values.pop("kernel").set_params(weight_precision_bounds="fixed", bias_precision_bounds="fixed")
-        return clone(model).set_params(kernel=fixed, **values)
     return as_given(model).set_params(**values)
 
 

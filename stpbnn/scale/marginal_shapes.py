@@ -38,7 +38,6 @@ from stpbnn.scale.moment_matching import Sites
 __all__ = ["Shapes", "marginal_shapes"]
 
 TELLING = 0.05  # of T, the square of what one standard deviation of f_* moves the mean of f_i by
-LEAST = 1e-3  # of a precision, what has to be left without the site
 REACH = 5.0  # standard deviations
 PLACES = np.linspace(-REACH, REACH, 41)  # at which the correction is found
 FINE = np.linspace(-9, 9, 721)  # at which the corrected law is integrated
@@ -119,8 +118,6 @@ def _correction(
     variance = np.maximum(sites.variances[target] - slope**2, 0)[:, None]  # of f_i given f_*
     mean = sites.means[target, None] + slope[:, None] * PLACES
     left = 1 - variance * tau
-    proper = left > LEAST  # as all are at a fixed point of expectation propagation
-    left = np.where(proper, left, 1.0)
     away = sites.targets[target, None] - (mean - b * variance) / left
     told = sites.noise.told(away.ravel(), np.repeat(variance / left, len(PLACES))).value.reshape(away.shape)
-    return np.where(proper, told + (mean * (tau * mean - 2 * b) + b**2 * variance) / left / 2, 0.0)
+    return told + (mean * (tau * mean - 2 * b) + b**2 * variance) / left / 2

@@ -10,7 +10,7 @@ without the correlations of what targets tell; the linear response of the means 
 
 with Σ the covariance of the training points, a = K^{-1} E f, and the derivatives p = ∂a/∂m + τ, s = ∂τ/∂m, t = ∂τ/∂v of
 each site in its own moments m and v. Where that changes a variance more than it can be trusted with, it is left out.
-The law of f at a single point has a shape of its own (`marginal_shapes`).
+Where that fixed point is there, the law of f at a single point has a shape of its own (`marginal_shapes`).
 
 References
 ----------
@@ -131,9 +131,11 @@ class OutlierMoments:
         along = cross @ self.response
         return along @ cross.T if joint else np.einsum("ij,ij->i", along, cross)
 
-    def shapes(self, query: Query) -> Shapes:
-        """Return the shapes of the laws of f at query points."""
+    def shapes(self, query: Query) -> Shapes | None:
+        """Return the shapes of the laws of f at query points, or nothing without expectation propagation proper."""
         sites = self.sites
+        if sites.power < 1:
+            return None
         along = query.cross @ sites.matrix
         variances = query.variances - np.einsum("ij,ij->i", along, query.cross)
         return marginal_shapes(sites, query.cross - along @ sites.kernel, variances)
