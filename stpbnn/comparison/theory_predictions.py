@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from sklearn.utils.validation import check_is_fitted
 
 from stpbnn._validation import inputs, shown, targets, text
 from stpbnn._version import __version__
-from stpbnn.comparison.class_scoring import predict_classes
+from stpbnn.comparison.class_scoring import check_fitted, predict_classes
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
 from stpbnn.comparison.learned import learned
 from stpbnn.comparison.observed import scored
@@ -92,11 +91,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         return predict_classes(theories, X_test, y_test)
     means, variances, levels, own, shape = [], [], [], [], None
     for name, theory in theories.items():
-        check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
-        if getattr(theory, "n_features_in_", X_test.shape[1]) != X_test.shape[1]:
-            raise ValueError(
-                f"X_test: got {X_test.shape[1]} features, but theories[{name!r}] was fitted to {theory.n_features_in_}"
-            )
+        check_fitted(name, theory, X_test)
         law = theory.predictive(X_test) if hasattr(theory, "predictive") else None
         found = theory.predict(X_test, return_std=True) if law is None else (law.mean, law.std)
         mean, std = (squeezed(a) for a in found)
