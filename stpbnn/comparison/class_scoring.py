@@ -14,8 +14,7 @@ from stpbnn import _validation as check
 from stpbnn._labels import class_labels, refuse_unknown_labels
 from stpbnn._version import __version__
 from stpbnn.class_scores import ClassScores, class_scores, posterior_scores
-from stpbnn.comparison.laws import order_parameter_quantiles
-from stpbnn.comparison.learned import learned
+from stpbnn.comparison.learned import learned, order_parameter_quantiles
 
 __all__ = [
     "check_fitted",

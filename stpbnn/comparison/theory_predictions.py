@@ -11,8 +11,7 @@ import xarray as xr
 from stpbnn._validation import inputs, shown, targets, text
 from stpbnn._version import __version__
 from stpbnn.comparison.class_scoring import check_fitted, predict_classes
-from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
-from stpbnn.comparison.learned import learned
+from stpbnn.comparison.learned import LEVELS, fitted_means, learned, order_parameter_quantiles, quantiles
 from stpbnn.comparison.observed import scored
 from stpbnn.regressors import error_parts, own_error
 

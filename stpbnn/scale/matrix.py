@@ -29,7 +29,7 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from stpbnn.scale.matrix_fluctuation import symmetric_basis
-from stpbnn.scale.newton import descended
+from stpbnn.scale.minima import descended
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
