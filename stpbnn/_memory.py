@@ -9,7 +9,7 @@ from pathlib import Path
 
 __all__ = ["available", "in_words", "refuse_beyond"]
 
-MOST = 0.9  # of the memory that is free, for one call
+MOST = 0.9  # share of the free memory that one call may take
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 MEMINFO, MEMBERSHIP, GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 

@@ -42,9 +42,9 @@ from stpbnn.scale import (
 __all__ = ["ClassesOfNetwork"]
 
 SCAN_STEP = 0.5  # in log Q: the data's part of S is smoother than that of regression
-FARTHEST = 60.0  # of log Q
-RISE = 50.0  # of S above its minimum, at which the integrand, e^-25, is left out
-TOLERANCE = 1e-7  # of evidence and mean, between the last two steps of the quadrature: about its square is left
+FARTHEST = 60.0  # largest |log Q|
+RISE = 50.0  # height of S above its minimum at which the integrand, e^-25, is dropped
+TOLERANCE = 1e-7  # change of evidence and mean in the last step of the quadrature; the error is about its square
 NEGLIGIBLE = 1e-8  # weights, relative to the largest, of nodes that add nothing to a probability
 MAX_STEPS = 50
 

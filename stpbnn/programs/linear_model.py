@@ -48,7 +48,7 @@ class Conditioned(NamedTuple):
 
     design: jax.Array  # Ψ (P, M)
     temperature: jax.Array
-    cholesky: jax.Array  # of A where P <= M, of B otherwise
+    cholesky: jax.Array  # the factor of A where P <= M, of B otherwise
 
     @property
     def wide(self) -> bool:

@@ -27,8 +27,8 @@ TO_ROUNDING = {"xatol": 0.0, "xrtol": 4e-16, "fatol": 0.0, "frtol": 0.0}
 Curve = Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]
 LONGEST_STEP = 2.0  # in log Q
 SMALLEST_SHRINK = 0.5**30
-SUFFICIENT = 1e-4  # the part of the fall that the slope promises that is asked for
-ROUNDING = 1e-12  # of the value of the action
+SUFFICIENT = 1e-4  # required share of the fall that the slope promises
+ROUNDING = 1e-12  # relative to the value of the action
 
 
 def bracket_end(start: float, step: float, beyond: Callable[[float], bool], limit: float, refusal: Exception) -> float:

@@ -21,7 +21,7 @@ __all__ = ["LENGTH", "MANY", "finished", "put_aside", "run_places"]
 logger = logging.getLogger(__name__)
 
 MANY = 1000
-LENGTH = 16  # of a point's name
+LENGTH = 16  # characters of a point's name
 
 
 class Place(NamedTuple):
