@@ -664,6 +664,7 @@ def doors():
             | {
                 "train": (lambda v: {k: h for k, h in listed(v).items() if k != "none"}, None),
                 "particles": (integers, 16),
+                "cluster": (integers, "auto"),
             }
             | (SOLVER | TREND | GAUSSIAN)
             | {
