@@ -93,6 +93,7 @@ def move_below(
     flat = there.reshape(-1, P)
     share = jnp.einsum("mk,mkp->mp", readout.mean[:, :, 0], there)
     second = flat.T @ (readout.covariance[:, :, 0, :, 0] @ there).reshape(-1, P) + share.T @ share
+    assert drive.modes is not None
     u = readout.covariance[:, :, 0, :, 0] + readout.mean[:, :, None, 0] * readout.mean[:, None, :, 0]
     lost = jnp.eye(u.shape[1], dtype=u.dtype) / drive.precision - jnp.mean(u, axis=0)
     signal = jnp.sum(lost * (drive.modes @ drive.modes.T))
