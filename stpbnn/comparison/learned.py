@@ -104,6 +104,7 @@ def learned(fitted: list[Any]) -> dict[str, Any]:
         "log_marginal_likelihood": "log_marginal_likelihood_",
         "readout_second_moment": "readout_second_moment_",
         "temperature": "temperature",
+        "cluster": "cluster_",
     }
     for name, attribute in scalars.items():
         found[name] = ("theory", [_scalar(getattr(t, attribute, np.nan)) for t in fitted])
