@@ -115,7 +115,7 @@ def minimise(
             "restarts are drawn within the bounds: give finite ones, or n_restarts_optimizer=0"
         )
     random = random_numbers(random_state)
-    starts = [np.clip(place, *bounds.T) for place in (start, *others)]
+    starts: list[Any] = [np.clip(place, *bounds.T) for place in (start, *others)]
     starts += [random.uniform(*bounds.T) for _ in range(n_restarts)]
     search = partial(_lbfgs, tolerance=tolerance) if optimizer == LBFGS else optimizer
     assert callable(search)
