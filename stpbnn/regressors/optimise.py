@@ -115,7 +115,7 @@ def minimise(
             "restarts are drawn within the bounds: give finite ones, or n_restarts_optimizer=0"
         )
     random = random_numbers(random_state)
-    starts: list[Any] = [np.clip(place, *bounds.T) for place in (start, *others)]
+    starts = [np.clip(place, *bounds.T) for place in (start, *others)]
     starts += [random.uniform(*bounds.T) for _ in range(n_restarts)]
     search = partial(_lbfgs, tolerance=tolerance) if optimizer == LBFGS else optimizer
     assert callable(search)
@@ -123,8 +123,8 @@ def minimise(
     found = [search(walled := walled.anew(), place, bounds) for place in starts]
     theta, value, *failure = min(found, key=lambda end: np.nan_to_num(end[1], nan=np.inf))
     if not np.isfinite(value) and np.isfinite(bounds).all():
-        others = np.random.RandomState(0).uniform(*bounds.T, size=(OTHER_PLACES, len(bounds)))
-        place = next((place for place in others if np.isfinite(walled(place)[0])), starts[0])
+        drawn = np.random.RandomState(0).uniform(*bounds.T, size=(OTHER_PLACES, len(bounds)))
+        place = next((place for place in drawn if np.isfinite(walled(place)[0])), starts[0])
         theta, value, *failure = search(walled, place, bounds)
     if not np.isfinite(value):
         raise type(walled.failure)(
