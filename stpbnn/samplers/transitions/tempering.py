@@ -5,9 +5,9 @@ Replica k samples the power posterior of inverse temperature β_k,
 .. math:: p_k(z) \propto p(z)\, p(y \mid z)^{\beta_k}, \qquad 1 = \beta_0 > \beta_1 > \dots > \beta_{K-1},
 
 by Hamiltonian steps that are exact for the prior. After each trajectory neighbours swap with probability
-min(1, exp[(β_k − β_{k+1})(V_k − V_{k+1})]), V = −log p(y | z), first the even pairs and then the odd ones: a walker keeps
-its direction until a swap is refused, so that round trips take O(K) steps. During warm-up the gaps of the ladder adapt
-until all pairs swap at the same rate. Down to β = 0 the ladder gives the evidence, by stepping stones:
+min(1, exp[(β_k − β_{k+1})(V_k − V_{k+1})]), V = −log p(y | z), first the even pairs and then the odd ones: a walker
+keeps its direction until a swap is refused, so that round trips take O(K) steps. During warm-up the gaps of the ladder
+adapt until all pairs swap at the same rate. Down to β = 0 the ladder gives the evidence, by stepping stones:
 
 .. math:: \log p(y) = \sum_k \log E_{k+1}\, p(y \mid z)^{\beta_k - \beta_{k+1}}
 """
