@@ -14,8 +14,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
-from stpbnn._labels import distinct_classes
+from stpbnn._labels import distinct_classes, refuse_no_labels, refuse_unknown_labels
 from stpbnn._precision import in_float64
+from stpbnn._slices import slices
 from stpbnn.classifiers.learned_precisions import LearnedPrecisions
 from stpbnn.latent import APPROXIMATIONS, Approximation, Bernoulli, Categorical
 from stpbnn.network import FullyConnected, Network, NetworkHolder, known_network
@@ -113,7 +114,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
 
     def _training_set(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         check.refuse_no_numbers("X", X)
-        check.refuse_no_labels("y", y)
+        refuse_no_labels("y", y)
         with check.named("X, y"):
             X, y = validate_data(self, X, y, dtype=np.float64, copy=True)
         with check.named("y"):
@@ -147,8 +148,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         with check.named("X"):
             X = validate_data(self, X, dtype=np.float64, reset=False)
         refuse_infinite_kernel(self.network_, X)
-        rows = max(1, CHUNK // (len(self.X_train_) * self.network_.outputs))
-        return [X[start : start + rows] for start in range(0, len(X), rows)]
+        return [X[rows] for rows in slices(len(X), CHUNK // (len(self.X_train_) * self.network_.outputs))]
 
     @in_float64
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -232,7 +232,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
             If a class is not among those of the training set.
         """
         check_is_fitted(self, "X_train_")
-        check.refuse_no_labels("y", y)
-        check.refuse_unknown_labels("y", y, self.classes_)
+        refuse_no_labels("y", y)
+        refuse_unknown_labels("y", y, self.classes_)
         with check.named("X, y"):
             return float(super().score(X, y, sample_weight))

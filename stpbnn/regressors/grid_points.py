@@ -65,8 +65,8 @@ class GridPoints:
             For an axis that is no list or is empty, and for entries out of range.
         """
         axes = {"widths": widths, "temperatures": temperatures, "theories": theories}
-        listed = {name: _listed(name, values) for name, values in axes.items()}
-        sizes = [examples] if train is None else _listed("train", train)
+        listed = {name: check.listed(name, values) for name, values in axes.items()}
+        sizes = [examples] if train is None else check.listed("train", train)
         return cls(
             listed["theories"],
             [check.one_of("theories", short_name(t) if isinstance(t, str) else t, known) for t in listed["theories"]],
@@ -122,12 +122,6 @@ def shown(rows: Iterable[Any], progress: bool, title: str | None, total: int | N
     from tqdm.auto import tqdm
 
     return iter(tqdm(rows, desc=title, total=total))
-
-
-def _listed(what: str, values: Any) -> list[Any]:
-    if isinstance(values, str) or not np.iterable(values) or not len(listed := list(values)):
-        raise ValueError(f"{what}: got {check.shown(values)}, expected a list with at least one entry")
-    return listed
 
 
 def _size(i: int, P: Any, available: int) -> int:
