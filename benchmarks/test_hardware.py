@@ -1,6 +1,6 @@
 """Chains on whatever device JAX finds: gradients a second of 64 chains at P = N_1 = 1000, with precision and power.
 
-    uv run pytest benchmarks/test_hardware.py --benchmark-only -n 0                       # CPU: minutes; GPU: the same line
+    uv run pytest benchmarks/test_hardware.py --benchmark-only -n 0    # CPU: minutes; GPU: the same line
     JAX_ENABLE_X64=1 uv run pytest benchmarks/test_hardware.py --benchmark-only -n 0      # in double precision
     STPBNN_CHAINS=4 STPBNN_SIZE=200 uv run pytest benchmarks/test_hardware.py --benchmark-only -n 0    # a small one
 
