@@ -77,7 +77,7 @@ def one_of(what: str, value: Any, options: Iterable[str]) -> str:
 
 
 def instance[Kind](what: str, value: Any, *kinds: type[Kind]) -> Kind:
-    """Return `value` if it is of one of the public classes that are asked for."""
+    """Return `value` if it is an instance of one of these public classes."""
     if not isinstance(value, kinds):
         packages = [kind.__module__.split(".")[0] for kind in kinds]
         articles = ["an" if package[0] in "aeiox" else "a" for package in packages]

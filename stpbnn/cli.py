@@ -22,6 +22,7 @@ from stpbnn.terminal.options import (
     ClassesOption,
     DropOption,
     JsonOption,
+    MissingOption,
     QuietOption,
     SetOption,
     StrictOption,
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
-INTERRUPTED = 130
-COMPUTE, LOOK = "Compute", "Look around"
+INTERRUPTED, COMPUTE, LOOK = 130, "Compute", "Look around"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,6 +90,7 @@ def new(
     file: Annotated[Path, typer.Argument(help="A table: CSV, TSV, .gz, Parquet, .npz, .npy.", show_default=False)],
     target: TargetOption = None,
     drop: DropOption = None,
+    missing: MissingOption = None,
     classes: ClassesOption = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The card to write.", show_default="NAME.toml, in this folder")
@@ -98,7 +99,7 @@ def new(
     verbose: VerboseOption = False,
 ) -> None:
     """Write a card for a table of your own, with settings that suit it and comments that say why."""
-    draft(file, target, drop, classes, out, err=False)
+    draft(file, target, drop, missing, classes, out, err=False)
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn run digits-1hl-erf --set network.widths=[50] -o half")
@@ -110,6 +111,7 @@ def run(
     changes: SetOption = None,
     target: TargetOption = None,
     drop: DropOption = None,
+    missing: MissingOption = None,
     classes: ClassesOption = False,
     allow_code: AllowCodeOption = False,
     strict: StrictOption = False,
@@ -126,7 +128,7 @@ def run(
     """
     from stpbnn.cards import attributed, load_card
 
-    card = drafted(card, target, drop, classes)
+    card = drafted(card, target, drop, missing, classes)
     checked = load_card(card, changes or (), allow_code=allow_code)
     if checked.sweep:
         warnings.warn(

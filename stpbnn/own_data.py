@@ -277,7 +277,7 @@ def _of_network(network: Network, settings: Mapping[str, Any], folder: Any) -> d
 
 
 def _of_classes(source: Any, code: bool) -> bool:
-    """Say whether the targets of a network or a card are classes."""
+    """Return whether the targets of a network or a card are classes."""
     if isinstance(source, (str, os.PathLike)):
         source = load_card(source, allow_code=code)
     if isinstance(source, Card):

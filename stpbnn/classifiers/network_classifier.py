@@ -215,7 +215,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         return type(laws[0]).concatenate(laws)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the part of the examples whose class is predicted rightly.
+        """Return the share of the examples whose class is predicted correctly.
 
         Parameters
         ----------

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn.regressors.network_regressor import NetworkRegressor
-from stpbnn.regressors.noise import check_noise, checked_weights, split
+from stpbnn.regressors.noise import check_noise
+from stpbnn.regressors.weighted import WithWeights
 from stpbnn.scale import TRENDS, Design
 
 __all__ = ["WithDesign"]
 
 
-class WithDesign(NetworkRegressor):
+class WithDesign(WithWeights, NetworkRegressor):
     """Regressors on a network with `trend` among their settings, and a temperature or a weight for each example."""
 
     trend: str
-    noise_variances_: np.ndarray | None = None
 
     def _check_noise(self) -> None:
         check_noise(self.temperature)
@@ -48,20 +46,11 @@ class WithDesign(NetworkRegressor):
             As for the other regressors; for weights that are negative, all zero, of a wrong length, or beside T = 0;
             for a trend of as many coefficients as examples, or of columns that depend on each other.
         """
-        self.noise_variances_ = None
         return self._fit(X, y, sample_weight)
-
-    def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
-        weights = checked_weights(sample_weight, len(X), self.temperature)
-        kept = weights > 0
-        self.noise_variances_ = 1 / weights[kept]
-        return X[kept], y[kept]
 
     def _prepare(self) -> None:
         super()._prepare()
-        if np.ndim(self.temperature):
-            check_noise(self.temperature, len(self.X_train_))
-            self.noise_variances_ = split(self.temperature)[1]
+        self._take_up_noise()
         _ = self._design  # a trend that the inputs do not determine is refused
 
     @property

@@ -57,7 +57,7 @@ class GridPoints:
         known: Collection[str],
         zero: bool,
     ) -> GridPoints:
-        """Return the points that are asked for: `known` are keys of theories, `zero` is whether T = 0 is a temperature.
+        """Return the checked points: `known` are keys of theories, `zero` is whether T = 0 is a temperature.
 
         Raises
         ------
@@ -116,7 +116,7 @@ def warn_of_unsolved(failures: Mapping[str, str], stacklevel: int) -> None:
 
 
 def shown(rows: Iterable[Any], progress: bool, title: str | None, total: int | None = None) -> Iterator[Any]:
-    """Return an iterator, behind a progress bar where one is asked for."""
+    """Return an iterator, with a progress bar if `progress`."""
     if not progress:
         return iter(rows)
     from tqdm.auto import tqdm

@@ -1,4 +1,4 @@
-"""The card of a table that the command line is given: written once, then found again."""
+"""The card that the command line writes for a table, once, and finds again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ __all__ = ["draft", "drafted"]
 
 
 def draft(
-    file: Path, target: Sequence[str] | None, drop: Sequence[str] | None, classes: bool, out: Path | None, err: bool
+    file: Path,
+    target: Sequence[str] | None,
+    drop: Sequence[str] | None,
+    missing: str | None,
+    classes: bool,
+    out: Path | None,
+    err: bool,
 ) -> Path:
     """Write a card for a table, say where it is and what comes next."""
     from stpbnn.cards import is_table
@@ -23,18 +29,20 @@ def draft(
     from stpbnn.cards import drafting
 
     columns = target[0] if len(target) == 1 else target
-    written = drafting.draft(file, columns, classes=classes, drop=drop or (), out=out)
+    written = drafting.draft(file, columns, classes=classes, drop=drop or (), missing=missing, out=out)
     minutes = written.card.minutes
     typer.echo(f"Card: {written.path} (about {minutes:g} minute{'s' * (minutes != 1)} on two cores)", err=err)
     typer.echo(f"Next: stpbnn run {written.path}", err=err)
     return written.path
 
 
-def drafted(card: str, target: Sequence[str] | None, drop: Sequence[str] | None, classes: bool) -> str:
-    """Return a card as it is given; of a table the card that an earlier call wrote, or a new one."""
+def drafted(
+    card: str, target: Sequence[str] | None, drop: Sequence[str] | None, missing: str | None, classes: bool
+) -> str:
+    """Return the given card, or for a table the card that an earlier call wrote, or a new one."""
     from stpbnn.cards import is_table, load_card
 
-    words = {"target": target, "drop": drop, "classes": classes}
+    words = {"target": target, "drop": drop, "missing": missing, "classes": classes}
     if not is_table(card):
         if given := next((word for word, value in words.items() if value), None):
             raise ValueError(f"{given}: is for a table, and {card} is a card; see its tables [data] and [network]")
@@ -42,19 +50,21 @@ def drafted(card: str, target: Sequence[str] | None, drop: Sequence[str] | None,
     file = Path(card)
     path = Path(f"{file.name.split('.')[0]}.toml")
     if not path.exists():
-        return str(draft(file, target, drop, classes, None, err=True))
+        return str(draft(file, target, drop, missing, classes, None, err=True))
     there = load_card(path)
     data, of_classes = there.data, there.network.of_classes
     targets = [data.target] if isinstance(data.target, str) else list(data.target or ())
+    policy = data.missing or "refuse"
     asked = (list(target or targets), list(drop or data.drop or ()), file.resolve(), classes or of_classes)
-    if (targets, list(data.drop or ()), Path(data.file or "").resolve(), of_classes) != asked:
+    there_is = (targets, list(data.drop or ()), Path(data.file or "").resolve(), of_classes)
+    if (*there_is, policy) != (*asked, missing or policy):
         raise ValueError(f"{path}: is the card of other data or another target; remove it, or run it by its name")
     typer.echo(f"Card: {path}, which is there already", err=True)
     return str(path)
 
 
 def _no_target(file: Path) -> str:
-    """Say that a table has no target, and which columns there are."""
+    """Return the message for a table without a target, with its columns."""
     from stpbnn.datasets import read_table
 
     names = ", ".join(map(str, read_table(file).columns[:20]))

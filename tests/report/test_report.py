@@ -226,6 +226,9 @@ def test_card_gives_title_and_commands():
     page = Page(worded(card=card, run={"seconds": {"sampling": 1.5, "theory": 0.25}, "cores": 2}))
     assert page.headings[0][1] == "A tiny network"
     assert "stpbnn run card.toml" in page.words
+    assert "Save the card below as card.toml and run" in page.words
+    table = worded(card=card + '[data]\nfile = "house.csv"\n')
+    assert "Save the card below as card.toml beside house.csv and run" in Page(table).words
     assert "sampling 1.5 s, theory 0.25 s" in page.words
     assert Page(worded(card="not TOML at all = =")).headings[0][1].startswith("Theory and posterior")
 
@@ -298,6 +301,18 @@ def test_colours_have_the_contrast_of_wcag_aa(html):
             for ground in ("ground", "panel"):
                 low, high = sorted(luminance(theme[name]) for name in (ink, ground))
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
+
+
+@pytest.mark.parametrize("failed", [["proportional limit"], ["infinite width", "proportional limit"]])
+def test_captions_tell_of_theories_that_have_not_converged(failed):
+    posterior, theories, Xt, yt = made(points=3, draws=50)
+    predictions = predict_theories(theories, Xt, yt)
+    predictions["converged"] = ("theory", [str(name) not in failed for name in predictions["theory"].values])
+    shown = pictures(posterior, compare_predictions(posterior, predictions))
+    told = " Left out, for want of convergence of the solver: proportional limit."
+    told = " The solvers of all theories shown have not converged." if len(failed) == 2 else told
+    for section, some in shown.items():
+        assert all(picture.caption.endswith(told) == (section != "chains") for picture in some), section
 
 
 def test_a_network_of_positions_is_explained_by_its_matrix():

@@ -85,8 +85,7 @@ def of_hidden(net: Network, weights: Weights, X: jax.Array, features: list[jax.A
 
 def tells_positions(net: Network) -> TypeGuard[Convolutional]:
     """Return whether the readout has weights of its own at each of a few positions, and one output."""
-    local = isinstance(net, Convolutional) and net.readout == "flatten" and net.positions <= MOST_POSITIONS
-    return local and net.outputs == 1
+    return isinstance(net, Convolutional) and net.local and net.positions <= MOST_POSITIONS and net.outputs == 1
 
 
 def observe(net: Network, weights: Weights, data: Data, temperature: jax.Array | float) -> dict[str, jax.Array]:
