@@ -13,7 +13,7 @@ import typer
 from stpbnn import _interrupt
 from stpbnn._version import __version__
 from stpbnn.terminal.compiled import keep_compiled
-from stpbnn.terminal.drafts import draft, drafted
+from stpbnn.terminal.drafts import drafted, new
 from stpbnn.terminal.endings import exit_when_interrupted, refusals_in_one_line
 from stpbnn.terminal.looking import console, datasets, doctor, models
 from stpbnn.terminal.options import (
@@ -85,21 +85,7 @@ def stpbnn(
         typer.echo(context.get_help())
 
 
-@app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn new house.csv --target price")
-def new(
-    file: Annotated[Path, typer.Argument(help="A table: CSV, TSV, .gz, Parquet, .npz, .npy.", show_default=False)],
-    target: TargetOption = None,
-    drop: DropOption = None,
-    missing: MissingOption = None,
-    classes: ClassesOption = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The card to write.", show_default="NAME.toml, in this folder")
-    ] = None,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Write a card for a table of your own, with settings that suit it and comments that say why."""
-    draft(file, target, drop, missing, classes, out, err=False)
+app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn new house.csv --target price")(new)
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn run digits-1hl-erf --set network.widths=[50] -o half")

@@ -42,7 +42,7 @@ Packed = Float[np.ndarray, " entries"]
 Theta = Float[np.ndarray, " n"]
 
 BLOCK = 2**14  # entries that are computed at a time: what stays in a core's cache
-CLOSE = 1e-6  # of the largest squared distance: below it x_i² + x_j² − 2 x_i x_j loses too many digits
+CLOSE = 1e-6  # share of the largest squared distance below which x_i² + x_j² − 2 x_i x_j loses too many digits
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,20 @@ from stpbnn.kernels import Inputs, InputSlopes, kernel_slopes, value_and_pullbac
 from stpbnn.network import Network
 from stpbnn.regressors.errors import NOTHING_EXPLAINED
 from stpbnn.regressors.gradients import WithGradient
-from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
-from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
+from stpbnn.regressors.kernel_objects import (
+    KernelHyperparameters,
+    kernel_of,
+    query,
+    refuse_indefinite,
+    refuse_no_kernel,
+    unrelated,
+)
 from stpbnn.regressors.learnable import Learnable
-from stpbnn.regressors.noise import split
-from stpbnn.regressors.weighted import WithWeights
+from stpbnn.regressors.noise import WithWeights, split
+from stpbnn.regressors.outliers import WithOutliers
 from stpbnn.scale import Design, Query, Reduced, Units
 
-__all__ = ["LearnableKernel"]
+__all__ = ["KernelOutliers", "LearnableKernel"]
 
 LOOKED_AT = 1000  # inputs, where there are too many for all
 
@@ -173,3 +180,18 @@ class LearnableKernel(WithGradient, WithWeights, Learnable[KernelHyperparameters
     def _gradient_law(self, query: Query) -> Any:
         query = self._design.query(query, self._design.basis_slopes, self._blocks, self._shared, self.temperature_)
         return self._process.predictive(query, 0.0, Units(size=self._units.size))
+
+
+class KernelOutliers(WithOutliers[KernelHyperparameters], LearnableKernel):
+    """Regressors on a kernel object with noise "student-t" or "robust" among their settings."""
+
+    def _kernel_at(self, at: KernelHyperparameters) -> Float[np.ndarray, "P P"]:
+        return value_and_pullback(at.kernel, self._inputs)[0]
+
+    @property
+    def _free(self) -> tuple[str, ...]:
+        return super()._free + ("noise_df",) * bool(self.optimize_noise_df)
+
+    @property
+    def _hyperparameters(self) -> KernelHyperparameters:
+        return replace(super()._hyperparameters, noise_df=self.noise_df_ or self.noise_df)

@@ -29,12 +29,12 @@ __all__ = ["NEGLIGIBLE", "IteratedProblem", "NumericalErrors", "Scales", "refuse
 WIDTH = 32  # vectors of a block: targets and probes
 FIRST, GROWTH = 12, 1.25  # blocks before the first look at what is known, and between two looks
 FEWEST, MOST = 640, 6144  # dimensions of the space
-SHARE = 0.5  # of the memory that the kernel leaves free, for the space
+SHARE = 0.5  # share of the memory beside the kernel that the space may take
 SOUGHT, MEAN = 1e-3, 1e-2  # error of the mean, in standard deviations: at which the space stops, and that is accepted
 SAMPLE, STEPS = 16, 4  # training inputs at which standard deviations are judged, and steps of Lanczos for that
 STD = 0.1  # relative error of standard deviations that is accepted
 NEGLIGIBLE = 1e-6  # weight of a scale
-ROUNDING = float(np.finfo(np.float32).eps) / np.sqrt(12)  # of entries in single precision, its root mean square
+ROUNDING = float(np.finfo(np.float32).eps) / np.sqrt(12)  # root mean square error of entries in single precision
 EVIDENCE, SCALE = 1e-3, 2e-3  # relative errors of the log evidence and of the order parameter that are accepted
 
 Scales = Callable[[Resolvent], Float[np.ndarray, " n"]]

@@ -18,6 +18,8 @@ THEORY = ("order_parameters", "log_marginal_likelihood", "readout_second_moment"
 COMPARISON = (
     "error",
     "theory_error_mcse",
+    "theory_error_systematic",
+    "cluster",
     "error_posterior",
     "error_mcse",
     "scores",

@@ -1,16 +1,35 @@
-"""The card that the command line writes for a table, once, and finds again."""
+"""The command `new`: a card for a table, which is written once and found again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-__all__ = ["draft", "drafted"]
+from stpbnn.terminal.options import ClassesOption, DropOption, MissingOption, QuietOption, TargetOption, VerboseOption
+
+__all__ = ["drafted", "new"]
 
 
-def draft(
+def new(
+    file: Annotated[Path, typer.Argument(help="A table: CSV, TSV, .gz, Parquet, .npz, .npy.", show_default=False)],
+    target: TargetOption = None,
+    drop: DropOption = None,
+    missing: MissingOption = None,
+    classes: ClassesOption = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The card to write.", show_default="NAME.toml, in this folder")
+    ] = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write a card for a table of your own, with settings that suit it and comments that say why."""
+    _draft(file, target, drop, missing, classes, out, err=False)
+
+
+def _draft(
     file: Path,
     target: Sequence[str] | None,
     drop: Sequence[str] | None,
@@ -50,7 +69,7 @@ def drafted(
     file = Path(card)
     path = Path(f"{file.name.split('.')[0]}.toml")
     if not path.exists():
-        return str(draft(file, target, drop, missing, classes, None, err=True))
+        return str(_draft(file, target, drop, missing, classes, None, err=True))
     there = load_card(path)
     data, of_classes = there.data, there.network.of_classes
     targets = [data.target] if isinstance(data.target, str) else list(data.target or ())

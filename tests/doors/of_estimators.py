@@ -191,6 +191,7 @@ def doors():
             | {
                 "train": (optional(listed), None),
                 "particles": (integers, 16),
+                "cluster": (integers, "auto"),
             }
             | (SOLVER | TREND | GAUSSIAN)
             | {

@@ -337,3 +337,29 @@ def test_a_network_of_positions_is_explained_by_its_matrix():
     first, *others = contents(posterior, predictions, comparison)["explanation"]
     assert first == "The theories have a linear trend, and the sampled posterior does not: that may be why they differ."
     assert others == paragraphs
+
+
+@pytest.mark.parametrize(
+    ("cluster", "whole", "systematic", "words"),
+    [
+        (1, 0.03, np.nan, "clusters of 1 unit of 20, of no other size: how far off they are is not known"),
+        (
+            5,
+            0.05,
+            0.04,
+            "clusters of 5 units of 20. The standard error of its error is 0.05: Monte Carlo 0.03",
+        ),
+        (20, 0.03, 0.0, "the network as one cluster: the Monte Carlo error 0.03"),
+    ],
+)
+def test_the_parts_of_the_error_of_a_simulated_theory_are_told(cluster, whole, systematic, words):
+    """Of the theory with clusters alone; the whole error stands in the table, quoted to its digits."""
+    posterior, theories, Xt, yt = made()
+    predictions = predict_theories(theories, Xt, yt)
+    here = predictions["theory"] == "infinite width"
+    predictions["cluster"] = here.where(here) * cluster
+    predictions["theory_error_mcse"] = (whole * here).broadcast_like(predictions["error"])
+    predictions["theory_error_systematic"] = (here * systematic).where(here, 0).broadcast_like(predictions["error"])
+    found = contents(posterior, predictions, compare_predictions(posterior, predictions))
+    assert found["simulated"].startswith(f"“infinite width” simulates {words}")
+    assert "proportional" not in found["simulated"]
