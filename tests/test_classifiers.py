@@ -9,6 +9,7 @@ from scipy.special import expit, logsumexp, roots_hermitenorm, softmax
 from scipy.stats import gamma, norm
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import ConstantKernel
 from sklearn.multiclass import OneVsRestClassifier
@@ -485,3 +486,14 @@ def test_probabilities_are_those_of_nuts_over_the_latent_function():
         for approximation in ("laplace", "ep"):
             model = NNGPClassifier(net, approximation=approximation).fit(X, y)
             np.testing.assert_allclose(model.predict_proba(Xt), each.mean(axis=0), atol=0.02)
+
+
+def test_what_expectation_propagation_does_not_reach_has_remedies():
+    """Labels at random under a prior of variance 1000: its iteration moves in a circle; Laplace's ends."""
+    X = np.random.default_rng(0).normal(size=(12, 2))
+    net = FullyConnected((20,), "erf", likelihood="categorical", outputs=3, weight_precision=(0.1, 1e-3))
+    model = NNGPClassifier(net, approximation="ep", temperature=0.1)
+    with pytest.warns(ConvergenceWarning, match="precision of the readout, or take approximation='laplace'$"):
+        model.fit(X, np.arange(12) % 3)
+    assert not model.converged_
+    assert model.set_params(approximation="laplace").fit(X, np.arange(12) % 3).converged_

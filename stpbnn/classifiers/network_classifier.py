@@ -91,9 +91,10 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
                 "a larger temperature"
             ) from None
         if not self.converged_:
+            other = "" if self.approximation == "laplace" else ", or take approximation='laplace'"
             warnings.warn(
-                "the posterior of the latent function or the saddle point was not reached; rescale the inputs, or give "
-                "a larger temperature",
+                "the posterior of the latent function or the saddle point was not reached; rescale the inputs, give a "
+                f"larger temperature or precision of the readout{other}",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -22,6 +22,8 @@ from stpbnn.scale import (
 
 __all__ = ["FiniteWidthRegressor"]
 
+SEED = 0  # of the points of an integral, unless one is given
+
 
 class FiniteWidthRegressor(OrderParameterRegressor):
     r"""Bayesian network of finite width, as a mixture of Gaussian processes over its order parameters.
@@ -85,7 +87,8 @@ class FiniteWidthRegressor(OrderParameterRegressor):
         How many further searches start from values drawn log-uniformly within these bounds.
     random_state : int, numpy Generator, RandomState or None
         Seed of the restarts, and of the points at which networks of more than three hidden layers, of several outputs,
-        and convolutional ones, are integrated.
+        and convolutional ones, are integrated: None takes the same points at each fit. Another seed shows their error,
+        which `order_parameter_posterior_.error` tells.
 
     Attributes
     ----------
@@ -154,7 +157,7 @@ class FiniteWidthRegressor(OrderParameterRegressor):
 
     def _condition(self) -> None:
         self._problem = self._pose()
-        self.order_parameter_posterior_ = posterior = self._problem.posterior(seed_of(self.random_state))
+        self.order_parameter_posterior_ = posterior = self._problem.posterior(self._seed)
         lost = self._problem.lost(posterior)
         known = is_known(lost, posterior.log_evidence)
         self.converged_ = bool(posterior.error < self._problem.accuracy and known)
@@ -166,6 +169,11 @@ class FiniteWidthRegressor(OrderParameterRegressor):
                 ConvergenceWarning,
                 stacklevel=5,
             )
+
+    @property
+    def _seed(self) -> int:
+        """The seed of the points: the same at each fit where none is given."""
+        return SEED if self.random_state is None else seed_of(self.random_state)
 
     def _take_up_posterior(self) -> None:
         posterior = self.order_parameter_posterior_

@@ -75,12 +75,16 @@ class _Target(Protocol):
 
 
 class _Sample(NamedTuple):
-    """Particles with their log weights, the log evidence of each population, and whether they are at τ = 1."""
+    """Particles with their log weights, the log evidence of each population, and whether they are at τ = 1.
+
+    `lost` is the share of the first ones at which A is not positive definite.
+    """
 
     x: Float[np.ndarray, "g n k"]
     log_weights: Float[np.ndarray, "g n"]
     log_evidence: Float[np.ndarray, " g"]
     reached: bool
+    lost: float
 
 
 @dataclass(frozen=True)
@@ -139,22 +143,31 @@ def local_posterior(action: LocalAction, random: np.random.Generator) -> OrderPa
     random : numpy Generator
         Source of the particles.
 
+    Raises
+    ------
+    ValueError
+        If A is not positive definite at most of the matrices, as the kernel of several layers of overlapping windows,
+        an expansion, need not be.
+
     Warns
     -----
     ConvergenceWarning
-        If the standard error stays above 0.02, or a second mode is too high to be left out.
+        If the standard error stays above 0.02, A is not positive definite at more of the matrices than that, or a
+        second mode is too high to be left out.
     """
-    degrees, found = min(e.min() for e in action.exponents), None
+    degrees, found, lost = min(e.min() for e in action.exponents), None, 0.0
     if degrees < MANY_DEGREES:
-        found = _explored(_FromPrior(action), random)
+        found, lost = _explored(_FromPrior(action), random)
     if found is None or (degrees >= FEW_DEGREES and not found.error < ACCURACY):
         best, *others = local_minima(action)
-        found = _explored(_AboutMode.of(action, best), random)
+        found, lost = _explored(_AboutMode.of(action, best), random)
         rival = max((_laplace(at) - _laplace(best) for at in others), default=-np.inf)
         found = found._replace(error=np.inf) if rival > -NEGLIGIBLE else found
     if not found.error < ACCURACY:
         told = "is far from the prior, or has several modes"
         told = told if found.error == np.inf else f"is known to {found.error:.1e} only, expected {ACCURACY:g}"
+        if lost >= ACCURACY:
+            told = f"leaves out {lost:.0%} of its law, where the kernel of overlapping windows is not positive definite"
         warnings.warn(
             f"the posterior of the order parameters {told}; raise the temperature or the channels, or use "
             "ProportionalLimitRegressor",
@@ -164,19 +177,20 @@ def local_posterior(action: LocalAction, random: np.random.Generator) -> OrderPa
     return found
 
 
-def _explored(target: _Target, random: np.random.Generator) -> OrderParameterPosterior:
-    """Return weighted matrices, as many as their standard error asks for."""
+def _explored(target: _Target, random: np.random.Generator) -> tuple[OrderParameterPosterior, float]:
+    """Return weighted matrices, as many as their standard error asks for, and the share that was lost."""
     count = FEWEST
     while True:
-        x, log_weights, log_evidence, reached = _tempered(target, count, random)
+        x, log_weights, log_evidence, reached, lost = _tempered(target, count, random)
         W = target.action.order_parameters(target.factors(x))
         error = _standard_error(W, softmax(log_weights, axis=1), log_evidence) if reached else np.inf
+        error = max(error, lost)
         if error < ACCURACY or count * (error / ACCURACY) ** 2 > MOST:  # more particles would not reach it
             break
         count *= 2
     weights = softmax((log_weights + (log_evidence - logsumexp(log_weights, axis=1))[:, None]).ravel())
     total = float(logsumexp(log_evidence) - np.log(POPULATIONS))
-    return OrderParameterPosterior(W.reshape(-1, *W.shape[-2:]), weights, total, float(error))
+    return OrderParameterPosterior(W.reshape(-1, *W.shape[-2:]), weights, total, float(error)), lost
 
 
 def _laplace(minimum: LocalMinimum) -> float:
@@ -188,15 +202,22 @@ def _tempered(target: _Target, count: int, random: np.random.Generator) -> _Samp
     """Return particles, led from q to the posterior in a bounded number of steps."""
     x = random.standard_normal((POPULATIONS, count, target.dimension))
     particles, tau, evidence, size = _Particles(x, _log_w(target, x)), 0.0, np.zeros(POPULATIONS), 0.7
+    lost = float(np.isneginf(particles.log_w).mean())
+    if lost > 1 - EFFECTIVE:
+        raise ValueError(
+            f"network: at {lost:.0%} of the order parameters that it may have the kernel is not positive definite, as "
+            "that of several layers of overlapping windows need not be; take strides as long as the windows, more "
+            "channels or a larger temperature, or ProportionalLimitRegressor"
+        )
     for _ in range(MOST_STEPS):
         rise = _rise(particles.log_w, 1 - tau)
         evidence = evidence + logsumexp(rise * particles.log_w, axis=1) - np.log(count)
         tau += rise
         if tau >= 1:
-            return _Sample(particles.x, rise * particles.log_w, evidence, reached=True)
+            return _Sample(particles.x, rise * particles.log_w, evidence, True, lost)
         particles = _resampled(particles, rise, random)
         particles, size = _moved(target, particles, tau, size, random)
-    return _Sample(particles.x, np.zeros_like(particles.log_w), evidence, reached=False)
+    return _Sample(particles.x, np.zeros_like(particles.log_w), evidence, False, lost)
 
 
 def _log_w(target: _Target, x: Float[np.ndarray, "g n k"]) -> Float[np.ndarray, "g n"]:
@@ -207,7 +228,7 @@ def _rise(log_w: Float[np.ndarray, "g n"], most: float) -> float:
     """Return by how much τ can rise."""
 
     def excess(rise: float) -> float:
-        weights = softmax((rise * log_w).ravel())
+        weights = softmax(np.where(np.isneginf(log_w), -np.inf, rise * log_w).ravel())
         return 1 / float(np.sum(weights**2)) - EFFECTIVE * weights.size
 
     return most if excess(most) >= 0 else float(brentq(excess, 0.0, most, rtol=1e-3))

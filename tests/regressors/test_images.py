@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
+from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 from stpbnn import (
     AdaptiveKernelRegressor,
     Convolutional,
+    FiniteWidthRegressor,
+    FullyConnected,
     NNGPClassifier,
     NNGPRegressor,
     StudentTProcessRegressor,
@@ -114,3 +117,25 @@ def test_classes_of_images():
     _, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
     up, down = (model.log_marginal_likelihood(theta + step * np.eye(3)[1]) for step in (1e-4, -1e-4))
     assert gradient[1] == pytest.approx((up - down) / 2e-4, rel=1e-4)
+
+
+def test_a_kernel_that_overlapping_windows_leave_indefinite_is_said():
+    """Of several layers of features that bend it is an expansion, which need not be a covariance."""
+    X = np.random.default_rng(0).normal(size=(8, 4))
+    net = Convolutional((3, 3), ((1, 2), (1, 2)), stride=1, image=(1, 4, 1), activation="square")
+    with pytest.warns(ConvergenceWarning, match=r"leaves out 1\d% of its law, where the kernel of overlapping windows"):
+        model = FiniteWidthRegressor(net, temperature=0.01).fit(X, np.tanh(X[:, 0] + X[:, 2] * X[:, 3]))
+    assert not model.converged_
+    assert model.order_parameter_posterior_.error > 0.1
+    assert np.isfinite(model.predict(X, return_std=True)).all()
+
+
+def test_a_fit_without_a_seed_is_the_same_again():
+    X = np.random.default_rng(0).normal(size=(8, 4))
+    fits = [
+        FiniteWidthRegressor(FullyConnected((9,), outputs=2), temperature=0.1, random_state=seed)
+        for seed in (None, None, 1)
+    ]
+    first, second, other = (model.fit(X, X[:, :2]).predict(X) for model in fits)
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).max() > 0
