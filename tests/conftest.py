@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 threadpool_limits(1)  # a plugin loads NumPy, and its BLAS, before the variable above is set
 
 # before the first import of stpbnn; its public doors speak for themselves
-ALGEBRA = "elastic layered matrix mean_kept minima newton one_scale resolvent response saddle_point width_curve"
+ALGEBRA = "elastic layered matrix mean_kept minima one_scale resolvent response saddle_point width_curve"
 INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closures", "samplers.draws.observables"]
 INTERNAL += [f"scale.{name}" for name in ALGEBRA.split()]
 install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")

@@ -153,13 +153,13 @@ def test_the_file_predicts_the_same(whole, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("N", [40, 160])
-def test_single_units_of_linear_networks(N, tmp_path):
+@pytest.mark.parametrize(("widths", "bias_precision"), [((40, 40), None), ((160, 160), None), ((120, 40), 2.0)])
+def test_single_units_of_linear_networks(widths, bias_precision, tmp_path):
     """The mixture is exact; it differs from its saddle point by a relative 1/N."""
     rng = np.random.default_rng(1)
     X, Xt = rng.normal(size=(30, 40)), rng.normal(size=(9, 40))
     y = X @ rng.normal(size=40) / 3
-    net = FullyConnected((N, N), "linear")
+    net, N = FullyConnected(widths, "linear", bias_precision=bias_precision), min(widths)
     exact = FiniteWidthRegressor(net, temperature=0.1).fit(X, y).predictive(Xt)
     model = AdaptiveKernelRegressor(net, temperature=0.1, random_state=0).fit(X, y)
     law, error = model.predictive(Xt, joint=True), model.standard_error(Xt)
