@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from stpbnn import figures
@@ -281,9 +282,14 @@ def _chains(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
 
 
 def svg(ax: Axes) -> str:
-    """Return a plot as the data URI of an SVG; the same plot gives the same text."""
-    stream = io.BytesIO()
+    """Return a plot as the data URI of an SVG without a background; the same plot gives the same text.
+
+    The figure is drawn once: `Figure.savefig` draws it twice, the first time for nothing but its layout.
+    """
+    stream, figure = io.BytesIO(), cast(Figure, ax.get_figure(root=True))
+    for background in (figure.patch, *(axes.patch for axes in figure.axes)):
+        background.set_visible(False)
+    figure.set_dpi(150)  # of what is drawn in pixels
     with matplotlib.rc_context({"svg.hashsalt": "stpbnn", "svg.fonttype": "path"}):
-        figure = cast(Figure, ax.get_figure(root=True))
-        figure.savefig(stream, format="svg", transparent=True, dpi=150, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
