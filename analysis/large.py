@@ -105,7 +105,7 @@ def exponent(rows: list[dict[str, Any]]) -> float:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the table of the documentation."""
-    head = ["T", "P", "CPU s: fit, predictions", "exact", "GB", "dimension", "Q̄", "log evidence", "mean, sd"]
+    head = ["T", "P", "CPU s: fit, predictions", "exact", "wall s", "GB", "dimension", "Q̄", "log evidence", "mean, sd"]
     head += ["off: Q̄", "log evidence", "mean, sd", "sd"]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for row in rows:
@@ -115,6 +115,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{row['P']:,}",
             f"{row['fit_cpu_s']:.0f} + {row['predict_cpu_s']:.0f}",
             "" if row["exact_cpu_s"] == "" else f"{row['exact_cpu_s']:.0f}",
+            f"{row['fit_wall_s'] + row['predict_wall_s']:.0f}",
             f"{row['memory_gb']:.1f}",
             f"{row['dimension']}",
             f"{row['Q']:.4f} ± {row['Q'] * row['error_log_Q']:.4f}",

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, lapack
 
+from stpbnn._slices import slices
+
 __all__ = ["gram", "lower_cholesky", "mirrored"]
 
 LARGE = 8192  # rows from which on a matrix is worked at in parts
@@ -21,7 +23,7 @@ def gram(X: Float[np.ndarray, "P N"]) -> Float[np.ndarray, "P P"]:
     if len(X) <= LARGE:
         return blas.dsyrk(1.0, X.T, trans=1, lower=1).T
     upper = np.zeros((len(X), len(X)))
-    for rows in _parts(len(X)):
+    for rows in slices(len(X), LARGE // 4):
         upper[rows, rows.start :] = np.triu(blas.dgemm(1.0, X[rows.start :].T, X[rows].T, trans_a=1).T)
     return upper
 
@@ -34,14 +36,14 @@ def lower_cholesky(A: Float[np.ndarray, "P P"], clean: bool) -> tuple[Float[np.n
     if len(A) <= LARGE:
         return lapack.dpotrf(A, lower=1, clean=clean, overwrite_a=1)
     A = np.asfortranarray(A)
-    for part in _parts(len(A)):
+    for part in slices(len(A), LARGE // 4):
         block, failure = lapack.dpotrf(A[part, part], lower=1, clean=1)
         if failure:
             return A, part.start + failure
         A[part, part] = block
         below = blas.dtrsm(1.0, block, A[part.stop :, part], side=1, lower=1, trans_a=1)
         A[part.stop :, part] = below
-        for rest in _parts(len(below)):
+        for rest in slices(len(below), LARGE // 4):
             columns = slice(part.stop + rest.start, part.stop + rest.stop)
             A[columns.start :, columns] -= blas.dgemm(1.0, below[rest.start :], below[rest], trans_b=1)
         if clean:
@@ -59,8 +61,3 @@ def mirrored(lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
            [2., 3.]])
     """
     return np.tril(lower) + np.tril(lower, -1).T
-
-
-def _parts(rows: int) -> list[slice]:
-    size = LARGE // 4
-    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]

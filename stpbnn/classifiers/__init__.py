@@ -7,10 +7,37 @@ order parameters of the theory: fixed at Q = 1 for infinite width, the saddle po
 proportional limit, their whole posterior at finite width.
 """
 
-from stpbnn.classifiers.classifier_of_theory import classifier_of as classifier_of
-from stpbnn.classifiers.finite_width_classifier import FiniteWidthClassifier
-from stpbnn.classifiers.network_classifier import NetworkClassifier as NetworkClassifier
-from stpbnn.classifiers.nngp_classifier import NNGPClassifier
-from stpbnn.classifiers.proportional_classifier import ProportionalLimitClassifier
+from __future__ import annotations
 
-__all__ = ["FiniteWidthClassifier", "NNGPClassifier", "ProportionalLimitClassifier"]
+from typing import Any
+
+from stpbnn.catalogue import THEORIES
+from stpbnn.classifiers.network_classifier import NetworkClassifier
+from stpbnn.classifiers.nngp_classifier import NNGPClassifier
+from stpbnn.classifiers.order_parameters import FiniteWidthClassifier, ProportionalLimitClassifier
+from stpbnn.network import Network
+
+__all__ = [
+    "FiniteWidthClassifier",
+    "NNGPClassifier",
+    "NetworkClassifier",
+    "ProportionalLimitClassifier",
+    "classifier_of",
+]
+
+_CLASSES: dict[str, Any] = {
+    kind.__name__: kind for kind in (FiniteWidthClassifier, NNGPClassifier, ProportionalLimitClassifier)
+}
+
+
+def classifier_of(theory: str, network: Network, temperature: float) -> NetworkClassifier:
+    """Return the classifier of a theory, not fitted, by the key that the theory has in the catalogue.
+
+    Examples
+    --------
+    >>> from stpbnn.network import FullyConnected
+    >>> classifier_of("infinite", FullyConnected((9,), likelihood="bernoulli"), 1.0).temperature
+    1.0
+    """
+    made: NetworkClassifier = _CLASSES[THEORIES[theory].classifier](network, temperature=temperature)
+    return made

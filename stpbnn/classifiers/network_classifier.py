@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from stpbnn import _validation as check
 from stpbnn._labels import distinct_classes
 from stpbnn._precision import in_float64
+from stpbnn._slices import slices
 from stpbnn.classifiers.learned_precisions import LearnedPrecisions
 from stpbnn.latent import APPROXIMATIONS, Approximation, Bernoulli, Categorical
 from stpbnn.network import FullyConnected, Network, NetworkHolder, known_network
@@ -147,8 +148,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         with check.named("X"):
             X = validate_data(self, X, dtype=np.float64, reset=False)
         refuse_infinite_kernel(self.network_, X)
-        rows = max(1, CHUNK // (len(self.X_train_) * self.network_.outputs))
-        return [X[start : start + rows] for start in range(0, len(X), rows)]
+        return [X[rows] for rows in slices(len(X), CHUNK // (len(self.X_train_) * self.network_.outputs))]
 
     @in_float64
     def predict_proba(self, X: ArrayLike) -> np.ndarray:

@@ -10,8 +10,8 @@ is standard normal where theory and posterior agree and the chains have converge
 
 from stpbnn.comparison.agreement import compare, compare_predictions
 from stpbnn.comparison.calibration import calibration
-from stpbnn.comparison.class_predictions import columns_of as columns_of
 from stpbnn.comparison.class_scoring import classes_of as classes_of
+from stpbnn.comparison.class_scoring import columns_of as columns_of
 from stpbnn.comparison.class_scoring import stored_labels as stored_labels
 from stpbnn.comparison.estimates import posterior_draws as posterior_draws
 from stpbnn.comparison.same_posterior import check_test_inputs as check_test_inputs

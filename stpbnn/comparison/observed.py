@@ -9,6 +9,7 @@ import arviz_stats as az
 import numpy as np
 import xarray as xr
 
+from stpbnn._slices import slices
 from stpbnn.predictive import Mixture
 from stpbnn.samplers import tempered_log_evidence
 
@@ -49,9 +50,7 @@ def held_out(
     )
     spread = spread.reshape(means.shape)
     pit, score, rows = np.empty(y.shape), np.empty(y.shape), y.to_numpy()
-    step = max(1, BLOCK * len(y) // max(means.size, 1))
-    for start in range(0, len(y), step):
-        at = slice(start, start + step)
+    for at in slices(len(y), BLOCK * len(y) // max(means.size, 1)):
         law = Mixture(np.full(len(means), 1 / len(means)), means[:, at], spread[:, at] + T)
         pit[at], score[at] = law.cdf(rows[at]), law.logpdf(rows[at])
     return {"target_pit_posterior": (y.dims, pit), "log_score_posterior": (y.dims, score)}

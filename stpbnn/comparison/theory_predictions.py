@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from stpbnn._validation import inputs, shown, targets, text
 from stpbnn._version import __version__
-from stpbnn.comparison.class_predictions import predict_classes
+from stpbnn.comparison.class_scoring import predict_classes
 from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
 from stpbnn.comparison.learned import learned
 from stpbnn.comparison.observed import scored

@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, eigh, qr
 
+from stpbnn._slices import slices
+
 __all__ = ["Krylov", "RitzPairs"]
 
 LOST = 1e-13  # of the first vectors of a block, below which one is no direction of its own
@@ -149,7 +151,6 @@ class Krylov:
     def rotated(self, vectors: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "P k"]:
         """Return the basis times a rotation, in the place of the basis: the space cannot grow any more."""
         k, self.most = self.dimension, 0
-        for start in range(0, len(self.basis), ROWS):
-            rows = slice(start, start + ROWS)
+        for rows in slices(len(self.basis), ROWS):
             self.basis[rows, :k] = blas.dgemm(1.0, self.basis[rows, :k], vectors)
         return self.basis[:, :k]

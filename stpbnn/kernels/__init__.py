@@ -26,7 +26,7 @@ from stpbnn.kernels.maps import (
     nngp_map,
     renormalised_map,
 )
-from stpbnn.kernels.patch_matrices import patch_kernels, position_kernels
+from stpbnn.kernels.patch_grams import patch_kernels, position_kernels
 from stpbnn.kernels.stacks import cross_kernels, symmetric_kernels
 from stpbnn.kernels.tiles import (
     CrossKernel,

@@ -30,6 +30,7 @@ from sklearn.gaussian_process.kernels import (
     WhiteKernel,
 )
 
+from stpbnn._slices import slices
 from stpbnn.kernels.by_precisions import unit_tiles
 from stpbnn.kernels.nngp_kernel import NNGPKernel
 from stpbnn.kernels.tiles import Tile
@@ -188,11 +189,11 @@ PROFILES: dict[float, Callable[[Packed], tuple[Packed, Packed]]] = {
 def _between(inputs: Inputs, places: Int[np.ndarray, " k"], v: Float[np.ndarray, " k"]) -> Float[np.ndarray, " N0"]:
     """Return Σ v (x_id − x_jd)² over some of the entries, from the differences themselves."""
     total = np.zeros(inputs.X.shape[1])
-    for start in range(0, len(places), BLOCK):
-        at = places[start : start + BLOCK]
+    for block in slices(len(places), BLOCK):
+        at = places[block]
         j = np.searchsorted(inputs.diagonal, at, side="right") - 1
         i = j + at - inputs.diagonal[j]
-        total += v[start : start + BLOCK] @ (inputs.X[i] - inputs.X[j]) ** 2
+        total += v[block] @ (inputs.X[i] - inputs.X[j]) ** 2
     return total
 
 
@@ -204,7 +205,7 @@ def _stationary(kernel: RBF, inputs: Inputs) -> tuple[Packed, Callable[[Packed],
     else:
         d2, scale = _squared_distances(scaled), 1.0
     profile = PROFILES[getattr(kernel, "nu", np.inf)]
-    blocks = [slice(start, start + BLOCK) for start in range(0, len(d2), BLOCK)]
+    blocks = slices(len(d2), BLOCK)
     K = np.empty(inputs.entries)
     for block in blocks:
         K[block] = profile(scale * d2[block])[0]

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from stpbnn._slices import slices
 from stpbnn.kernels.closures import Gram
 from stpbnn.kernels.patch_grams import patch_gram
-from stpbnn.kernels.patch_tiles import pair_tiles
-from stpbnn.kernels.patches import Layers, PatchPair, filled, patches
+from stpbnn.kernels.patches import Layers, PatchPair, filled, pair_tiles, patches
 from stpbnn.network import Convolutional, Prior
 
 __all__ = ["PooledMap"]
@@ -115,10 +115,10 @@ class PooledMap:
     def variances(self, X: Float[np.ndarray, "n features"]) -> Float[np.ndarray, " n"]:
         """Return the variances at inputs."""
         found, rows = np.empty(len(X)), min(len(X), ROWS)
-        for start in range(0, len(X), rows):
-            seen = filled(patches(self.layers, X[start : start + rows]), rows)
+        for part in slices(len(X), rows):
+            seen = filled(patches(self.layers, X[part]), rows)
             values = np.asarray(_variances(self.layers, self.pairs, self.prior, seen))
-            found[start : start + rows] = values[: len(X) - start]
+            found[part] = values[: part.stop - part.start]
         return self.scale * found + self.bias
 
     def slopes(self, X: Float[np.ndarray, "P features"]) -> tuple[np.ndarray, Prior]:

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from scipy.linalg import blas
 
 from stpbnn._linalg import gram as products
+from stpbnn._slices import slices
 from stpbnn.kernels.closures import Gram
 from stpbnn.kernels.maps import GramMap, KernelMap
 from stpbnn.kernels.pooled import PooledMap
@@ -80,14 +81,9 @@ def _size_of_symmetric(examples: int) -> int:
     return least if examples > LARGEST and entries(least) < SAVED * entries(LARGEST) else _size(examples)
 
 
-def _parts(examples: int, size: int) -> list[slice]:
-    """Return the rows, or columns, of the tiles."""
-    return [slice(start, min(start + size, examples)) for start in range(0, examples, size)]
-
-
 def _places(examples: int, size: int) -> Iterator[tuple[slice, slice]]:
     """Yield columns and rows of the tiles of the lower triangle."""
-    parts = _parts(examples, size)
+    parts = slices(examples, size)
     return ((columns, rows) for i, columns in enumerate(parts) for rows in parts[i:])
 
 
@@ -127,7 +123,7 @@ def _ahead(tiles: Iterable[Tile]) -> Iterator[Tile]:
 def _sides(X: Float[np.ndarray, "n N0"], size: int) -> list[Array]:
     """Return the squares of the inputs along the side of each tile."""
     squares = np.einsum("ij,ij->i", X, X)
-    return [_filled(squares[part], size) for part in _parts(len(X), size)]
+    return [_filled(squares[part], size) for part in slices(len(X), size)]
 
 
 def _input_tiles(
@@ -244,7 +240,7 @@ def _product_tiles(
     """Yield tiles of the products of two sets of inputs with the squares of both, row by row."""
     sizes = _size(len(X1)), _size(len(X2))
     lefts, rights = (
-        list(zip(_parts(len(X), size), _sides(X, size), strict=True)) for X, size in zip((X1, X2), sizes, strict=True)
+        list(zip(slices(len(X), size), _sides(X, size), strict=True)) for X, size in zip((X1, X2), sizes, strict=True)
     )
     for rows, left in lefts:
         for columns, right in rights:

@@ -1,7 +1,7 @@
 r"""What order parameters of every hidden layer weigh: kernels at pairs of positions, tile by tile, and their variances.
 
 Matrices :math:`Q_1..Q_L` over the positions of the hidden layers give a network of convolutional layers the kernel
-:math:`\sum_l \sum_{ij} Q_{l,ij} \hat K^l_{ij}`, with M the map of `stpbnn.network.layer_links`,
+:math:`\sum_l \sum_{ij} Q_{l,ij} \hat K^l_{ij}`, with M the map of `stpbnn.network.windows`,
 
 .. math::
     \hat K^L = \Gamma^L - M^T \Gamma^{L-1}, \quad \dots, \quad \hat K^2 = \Gamma^2 - M^T \Gamma^1, \quad
@@ -36,8 +36,7 @@ from jaxtyping import Array, Float
 from stpbnn import activations
 from stpbnn.activations import Activation
 from stpbnn.kernels.patch_grams import PatchGram, layer_grams, windowed
-from stpbnn.kernels.patch_tiles import pair_tiles
-from stpbnn.kernels.patches import Layers, PatchPair, patches
+from stpbnn.kernels.patches import Layers, PatchPair, pair_tiles, patches
 from stpbnn.network import Convolutional, Prior, Window, incidence, looked_at
 
 __all__ = ["pair_kernels", "pair_variances"]

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from scipy.special import expit, ndtr, ndtri, softmax
 from scipy.stats import qmc
 
+from stpbnn._slices import slices
+
 __all__ = ["average_classes", "average_logistic", "average_softmax", "each_output"]
 
 NARROW = 2.0  # variances up to which the logistic function is averaged over the normal law, and not the other way round
@@ -69,9 +71,8 @@ def average_softmax(mean: Float[np.ndarray, "n C"], covariance: Float[np.ndarray
         return np.stack([average_logistic(sign * (mean @ contrast), variance) for sign in (1.0, -1.0)], axis=1)
     values, vectors = np.linalg.eigh(covariance)
     roots, points = vectors * np.sqrt(np.maximum(values, 0))[:, None, :], _normal_points(mean.shape[1])
-    found, rows = np.empty_like(mean), max(1, BLOCK // points.size)
-    for start in range(0, len(mean), rows):
-        part = slice(start, start + rows)
+    found = np.empty_like(mean)
+    for part in slices(len(mean), BLOCK // points.size):
         draws = mean[part, None] + np.einsum("ncd,md->nmc", roots[part], points, optimize=True)
         found[part] = softmax(draws, axis=2).mean(axis=1)
     return found / found.sum(axis=1, keepdims=True)

@@ -34,6 +34,7 @@ from scipy.special import log_softmax, ndtri
 from scipy.stats import qmc
 
 from stpbnn._linalg import lower_cholesky, mirrored
+from stpbnn._slices import slices
 from stpbnn.latent.categorical import Categorical
 from stpbnn.latent.laplace import laplace_approximation
 from stpbnn.latent.propagation import Propagated
@@ -194,9 +195,8 @@ def _tilted(
     """
     points, T = _even_points(H.shape[1]), likelihood.temperature
     laws = [(mean, np.linalg.cholesky(covariance)) for mean, covariance in places]
-    parts, rows = [], max(1, BLOCK // (2 * len(points) * len(H)))
-    for first in range(0, len(laws[0][0]), rows):
-        part = slice(first, first + rows)
+    parts = []
+    for part in slices(len(laws[0][0]), BLOCK // (2 * len(points) * len(H))):
         chosen, (nu, precision, norms) = likelihood.targets[part], (each[part] for each in sites)
         g = np.concatenate(
             [mean[part, None] + np.matmul(points, root[part].transpose(0, 2, 1)) for mean, root in laws], axis=1

@@ -11,11 +11,11 @@ from stpbnn.network.convolutional import Convolutional
 from stpbnn.network.fully_connected import FullyConnected
 from stpbnn.network.holder import NetworkHolder
 from stpbnn.network.holder import known_network as known_network
-from stpbnn.network.layer_links import Link as Link
-from stpbnn.network.layer_links import incidence as incidence
-from stpbnn.network.layer_links import links as links
-from stpbnn.network.layer_links import looked_at as looked_at
+from stpbnn.network.windows import Link as Link
 from stpbnn.network.windows import Window
+from stpbnn.network.windows import incidence as incidence
+from stpbnn.network.windows import links as links
+from stpbnn.network.windows import looked_at as looked_at
 
 __all__ = ["Convolutional", "FullyConnected", "Network", "NetworkHolder", "Prior", "Weights", "Window", "of_settings"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from stpbnn._slices import slices
+
 __all__ = ["inverse_cdf"]
 
 STEPS = 150  # more than twice the bits of a double
@@ -38,8 +40,7 @@ def inverse_cdf(
     >>> inverse_cdf(np.ones(1), 2 * one, 3 * one, np.array([2.0]), np.array([3.0]), 0.5)
     array([2.])
     """
-    size = max(1, TOGETHER // len(weights))
-    parts = [slice(start, start + size) for start in range(0, len(mean), size)]
+    parts = slices(len(mean), TOGETHER // len(weights))
     level = min(max(level, float(np.finfo(float).tiny)), 1 - float(np.finfo(float).epsneg))
     return np.concatenate([_solve(weights, means[:, at], stds[:, at], mean[at], std[at], level) for at in parts])
 

@@ -15,9 +15,9 @@ from numpyro import distributions as dist
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn._random import seed_of
-from stpbnn.programs.doors import points, targets
 from stpbnn.programs.hyper_draws import hyper_draws
 from stpbnn.programs.kernel_processes import Kernel, Process, entries, factor
+from stpbnn.programs.sites import points, targets
 from stpbnn.programs.student import MultivariateStudentT
 
 __all__ = ["condition", "log_likelihood", "predict"]

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stpbnn.programs.doors import lengths, points
+from stpbnn.programs.sites import lengths, points
 
 __all__ = ["distance"]
 

@@ -13,10 +13,8 @@ from numpyro.distributions import Distribution, Normal, constraints
 from stpbnn._random import standard_normal
 from stpbnn._validation import instance
 from stpbnn.network import Convolutional, FullyConnected, Network
-from stpbnn.programs.class_labels import refuse_labels
-from stpbnn.programs.doors import points, targets
 from stpbnn.programs.linear_model import design, log_normal
-from stpbnn.programs.sites import temperature_site
+from stpbnn.programs.sites import points, refuse_labels, targets, temperature_site
 
 __all__ = ["LinearGaussian", "marginal_network"]
 

@@ -13,9 +13,15 @@ from numpyro import distributions as dist
 from stpbnn import kernels
 from stpbnn._validation import instance, one_of
 from stpbnn.network import Convolutional, FullyConnected, Network
-from stpbnn.programs.class_labels import label_sites, refuse_labels
-from stpbnn.programs.doors import points, targets
-from stpbnn.programs.sites import degrees_of_freedom, parameter, temperature_site
+from stpbnn.programs.sites import (
+    degrees_of_freedom,
+    label_sites,
+    parameter,
+    points,
+    refuse_labels,
+    targets,
+    temperature_site,
+)
 
 __all__ = ["network", "scale_mixture", "student_t_network"]
 

@@ -15,6 +15,7 @@ from stpbnn import _validation as check
 from stpbnn._blas import one_thread
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
+from stpbnn._slices import slices
 from stpbnn.network import NetworkHolder
 from stpbnn.regressors.errors import GeneralizationError, error_parts, finite_error
 from stpbnn.regressors.factors import WithFactors
@@ -181,8 +182,7 @@ class Estimator(WithFactors, NetworkHolder, RegressorMixin, BaseEstimator):
     def _chunks(self, X: Any) -> list[np.ndarray]:
         """Return checked query points, a few at a time."""
         X = self._query_points(X)
-        rows = max(1, CHUNK // len(self.X_train_))
-        return [X[start : start + rows] for start in range(0, len(X), rows)]
+        return [X[rows] for rows in slices(len(X), CHUNK // len(self.X_train_))]
 
     @in_float64
     def _law(self, X: Any, *, joint: bool = False, noise: Any = False) -> Any:

@@ -15,8 +15,8 @@ from stpbnn import kernels
 from stpbnn._random import seed_of
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import SideBySide
-from stpbnn.regressors.images import refuse_unknown_images
 from stpbnn.regressors.learnable_network import LearnableNetwork
+from stpbnn.regressors.network_regressor import refuse_unknown_images
 from stpbnn.regressors.solver import Solver, WithSolver, only_exact
 from stpbnn.scale import (
     LATTICE_DEPTH,

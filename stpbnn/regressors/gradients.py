@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stpbnn._precision import in_float64
+from stpbnn._slices import slices
 from stpbnn.kernels import InputSlopes
 from stpbnn.regressors import estimator
 from stpbnn.scale import Query
@@ -68,11 +69,10 @@ class WithGradient(estimator.Estimator):
         """
         X = self._query_points(X)
         self._needs_factors("predict_gradient")
-        rows = max(1, estimator.CHUNK // (len(self.X_train_) * X.shape[1]))
         laws = []
-        for start in range(0, len(X), rows):
+        for rows in slices(len(X), estimator.CHUNK // (len(self.X_train_) * X.shape[1])):
             with np.errstate(all="ignore"):  # what overflows is refused
-                found = self._input_slopes(X[start : start + rows])
+                found = self._input_slopes(X[rows])
             if not all(np.isfinite(part).all() for part in found):
                 raise ValueError(
                     f"X: got query points up to {np.abs(X).max():.0e}, where the kernel has no finite derivatives; "

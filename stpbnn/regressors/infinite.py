@@ -11,8 +11,8 @@ from sklearn.base import MultiOutputMixin
 from stpbnn.kernels import InputSlopes, network_slopes, nngp_map, symmetric_kernel
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian, Mixture
-from stpbnn.regressors.criterion import Criterion, WithCriterion
 from stpbnn.regressors.gradients import WithGradient
+from stpbnn.regressors.learnable import Criterion, WithCriterion
 from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters
 from stpbnn.regressors.network_outliers import NetworkOutliers
 from stpbnn.regressors.solver import Solver, WithSolver

@@ -15,8 +15,8 @@ from stpbnn.kernels import InputSlopes, network_slopes
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian
 from stpbnn.regressors.gradients import WithGradient
-from stpbnn.regressors.images import refuse_unknown_images
 from stpbnn.regressors.learnable_network import LearnableNetwork
+from stpbnn.regressors.network_regressor import refuse_unknown_images
 from stpbnn.regressors.solver import Solver, WithSolver, only_exact
 from stpbnn.scale import (
     MEANS,

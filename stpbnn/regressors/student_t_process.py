@@ -13,11 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.kernels import Inputs, value_and_pullback
 from stpbnn.predictive import Gaussian, Mixture, SideBySide, StudentT
-from stpbnn.regressors.criterion import Criterion, WithCriterion
 from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence
 from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
 from stpbnn.regressors.kernel_objects import blocks_of
 from stpbnn.regressors.kernel_outliers import KernelOutliers
+from stpbnn.regressors.learnable import Criterion, WithCriterion
 from stpbnn.regressors.process_settings import DF_BOUNDS, check_process_settings
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (

@@ -16,6 +16,7 @@ from numpyro.handlers import substitute
 
 from stpbnn import _validation as check
 from stpbnn._precision import in_float64
+from stpbnn._slices import slices
 from stpbnn.network import FullyConnected, Network, of_settings
 from stpbnn.samplers.draws import predict, spaced
 from stpbnn.samplers.process_posterior import function_given, program
@@ -72,11 +73,11 @@ def functions(posterior: xr.DataTree, X: ArrayLike) -> xr.Dataset:
     net = of_settings(json.loads(posterior.attrs["network"]))
     process = "process" in posterior.attrs
     stored, evaluated = (_of_process if process else _of_network)(posterior, net, train, y)
-    rows = max(1, NUMBERS // 16 // len(train) if process else NUMBERS // max(net.units))
+    rows = NUMBERS // 16 // len(train) if process else NUMBERS // max(net.units)
     coords = {name: stored[name].to_numpy() for name in ("chain", "draw")}
     flat = {str(name): jnp.asarray(v.to_numpy().reshape(-1, *v.shape[2:]), float) for name, v in stored.items()}
     compiled = jax.jit(lambda drawn, X: jax.lax.map(lambda one: evaluated(one, X), drawn))
-    parts = [compiled(flat, jnp.asarray(X[i : i + rows])) for i in range(0, len(X), rows)]
+    parts = [compiled(flat, jnp.asarray(X[part])) for part in slices(len(X), rows)]
     dims = ("chain", "draw", "test_point", *(("output",) if net.outputs > 1 else ()))
     found = {}
     for name in parts[0]:

@@ -16,6 +16,8 @@ References
 Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023); theory notes, sections 3 to 5.
 """
 
+from stpbnn.scale.contrasts import RestrictedKernel as RestrictedKernel
+from stpbnn.scale.contrasts import conditioned_kernel as conditioned_kernel
 from stpbnn.scale.deep import LATTICE_DEPTH
 from stpbnn.scale.design import TRENDS as TRENDS
 from stpbnn.scale.design import Design as Design
@@ -36,9 +38,9 @@ from stpbnn.scale.iterated import NumericalErrors as NumericalErrors
 from stpbnn.scale.iterated import refuse_space as refuse_space
 from stpbnn.scale.iterated_scale import IteratedKernel as IteratedKernel
 from stpbnn.scale.iterated_scale import IteratedScale as IteratedScale
+from stpbnn.scale.iterated_scale import iterated_beside as iterated_beside
+from stpbnn.scale.iterated_scale import iterated_inside as iterated_inside
 from stpbnn.scale.iterated_scale import iterated_problem as iterated_problem
-from stpbnn.scale.iterated_student_t import iterated_beside as iterated_beside
-from stpbnn.scale.iterated_student_t import iterated_inside as iterated_inside
 from stpbnn.scale.landscape import (
     CLOSURE_ACTIONS,
     Landscape,
@@ -68,8 +70,6 @@ from stpbnn.scale.pose import order_parameters_shape as order_parameters_shape
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope
 from stpbnn.scale.problem import NetworkProblem
-from stpbnn.scale.restricted import RestrictedKernel as RestrictedKernel
-from stpbnn.scale.restricted import conditioned_kernel as conditioned_kernel
 from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence, laplace
 from stpbnn.scale.student_noise import StudentNoise as StudentNoise
 from stpbnn.scale.student_t import INDEFINITE as INDEFINITE

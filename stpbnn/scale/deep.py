@@ -30,7 +30,7 @@ from stpbnn.kernels import (
     symmetric_kernels,
 )
 from stpbnn.scale import importance, lattice
-from stpbnn.scale.contrasts import Contrasts
+from stpbnn.scale.contrasts import Contrasts, conditioned_kernel
 from stpbnn.scale.design import Query
 from stpbnn.scale.elastic import elastic_minimum
 from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
@@ -42,7 +42,6 @@ from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import Gamma
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
-from stpbnn.scale.restricted import conditioned_kernel
 from stpbnn.scale.saddle_point import SaddlePoint
 
 __all__ = ["LATTICE_DEPTH", "Layered"]

@@ -32,6 +32,7 @@ from jaxtyping import Float
 from scipy.linalg import block_diag, lapack
 
 from stpbnn._linalg import lower_cholesky
+from stpbnn._slices import slices
 from stpbnn.scale.local_chain import Descent, LocalChain, Matrices, Pull, joined
 from stpbnn.scale.patch_pairs import PatchPairs, pair_entries, pair_weights
 from stpbnn.scale.saddle_point import gaussian_log_evidence, laplace
@@ -148,10 +149,10 @@ class LocalAction:
     def log_likelihoods(self, L: Sequence[Float[np.ndarray, "n d r"]]) -> Float[np.ndarray, " n"]:
         """Return log N(y; 0, A) at each L; minus infinity where A is not positive definite."""
         count = len(L[0])
-        found, size = np.full(count, -np.inf), max(1, TOGETHER // self.pairs.entries.shape[1])
-        for start in range(0, count, size):
-            W = [part[start : start + size] @ np.swapaxes(part[start : start + size], -1, -2) for part in L]
-            for i, triangle in enumerate(self.pairs.kernels(pair_entries(self.chain.at(W).Q)), start):
+        found = np.full(count, -np.inf)
+        for at in slices(count, TOGETHER // self.pairs.entries.shape[1]):
+            W = [part[at] @ np.swapaxes(part[at], -1, -2) for part in L]
+            for i, triangle in enumerate(self.pairs.kernels(pair_entries(self.chain.at(W).Q)), at.start):
                 with contextlib.suppress(np.linalg.LinAlgError):
                     factor, alpha = self._factorised(triangle)
                     log_det, quadratic = 2 * float(np.log(np.diag(factor)).sum()), float(self.y @ alpha)

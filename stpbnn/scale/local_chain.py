@@ -1,7 +1,7 @@
 r"""The chain of matrices over the positions of convolutional layers, with its derivatives.
 
 Given the weights above, each layer of a linear network has a Wishart matrix about what the windows of the layer above
-make of theirs, with M the map of `stpbnn.network.layer_links`,
+make of theirs, with M the map of `stpbnn.network.windows`,
 
 .. math:: Q_l \mid Q_{l+1} \sim \mathrm{Wishart}(N_l,\ M Q_{l+1} / N_l), \qquad Q_L \sim \mathrm{Wishart}(N_L, 1/N_L)
 

@@ -11,7 +11,7 @@ Aiudi, Pacelli et al., arXiv:2307.11807; theory notes, section 4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +20,7 @@ from jaxtyping import Float
 from scipy.linalg import solve_triangular
 
 from stpbnn._memory import refuse_beyond
+from stpbnn._slices import slices
 from stpbnn.kernels import pair_kernels, pair_variances
 from stpbnn.network import Convolutional, links
 from stpbnn.scale import local_posterior
@@ -160,7 +161,7 @@ class LocalProblem(NetworkProblem):
         within = self._cross(X, X) if joint else None
         variances = weights @ own.T + bias
         means, left, covariances = [], [], []
-        for rows in self._parts(len(weights), len(X) * len(self.X)):
+        for rows in slices(len(weights), TOGETHER // (len(X) * len(self.X))):
             entries = np.tensordot(weights[rows], cross, 1) + bias
             for node, k, v in zip(range(rows.start, rows.stop), entries, variances[rows], strict=True):
                 factor, alpha = self._saddle.conditioned([Q[node] for Q in matrices])
@@ -179,12 +180,6 @@ class LocalProblem(NetworkProblem):
         for rows, columns, values in pair_kernels(self.net, X1, X2):
             out[:, rows, columns] = symmetric_pairs(values)
         return out
-
-    @staticmethod
-    def _parts(nodes: int, entries: int) -> Iterator[slice]:
-        """Yield so many nodes at a time that their kernels fit into memory."""
-        size = max(1, TOGETHER // max(entries, 1))
-        return (slice(start, min(start + size, nodes)) for start in range(0, nodes, size))
 
     def resolved(self, posterior: OrderParameterPosterior) -> Resolved:
         """Return A^{-1} y and the diagonal of A^{-1} at each node of the posterior."""

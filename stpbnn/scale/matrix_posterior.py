@@ -23,6 +23,7 @@ from jaxtyping import Float
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import gammaln, logsumexp
 
+from stpbnn._slices import slices
 from stpbnn.scale.importance import NEGLIGIBLE, Actions, importance_draws
 from stpbnn.scale.matrix import of_product
 from stpbnn.scale.posterior import OrderParameterPosterior
@@ -165,8 +166,7 @@ def matrix_posterior(
 
 def chunks(resolvent: Resolvent, q: Float[np.ndarray, "n D"]) -> list[slice]:
     """Return the nodes in parts whose solutions for every output fit into some ten megabytes."""
-    rows = max(1, CHUNK // (len(resolvent.columns) * q.shape[1] ** 2))
-    return [slice(start, start + rows) for start in range(0, len(q), rows)]
+    return slices(len(q), CHUNK // (len(resolvent.columns) * q.shape[1] ** 2))
 
 
 def _data(resolvent: Resolvent, q: Float[np.ndarray, "n D"], V: Float[np.ndarray, "n D D"]) -> Float[np.ndarray, " n"]:

@@ -24,7 +24,7 @@ from jaxtyping import Float
 
 from stpbnn.kernels import feature_means, fluctuation_map, mean_map, symmetric_kernel
 from stpbnn.network import FullyConnected
-from stpbnn.scale.contrasts import Contrasts
+from stpbnn.scale.contrasts import Contrasts, conditioned_kernel
 from stpbnn.scale.design import PLAIN, Design
 from stpbnn.scale.factorised import FactorisedKernel
 from stpbnn.scale.landscape import FLUCTUATIONS, MEAN_KEPT, OUTER_MEAN, Landscape, kernel_slopes
@@ -36,7 +36,6 @@ from stpbnn.scale.priors import Gamma
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
 from stpbnn.scale.response import Response
-from stpbnn.scale.restricted import conditioned_kernel
 from stpbnn.scale.saddle_point import SaddlePoint
 from stpbnn.scale.trapezoid import bracket
 

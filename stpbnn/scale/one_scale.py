@@ -21,7 +21,7 @@ from scipy.linalg import cho_solve
 
 from stpbnn.kernels import feature_map, renormalised_map, symmetric_kernel
 from stpbnn.network import Network
-from stpbnn.scale.contrasts import Contrasts
+from stpbnn.scale.contrasts import Contrasts, RestrictedKernel
 from stpbnn.scale.design import PLAIN, Design
 from stpbnn.scale.factorised import FactorisedKernel, well_conditioned_cholesky
 from stpbnn.scale.landscape import CLOSURE_ACTIONS, FEATURES, Landscape, kernel_slopes
@@ -32,7 +32,6 @@ from stpbnn.scale.priors import Gamma, prior_action, prior_curvature, prior_slop
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Moments, Resolvent
 from stpbnn.scale.response import Response, Slopes
-from stpbnn.scale.restricted import RestrictedKernel
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
 from stpbnn.scale.trapezoid import NO_MINIMUM, bracket, scale_posterior
 

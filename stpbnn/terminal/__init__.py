@@ -2,7 +2,6 @@
 
 __all__ = [
     "compiled",
-    "doctor",
     "drafts",
     "endings",
     "looking",

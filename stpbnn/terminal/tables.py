@@ -148,7 +148,7 @@ def datasets_table(described: Iterable[tuple[str, str, bool]]) -> Table:
 
 
 def doctor_table(findings: Mapping[str, Any]) -> Table:
-    """Return what `stpbnn.terminal.doctor.examine` found, a line for each thing."""
+    """Return what `stpbnn.terminal.looking.examine` found, a line for each thing."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

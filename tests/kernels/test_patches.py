@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stpbnn import Convolutional, _memory
-from stpbnn.kernels import patch_kernels, patch_tiles
+from stpbnn.kernels import patch_kernels, patches
 
 X = np.random.default_rng(0).normal(size=(5, 40))  # images of 5 x 4 pixels in two channels
 X2 = np.random.default_rng(1).normal(size=(3, 40))
@@ -69,7 +69,7 @@ def test_a_set_with_itself(net, monkeypatch):
     K = patch_kernels(net, X)
     np.testing.assert_allclose(K, patch_kernels(net, X, X), rtol=1e-7, atol=1e-12)  # arccos of almost one
     np.testing.assert_array_equal(K, np.transpose(K, (1, 0, 3, 2)))
-    monkeypatch.setattr(patch_tiles, "ENTRIES", 4 * max(np.prod(w.grid) for w in net.windows) ** 2)  # tiles of 2 by 2
+    monkeypatch.setattr(patches, "ENTRIES", 4 * max(np.prod(w.grid) for w in net.windows) ** 2)  # tiles of 2 by 2
     np.testing.assert_allclose(patch_kernels(net, X), K, rtol=1e-13)
     np.testing.assert_allclose(patch_kernels(net, X, X2), patch_kernels(net, np.concatenate([X, X2]))[:, :, :5, 5:])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stpbnn import Convolutional, NNGPKernel
-from stpbnn.kernels import Inputs, first_variances, patch_kernels, patch_tiles, value_and_pullback
+from stpbnn.kernels import Inputs, first_variances, patch_kernels, patches, value_and_pullback
 
 X = np.random.default_rng(0).normal(size=(5, 6))
 Z = np.random.default_rng(1).normal(size=(3, 6))
@@ -28,7 +28,7 @@ def of_positions(net, X, Z=None):
 @pytest.mark.parametrize("net", NETS[1:])
 def test_kernel_of_the_outputs(net, monkeypatch):
     kernel = NNGPKernel(net)
-    monkeypatch.setattr(patch_tiles, "ENTRIES", TILE[net.readout])
+    monkeypatch.setattr(patches, "ENTRIES", TILE[net.readout])
     np.testing.assert_allclose(kernel(X), of_positions(net, X), rtol=1e-12)
     np.testing.assert_allclose(kernel(X, Z), of_positions(net, X, Z), rtol=1e-12)
     np.testing.assert_allclose(kernel.diag(X), np.diag(of_positions(net, X)), rtol=1e-12)
@@ -36,7 +36,7 @@ def test_kernel_of_the_outputs(net, monkeypatch):
 
 @pytest.mark.parametrize("net", NETS[1:])
 def test_slopes_in_the_precisions(net, monkeypatch):
-    monkeypatch.setattr(patch_tiles, "ENTRIES", TILE[net.readout])
+    monkeypatch.setattr(patches, "ENTRIES", TILE[net.readout])
     kernel, step = NNGPKernel(net), 1e-5
     K, slopes = kernel(X, eval_gradient=True)
     np.testing.assert_allclose(K, of_positions(net, X), rtol=1e-12)

@@ -10,6 +10,8 @@ import numpy as np
 import xarray as xr
 from scipy.stats import chi2
 
+from stpbnn._slices import slices
+
 __all__ = ["MIN_ESS", "SAMPLES", "convergence", "reaches", "rhat_limit"]
 
 SAMPLES = ("chain", "draw")
@@ -127,6 +129,5 @@ def _parts(series: xr.DataArray) -> Iterator[xr.DataArray]:
     others = [dim for dim in series.dims if dim not in SAMPLES]
     series = series.drop_vars(list(series.coords)).transpose(*SAMPLES, ...)
     flat = series.stack(series=others, create_index=False) if others else series.expand_dims("series", -1)
-    count = max(1, AT_ONCE // (flat.sizes["chain"] * flat.sizes["draw"]))
-    for first in range(0, flat.sizes["series"], count):
-        yield flat.isel(series=slice(first, first + count)).astype(np.float64)
+    for part in slices(flat.sizes["series"], AT_ONCE // (flat.sizes["chain"] * flat.sizes["draw"])):
+        yield flat.isel(series=part).astype(np.float64)

@@ -1,7 +1,6 @@
 """What is recorded of a draw, what it is measured against, and the tree that holds all draws."""
 
-from stpbnn.samplers.draws.class_observables import encoded, new_labels, observe_classes
-from stpbnn.samplers.draws.observables import new_targets, observe, squared_loss
+from stpbnn.samplers.draws.observables import encoded, new_labels, new_targets, observe, observe_classes, squared_loss
 from stpbnn.samplers.draws.overlap import References, kernel_overlap, position_overlap, references
 from stpbnn.samplers.draws.readout import draw_readout, observe_marginal, predict
 from stpbnn.samplers.draws.rotation import Rotation, rotate
