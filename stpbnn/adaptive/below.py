@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +86,7 @@ def move_below(
     return position, flat.T @ flat / (M * drive.precision), second / M, jnp.mean(share, axis=0)
 
 
-def modes(problem: Problem, layer: LayerBelow | None) -> np.ndarray:
+def modes(problem: Problem, layer: LayerBelow | None) -> Any:
     """Return the leading eigenvectors of Γ times the roots of its eigenvalues: readouts of prior precision λ_2."""
     P = len(problem.kernel)
     found = np.zeros((MODES, P))

@@ -184,8 +184,8 @@ def drive(problem: Problem, found: Fields, share: float = 1.0) -> Drive:
     return Drive(field, response, padded(np.asarray(problem.precision)))
 
 
-def padded(array: np.ndarray, *shape: int, dtype: Any = np.float32) -> np.ndarray:
-    """Return an array filled up with zeros, in single precision unless said."""
+def padded(array: np.ndarray, *shape: int, dtype: Any = np.float32) -> Any:
+    """Return a NumPy array filled up with zeros, in single precision unless said; compiled functions take it."""
     out = np.zeros(shape, dtype=dtype)
     out[tuple(slice(n) for n in array.shape)] = array
     return out

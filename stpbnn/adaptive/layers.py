@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 if TYPE_CHECKING:
-    from stpbnn.adaptive.neuron import Numbers, Readout
+    from stpbnn.adaptive.neuron import Readout
 
 __all__ = ["Backward", "Lower", "Units", "Upper", "Whole", "backward", "exact_twins", "features", "own_features"]
 
@@ -65,7 +65,7 @@ class Whole:
 Units = Sigma | Upper | Lower | Whole
 
 
-def features(sigma: Units, z: jax.Array, root: jax.Array, modes: Numbers | None) -> jax.Array:
+def features(sigma: Units, z: jax.Array, root: jax.Array, modes: jax.Array | None) -> jax.Array:
     """Return the features (M, rows, P) of clusters at coordinates z; those of its own units come first."""
     if isinstance(sigma, Whole):
         n = z.shape[1]

@@ -22,12 +22,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 __all__ = ["Drive", "Moments", "Readout", "log_weight", "moments_of_clusters", "posterior_readout", "weighed"]
-
-
-Numbers = jax.Array | np.ndarray  # compiled functions take both
 
 
 class Drive(NamedTuple):
@@ -36,10 +32,10 @@ class Drive(NamedTuple):
     In deep networks also the modes (K, P) of the backward signal, through which layers above follow a unit below.
     """
 
-    field: Numbers
-    response: Numbers
-    precision: Numbers
-    modes: Numbers | None = None
+    field: jax.Array
+    response: jax.Array
+    precision: jax.Array
+    modes: jax.Array | None = None
 
 
 class Readout(NamedTuple):
