@@ -76,7 +76,7 @@ def refuse_beyond(needed: int, what: str, remedy: str) -> None:
 
 
 def _free() -> Iterator[int]:
-    """Give the memory that is free, or all that there is."""
+    """Yield the memory that is free, or all of it."""
     try:
         lines = MEMINFO.read_text(encoding="ascii").splitlines()
         yield next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
@@ -88,7 +88,7 @@ def _free() -> Iterator[int]:
 
 
 def _of_groups() -> Iterator[int]:
-    """Give the limits of the control groups that hold this process, of both versions of their interface."""
+    """Yield the limits of the control groups of this process, in both versions of their interface."""
     try:
         lines = MEMBERSHIP.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -109,7 +109,7 @@ def _of_groups() -> Iterator[int]:
 
 
 def _of_addresses() -> Iterator[int]:
-    """Give the limit of the address space, where there is one."""
+    """Yield the limit of the address space, where there is one."""
     try:
         import resource
     except ImportError:  # Windows

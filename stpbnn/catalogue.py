@@ -99,7 +99,7 @@ def _images(net: Network) -> bool:
     """Return whether a network is convolutional and has an order parameter for each pair of positions, or one scale."""
     from stpbnn.network import Convolutional
 
-    known = isinstance(net, Convolutional) and (net.depth == 1 or net.readout == "flatten")
+    known = isinstance(net, Convolutional) and (net.depth == 1 or net.local)
     return known and net.outputs == 1 and net.likelihood == "gaussian"
 
 

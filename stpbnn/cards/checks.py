@@ -107,7 +107,7 @@ def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def _near(key: str, known: Iterable[str]) -> str | None:
-    """Return the key that is meant: the same in its own table or another, a similar one in its own, or else in any."""
+    """Return the nearest key: the same in its own table or another, a similar one in its own, or else in any."""
     (table, _, leaf), known = key.rpartition("."), tuple(known)
     if SYNONYMS.get(key.casefold()) in known:
         return SYNONYMS[key.casefold()]

@@ -107,7 +107,7 @@ def expected_minutes(examples: int, inputs: int, width: int) -> float:
 
 
 def _is_text(table: pd.DataFrame, targets: Sequence[str]) -> bool:
-    """Say whether the one target is text; what is wrong with a column is said when it is loaded."""
+    """Return whether the one target is text; what is wrong with a column is said when it is loaded."""
     from stpbnn.datasets import column_kind
 
     try:
@@ -131,7 +131,7 @@ def _shared_out(load: Callable[[int], Task]) -> tuple[int, Task]:
 
 
 def _hint_at_classes(table: pd.DataFrame, target: str) -> None:
-    """Tell of a target that has a few whole numbers alone."""
+    """Log a note for a target of only a few whole numbers."""
     values = np.unique(table[target].dropna().to_numpy(dtype=float))
     if len(values) <= FEW and (values % 1 == 0).all():
         logger.info("%s has %d different whole numbers; if they name classes, give --classes", target, len(values))

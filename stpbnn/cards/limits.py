@@ -1,4 +1,4 @@
-"""What a card may ask of this machine: memory, time, and the range of its numbers, looked at before anything is done.
+"""What a card may ask of this machine, checked before a run: memory, time, and the range of its numbers.
 
 Every estimate is a lower bound, so that nothing is refused that would have worked.
 """

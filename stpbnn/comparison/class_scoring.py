@@ -11,7 +11,7 @@ import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
-from stpbnn._labels import class_labels
+from stpbnn._labels import class_labels, refuse_unknown_labels
 from stpbnn._version import __version__
 from stpbnn.class_scores import ClassScores, class_scores, posterior_scores
 from stpbnn.comparison.laws import order_parameter_quantiles
@@ -55,7 +55,7 @@ def places(what: str, labels: Any, classes: np.ndarray) -> np.ndarray:
     array([1, 0])
     """
     given = class_labels(what, labels)
-    check.refuse_unknown_labels(what, given, classes)
+    refuse_unknown_labels(what, given, classes)
     return np.searchsorted(classes, given)
 
 

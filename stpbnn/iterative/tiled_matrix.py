@@ -1,4 +1,4 @@
-"""Products with a symmetric matrix that is held, or made again each time, in tiles of single precision.
+"""Products with a symmetric matrix in tiles of single precision, held in memory or made anew each time.
 
 The lower triangle alone is held: of 60,000 rows 7.2 GB. A product is in single precision within a tile and in double
 precision between tiles, each tile serving its rows and its columns at once. Tiles are shared out between the devices of
@@ -160,7 +160,7 @@ class TiledMatrix:
         return cls(size, blocks, edge, tiled.held, *_over_processes(np.array([trace, squares])).tolist())
 
     def _look_ahead(self, held: bool) -> None:
-        """Say so where products take hours."""
+        """Warn where products take hours."""
         device, other = jax.local_devices()[0], min(self.size - 1, self.edge) // self.edge
         vectors = np.ones((self.edge, VECTORS), np.float32)
 

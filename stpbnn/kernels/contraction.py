@@ -47,7 +47,7 @@ CLOSE = 1e-6  # of the largest squared distance: below it x_i² + x_j² − 2 x_
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs X (P, N_0), with what kernels need of them at any hyper-parameters: made when it is first asked for."""
+    """Inputs X (P, N_0), with what kernels need of them at any hyper-parameters, computed at first use."""
 
     X: Float[np.ndarray, "P N0"]
 
@@ -58,7 +58,7 @@ class Inputs:
 
     @cached_property
     def diagonal(self) -> Int[np.ndarray, " P"]:
-        """Where the diagonal is among the entries."""
+        """The places of the diagonal among the entries."""
         P = len(self.X)
         return np.concatenate([[0], np.cumsum(np.arange(P, 1, -1))])
 

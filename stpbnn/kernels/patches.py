@@ -35,7 +35,7 @@ class Layers(NamedTuple):
 
     @classmethod
     def of(cls, net: Convolutional) -> Layers:
-        """Return those of a network."""
+        """Return what the kernels of a network depend on."""
         return cls(net.activation, tuple(net.image), net.windows)
 
     @property

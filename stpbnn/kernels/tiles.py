@@ -71,7 +71,7 @@ def _size(examples: int) -> int:
 
 
 def _size_of_symmetric(examples: int) -> int:
-    """Return the rows of the tiles of a triangle, of which two or more would be filled up at the edges."""
+    """Return the number of rows of a tile that wastes least at the edges of a triangle of several tiles."""
 
     def entries(size: int) -> int:
         number = -(-examples // size)

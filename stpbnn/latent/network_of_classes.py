@@ -180,7 +180,7 @@ class ClassesOfNetwork:
             return np.array([self._slopes(each * ones).gradient.sum() for each in t])
 
         def outweighed(t: float) -> bool:
-            """Say whether the prior's part of the slope is twice that of the data or more."""
+            """Return whether the prior's part of the slope is twice that of the data or more."""
             prior = float(prior_slope(self.widths, t * ones).sum())
             return abs(prior) > 2 * abs(float(slope(np.array([t]))[0]) - prior)
 

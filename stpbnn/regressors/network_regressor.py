@@ -11,12 +11,12 @@ import numpy as np
 from stpbnn import _validation as check
 from stpbnn import kernels
 from stpbnn.activations import Activation
-from stpbnn.network import Convolutional, FullyConnected, Network, Prior, known_network
+from stpbnn.network import FullyConnected, Network, Prior, known_network
 from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.kernel_objects import kernel_of, refuse_indefinite
 from stpbnn.regressors.noise import split
 
-__all__ = ["NetworkRegressor", "refuse_indefinite_kernel", "refuse_infinite_kernel", "refuse_unknown_images"]
+__all__ = ["NetworkRegressor", "refuse_indefinite_kernel", "refuse_infinite_kernel"]
 
 
 class NetworkRegressor(Estimator):
@@ -99,28 +99,3 @@ def refuse_indefinite_kernel(net: Network, X: np.ndarray) -> None:
     """Refuse activations whose kernel, where the user has given it, is no covariance."""
     if not getattr(net.sigma.kernel, "__module__", "").startswith(f"{__name__.partition('.')[0]}."):
         refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))
-
-
-def refuse_unknown_images(network: Any, optimizer: Any) -> None:
-    """Refuse convolutional networks of several outputs, deep ones that average, and those that are to be learned.
-
-    A readout that averages gives all positions of the last layer one weight: a singular matrix, on whose root the
-    layers below it stand.
-    """
-    if not isinstance(network, Convolutional):
-        return
-    if network.outputs > 1:
-        raise ValueError(
-            f"network: got a Convolutional of {network.outputs} outputs, expected one; use NNGPRegressor, or "
-            "stpbnn.sample"
-        )
-    if network.depth > 1 and network.readout == "mean":
-        raise ValueError(
-            f"network: got a Convolutional of {network.depth} hidden layers with readout='mean', expected one hidden "
-            "layer, or readout='flatten'; use NNGPRegressor, or stpbnn.sample"
-        )
-    if optimizer is not None:
-        raise ValueError(
-            f"optimizer: got {optimizer!r} for a Convolutional, expected None; learn with NNGPRegressor, and give its "
-            "network_ and temperature_"
-        )

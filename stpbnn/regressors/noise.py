@@ -1,4 +1,4 @@
-"""The noise as it is given: one variance, known variances of each example, or weights beside one variance."""
+"""The noise that the user gives: one variance, one for each example, or weights beside one variance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Where to begin in a deep landscape: the renormalised kernel as that of infinite width, stretched and lifted.
+r"""Where a search in a deep landscape begins: the kernel of infinite width, stretched and lifted.
 
 .. math:: K^R(Q) \approx b(Q)\, K_L + d(Q)\, 1
 

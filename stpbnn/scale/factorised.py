@@ -101,7 +101,7 @@ class FactorisedKernel:
         temperature: float,
         factor: Float[np.ndarray, "P P"],
     ) -> FactorisedKernel:
-        """Take up a factorisation of A that is there already."""
+        """Return the process from a given factorisation of A."""
         process = cls(prior, X, kernel, alpha, temperature)
         process.__dict__["factor"] = factor
         return process

@@ -40,7 +40,7 @@ Scales = Callable[[Resolvent], Float[np.ndarray, " n"]]
 
 
 class NumericalErrors(NamedTuple):
-    """What the iterative solver leaves open.
+    """The errors that the iterative solver leaves.
 
     Parameters
     ----------

@@ -112,7 +112,7 @@ class _AboutMode:
 
 @dataclass(frozen=True)
 class _FromPrior:
-    """The law of the normal numbers of which W is made, N at each position: at the last layer the readout weights."""
+    """The law of the normal numbers that make up W, N at each position; at the last layer the readout weights."""
 
     action: LocalAction
 

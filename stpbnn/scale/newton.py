@@ -48,7 +48,7 @@ def newton_step(
 
 
 def backtracked[At: Evaluation](at: At, trial: Callable[[float], At], promised: float, scale: float) -> At | None:
-    """Return the first point on the way back from a full step at which the function has fallen, or None.
+    """Return the first point where the function has fallen, going back from a full step; or None.
 
     Where it has fallen to its rounding, the residual has to halve.
 

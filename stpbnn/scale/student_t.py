@@ -54,7 +54,7 @@ class EvidenceSlopes(NamedTuple):
 
 
 def _columns(vector: Float[np.ndarray, " q"], like: np.ndarray) -> np.ndarray:
-    """Return one number a query point in the shape of its outputs."""
+    """Return one number for each query point, in the shape of its outputs."""
     return np.array(np.broadcast_to(vector.reshape((-1,) + (1,) * (like.ndim - 1)), like.shape))
 
 

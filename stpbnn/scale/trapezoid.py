@@ -81,7 +81,7 @@ def bracket(
 
 
 def valleys(action: Curve, minima: list[float], rise: float) -> list[tuple[float, float]]:
-    """Return disjoint intervals of u, outside of which p(u | y) and e^u p(u | y) are below e^(-rise/2) of their peak.
+    """Return disjoint intervals of u; outside p(u | y) and e^u p(u | y) are below e^(-rise/2) of their peaks.
 
     Parameters
     ----------

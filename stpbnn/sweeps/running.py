@@ -294,5 +294,5 @@ def _bar(card: Card, cards: Mapping[Path, Card], missing: Mapping[Path, Card], p
 
 
 def _first(failed: Mapping[Path, str]) -> str:
-    """Say why the first of some points failed."""
+    """Return why the first of some points failed."""
     return next((f"points/{path.name}: {reason}" for path, reason in failed.items()), "nothing was run")

@@ -1,4 +1,4 @@
-"""The card of a table that the command line is given: written once, then found again."""
+"""The card that the command line writes for a table, once, and finds again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def draft(
 
 
 def drafted(card: str, target: Sequence[str] | None, drop: Sequence[str] | None, classes: bool) -> str:
-    """Return a card as it is given; of a table the card that an earlier call wrote, or a new one."""
+    """Return the given card, or for a table the card that an earlier call wrote, or a new one."""
     from stpbnn.cards import is_table, load_card
 
     words = {"target": target, "drop": drop, "classes": classes}
@@ -54,7 +54,7 @@ def drafted(card: str, target: Sequence[str] | None, drop: Sequence[str] | None,
 
 
 def _no_target(file: Path) -> str:
-    """Say that a table has no target, and which columns there are."""
+    """Return the message for a table without a target, with its columns."""
     from stpbnn.datasets import read_table
 
     names = ", ".join(map(str, read_table(file).columns[:20]))
