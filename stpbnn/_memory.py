@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["available", "in_words", "refuse_beyond"]
+__all__ = ["available", "fits", "in_words", "refuse_beyond"]
 
-MOST = 0.9  # of the memory that is free, for one call
+MOST = 0.9  # share of the free memory that one call may take
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 MEMINFO, MEMBERSHIP, GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -27,6 +27,17 @@ def available() -> int:
     True
     """
     return min((sys.maxsize, *_free(), *_of_groups(), *_of_addresses()))
+
+
+def fits(needed: int) -> bool:
+    """Return whether there is memory for so many bytes, with some to spare.
+
+    Examples
+    --------
+    >>> fits(2**10), fits(2**60)
+    (True, False)
+    """
+    return needed <= MOST * available()
 
 
 def in_words(size: int) -> str:

@@ -211,7 +211,7 @@ def numeric(what: str, value: Any) -> np.ndarray:
         raise ValueError(
             f"{what}: expected an array of numbers, got {type(value).__name__} ({str(error).splitlines()[0]})"
         ) from None
-    if value is None:  # which NumPy takes for NaN
+    if value is None:  # NumPy takes None for NaN
         raise ValueError(f"{what}: expected an array of numbers, got None")
     return values
 

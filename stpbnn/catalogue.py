@@ -30,7 +30,8 @@ class Theory:
     applies : callable
         applies(network, process) says whether the theory is known for a network, or for a process of this name.
     takes : tuple of str
-        Which of the settings particles, random_state, mean, df, noise, noise_df, trend and solver the regressor has.
+        Which of the settings particles, cluster, random_state, mean, df, noise, noise_df, trend and solver the
+        regressor has.
     settings : mapping
         Further settings, which are always the same.
     on_request : bool
@@ -109,6 +110,10 @@ def _proportional(net: Network, process: str | None) -> bool:
     return _images(net) or (_dense(net) and process != "student-t" and (one_matrix or several))
 
 
+def _adaptive(net: Network, process: str | None) -> bool:
+    return _dense(net) and process is None and (net.depth == 1 or (net.depth == 2 and net.outputs == 1))
+
+
 def _zero_mean(net: Network, process: str | None) -> bool:
     from stpbnn.scale import keeps_mean
 
@@ -170,8 +175,9 @@ THEORIES: dict[str, Theory] = {
             "adaptive",
             "adaptive kernel",
             "AdaptiveKernelRegressor",
-            lambda net, process: _dense(net) and process is None and net.depth == 1,
-            takes=("particles", "random_state"),
+            _adaptive,
+            takes=("particles", "cluster", "random_state"),
+            condition="the adaptive kernel is for fully-connected networks of one hidden layer, or two and one output",
         ),
         Theory(
             "student-t",

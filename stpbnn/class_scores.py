@@ -14,8 +14,8 @@ from stpbnn._labels import refuse_no_labels, refuse_unknown_labels
 
 __all__ = ["ClassScores", "class_scores", "posterior_scores"]
 
-BINS = 10  # of confidence
-BATCHES = 20  # of draws, of all chains together, that the jackknife leaves out one by one
+BINS = 10  # intervals of confidence
+BATCHES = 20  # parts of all draws; the jackknife leaves out one after the other
 LOWEST = np.finfo(np.float64).tiny
 
 

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from stpbnn.cards.schema import KEYS, SWEEPABLE, TABLES, Card, toml_value
 
-LARGEST = 2**63 - 1  # of TOML's whole numbers
+LARGEST = 2**63 - 1  # the largest whole number of TOML
 SHOWN = 60  # letters of a value
-SYNONYMS = {  # of keys, that people know from elsewhere
+SYNONYMS = {  # names for keys that people know from elsewhere
     "data.path": "data.file",
     "data.csv": "data.file",
     "data.table": "data.file",
@@ -85,7 +85,7 @@ def sweep_mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
             if key in found:
                 at = f"sweep.{key}[{i}]"
                 messages[at] = f"{at}: got {_got(changed, key)}, expected {_expected(key)}"
-            elif lacking := next(iter(found), None):  # of a table that is not in the card
+            elif lacking := next(iter(found), None):  # a key of a table that the card lacks
                 messages[f"sweep.{key}"] = f"sweep.{key}: {lacking} is missing, expected {_expected(lacking)}"
     return messages
 

@@ -31,7 +31,7 @@ __all__ = [
 
 MANY = 30  # categories
 ABSENT = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>", "?"})
-ABSENT_NUMBER = ABSENT | {"None", "none", "-", "."}  # which may be a category
+ABSENT_NUMBER = ABSENT | {"None", "none", "-", "."}  # these may be categories
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.IGNORECASE)
 DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|(19|20)\d\d[-/](0?[1-9]|1[0-2])"

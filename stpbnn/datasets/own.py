@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 SCALES = ("features", "pixels", "paper", None)
 MISSING = ("refuse", "drop", "mean")
-MARKS = (-99, -999, -9999, -99999)  # that some programs write where a value is missing
+MARKS = (-99, -999, -9999, -99999)  # numbers that some programs write for a missing value
 EMPTY = "leave the cell empty if the value is missing"
 
 

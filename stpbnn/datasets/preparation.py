@@ -176,7 +176,7 @@ def frame(table: Any, names: Sequence[str]) -> pd.DataFrame:
         return table.set_axis([str(name) for name in table.columns], axis=1)
     if isinstance(table, Mapping):
         return pd.DataFrame({str(name): column for name, column in table.items()})
-    if hasattr(table, "columns") and hasattr(table, "to_dict"):  # of polars, whose to_pandas needs another package
+    if hasattr(table, "columns") and hasattr(table, "to_dict"):  # of polars: its to_pandas needs another package
         return pd.DataFrame({name: table[name].to_list() for name in table.columns})
     values = np.asarray(table)
     if values.ndim != 2 or values.shape[1] != len(names):

@@ -31,9 +31,9 @@ PRODUCTS = 20  # the fewest that a Krylov space takes, of 32 vectors each
 LONG = 3600.0  # seconds, beyond which a warning says what is ahead
 LOOKED_AT = 30  # tiles along an edge, up to which an hour is out of reach and nothing is measured
 LARGEST, SMALLEST = 2048, 64  # rows of a tile
-VECTORS = 32  # of a product, of which the time is measured
+VECTORS = 32  # vectors in the product whose time is measured
 AHEAD = 4  # tiles that are under way on each device
-HELD = 0.8  # of the free memory: beyond, tiles are made again for each product
+HELD = 0.8  # share of the free memory that tiles may take; beyond it they are made anew for each product
 
 Blocks = Callable[[slice, slice], Float[np.ndarray, "n m"]]
 

@@ -42,7 +42,7 @@ Packed = Float[np.ndarray, " entries"]
 Theta = Float[np.ndarray, " n"]
 
 BLOCK = 2**14  # entries that are computed at a time: what stays in a core's cache
-CLOSE = 1e-6  # of the largest squared distance: below it x_i² + x_j² − 2 x_i x_j loses too many digits
+CLOSE = 1e-6  # share of the largest squared distance below which x_i² + x_j² − 2 x_i x_j loses too many digits
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]
         return K**kernel.exponent, lambda w: pull(w * (kernel.exponent * K ** (kernel.exponent - 1)))
     P = len(inputs.X)
     if isinstance(kernel, NNGPKernel):
-        K = kernel.on(inputs)
-        return _packed(K), lambda w: kernel.contract(inputs, _lower(w, P))
+        K, pulled = kernel.linearised(inputs)
+        return _packed(K), lambda w: pulled(_lower(w, P))
     if type(kernel) is ConstantKernel:
         constant = kernel.constant_value
         return constant, lambda w: np.full(kernel.n_dims, constant * (2 * w.sum() - w[inputs.diagonal].sum()))

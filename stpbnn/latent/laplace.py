@@ -32,12 +32,12 @@ from stpbnn.latent.latent_gaussian import LatentGaussian
 __all__ = ["Curvature", "Laplace", "Likelihood", "laplace_approximation", "symmetric_product"]
 
 MAX_STEPS = 200
-EXACT = 1e-12  # of the residual, in units of the steepest slope: the search ends
+EXACT = 1e-12  # residual at which the search ends, in units of the steepest slope
 CONVERGED = 1e-8  # above it, something was wrong
 SLOW = 0.25  # a step that leaves more of the residual than that asks for a new factorisation
 SMALLEST_STEP = 0.5**40
 SUFFICIENT = 1e-4  # the part of the rise that the slope promises that is asked for
-ROUNDING = 1e-13  # of the size of the terms of the objective
+ROUNDING = 1e-13  # relative to the terms of the objective
 
 Latent = Float[np.ndarray, "P ..."]
 Square = Float[np.ndarray, "P P"]

@@ -63,7 +63,7 @@ class LatentGaussian:
     residual: float
     curvature: Any
 
-    accuracy: ClassVar[float]  # of the residual: above it, something was wrong
+    accuracy: ClassVar[float]  # the residual above which something went wrong
 
     @property
     def converged(self) -> bool:

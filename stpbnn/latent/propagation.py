@@ -40,13 +40,16 @@ from stpbnn.latent.latent_gaussian import LatentGaussian, scaled_factor
 __all__ = ["Propagated", "Sites", "expectation_propagation", "swept"]
 
 MAX_SWEEPS = 300
-EXACT, CONVERGED = 1e-9, 1e-6  # of the moments, in standard deviations: sweeps end; above it, something was wrong
+EXACT, CONVERGED = (
+    1e-9,
+    1e-6,
+)  # of moments, in standard deviations: the end of sweeps; the most that counts as found
 DAMPING, LEAST_DAMPING, GROWTH = 0.9, 0.05, 1.2  # the part of its way that a site goes in a sweep
 STUCK = 0.98  # a sweep that leaves more of the residual than that is the last one, once the moments agree
-HALVINGS = 80  # of the bracket of the tilted mode
-REACH, STEP = 9.0, 0.7  # of the quadrature, in standard deviations of the cavity
-LARGEST_STEP = 0.4  # of the quadrature, in units of f, in which powers of the logistic function are smooth
-MOST = 4000  # of its points, to either side
+HALVINGS = 80  # how often the bracket of the tilted mode is halved
+REACH, STEP = 9.0, 0.7  # reach and step of the quadrature, in standard deviations of the cavity
+LARGEST_STEP = 0.4  # largest step in units of f, on whose scale powers of the logistic function are smooth
+MOST = 4000  # points of the quadrature to either side
 
 Vector = Float[np.ndarray, " P"]
 Square = Float[np.ndarray, "P P"]
@@ -191,7 +194,7 @@ def _tilted(likelihood: Bernoulli, mean: Vector, variance: Vector) -> tuple[Vect
     To either side of the mode the law falls at least like the cavity.
     """
     y, T, std = likelihood.labels, likelihood.temperature, np.sqrt(variance)
-    low, high = np.zeros_like(mean), variance / T  # of y (f - m)
+    low, high = np.zeros_like(mean), variance / T  # bounds of y (f - m)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         rises = expit(-y * mean - middle) / T > middle / variance

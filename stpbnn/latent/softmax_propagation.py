@@ -43,11 +43,11 @@ from stpbnn.latent.propagation import Propagated, Sites, swept
 __all__ = ["Contrasts", "propagate_softmax"]
 
 MAX_SWEEPS = 100
-EXACT = 1e-7  # of the moments, in standard deviations: sweeps end
+EXACT = 1e-7  # differences of moments, in standard deviations, at which sweeps end
 DAMPING = 0.8
 POINTS = 9  # powers of two of the points of either half; each stands beside its opposite
 BLOCK = 2**21  # numbers that are held at a time
-LEAST = 1e-12  # of a variance, relative to that of the prior
+LEAST = 1e-12  # the least variance, relative to the prior
 
 Square = Float[np.ndarray, "P P"]
 Blocks = Float[np.ndarray, "P d d"]

@@ -63,7 +63,7 @@ def recalled(name: str, prior: Any, samples: Mapping[str, Any]) -> Any:
 def above(name: str, prior: dist.Distribution, minimum: int, why: str) -> dist.Distribution:
     """Refuse a prior that may fall below a minimum."""
     support = prior.support
-    while hasattr(support, "base_constraint"):  # of vectors: that of their entries
+    while hasattr(support, "base_constraint"):  # a law of vectors: take the support of their entries
         support = support.base_constraint
     if not np.all(np.asarray(getattr(support, "lower_bound", -np.inf)) >= minimum):
         raise ValueError(

@@ -154,7 +154,7 @@ class ProportionalLimitRegressor(WithGradient, OrderParameterRegressor):
         self._process = self._problem.conditioned(best)
         self.saddle_points_ = points
         self.order_parameters_ = best.order_parameters
-        self.__dict__.pop("conjugate_order_parameter_", None)  # of an earlier fit
+        self.__dict__.pop("conjugate_order_parameter_", None)  # left by an earlier fit
         if best.conjugate is not None:
             self.conjugate_order_parameter_ = best.conjugate
         self.action_ = best.action

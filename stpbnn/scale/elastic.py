@@ -26,7 +26,7 @@ from stpbnn.scale.resolvent import Resolvent, rounding
 
 __all__ = ["elastic_minimum"]
 
-STEP = 1e-3  # of differences in log Q
+STEP = 1e-3  # step of differences in log Q
 SAMPLE = 64  # examples, in the place of all of them
 
 

@@ -40,7 +40,7 @@ class Slopes(NamedTuple):
 
     def in_logarithms(self, of_kernel: Float[np.ndarray, " n"], T: float, b: float) -> Float[np.ndarray, " n+1"]:
         """Return the slopes in the logarithms of the precisions, that of the bias last, and of the temperature."""
-        if b:  # of variance b = 1/λ_b
+        if b:  # the bias has the variance b = 1/λ_b
             of_kernel = np.append(of_kernel[:-1], of_kernel[-1] - b * self.bias)
         return np.append(of_kernel, T * self.temperature)
 
