@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from stpbnn.adaptive.fields import Averages, Problem
@@ -37,9 +36,8 @@ def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:
     """Return the moments of a move, with the control variate, and its coefficient (D, D)."""
     D, P = problem.outputs, len(problem.kernel)
     kernel, second, mean, untilted = (np.asarray(m, dtype=float)[..., :P] for m in moved.moments)
-    control = np.asarray(jnp.einsum("midie->de", moved.readout.covariance[:, :, :, : problem.cluster]), dtype=float)
-    control /= moved.position.shape[0] * problem.cluster
-    control *= problem.precision * float(moved.acceptance * moved.likeness)
+    control = np.asarray(moved.spread, dtype=float) / (moved.position.shape[0] * problem.cluster)
+    control *= problem.precision * float(np.asarray(moved.acceptance) * np.asarray(moved.likeness))
     known = np.kron(control, problem.kernel - untilted[:P])
 
     def whole(blocks: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 
-from stpbnn._random import standard_normal
 from stpbnn.adaptive.fields import Fields, Problem, Response, padded, up
 from stpbnn.adaptive.layers import Lower, features
 from stpbnn.adaptive.neuron import Drive, posterior_readout
-from stpbnn.adaptive.particles import Move, walk
+from stpbnn.adaptive.particles import Move, from_prior, walk
 
 __all__ = ["LayerBelow", "Particles", "follow", "modes", "move_below"]
 
@@ -55,7 +54,7 @@ class Particles(NamedTuple):
 
 
 def follow(
-    problem: Problem, key: jax.Array, position: jax.Array | None, felt: Drive, moved: Move, steps: int
+    problem: Problem, key: np.ndarray, position: jax.Array | None, felt: Drive, moved: Move, steps: int
 ) -> Particles:
     """Move the units below in the backward signals of those above, as many of them."""
     below, P = problem.below, len(problem.kernel)
@@ -63,9 +62,8 @@ def follow(
     assert moved.back is not None
     root = padded(below.root, up(P), up(below.root.shape[1]))
     if position is None:
-        shape = *moved.position.shape[:2], root.shape[1]
-        position = standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
-    position, *shown, signal = move_below(Lower(below.sigma), key, position, root, felt, jnp.int32(steps))
+        position = from_prior(key, (*moved.position.shape[:2], root.shape[1]))
+    position, *shown, signal = move_below(Lower(below.sigma), key, position, root, felt, np.int32(steps))
     prior, second, mean, slopes, share = (
         np.asarray(x, dtype=float)[(slice(P),) * x.ndim] for x in (*shown, *moved.back)
     )
@@ -100,7 +98,7 @@ def move_below(
     return position, flat.T @ flat / (M * drive.precision), second / M, jnp.mean(share, axis=0), signal
 
 
-def modes(problem: Problem, layer: LayerBelow | None) -> jax.Array:
+def modes(problem: Problem, layer: LayerBelow | None) -> Any:
     """Return the leading eigenvectors of Γ times the roots of its eigenvalues: readouts of prior precision λ_2.
 
     With N_2/N_1, as fields are told for a unit above.

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
-from stpbnn._random import standard_normal
+from stpbnn._random import parted, standard_normal, streams
 from stpbnn.adaptive.averaging import estimate
 from stpbnn.adaptive.fields import Averages, Fields, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.layers import Units, features
@@ -51,29 +51,37 @@ class Annealed(NamedTuple):
 def anneal(problem: Problem, found: Fields, particles: int, seed: int, stages: int = STAGES) -> Annealed:
     """Switch the fields on in equal steps: reweight, resample and move particles, drawn from the prior, at each."""
     P, r = problem.root.shape
-    root = padded(problem.root, up(P), up(r))
+    root = jax.device_put(padded(problem.root, up(P), up(r)))
     number = max(2, particles // problem.cluster)
-    key, start = jax.random.split(jax.random.key(seed))
+    key, start = streams(seed, 2)
     rows, links = problem.coordinates
-    position = standard_normal(start, (number, rows, links + up(r)), jnp.float32)
+    position = _drawn(start, (number, rows, links + up(r)))
     before, log_z, steps = drive(problem, found, 0.0), 0.0, 2
     for stage in range(1, stages + 1):
-        key, choice, momentum = jax.random.split(key, 3)
+        key, choice, momentum = parted(key, 3)
         after = drive(problem, found, stage / stages)
         gain = np.asarray(_gain(problem.sigma, position, root, before, after), dtype=float)
         total = logsumexp(gain)
         log_z += float(total) - np.log(number)
-        chosen = systematic(np.exp(gain - total), float(jax.random.uniform(choice)))
-        moved = move(problem.sigma, momentum, position[chosen], root, after, jnp.int32(steps))
+        chosen = systematic(np.exp(gain - total), float(_uniform(choice)))
+        moved = move(problem.sigma, momentum, np.asarray(position)[chosen], root, after, np.int32(steps))
         position, before = moved.position, after
-        steps += moved.acceptance < 0.9
-    return Annealed(log_z, float(jnp.mean(moved.readout.tilt)), position, estimate(problem, moved)[0])
+        steps += int(np.asarray(moved.acceptance) < 0.9)
+    return Annealed(log_z, float(np.mean(moved.readout.tilt)), position, estimate(problem, moved)[0])
 
 
 def systematic(weights: Float[np.ndarray, " M"], shift: float) -> np.ndarray:
     """Return the indices of M particles drawn by their weights, of sum one, with one random number in [0, 1)."""
     places = (np.arange(len(weights)) + shift) / len(weights)
     return np.minimum(np.searchsorted(np.cumsum(weights), places), len(weights) - 1)
+
+
+@partial(jax.jit, static_argnames="shape")
+def _drawn(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return standard_normal(key, shape, jnp.float32)
+
+
+_uniform = jax.jit(jax.random.uniform)
 
 
 @partial(jax.jit, static_argnames=("sigma",))

@@ -22,7 +22,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
@@ -199,14 +198,14 @@ def drive(problem: Problem, found: Fields, share: float = 1.0) -> Drive:
     with np.errstate(over="ignore"):
         field = padded((share / np.sqrt(N) * found.a).reshape(D, P), D, up(P))
         response = padded((share / N * found.R).reshape(D, P, D, P), D, up(P), D, up(P))
-    return Drive(field, response, jnp.float32(problem.precision))
+    return Drive(field, response, padded(np.asarray(problem.precision)))
 
 
-def padded(array: np.ndarray, *shape: int, dtype: Any = np.float32) -> jax.Array:
-    """Return an array filled up with zeros, in single precision unless said."""
+def padded(array: np.ndarray, *shape: int, dtype: Any = np.float32) -> Any:
+    """Return a NumPy array filled up with zeros, in single precision unless said; compiled functions take it."""
     out = np.zeros(shape, dtype=dtype)
     out[tuple(slice(n) for n in array.shape)] = array
-    return jnp.asarray(out)
+    return out
 
 
 def up(number: int) -> int:

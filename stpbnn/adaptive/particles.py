@@ -23,7 +23,7 @@ from stpbnn.adaptive.layers import Backward, Units, Upper, Whole, backward, exac
 from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments_of_clusters, posterior_readout
 from stpbnn.network import Prior
 
-__all__ = ["Move", "RowSpace", "move", "walk", "whitened_inputs"]
+__all__ = ["Move", "RowSpace", "from_prior", "move", "walk", "whitened_inputs"]
 
 NEGLIGIBLE = 1e-7  # singular values below this fraction of the largest are beneath single precision
 
@@ -51,10 +51,16 @@ def whitened_inputs(prior: Prior, X: Float[np.ndarray, "n N0"]) -> Float[np.ndar
     return np.column_stack([scaled, np.full(len(X), np.sqrt(prior.bias_variance))])
 
 
+@partial(jax.jit, static_argnames="shape")
+def from_prior(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Return particles that are drawn from the prior."""
+    return standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
+
+
 class Move(NamedTuple):
     """Particles (M, n, r) after a move, their twins, readout, acceptance, likeness to the twins, moments.
 
-    Of units above also their backward signals.
+    Beside them the sum of the readouts' own covariances (D, D); of units above also their backward signals.
     """
 
     position: jax.Array
@@ -63,6 +69,7 @@ class Move(NamedTuple):
     acceptance: jax.Array
     likeness: jax.Array
     moments: Moments
+    spread: jax.Array
     back: Backward | None
 
 
@@ -88,7 +95,8 @@ def move(
     back = backward(sigma, position, root, of_position, readout) if isinstance(sigma, Upper) else None
     readout = Readout(readout.covariance[:, :n], readout.mean[:, :n], readout.tilt)
     likeness = _likeness(readout, twins, drive) * exact_twins(sigma)
-    return Move(position, momentum, readout, jnp.mean(probability), likeness, found, back)
+    spread = jnp.einsum("midie->de", readout.covariance[:, :, :, :n])
+    return Move(position, momentum, readout, jnp.mean(probability), likeness, found, spread, back)
 
 
 def walk(

@@ -147,12 +147,12 @@ class AdaptiveProcess:
         )
         found = []
         for number, snapshot in enumerate(self.snapshots[group]):
-            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), group + 1000), number)
+            stream = np.array([self.seed, group + 1000, number])
             modes = None
             if len(snapshot.modes):
                 modes = padded(snapshot.modes, len(snapshot.modes), up(P), dtype=np.float64)
-            particles = (jnp.asarray(x, jnp.float64) for x in snapshot[:4])
-            moments = _averaged(self.problem.sigma, key, joint, *particles, modes, *arrays)
+            particles = (np.asarray(x, np.float64) for x in snapshot[:4])
+            moments = _averaged(self.problem.sigma, stream, joint, *particles, modes, *arrays)
             K, second, mean, inner, K_twin, inner_twin = (np.asarray(m, dtype=float) for m in moments)
             control = snapshot.control
             correction = np.kron(control, known - K_twin[:n, :P] / self.problem.precision)
@@ -223,7 +223,7 @@ def _whole(blocks: Float[np.ndarray, "D D n P"]) -> Float[np.ndarray, "Dn DP"]:
 @partial(jax.jit, static_argnames=("sigma", "joint"))
 def _averaged(
     sigma: Callable[[jax.Array], jax.Array],
-    key: jax.Array,
+    stream: jax.Array,
     joint: bool,
     position: jax.Array,
     twin: jax.Array,
@@ -237,6 +237,7 @@ def _averaged(
 ) -> tuple[jax.Array, ...]:
     """Average the rest of the features at new inputs over the particles of a snapshot and over their twins."""
     (M, rows, _), n = position.shape, mean.shape[1]
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(stream[0]), stream[1]), stream[2])
     if across.ndim == 1:
         free = standard_normal(key, (M, rows, len(across)), position.dtype) * across
     else:

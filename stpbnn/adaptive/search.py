@@ -9,7 +9,9 @@ kernels of its own: their spread is the error bar.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn._random import standard_normal
+from stpbnn._random import parted, streams
 from stpbnn.adaptive.averaging import Snapshot, estimate, snapshot
 from stpbnn.adaptive.below import LayerBelow, follow, modes
 from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive
-from stpbnn.adaptive.particles import Move, move
+from stpbnn.adaptive.particles import Move, from_prior, move
 from stpbnn.adaptive.settled import checked, summary
 
 __all__ = ["Populations", "Solution", "Start", "solve"]
@@ -110,11 +112,11 @@ class Mean:
 class Population:
     """Particles and the kernels in whose fields they move."""
 
-    key: jax.Array
+    key: np.ndarray
     position: jax.Array
     K: Float[np.ndarray, "DP DP"]
     G: Float[np.ndarray, "DP DP"]
-    last: Snapshot | None = None
+    last: Callable[[], Snapshot] | None = None
     position_below: jax.Array | None = None
     below: LayerBelow | None = None
     halves: list[Mean] = field(default_factory=lambda: [Mean(), Mean()])
@@ -148,10 +150,10 @@ class _Walkers:
     def __init__(self, problem: Problem, particles: int, seed: int, start: Start) -> None:
         P, r = problem.root.shape
         self.problem, self.steps, self.lost, self.gain = problem, 2, False, GAIN
-        self.root = padded(problem.root, up(P), up(r))
+        self.root = jax.device_put(padded(problem.root, up(P), up(r)))
         self.history: list[float] = []
         self.tilts: list[list[np.ndarray]] = []
-        keys = jax.random.split(jax.random.key(seed), GROUPS + HALVED)
+        keys = streams(seed, GROUPS + HALVED)
         size = max(4, particles // (GROUPS * problem.cluster))
         sizes = [size] * GROUPS + [size // 2] * HALVED
         self.populations = [
@@ -160,11 +162,11 @@ class _Walkers:
         ]
         self.acceptance, self.moves = 1.0, 0
 
-    def _position(self, group: int, size: int, key: jax.Array, start: Start) -> jax.Array:
+    def _position(self, group: int, size: int, key: np.ndarray, start: Start) -> jax.Array:
         rows, links = self.problem.coordinates
         shape = size, rows, self.root.shape[1] + links
         if start.position is None:
-            return standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
+            return from_prior(key, shape)
         units = jnp.roll(start.position, -group * size * shape[1], axis=0)
         return jnp.resize(units, shape)
 
@@ -184,22 +186,22 @@ class _Walkers:
             self.lost = True
             return
         self.moves += 1
-        moves = []
-        for population, (a, felt, felt_below) in zip(self.populations, drives, strict=True):
-            population.key, key = jax.random.split(population.key)
-            moved = move(problem.sigma, key, population.position, self.root, felt, jnp.int32(self.steps))
-            moves.append(moved)
+        moves = []  # all of them under way before the first is looked at: JAX does not wait
+        for population, (_, felt, _) in zip(self.populations, drives, strict=True):
+            population.key, key = parted(population.key)
+            moves.append(move(problem.sigma, key, population.position, self.root, felt, np.int32(self.steps)))
+        for population, moved, (a, felt, felt_below) in zip(self.populations, moves, drives, strict=True):
             population.position = moved.position
             averages, control = estimate(problem, moved)
             if problem.above:
                 screened, across = self._screened(population, felt_below, moved)
                 averages = averages._replace(screened=screened, across=across)
             self._approach(population, a, averages)
-            population.last = snapshot(problem, moved, felt, control)
+            population.last = partial(snapshot, problem, moved, felt, control)
             if half is not None:
                 population.halves[half].add(averages)
             if keep:
-                population.snapshots.append(population.last)
+                population.snapshots.append(population.last())
         self._adapt(moves)
         if half is not None:
             self.tilts.append([np.asarray(moved.readout.tilt) / problem.cluster for moved in moves[:GROUPS]])
@@ -220,7 +222,7 @@ class _Walkers:
 
     def _screened(self, population: Population, felt: Drive, moved: Move) -> tuple[Float[np.ndarray, "P P"], float]:
         """Move the units below, and return what their response takes away, in the span of the inputs and across."""
-        population.key, key = jax.random.split(population.key)
+        population.key, key = parted(population.key)
         found = follow(self.problem, key, population.position_below, felt, moved, self.steps)
         population.position_below = found.position
         population.below = found.shown if population.below is None else population.below.towards(found.shown, self.gain)
@@ -265,7 +267,7 @@ class _Walkers:
         spread = float(np.mean(centred**2))
         correlation = float(np.mean(centred[1:] * centred[:-1])) / spread if spread > 0 and len(series) > 1 else 0.0
         averages = [self._averages(p) for p in self.populations]
-        snapshots = [p.snapshots or [p.last] for p in self.populations if p.last is not None]
+        snapshots = [p.snapshots or [p.last()] for p in self.populations if p.last is not None]
         return Solution(
             Populations(averages[:GROUPS], snapshots[:GROUPS]),
             Populations(averages[GROUPS:], snapshots[GROUPS:]),

@@ -90,7 +90,7 @@ def _places(examples: int, size: int) -> Iterator[tuple[slice, slice]]:
 def _filled(part: Float[np.ndarray, ...], *sizes: int) -> Array:
     """Return a copy of a tile, or of the variances beside it, filled up with copies of its last example."""
     missing = [(0, size - n) for size, n in zip(sizes, part.shape, strict=True)]
-    return jnp.array(np.pad(part, missing, mode="edge") if np.any(missing) else part)
+    return jax.device_put(np.pad(part, missing, mode="edge") if np.any(missing) else part.copy())
 
 
 @partial(jax.jit, static_argnames="own")

@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 __all__ = ["Picture", "svg"]
@@ -23,9 +24,14 @@ class Picture(NamedTuple):
 
 
 def svg(ax: Axes) -> str:
-    """Return a plot as the data URI of an SVG; the same plot gives the same text."""
-    stream = io.BytesIO()
+    """Return a plot as the data URI of an SVG without a background; the same plot gives the same text.
+
+    The figure is drawn once: `Figure.savefig` draws it twice, the first time for nothing but its layout.
+    """
+    stream, figure = io.BytesIO(), cast(Figure, ax.get_figure(root=True))
+    for background in (figure.patch, *(axes.patch for axes in figure.axes)):
+        background.set_visible(False)
+    figure.set_dpi(150)  # of what is drawn in pixels
     with matplotlib.rc_context({"svg.hashsalt": "stpbnn", "svg.fonttype": "path"}):
-        figure = cast(Figure, ax.get_figure(root=True))
-        figure.savefig(stream, format="svg", transparent=True, dpi=150, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

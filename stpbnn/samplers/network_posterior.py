@@ -5,53 +5,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import xarray as xr
 from numpy.typing import ArrayLike
 from numpyro.distributions import Distribution
-from numpyro.infer.util import constrain_fn
 
 from stpbnn import _validation as check
-from stpbnn import programs
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.programs import above
 from stpbnn.samplers.chains import Chains, Plan, collect
-from stpbnn.samplers.draws import (
-    Data,
-    References,
-    Rotation,
-    checked_data,
-    draw_readout,
-    encoded,
-    kernel_overlap,
-    new_labels,
-    new_targets,
-    numbers_of_a_chain,
-    observe,
-    observe_classes,
-    observe_marginal,
-    position_overlap,
-    predict,
-    references,
-    rotate,
-)
-from stpbnn.samplers.transitions import Sampler, built_by, named
+from stpbnn.samplers.draws import checked_data, encoded, numbers_of_a_chain, rotate
+from stpbnn.samplers.network_law import READOUTS, NetworkLaw, inputs_of
+from stpbnn.samplers.transitions import Sampler, named
 
 __all__ = ["sample"]
 
-READOUTS = {"marginal": programs.marginal_network, "explicit": programs.network}
 KEEP = ("observables", "weights")
-
-
-class Inputs(NamedTuple):
-    """What the compiled functions are given: training inputs as the chains see them, data, reference kernels."""
-
-    X: jax.Array
-    data: Data
-    references: References | None
 
 
 def sample(
@@ -119,8 +89,9 @@ def sample(
         effective sample size of "ess" and an R-hat of "rhat" at most, looked at after every block; or after "seconds"
         in all. {"ess": 400, "rhat": 1.01}, for example.
     checkpoint : path, optional
-        A folder to which every block is written before the next begins. The same call goes on from there after an
-        interruption of any kind, with the same draws, bit for bit; with greater `draws` it adds to them.
+        A folder to which blocks are written: where `block` is given each before the next begins, else the finished
+        ones as soon as the last write is five seconds ago, and all in the end. The same call goes on from there after
+        an interruption of any kind, with the same draws, bit for bit; with greater `draws` it adds to them.
     block : int, optional
         Draws of a block, at most `draws`; it changes no draw. By default 100, or fewer where they are large.
     keep_draws : int
@@ -202,7 +173,8 @@ def sample(
         temperature = above("temperature", temperature, 0, "and a variance is positive")
     else:
         temperature = check.number("temperature", temperature)
-    build = built_by(sampler) if callable(sampler) else named(sampler, net, temperature)
+    if not callable(sampler):
+        named(sampler, net, temperature)  # refused here
     rotated = keep == "observables" and isinstance(net, FullyConnected)  # inputs, into the directions that they span
     units = "widths" if isinstance(net, FullyConnected) else "features in each layer,"
     whose = f"net: got {units} {net.units}, whose weights and features"
@@ -210,90 +182,7 @@ def sample(
         numbers_of_a_chain(net, original, rotated=rotated), whose, "take narrower layers or fewer points"
     )
     rotation = rotate(original.X, original.X_test) if rotated else None
-    engine = _chains(net, original, rotation, build, temperature, plan, settings)
+    law = NetworkLaw(net, readout, keep, sampler, temperature if isinstance(temperature, Distribution) else None)
+    engine = Chains(law, plan, inputs_of(net, original, rotation, temperature))
     told = sampler if isinstance(sampler, str) else ""
     return collect(net, original, engine, settings, sampler=told, temperature=temperature)
-
-
-def _chains(
-    net: Network,
-    original: Data,
-    rotation: Rotation | None,
-    build: Sampler,
-    temperature: Any,
-    plan: Plan,
-    settings: Mapping[str, str],
-) -> Chains:
-    """Return the chains over the weights of a network, with what is recorded of every draw."""
-    marginal = settings["readout"] == "marginal"
-    model, given = READOUTS[settings["readout"]](net), {"temperature": temperature}
-    data, X = original, original.X
-    if rotation is not None:
-        X_test = None if rotation.X_test is None else jnp.asarray(rotation.X_test, X.dtype)
-        data, X = (
-            original._replace(X=jnp.asarray(rotation.X, X.dtype), X_test=X_test),
-            jnp.asarray(rotation.X_train, X.dtype),
-        )
-
-    def arguments(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
-        return inputs.X, inputs.data.y
-
-    def weights_of(key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
-        """Return all weights of the draw that is observed, of the original inputs: of the same keys."""
-        of_inputs, of_readout = jax.random.split(key)
-        weights = constrain_fn(model, arguments(inputs), given, position)
-        T = weights.pop("temperature", temperature)
-        kept = {} if isinstance(temperature, float) else {"temperature": T}
-        if rotation is not None:
-            weights = rotation.complete(of_inputs, weights)
-        if marginal:
-            features = net.pooled(net.features(weights, inputs.data.X)[-1])
-            kept |= draw_readout(of_readout, net, features, inputs.data.y, T)
-        if rotation is not None:
-            weights = rotation.restore(jax.random.fold_in(key, 3), weights)
-        return weights | kept
-
-    def record(key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
-        of_inputs, of_readout = jax.random.split(key)
-        weights = constrain_fn(model, arguments(inputs), given, position)
-        T = weights.pop("temperature", temperature)
-        kept = {} if isinstance(temperature, float) else {"temperature": T}
-        if rotation is not None:
-            weights = rotation.complete(of_inputs, weights)
-        last = net.features(weights, inputs.data.X)[-1]
-        features = net.pooled(last)
-        if marginal:
-            observed = observe_marginal(of_readout, net, weights, inputs.data, T)
-        elif net.likelihood != "gaussian":
-            observed = observe_classes(net, weights, inputs.data)
-        else:
-            observed = observe(net, weights, inputs.data, T)
-        train_f = observed.pop("train_f")
-        if inputs.references is not None:
-            of_classes = net.likelihood != "gaussian"
-            observed["posterior_predictive"] = (
-                new_labels(key, net, train_f) if of_classes else new_targets(key, train_f, T)
-            )
-            observed["kernel_overlap"] = kernel_overlap(features, inputs.references.kernels)
-            if inputs.references.local is not None:
-                observed["position_overlap"] = position_overlap(last, inputs.references)
-            if inputs.data.X_test is not None:
-                y = inputs.data.y
-                fitted = predict(net, features, y, T, features)[0] if marginal else net.read_out(weights, last)
-                observed["eigenmode"] = inputs.references.eigenvectors @ fitted
-        if settings["keep"] == "weights":
-            kept |= weights
-            if marginal:  # the draw that is observed: of the same key
-                kept |= draw_readout(of_readout, net, features, inputs.data.y, T)
-        return observed | kept
-
-    return Chains(
-        build=lambda: build(model),
-        model=model,
-        plan=plan,
-        data=Inputs(X, data, references(net, data.X, data.y)),
-        arguments=arguments,
-        settings=given,
-        observe=record,
-        weights=weights_of,
-    )

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -21,11 +23,13 @@ from numpyro.distributions import Normal
 from numpyro.handlers import seed as seeded
 from numpyro.handlers import substitute
 from numpyro.infer import NUTS, init_to_sample
+from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import constrain_fn
 
 from stpbnn import _validation as check
 from stpbnn import programs
 from stpbnn._precision import in_float64
+from stpbnn.activations import Activation
 from stpbnn.catalogue import PROCESSES
 from stpbnn.network import FullyConnected
 from stpbnn.samplers.chains import Chains, Plan, collect
@@ -41,6 +45,7 @@ class Inputs(NamedTuple):
 
     data: Data
     references: References | None
+    temperature: jax.Array
 
 
 @in_float64
@@ -127,21 +132,14 @@ def sample_process(
     >>> dict(posterior["posterior"]["r"].sizes), dict(posterior["predictions"]["f_mean"].sizes)
     ({'chain': 2, 'draw': 10}, {'chain': 2, 'draw': 10, 'test_point': 2})
     """
-    model = program(net, process, df)
+    program(net, process, df)  # refused here
     data = checked_data(net, X, y, X_test, y_test)
     temperature = check.number("temperature", temperature)
     plan = Plan(warmup, draws, chains, seed, checkpoint=checkpoint, progress=progress)
     points = len(data.X) + (0 if data.X_test is None else len(data.X_test))
     plan.refuse_beyond_memory(points**2, f"X, X_test: got {points} points, whose kernels", "take fewer points")
-    engine = Chains(
-        build=lambda: NUTS(model, dense_mass=True, init_strategy=init_to_sample),
-        model=model,
-        plan=plan,
-        data=Inputs(data, references(net, data.X, data.y)),
-        arguments=lambda inputs: (inputs.data.X, inputs.data.y),
-        settings={"temperature": temperature},
-        observe=lambda key, position, inputs: _observe(key, model, position, inputs, temperature),
-    )
+    law = ProcessLaw(net, process, None if df is None else float(df))
+    engine = Chains(law, plan, Inputs(data, references(net, data.X, data.y), jnp.asarray(temperature)))
     settings = {"process": process} if df is None else {"process": process, "df": float(df)}
     return collect(net, data, engine, settings, sampler="nuts", temperature=temperature)
 
@@ -158,30 +156,69 @@ def program(net: FullyConnected, process: str, df: float | None) -> Model:
     return model
 
 
-def _observe(key: jax.Array, model: Model, position: Any, inputs: Inputs, temperature: float) -> dict[str, jax.Array]:
-    """Return the scales of a draw and the observables of the function given these."""
-    data = inputs.data
-    scales = constrain_fn(model, (data.X, data.y), {"temperature": temperature}, position)
-    points = data.X if data.X_test is None else jnp.concatenate([data.X, data.X_test])
-    K = seeded(substitute(model, scales), key)(points, temperature=temperature)  # what else it does is not computed
-    mean, variance, f = function_given(key, K, data.y, temperature)
-    P = len(data.y)
-    observed: dict[str, jax.Array] = dict(scales)
-    observed["train_loss"] = squared_loss(data.y, f[:P])
-    observed["log_likelihood"] = Normal(f[:P], temperature**0.5).log_prob(data.y)
-    if inputs.references is not None:
-        observed["posterior_predictive"] = new_targets(key, f[:P], temperature)
-    if data.X_test is not None:
-        observed |= {"f": f[P:], "f_mean": mean[P:], "f_variance": variance[P:]}
-        if data.y_test is not None:
-            observed["test_loss"] = squared_loss(data.y_test, f[P:])
+@dataclass(frozen=True)
+class ProcessLaw:
+    """The posterior of a process: its network, its name, and its degrees of freedom where it has some."""
+
+    net: FullyConnected
+    process: str
+    df: float | None
+    sigma: Activation = field(init=False)  # by itself: its name may come to mean another one
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma", self.net.sigma)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether nothing in it is the caller's own: always."""
+        return True
+
+    @property
+    def weighs(self) -> bool:
+        """Whether weights are known: a process has none."""
+        return False
+
+    @cached_property
+    def model(self) -> Model:
+        """The NumPyro model, which returns its kernel."""
+        return program(self.net, self.process, self.df)
+
+    def build(self, inputs: Inputs) -> MCMCKernel:
+        """Return a new kernel."""
+        return NUTS(self.model, dense_mass=True, init_strategy=init_to_sample)
+
+    def given(self, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of the model."""
+        return (inputs.data.X, inputs.data.y), {"temperature": inputs.temperature}
+
+    def weights(self, key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
+        """Return nothing."""
+        return {}
+
+    def observe(self, key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
+        """Return the scales of a draw and the observables of the function given these."""
+        data, T = inputs.data, inputs.temperature
+        scales = constrain_fn(self.model, *self.given(inputs), position)
+        points = data.X if data.X_test is None else jnp.concatenate([data.X, data.X_test])
+        K = seeded(substitute(self.model, scales), key)(points, temperature=T)  # what else it does is not computed
+        mean, variance, f = function_given(key, K, data.y, T)
+        P = len(data.y)
+        observed: dict[str, jax.Array] = dict(scales)
+        observed["train_loss"] = squared_loss(data.y, f[:P])
+        observed["log_likelihood"] = Normal(f[:P], T**0.5).log_prob(data.y)
         if inputs.references is not None:
-            observed["eigenmode"] = inputs.references.eigenvectors @ mean[:P]
-    return observed
+            observed["posterior_predictive"] = new_targets(key, f[:P], T)
+        if data.X_test is not None:
+            observed |= {"f": f[P:], "f_mean": mean[P:], "f_variance": variance[P:]}
+            if data.y_test is not None:
+                observed["test_loss"] = squared_loss(data.y_test, f[P:])
+            if inputs.references is not None:
+                observed["eigenmode"] = inputs.references.eigenvectors @ mean[:P]
+        return observed
 
 
 def function_given(
-    key: jax.Array, K: jax.Array, y: jax.Array, temperature: float
+    key: jax.Array, K: jax.Array, y: jax.Array, temperature: jax.Array | float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     r"""Return mean, variance and an exact draw of a Gaussian process at all points, given targets at the first of them.
 

@@ -1,40 +1,26 @@
-"""Markov chains side by side, drawn in blocks: one compiled program for any NumPyro kernel and any size of block."""
+"""Markov chains side by side, drawn in blocks: one compiled program for any size of block."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from operator import attrgetter
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
-from numpyro.infer.util import potential_energy
 
 from stpbnn._interrupt import look
 from stpbnn.samplers.chains.plan import Plan
+from stpbnn.samplers.chains.vectorised import Law, Programs, programs_of
 
 __all__ = ["Block", "Chains"]
 
 BLOCK, BLOCK_BYTES = 100, 2**26  # draws of a block where the plan does not say, if they take no more memory
 SECONDS = 0.5  # between two looks at the clock, at Ctrl-C and at the progress bar
-CHAIN = PartitionSpec("chain")
-QUICKLY = {"xla_backend_optimization_level": 0}  # compiled, for what is called a few times
-STATISTICS = {  # where NumPyro's Hamiltonian kernels keep them: the names that ArviZ has for them
-    "energy": "energy",
-    "num_steps": "num_steps",
-    "accept_prob": "accept_prob",
-    "diverging": "diverging",
-    "potential_energy": "potential",
-    "adapt_state.step_size": "step_size",
-}
 
 Arrays = dict[str, np.ndarray]
 
@@ -53,12 +39,18 @@ class Block:
         The kernel's state, with a leading axis of chains.
     store : dict of str to array
         Statistics and observables by name; only the first `count` slots are filled.
+    kept : pytree
+        The positions of the draws that keep their weights, (chain, slot, ...); nothing where none do.
+    keep : tuple of int
+        The numbers of these draws, in their order.
     """
 
     first: int
     count: int
     state: Any
     store: Any
+    kept: Any = ()
+    keep: tuple[int, ...] = ()
 
     @property
     def done(self) -> int:
@@ -72,39 +64,24 @@ class Block:
 
 @dataclass(frozen=True)
 class Chains:
-    """Chains of one NumPyro kernel with their observables, computed where the chains are.
+    """Chains of one law, with what is recorded of their draws, computed where the chains are.
 
     Every draw depends on the state before it and on its own number alone, so that neither the size of the blocks nor a
     pause between two of them changes a single bit. Chains are vectorised on a device, and spread over several.
 
     Parameters
     ----------
-    build : callable
-        Returns a new kernel; called inside of compiled functions, so that it must not depend on anything that changes.
-    model : callable
-        The NumPyro model of that kernel, for the density at the start.
+    law : Law
+        What is sampled, and what is recorded.
     plan : Plan
         Their number, their warm-up and their seed.
     data : pytree of arrays
-        Given to the three functions below.
-    arguments : callable
-        Positional arguments of the model, from the data.
-    settings : mapping
-        Keyword arguments of the model.
-    observe : callable
-        Observables of a draw by name, from a random key, the position of the chain and the data.
-    weights : callable, optional
-        The weights of a draw by name, from what `observe` is given; for the few draws that keep them.
+        Given to the functions of the law.
     """
 
-    build: Callable[[], MCMCKernel]
-    model: Callable[..., Any]
+    law: Law
     plan: Plan
     data: Any
-    arguments: Callable[[Any], tuple[Any, ...]]
-    settings: Mapping[str, Any]
-    observe: Callable[[jax.Array, Any, Any], dict[str, jax.Array]]
-    weights: Callable[[jax.Array, Any, Any], dict[str, jax.Array]] | None = None
 
     @cached_property
     def devices(self) -> int:
@@ -112,82 +89,44 @@ class Chains:
         return max(n for n in range(1, len(jax.local_devices()) + 1) if self.plan.chains % n == 0)
 
     @cached_property
-    def _mesh(self) -> Mesh:
-        return Mesh(np.array(jax.local_devices()[: self.devices]), ("chain",))
+    def _programs(self) -> Programs:
+        return programs_of(self.law, self.plan.warmup, self.devices)
 
     @cached_property
     def _keys(self) -> tuple[jax.Array, jax.Array]:
         """Return the keys of the chains, and those of their observables."""
-        both = _split(jax.random.key(self.plan.seed), self.plan.chains)
-        return self.placed(both[0]), self.placed(both[1])
+        of_chains, of_observables = _keys(np.uint32(self.plan.seed), self.plan.chains)
+        return self.placed(of_chains), self.placed(of_observables)
 
     def placed(self, tree: Any) -> Any:
         """Put arrays with a leading axis of chains on the devices of their chains."""
-        return jax.device_put(tree, NamedSharding(self._mesh, CHAIN)) if self.devices > 1 else tree
-
-    def _over_chains(
-        self, function: Callable[..., Any], batched: int, shared: int, options: dict[str, Any] | None = None
-    ) -> Callable[..., Any]:
-        """Compile a function of one chain for all of them; its first arguments belong to a chain, the last to all."""
-        function = jax.vmap(function, in_axes=(0,) * batched + (None,) * shared)
-        if self.devices > 1:
-            specs = (CHAIN,) * batched + (PartitionSpec(),) * shared
-            function = jax.shard_map(function, mesh=self._mesh, in_specs=specs, out_specs=CHAIN, check_vma=False)
-        return jax.jit(function, compiler_options=options)
-
-    def _init(self, kernel: MCMCKernel, key: jax.Array, data: Any) -> Any:
-        return kernel.init(key, self.plan.warmup, None, self.arguments(data), dict(self.settings))
+        return self._programs.placed(tree)
 
     @cached_property
-    def _start(self) -> Callable[..., Any]:
-        return self._over_chains(lambda key, data: self._init(self.build(), key, data), 1, 1, QUICKLY)
-
-    @cached_property
-    def _advance(self) -> Callable[..., Any]:
-        """Return the compiled program: `count` steps of every chain from draw number `first`, into slots of a store."""
-
-        def advance(
-            state: Any, store: Any, keys: tuple[jax.Array, jax.Array], data: Any, first: int, slot: int, count: int
-        ) -> Any:
-            kernel = self.build()
-            self._init(kernel, keys[0], data)  # for what kernels keep of it; unused, hence not computed
-
-            def step(i: jax.Array, carry: Any) -> Any:
-                state, store = carry
-                state = kernel.sample(state, self.arguments(data), dict(self.settings))
-                number = first + i
-                observe = lambda: self._record(kernel, state, jax.random.fold_in(keys[1], number), data)  # noqa: E731
-                empty = lambda: jax.tree.map(jnp.zeros_like, self.one[1])  # noqa: E731
-                new = jax.lax.cond(number >= 0, observe, empty)
-                put = lambda old, x: jax.lax.dynamic_update_index_in_dim(old, x, slot + i, 0)  # noqa: E731
-                return state, jax.tree.map(put, store, new)
-
-            return jax.lax.fori_loop(0, count, step, (state, store))
-
-        return self._over_chains(advance, 3, 4)
+    def kernel(self) -> MCMCKernel:
+        """A kernel of the law: its settings, and the names of its fields."""
+        return self.law.build(self.data)
 
     @cached_property
     def statistics(self) -> dict[str, str]:
-        """The fields of a kernel's state to record, by ArviZ's names: all that it offers, apart from the position."""
-        kernel = self.build()
-        offered = STATISTICS if isinstance(kernel, HMC) else getattr(kernel, "statistics", kernel.default_fields)
-        return {STATISTICS.get(field, field): field for field in offered if field != kernel.sample_field}
-
-    def _record(self, kernel: MCMCKernel, state: Any, key: jax.Array, data: Any) -> dict[str, jax.Array]:
-        """Return the statistics and the observables of one draw."""
-        statistics = {name: attrgetter(field)(state) for name, field in self.statistics.items()}
-        return statistics | self.observe(key, getattr(state, kernel.sample_field), data)
+        """The fields of a kernel's state that are recorded, by ArviZ's names."""
+        return self._programs.statistics(self.kernel)
 
     @cached_property
     def one(self) -> tuple[Any, dict[str, jax.ShapeDtypeStruct]]:
         """The shapes of the state of one chain, and of what is recorded of a draw of it; nothing is computed."""
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        state = jax.eval_shape(lambda key, data: self._init(self.build(), key, data), key, self.data)
-        kernel = self.build()
-        return state, jax.eval_shape(partial(self._record, kernel), state, key, self.data)
+        return self._programs.shapes(self.data)
 
-    def _of_all(self, shapes: Any) -> Any:
-        return jax.tree.map(lambda one: jax.ShapeDtypeStruct((self.plan.chains, *one.shape), one.dtype), shapes)
+    @cached_property
+    def weight_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shapes of the weights of one draw, none where they are not known."""
+        return dict(self._programs.weight_shapes(self.one[0], self.data)) if self.law.weighs else {}
+
+    def _of_all(self, shapes: Any, *more: int) -> Any:
+        def of_all(one: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((self.plan.chains, *more, *one.shape), one.dtype)
+
+        return jax.tree.map(of_all, shapes)
 
     @cached_property
     def shapes(self) -> Any:
@@ -201,11 +140,10 @@ class Chains:
 
     def start(self) -> Any:
         """Return the state of all chains at their starts; ValueError where a chain finds none of finite density."""
-        state = self._start(self._keys[0], self.data)
+        state = self._programs.start(self._keys[0], self.data)
         energies = getattr(state, "potential_energy", None)
         if energies is None:
-            position = getattr(state, self.build().sample_field)
-            energies = jax.jit(jax.vmap(self._energy, in_axes=(0, None)))(position, self.data)
+            energies = self._programs.energies(getattr(state, self.kernel.sample_field), self.data)
         bad = np.flatnonzero(~np.isfinite(energies))
         if len(bad):
             raise ValueError(
@@ -214,25 +152,16 @@ class Chains:
             )
         return state
 
-    @cached_property
-    def _weigh(self) -> Callable[..., Any]:
-        """Return the compiled program for the weights of all chains; `observe` has the same key and position."""
-        weights, field = self.weights, self.build().sample_field
-        if weights is None:
-            raise ValueError("weights: the chains do not say what the weights of a draw are")
-
-        def weigh(state: Any, keys: tuple[jax.Array, jax.Array], data: Any, number: int) -> dict[str, jax.Array]:
-            return weights(jax.random.fold_in(keys[1], number), getattr(state, field), data)
-
-        return self._over_chains(weigh, 2, 2, QUICKLY)
-
-    def weights_of(self, state: Any, number: int) -> Arrays:
-        """Return the weights of draw `number` by name, (chain, ...) in single precision, from the state after it."""
-        found = self._weigh(state, self._keys, self.data, number)
-        return {name: np.asarray(values, np.float32) for name, values in found.items()}
-
-    def _energy(self, position: Any, data: Any) -> jax.Array:
-        return potential_energy(self.model, self.arguments(data), dict(self.settings), position)
+    def weights_of(self, block: Block) -> dict[int, Arrays]:
+        """Return the weights of the draws of a block that keep them, (chain, ...) in single precision, by number."""
+        numbers = [number for number in block.keep if number < block.done]
+        if not numbers:
+            return {}
+        room = jax.tree.leaves(block.kept)[0].shape[1]
+        padded = np.resize(np.asarray(numbers, np.int32), room)
+        found = self._programs.weigh(block.kept, self._keys, self.data, padded)
+        of_all = {name: np.asarray(values, np.float32) for name, values in found.items()}
+        return {number: {name: values[:, i] for name, values in of_all.items()} for i, number in enumerate(numbers)}
 
     @cached_property
     def room(self) -> int:
@@ -244,23 +173,35 @@ class Chains:
         """Return an empty store for so many draws; it has room for a block, so that one program serves few and many."""
         slots = max(slots, self.room)
         shapes = {name: ((s.shape[0], slots, *s.shape[1:]), s.dtype) for name, s in self.record_shapes.items()}
-        return self.placed({name: jnp.asarray(np.zeros(*of)) for name, of in shapes.items()})
+        return self.placed({name: np.zeros(*of) for name, of in shapes.items()})
+
+    def room_for_weights(self, slots: int) -> Any:
+        """Return an empty store for the positions of so many draws, nothing for none."""
+        if not slots:
+            return ()
+        shapes = self._of_all(getattr(self.one[0], self.kernel.sample_field), slots)
+        return self.placed(jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes))
 
     def steps(self, block: Block, count: int) -> Iterator[Block]:
         """Go on until the block holds `count` draws, and give it about twice a second; it stays valid afterwards."""
+        places = np.full(jax.tree.leaves(block.store)[0].shape[1], -1, np.int32)  # in `kept`, by slots of the store
+        places[np.asarray(block.keep, int) - block.first] = np.arange(len(block.keep))
         size = 1  # the first call compiles
         while block.count < count:
             look()
             size = min(size, count - block.count)
             start = time.perf_counter()
-            state, store = self._advance(block.state, block.store, self._keys, self.data, block.done, block.count, size)
-            block = replace(block, count=block.count + size, state=jax.block_until_ready(state), store=store)
+            before = block.state, block.store, block.kept
+            after = self._programs.advance(*before, self._keys, self.data, block.done, block.count, size, places)
+            state, store, kept = jax.block_until_ready(after)
+            block = replace(block, count=block.count + size, state=state, store=store, kept=kept)
             seconds = max(time.perf_counter() - start, 1e-6)
             yield block
             size = max(1, min(8 * size, math.ceil(size * SECONDS / seconds)))
 
 
 @partial(jax.jit, static_argnums=1)
-def _split(key: jax.Array, chains: int) -> jax.Array:
+def _keys(seed: jax.Array, chains: int) -> tuple[jax.Array, jax.Array]:
     """Return the keys of so many chains, and as many for their observables."""
-    return jax.vmap(partial(jax.random.split, num=chains))(jax.random.split(key))
+    both = jax.random.split(jax.random.key(seed))
+    return jax.random.split(both[0], chains), jax.random.split(both[1], chains)

@@ -187,17 +187,12 @@ class Checkpoint:
             If there is no room, or the folder cannot be written any more; earlier blocks stay as they are.
         """
         last = first + next(iter(block.values())).shape[1]
-        data = xr.Dataset(
-            {
-                name: (("chain", "draw", *(f"{name}_{i}" for i in range(values.ndim - 2))), values)
-                for name, values in block.items()
-            }
-        )
+        data = xr.Dataset({name: (("chain", "draw", *_axes(values)), values) for name, values in block.items()})
         if kept:
             data[KEPT] = (SLOT, list(kept))
             for name in next(iter(kept.values())):
                 values = np.stack([weights[name] for weights in kept.values()], axis=1)
-                data[f"{KEPT}_{name}"] = (("chain", SLOT, *(f"{name}_{i}" for i in range(values.ndim - 2))), values)
+                data[f"{KEPT}_{name}"] = (("chain", SLOT, *_axes(values)), values)
         stored: dict[str, Any] = {f"leaf_{i}": _plain(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
         stored |= {"draws": np.asarray(last), "seconds": np.asarray(seconds)}
         with self._writing(f"the block of draws {first} to {last - 1}"):
@@ -234,6 +229,11 @@ def kept_of(block: Arrays) -> dict[int, dict[str, np.ndarray]]:
         int(number): {name.removeprefix(f"{KEPT}_"): block[name][:, i] for name in names}
         for i, number in enumerate(block.get(KEPT, ()))
     }
+
+
+def _axes(values: np.ndarray) -> list[str]:
+    """Return names for all axes but the first two, which arrays of the same sizes share: each name costs time."""
+    return [f"axis_{i}_of_{size}" for i, size in enumerate(values.shape[2:])]
 
 
 def _plain(leaf: Any) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,8 @@ class Collector:
         An open checkpoint.
     keep : collection of int
         The numbers of the draws whose weights are kept.
+    patience : float
+        Seconds that may pass between two writes of finished blocks to the checkpoint; 0 for one after every block.
 
     Attributes
     ----------
@@ -51,6 +54,7 @@ class Collector:
     plan: Plan
     checkpoint: Checkpoint | None
     keep: Collection[int] = ()
+    patience: float = 0.0
 
     def __post_init__(self) -> None:
         self._block, self._until = self.plan.block or self.plan.draws, self.plan.until or {}
@@ -62,7 +66,8 @@ class Collector:
             for name, shape in self.chains.record_shapes.items()
         }
         self.kept: dict[int, Arrays] = {}
-        self.done = 0
+        self.done = self._written = 0
+        self._last_write = self._began
         self.stopped = ""
 
     @property
@@ -97,37 +102,43 @@ class Collector:
         block: Block | None = None
         try:
             if self.done < self.plan.draws or state is None:
-                store = self.chains.store(self._block)
+                empty = self.chains.store(self._block), self.chains.room_for_weights(self._most_kept)
             if state is None:
-                block = start = Block(-self.plan.warmup, 0, self.chains.start(), store)
+                block = start = Block(-self.plan.warmup, 0, self.chains.start(), *empty)
                 for block in self.chains.steps(start, self.plan.warmup):
                     self._show(bar, block)
                 state = block.state
             while not self._enough():
                 look()
-                block = start = Block(self.done, 0, state, store)
-                for block in self._steps(start, min(self.plan.draws, self._next()) - self.done):
+                end = min(self.plan.draws, self._next())
+                block = start = Block(self.done, 0, state, *empty, self._kept_in(self.done, end))
+                for block in self.chains.steps(start, end - self.done):
                     self._show(bar, block)
                     if self._late():
                         break
                 self._keep(block)
                 state = block.state
+                if time.perf_counter() - self._last_write >= self.patience:
+                    self._write(state)
+            self._write(state)
             look()
         except KeyboardInterrupt:
             if block is not None and block.first == self.done and block.count:
                 self._keep(block)
+            if block is not None:
+                self._write(block.state)
             if not self.done:
                 raise
             self.stopped = "interrupted"
 
-    def _steps(self, block: Block, count: int) -> Iterator[Block]:
-        """Go on as the chains do, and stop at every draw whose weights are kept to take them."""
-        stops = {number + 1 - block.first for number in self.keep}
-        for stop in sorted({stop for stop in stops if 0 < stop < count} | {count}):
-            for block in self.chains.steps(block, stop):  # noqa: B020
-                if block.count in stops:
-                    self.kept[block.done - 1] = self.chains.weights_of(block.state, block.done - 1)
-                yield block
+    def _kept_in(self, first: int, end: int) -> tuple[int, ...]:
+        """Return the numbers from `first` to before `end` of the draws whose weights are kept."""
+        return tuple(number for number in sorted(self.keep) if first <= number < end)
+
+    @property
+    def _most_kept(self) -> int:
+        """How many draws of a block keep their weights at most."""
+        return max(Counter(number // self._block for number in self.keep).values(), default=0)
 
     def _resumed(self) -> Any:
         """Take up what the checkpoint holds; return the state of the chains, or None where there is none."""
@@ -140,6 +151,7 @@ class Collector:
                 room[...] = stored[name][:, : room.shape[1]]
             self.kept |= kept_of(stored)
         self.done, self._before = min(found.draws, self.plan.draws), found.seconds
+        self._written = self.done
         return self.chains.placed(restored(found.state, self.chains.shapes))
 
     def _next(self) -> int:
@@ -170,7 +182,7 @@ class Collector:
         return xr.DataArray(values, dims=("chain", "draw", "test_point", "output")[: values.ndim])
 
     def _keep(self, block: Block) -> None:
-        """Take the draws of a block into memory, and onto disk; only then they count."""
+        """Take the draws of a block into memory."""
         new = block.arrays()
         for name in ("train_loss", "f"):
             if name in new and not np.isfinite(new[name]).all():
@@ -181,10 +193,17 @@ class Collector:
                 )
         for name, values in new.items():
             self._arrays[name][:, block.first : block.done] = values
-        if self.checkpoint is not None:
-            kept = {number: values for number, values in self.kept.items() if number >= block.first}
-            self.checkpoint.write(block.first, new, block.state, self.seconds, kept)
+        self.kept |= self.chains.weights_of(block)
         self.done = block.done
+
+    def _write(self, state: Any) -> None:
+        """Write the draws that are not on disk yet, and the state of the chains after them, as one block."""
+        if self.checkpoint is None or self._written == self.done:
+            return
+        new = {name: values[:, self._written : self.done] for name, values in self._arrays.items()}
+        kept = {number: values for number, values in self.kept.items() if number >= self._written}
+        self.checkpoint.write(self._written, new, state, self.seconds, kept)
+        self._written, self._last_write = self.done, time.perf_counter()
 
     def _show(self, bar: tqdm, block: Block) -> None:
         """Bring the progress bar up to date: draws, step size, divergences, and R-hat and ESS after every block."""

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 from numpyro.infer.mcmc import MCMCKernel
@@ -34,6 +33,7 @@ SETTINGS = (  # of JAX: what makes other random numbers of a seed, or rounds dif
     "jax_use_direct_linearize",
     "jax_use_hlo_logistic_lowering",
 )
+PROBES = np.array([-1.5, -0.5, 0.5, 1.5])
 ROUNDING = re.compile(
     "fast|precision|isa|deterministic|optimization"
 )  # of XLA: the others change time and memory alone
@@ -58,7 +58,8 @@ def fingerprint(
         Further settings.
     """
     device = min(data.X.devices(), key=lambda device: device.id)
-    slope = net.sigma.function(jnp.array([-1.5, -0.5, 0.5, 1.5]))  # tells apart activations of the same name
+    probes = jax.device_put(PROBES.astype(data.X.dtype))  # they tell apart activations of the same name
+    slope = np.asarray(net.sigma.function(probes))
     return {
         "network": json.dumps(net.to_dict()),
         "activation": " ".join(f"{value:.5g}" for value in slope),

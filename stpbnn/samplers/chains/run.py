@@ -32,6 +32,8 @@ __all__ = ["collect"]
 
 logger = logging.getLogger(__name__)
 
+PATIENCE = 5.0  # seconds between two writes to the checkpoint, where the plan does not say how large blocks are
+
 
 def collect(
     net: Network,
@@ -59,17 +61,18 @@ def collect(
     """
     make_room_for_programs()  # after many posteriors of other sizes in this process
     plan, settings = engine.plan, {**engine.plan.deciding, **settings}
-    kernel = engine.build()
+    kernel = engine.kernel
     one = sum(shape.size * shape.dtype.itemsize for shape in _recorded(engine, kernel).values())
     whose = f"draws: got {plan.draws} of {plan.chains} chains, whose records"
     remedy = "take fewer draws, chains or test points, or keep='observables'"
     refuse_beyond(one * plan.chains * plan.draws, whose, remedy)
+    patience = 0.0 if plan.block else PATIENCE
     plan = replace(plan, block=plan.block or min(engine.room, plan.draws))
     mark = fingerprint(net, original, kernel, temperature, {**settings, "devices": engine.devices})
     limits = threadpool_limits(1, user_api="blas") if jax.default_backend() == "cpu" else nullcontext()
     with limits, nullcontext() if plan.checkpoint is None else Checkpoint(plan.checkpoint, mark) as folder:
         each = _kept(engine)
-        collector = Collector(engine, plan, folder, spaced(plan.draws, each))
+        collector = Collector(engine, plan, folder, spaced(plan.draws, each), patience)
         collector.run()
 
     attributes = {
@@ -104,10 +107,9 @@ def collect(
 def _kept(engine: Chains) -> int:
     """Return how many draws of each chain keep their weights, as many as there is room for."""
     plan = engine.plan
-    if not plan.keep_draws or engine.weights is None:
+    if not plan.keep_draws or not engine.law.weighs:
         return 0
-    shapes = jax.eval_shape(engine.weights, jax.eval_shape(lambda: jax.random.key(0)), _position(engine), engine.data)
-    one = sum(shape.size for shape in shapes.values())
+    one = sum(shape.size for shape in engine.weight_shapes.values())
     each = count(plan.keep_draws, plan.chains, plan.draws, one)
     if each * plan.chains < min(plan.keep_draws, plan.draws * plan.chains) - plan.chains:
         logger.info(
@@ -115,11 +117,6 @@ def _kept(engine: Chains) -> int:
             *(plan.keep_draws, each * plan.chains, KEPT_BYTES // 2**20, one),
         )
     return each
-
-
-def _position(engine: Chains) -> Any:
-    """Return the shapes of the position of one chain."""
-    return getattr(engine.one[0], engine.build().sample_field)
 
 
 def _recorded(engine: Chains, kernel: MCMCKernel) -> dict[str, jax.ShapeDtypeStruct]:

@@ -58,7 +58,8 @@ def references(net: Network, X: jax.Array, y: jax.Array) -> References | None:
         features, both = _references(net, X, y)
     last = (max(0, len(X) - MODES), len(X) - 1)
     values, vectors = eigh(np.asarray(features, dtype=np.float64), subset_by_index=last)
-    values, vectors = (jnp.asarray(part, X.dtype) for part in (values[::-1] / net.precisions[-1], vectors.T[::-1]))
+    leading = values[::-1] / net.precisions[-1], vectors.T[::-1]
+    values, vectors = jax.device_put([part.astype(X.dtype) for part in leading])
     return References(both, values, vectors, _local(net, X))
 
 

@@ -6,7 +6,6 @@ import math
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from stpbnn import _validation as check
@@ -53,7 +52,7 @@ def numbers_of_a_chain(net: Network, data: Data, *, rotated: bool) -> int:
 
 def _in_range(what: str, values: np.ndarray, rows: int) -> jax.Array:
     """Return values in JAX's default precision; refuse those whose sums of fourth powers it cannot hold."""
-    given = jnp.zeros(0).dtype
+    given = jax.dtypes.canonicalize_dtype(float)
     with np.errstate(over="ignore"):
         square = float(np.max(np.mean(values.reshape(len(values), -1) ** 2, axis=1)))
     if not square * rows < float(np.finfo(given).max) ** 0.5 / 10:
@@ -62,4 +61,4 @@ def _in_range(what: str, values: np.ndarray, rows: int) -> jax.Array:
             f"{what}: got numbers up to {np.abs(values).max():.3g}, whose products are out of the range of {given}; "
             f"standardise the {'targets' if what.startswith('y') else 'inputs'}{wider}"
         )
-    return jnp.asarray(values)
+    return jax.device_put(values.astype(given))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from numpyro.distributions import Distribution
 from numpyro.infer.ensemble import EnsembleSampler
 from numpyro.infer.mcmc import MCMCKernel
 
@@ -37,8 +38,8 @@ def named(sampler: str, net: Network, temperature: Any) -> Sampler:
         The name.
     net : Network
         The network; its precisions λ set the scales c = Tλ of "langevin".
-    temperature : float or numpyro.distributions.Distribution
-        T, or its prior.
+    temperature : float, numpyro.distributions.Distribution or None
+        T, or its prior, or nothing in the place of a prior; it may be traced.
     """
     if isinstance(sampler, MCMCKernel):
         kind = type(sampler).__name__
@@ -47,7 +48,7 @@ def named(sampler: str, net: Network, temperature: Any) -> Sampler:
             f"lambda model: {kind}(model)"
         )
     name = check.one_of("sampler", sampler, SAMPLERS)
-    if name == "langevin" and isinstance(temperature, float):
+    if name == "langevin" and not isinstance(temperature, Distribution | None):
         return lambda model: Langevin(model, step_size=1e-3, scales=paper_scales(net, temperature))
     return SAMPLERS[name]
 

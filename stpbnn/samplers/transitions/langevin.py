@@ -20,8 +20,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc_util import welford_covariance
 
-from stpbnn._validation import boolean, instance, integer, number, shown
+from stpbnn._validation import boolean, instance, integer, shown
 from stpbnn.network import Convolutional, FullyConnected, Network
+from stpbnn.programs import value_above
 from stpbnn.samplers.transitions.gradient import ChainState, Gradient, GradientKernel, Move
 
 __all__ = ["MALA", "Langevin", "paper_scales"]
@@ -43,7 +44,7 @@ def paper_scales(net: Network, temperature: float) -> dict[str, float]:
     {'W1': 0.5, 'v': 2.0}
     """
     instance("net", net, FullyConnected, Convolutional)
-    temperature = number("temperature", temperature)
+    temperature = value_above("temperature", temperature, 0)
     weights = [f"W{layer + 1}" for layer in range(net.depth)] + ["v"]
     scales = {name: temperature * precision for name, precision in zip(weights, net.precisions, strict=True)}
     if net.bias_precision is not None:
@@ -103,7 +104,7 @@ class Langevin(GradientKernel):
         super().__init__(model, potential_fn=potential_fn, step_size=step_size, target_accept_prob=None, **settings)
         if not isinstance(scales, Mapping | None):
             raise ValueError(f"scales: got {shown(scales)}, expected a mapping of sites to numbers, or None")
-        self._scales = {name: number(f"scales[{name!r}]", scale) for name, scale in (scales or {}).items()}
+        self._scales = {name: value_above(f"scales[{name!r}]", scale, 0) for name, scale in (scales or {}).items()}
         self._num_steps = integer("num_steps", num_steps)
 
     def transition(self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array) -> Move:

@@ -76,6 +76,37 @@ def test_blocks_change_no_bit_and_are_on_disk_one_after_the_other(whole, finishe
         assert state["draws"] == 20
 
 
+@pytest.fixture(scope="module")
+def of_usual_blocks():
+    return small(draws=250)
+
+
+def test_blocks_are_written_one_by_one_where_they_take_long(of_usual_blocks, tmp_path, monkeypatch):
+    monkeypatch.setattr("stpbnn.samplers.chains.run.PATIENCE", 0.0)
+    assert same(small(tmp_path, 250), of_usual_blocks)
+    ends = [(0, 100), (100, 200), (200, 250)]
+    assert [path.stem for path in sorted(tmp_path.glob("*.nc"))] == [f"draws-{a:08d}-{b:08d}" for a, b in ends]
+
+
+def test_blocks_of_seconds_are_written_together_by_ctrl_c_and_in_the_end(of_usual_blocks, tmp_path, monkeypatch):
+    steps = Chains.steps
+
+    def interrupted(self, block, count):
+        for part in steps(self, block, count):
+            yield part
+            if part.done > 120:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Chains, "steps", interrupted)
+    with pytest.warns(UserWarning, match="interrupted: "):
+        part = small(tmp_path, 250)
+    done = part.attrs["draws"]
+    assert [path.stem for path in tmp_path.glob("*.nc")] == [f"draws-00000000-{done:08d}"]
+    monkeypatch.undo()
+    assert same(small(tmp_path, 250), of_usual_blocks)
+    assert sorted(path.stem for path in tmp_path.glob("*.nc"))[1:] == [f"draws-{done:08d}-00000250"]
+
+
 @pytest.mark.usefixtures("no_chains")
 @pytest.mark.parametrize("draws", [DRAWS, 7])
 def test_a_finished_run_is_read_and_not_sampled_again(finished, draws):
