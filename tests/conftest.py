@@ -13,6 +13,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # compiling is most of the suite's time: what one worker, subprocess or run compiled, the others load; same numbers
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# programs of tests are small: to optimise one takes longer than to run it as it is, except in the long tests
+PLAINLY = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+os.environ[PLAINLY] = "1"
 
 gc.set_threshold(100_000)  # tracing makes so many objects that looking for cycles among them takes a tenth of the time
 
@@ -36,10 +39,27 @@ from stpbnn._programs import make_room_for_programs
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 
 
+# examples that sample: what they show other tests test, and who changes one runs the file by itself
+LONG_EXAMPLES = "evaluation.functions hamiltonian.SplitHMC langevin.Langevin no_u_turn.SplitNUTS own_data.run"
+LONG_EXAMPLES += " process_posterior.sample_process rank_calibration.ranks curves.theory_curves"
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
+        if item.name.endswith(tuple(f".{name}" for name in LONG_EXAMPLES.split())):
+            item.add_marker(pytest.mark.long)
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(7200))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Optimise what a long test compiles, here and in the processes that it starts."""
+    plainly = "0" if item.get_closest_marker("long") else "1"
+    if os.environ[PLAINLY] != plainly:
+        os.environ[PLAINLY] = plainly
+        jax.config.update(PLAINLY.lower(), plainly == "1")
 
 
 def pytest_collection_finish():

@@ -49,7 +49,7 @@ def test_it_stops_where_it_stopped_when_it_is_interrupted(long_run, tmp_path, mo
 
 
 def test_it_stops_when_time_is_up(long_run):
-    stopped = small(draws=2_000_000, block=1000, until={"seconds": 1e-3})
+    stopped = small(draws=2_000_000, block=100, until={"seconds": 1e-3})
     assert stopped.attrs["stopped"] == "seconds"
     draws = min(stopped.attrs["draws"], 2000)
     assert draws >= 1
@@ -153,7 +153,7 @@ def test_memory_is_what_is_returned_and_a_block():
 
 def test_two_devices_share_the_chains(tmp_path):
     """In a process of its own, in which the processor counts as two devices: the same draws up to rounding."""
-    script = "import sys, small_run as s; s.small(draws=5, chains=4).to_netcdf(sys.argv[1], engine='h5netcdf')"
+    script = "import sys, small_run as s; s.small(draws=5).to_netcdf(sys.argv[1], engine='h5netcdf')"
     flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
     subprocess.run(
         [sys.executable, "-c", script, tmp_path / "out.nc"],
@@ -161,6 +161,6 @@ def test_two_devices_share_the_chains(tmp_path):
         check=True,
     )
     with xr.open_datatree(tmp_path / "out.nc", engine="h5netcdf") as shared:
-        alone = small(draws=5, chains=4)
+        alone = small(draws=5)
         for name in ("f", "f_mean"):
             np.testing.assert_allclose(shared["predictions"][name], alone["predictions"][name], rtol=1e-4, atol=1e-5)
