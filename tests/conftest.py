@@ -13,9 +13,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # compiling is most of the suite's time: what one worker, subprocess or run compiled, the others load; same numbers
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-# programs of tests are small: to optimise one takes longer than to run it as it is, except in the long tests
+# short chains: to optimise their programs takes longer than to run them as they are
 PLAINLY = "JAX_DISABLE_MOST_OPTIMIZATIONS"
-os.environ[PLAINLY] = "1"
+SHORT_CHAINS = "doors runs samplers sweeps test_cards_of_classes test_cli test_docs test_forecasts test_own_data"
+SHORT_CHAINS += " test_own_tables test_process_cards test_terminal"
 
 gc.set_threshold(100_000)  # tracing makes so many objects that looking for cycles among them takes a tenth of the time
 
@@ -55,11 +56,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Optimise what a long test compiles, here and in the processes that it starts."""
-    plainly = "0" if item.get_closest_marker("long") else "1"
-    if os.environ[PLAINLY] != plainly:
-        os.environ[PLAINLY] = plainly
-        jax.config.update(PLAINLY.lower(), plainly == "1")
+    """Choose how programs are compiled, here and in the processes that a test starts."""
+    place = item.path.with_suffix("").relative_to(item.config.rootpath).parts
+    short = len(place) > 1 and place[1] in SHORT_CHAINS.split() and not item.get_closest_marker("long")
+    os.environ[PLAINLY] = str(int(short))
+    jax.config.update(PLAINLY.lower(), short)
 
 
 def pytest_collection_finish():

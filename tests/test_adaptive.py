@@ -274,8 +274,8 @@ def test_standard_errors_are_the_spread_over_seeds():
 
 def test_seeds_repeat_and_differ(tmp_path):
     X, y, Xt = data()
-    net = FullyConnected((30,), "linear")
-    settings = {"temperature": 0.1, "particles": 2048, "max_iter": 12}
+    net = FullyConnected((20,), "relu")
+    settings = {"temperature": 0.1, "particles": 256, "max_iter": 60}
     first, again, other = (AdaptiveKernelRegressor(net, random_state=s, **settings).fit(X, y) for s in (1, 1, 2))
     np.testing.assert_array_equal(first.predict(Xt), again.predict(Xt))
     assert np.abs(first.predict(Xt) - other.predict(Xt)).max() > 0
