@@ -9,7 +9,7 @@ from stpbnn import theories
 from stpbnn.cards import load_card
 from stpbnn.curves import theory_curves
 
-BASE = ["data.train=6", "data.test=4", "data.size=3"]
+BASE = ["data.train=8", "data.test=5", "data.size=4"]
 CLOSED = "theories.names=['infinite', 'proportional', 'finite']"
 
 
@@ -21,7 +21,7 @@ def swept(settings=(*BASE, CLOSED), **sweep):
 @pytest.mark.parametrize(
     "sweep",
     [
-        {"network__widths": [[3], [40]], "posterior__temperature": [0.1, 1.0], "data__train": [5, 6]},
+        {"network__widths": [[3], [40]], "posterior__temperature": [0.1, 1.0], "data__train": [5, 8]},
         {"network__activation": ["relu", "erf"], "posterior__temperature": [0.2]},
         {"network__weight_precision": [[1.0, 2.0], 0.5], "data__noise": [0.1, 0.5], "network__widths": [[3], [4]]},
         {"network__widths": [[3], [4, 5]], "sampler__seed": [0, 1]},
@@ -57,9 +57,9 @@ def test_every_point_is_that_of_the_card_with_those_values(sweep):
 
 
 def test_a_progress_bar_is_shown_where_asked(capsys):
-    theory_curves(swept(data__train=[5, 6]), progress=True)
+    theory_curves(swept(data__train=[5, 8]), progress=True)
     assert "2/2" in capsys.readouterr().err
-    theory_curves(swept(data__train=[5, 6]))
+    theory_curves(swept(data__train=[5, 8]))
     assert capsys.readouterr().err == ""
 
 
