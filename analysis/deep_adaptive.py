@@ -31,11 +31,11 @@ P, TEST, SEED, POPULATIONS = 100, 1000, 0, 4
 CASES = [
     ("MNIST", "linear", 50, 0.05, 1),
     ("MNIST", "erf", 50, 0.01, 1),
-    ("MNIST", "linear", 200, 0.05, 1),
-    ("MNIST", "erf", 50, 0.01, 50),
     ("CIFAR-10", "erf", 50, 0.01, 1),
-    *((data, "relu", N, 0.01, 1) for data in DATA for N in (50, 200)),
+    ("MNIST", "linear", 200, 0.05, 1),
     *(("CIFAR-10", "linear", N, 0.05, 1) for N in (50, 200)),
+    *((data, "relu", N, 0.01, 1) for data in DATA for N in (50, 200)),
+    ("MNIST", "erf", 50, 0.01, 50),
 ]
 KEYS = ("data", "activation", "N", "T", "cluster")
 

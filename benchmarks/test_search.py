@@ -59,17 +59,36 @@ def timed(fit, X, y):
     return time.process_time() - start, model
 
 
-@pytest.mark.parametrize("kernel", kernels(1))
-@pytest.mark.parametrize("name", ["simulated", "yacht", "concrete", "wine-quality-red"])
+CASES = pytest.mark.parametrize(
+    ("name", "kernel"),
+    [(name, kernel) for name in ("simulated", "yacht", "concrete", "wine-quality-red") for kernel in kernels(1)],
+)
+
+
+@CASES
 @pytest.mark.benchmark(group="fit with its search, at most 300 rows, beside scikit-learn")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_beside_scikit_learn(benchmark, name, kernel):
+    compared(benchmark, name, kernel, temperature_learned=False)
+
+
+@CASES
+@pytest.mark.benchmark(group="the same with T learned beside the kernel, by scikit-learn as a WhiteKernel")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_temperature_learned(benchmark, name, kernel):
+    compared(benchmark, name, kernel, temperature_learned=True)
+
+
+def compared(benchmark, name, kernel, temperature_learned):
+    """Fit both in turn, and keep processor seconds and log evidence."""
     if name != "simulated" and not DATA:
         pytest.skip("STPBNN_DATA does not name the folder with the data")
     X, y = simulated() if name == "simulated" else table(name)
     start = kernels(X.shape[1])[kernel]
 
     def ours():
+        if temperature_learned:
+            return StudentTProcessRegressor(start.k1, df=1e10, temperature=0.1, optimize_temperature=True)
         return StudentTProcessRegressor(start, df=1e10, temperature=1e-10)
 
     def theirs():

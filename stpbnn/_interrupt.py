@@ -63,7 +63,7 @@ class Noted:
 
 
 def look() -> None:
-    """Raise KeyboardInterrupt if there was a Ctrl-C inside of `Noted`."""
+    """Raise KeyboardInterrupt if Ctrl-C was pressed inside of `Noted`."""
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interruption) and handler.wanted:
         handler.seen = True

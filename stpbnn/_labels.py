@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
 
 from stpbnn import _validation as check
 
-__all__ = ["class_labels", "distinct_classes", "fitting_classes"]
+__all__ = ["class_labels", "distinct_classes", "fitting_classes", "refuse_no_labels", "refuse_unknown_labels"]
 
 
 def class_labels(what: str, labels: Any) -> np.ndarray:
@@ -19,7 +20,7 @@ def class_labels(what: str, labels: Any) -> np.ndarray:
     >>> class_labels("y", np.array(["cat", "dog"], dtype=object))
     array(['cat', 'dog'], dtype='<U3')
     """
-    check.refuse_no_labels(what, labels)
+    refuse_no_labels(what, labels)
     with check.named(what):
         array = np.asarray(labels)
     if array.dtype.kind == "O" and labels is not None:  # such as a column of text in a table
@@ -65,3 +66,42 @@ def fitting_classes(what: str, labels: np.ndarray, net: Any) -> np.ndarray:
             f"expected {expected}; give {type(net).__name__}(..., outputs={len(classes)}, likelihood='categorical')"
         )
     return classes
+
+
+def refuse_no_labels(what: str, labels: Any) -> None:
+    """Refuse what holds no class labels, or labels of mixed type, which NumPy would turn into text in silence."""
+    parts = labels if isinstance(labels, (list, tuple)) else [labels]
+    if any(np.ma.is_masked(part) for part in parts):
+        raise ValueError(f"{what}: got masked values, expected a label for each example; remove or fill them")
+    dtype = getattr(labels, "dtype", None)
+    if labels is None or (isinstance(dtype, np.dtype) and dtype.kind in "biufUS"):
+        return
+    with check.named(what):
+        items = np.array(labels, dtype=object)
+    kinds = {_kind_of_label(label) for label in items.flat}
+    if kinds == {"text", "numbers"}:
+        raise ValueError(
+            f"{what}: got labels of mixed type, text and numbers, expected one of them; convert all of them to text, "
+            f"with [str(label) for label in {what}]"
+        )
+    if others := kinds - {"text", "numbers"}:
+        raise ValueError(f"{what}: got {sorted(others)[0]} values as labels, expected finite numbers or text")
+
+
+def _kind_of_label(label: Any) -> str:
+    if isinstance(label, (str, bytes)):
+        return "text"
+    real = isinstance(label, (numbers.Real, np.bool_)) and not isinstance(label, np.timedelta64)
+    return "numbers" if real else type(label).__name__
+
+
+def refuse_unknown_labels(what: str, labels: Any, classes: np.ndarray) -> None:
+    """Refuse class labels that are none of the classes, by their names."""
+    given = np.asarray(labels)
+    unknown = sorted({label for label in given.ravel().tolist() if label not in classes.tolist()}, key=str)
+    if unknown:
+        raise ValueError(
+            f"{what}: got the class(es) {', '.join(map(check.shown, unknown[:8]))}, which the training set lacks; "
+            f"expected labels among {check.shown(classes.tolist())}: leave these examples out, or train with some of "
+            "them"
+        )

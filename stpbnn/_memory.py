@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["available", "in_words", "refuse_beyond"]
+__all__ = ["available", "fits", "in_words", "refuse_beyond"]
 
-MOST = 0.9  # of the memory that is free, for one call
+MOST = 0.9  # share of the free memory that one call may take
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 MEMINFO, MEMBERSHIP, GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -27,6 +27,17 @@ def available() -> int:
     True
     """
     return min((sys.maxsize, *_free(), *_of_groups(), *_of_addresses()))
+
+
+def fits(needed: int) -> bool:
+    """Return whether there is memory for so many bytes, with some to spare.
+
+    Examples
+    --------
+    >>> fits(2**10), fits(2**60)
+    (True, False)
+    """
+    return needed <= MOST * available()
 
 
 def in_words(size: int) -> str:
@@ -76,7 +87,7 @@ def refuse_beyond(needed: int, what: str, remedy: str) -> None:
 
 
 def _free() -> Iterator[int]:
-    """Give the memory that is free, or all that there is."""
+    """Yield the memory that is free, or all of it."""
     try:
         lines = MEMINFO.read_text(encoding="ascii").splitlines()
         yield next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
@@ -88,7 +99,7 @@ def _free() -> Iterator[int]:
 
 
 def _of_groups() -> Iterator[int]:
-    """Give the limits of the control groups that hold this process, of both versions of their interface."""
+    """Yield the limits of the control groups of this process, in both versions of their interface."""
     try:
         lines = MEMBERSHIP.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -109,7 +120,7 @@ def _of_groups() -> Iterator[int]:
 
 
 def _of_addresses() -> Iterator[int]:
-    """Give the limit of the address space, where there is one."""
+    """Yield the limit of the address space, where there is one."""
     try:
         import resource
     except ImportError:  # Windows

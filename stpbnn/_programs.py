@@ -1,4 +1,4 @@
-"""Compiled programs of JAX, of which the system allows a process only so many: old ones make room in time."""
+"""The compiled programs of JAX: a process may hold a limited number, so old ones make room in time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAPPINGS, MOST_MAPPINGS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_co
 
 
 def make_room_for_programs(part: float = 0.5) -> bool:
-    """Return whether JAX's compiled programs were forgotten, because the system allows this process few more of them.
+    """Forget JAX's compiled programs where the system allows this process few more, and return whether that was so.
 
     Each program that JAX compiles for the processor takes three mappings of memory, and Linux allows a process 65,530
     by default; the next one ends it with a segmentation fault. A program that is called again is compiled again.

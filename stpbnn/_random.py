@@ -1,4 +1,4 @@
-"""Random numbers: seeds and generators of NumPy, old and new, as the one kind of scikit-learn; JAX's, soon compiled."""
+"""Random numbers: seeds and generators of any kind as those of scikit-learn; JAX's, quick to compile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["random_numbers", "seed_of", "standard_normal"]
 
 
 def random_numbers(random_state: Any) -> np.random.RandomState:
-    """Return the source of random numbers that is meant: a Generator's own stream, which moves on, or scikit-learn's.
+    """Return the source of random numbers: a Generator's own stream, which moves on, or that of scikit-learn.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ __all__ = [
     "inputs",
     "instance",
     "integer",
+    "listed",
     "named",
     "number",
     "numeric",
@@ -31,9 +32,7 @@ __all__ = [
     "out_of_range",
     "path",
     "real",
-    "refuse_no_labels",
     "refuse_no_numbers",
-    "refuse_unknown_labels",
     "room_for_kernels",
     "shown",
     "targets",
@@ -78,7 +77,7 @@ def one_of(what: str, value: Any, options: Iterable[str]) -> str:
 
 
 def instance[Kind](what: str, value: Any, *kinds: type[Kind]) -> Kind:
-    """Return `value` if it is of one of the public classes that are asked for."""
+    """Return `value` if it is an instance of one of these public classes."""
     if not isinstance(value, kinds):
         packages = [kind.__module__.split(".")[0] for kind in kinds]
         articles = ["an" if package[0] in "aeiox" else "a" for package in packages]
@@ -158,6 +157,23 @@ def integer(what: str, value: Any, *, minimum: int = 1, below: int | None = None
     return int(value)
 
 
+def listed(what: str, values: Any) -> list[Any]:
+    """Return the values of a list, a range, an array or another iterable, of which there is at least one.
+
+    Examples
+    --------
+    >>> listed("widths", range(2, 4))
+    [2, 3]
+    >>> listed("widths", {"widths": 2})
+    Traceback (most recent call last):
+    ValueError: widths: got {'widths': 2}, expected a list with at least one entry
+    """
+    found = [] if isinstance(values, (str, bytes, Mapping)) or not np.iterable(values) else list(values)
+    if not found:
+        raise ValueError(f"{what}: got {shown(values)}, expected a list with at least one entry")
+    return found
+
+
 def refuse_no_numbers(what: str, value: Any) -> None:
     """Refuse what NumPy would turn into numbers in silence: hidden values, text, dates, time spans, complex numbers."""
     parts = value if isinstance(value, (list, tuple)) else [value]
@@ -195,7 +211,7 @@ def numeric(what: str, value: Any) -> np.ndarray:
         raise ValueError(
             f"{what}: expected an array of numbers, got {type(value).__name__} ({str(error).splitlines()[0]})"
         ) from None
-    if value is None:  # which NumPy takes for NaN
+    if value is None:  # NumPy takes None for NaN
         raise ValueError(f"{what}: expected an array of numbers, got None")
     return values
 
@@ -231,44 +247,6 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
             f"and {outputs} output(s), as outputs={outputs} of the network says"
         )
     return _finite(what, y)
-
-
-def refuse_no_labels(what: str, labels: Any) -> None:
-    """Refuse what holds no class labels, or labels of mixed type, which NumPy would turn into text in silence."""
-    parts = labels if isinstance(labels, (list, tuple)) else [labels]
-    if any(np.ma.is_masked(part) for part in parts):
-        raise ValueError(f"{what}: got masked values, expected a label for each example; remove or fill them")
-    dtype = getattr(labels, "dtype", None)
-    if labels is None or (isinstance(dtype, np.dtype) and dtype.kind in "biufUS"):
-        return
-    with named(what):
-        items = np.array(labels, dtype=object)
-    kinds = {_kind_of_label(label) for label in items.flat}
-    if kinds == {"text", "numbers"}:
-        raise ValueError(
-            f"{what}: got labels of mixed type, text and numbers, expected one of them; convert all of them to text, "
-            f"with [str(label) for label in {what}]"
-        )
-    if others := kinds - {"text", "numbers"}:
-        raise ValueError(f"{what}: got {sorted(others)[0]} values as labels, expected finite numbers or text")
-
-
-def _kind_of_label(label: Any) -> str:
-    if isinstance(label, (str, bytes)):
-        return "text"
-    real = isinstance(label, (numbers.Real, np.bool_)) and not isinstance(label, np.timedelta64)
-    return "numbers" if real else type(label).__name__
-
-
-def refuse_unknown_labels(what: str, labels: Any, classes: np.ndarray) -> None:
-    """Refuse class labels that are none of the classes, by their names."""
-    given = np.asarray(labels)
-    unknown = sorted({label for label in given.ravel().tolist() if label not in classes.tolist()}, key=str)
-    if unknown:
-        raise ValueError(
-            f"{what}: got the class(es) {', '.join(map(shown, unknown[:8]))}, which the training set lacks; expected "
-            f"labels among {shown(classes.tolist())}: leave these examples out, or train with some of them"
-        )
 
 
 @contextmanager

@@ -30,7 +30,8 @@ class Theory:
     applies : callable
         applies(network, process) says whether the theory is known for a network, or for a process of this name.
     takes : tuple of str
-        Which of the settings particles, random_state, mean, df, noise, noise_df, trend and solver the regressor has.
+        Which of the settings particles, cluster, random_state, mean, df, noise, noise_df, trend and solver the
+        regressor has.
     settings : mapping
         Further settings, which are always the same.
     on_request : bool
@@ -99,7 +100,7 @@ def _images(net: Network) -> bool:
     """Return whether a network is convolutional and has an order parameter for each pair of positions, or one scale."""
     from stpbnn.network import Convolutional
 
-    known = isinstance(net, Convolutional) and (net.depth == 1 or net.readout == "flatten")
+    known = isinstance(net, Convolutional) and (net.depth == 1 or net.local)
     return known and net.outputs == 1 and net.likelihood == "gaussian"
 
 
@@ -107,6 +108,10 @@ def _proportional(net: Network, process: str | None) -> bool:
     several = process is None and net.likelihood == "gaussian"  # at any depth
     one_matrix = net.outputs == 1 or net.depth == 1
     return _images(net) or (_dense(net) and process != "student-t" and (one_matrix or several))
+
+
+def _adaptive(net: Network, process: str | None) -> bool:
+    return _dense(net) and process is None and (net.depth == 1 or (net.depth == 2 and net.outputs == 1))
 
 
 def _zero_mean(net: Network, process: str | None) -> bool:
@@ -170,8 +175,9 @@ THEORIES: dict[str, Theory] = {
             "adaptive",
             "adaptive kernel",
             "AdaptiveKernelRegressor",
-            lambda net, process: _dense(net) and process is None and net.depth == 1,
-            takes=("particles", "random_state"),
+            _adaptive,
+            takes=("particles", "cluster", "random_state"),
+            condition="the adaptive kernel is for fully-connected networks of one hidden layer, or two and one output",
         ),
         Theory(
             "student-t",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stpbnn import _validation as check
-from stpbnn._labels import class_labels, fitting_classes
+from stpbnn._labels import class_labels, fitting_classes, refuse_unknown_labels
 from stpbnn.catalogue import known_theories
 from stpbnn.class_scores import ClassScores, class_scores
 from stpbnn.classifiers import classifier_of
@@ -97,7 +97,7 @@ def class_grid(
         raise ValueError("net: got the likelihood 'gaussian', expected one of classes; take stpbnn.theory_grid")
     X, X_test = check.inputs("X", X), check.inputs("X_test", X_test, features=np.shape(X)[-1])
     y, y_test = class_labels("y", y), class_labels("y_test", y_test)
-    check.refuse_unknown_labels("y_test", y_test, fitting_classes("y", y, net))
+    refuse_unknown_labels("y_test", y_test, fitting_classes("y", y, net))
     points = GridPoints.of(
         net,
         len(X),

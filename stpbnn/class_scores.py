@@ -10,11 +10,12 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from stpbnn import _validation as check
+from stpbnn._labels import refuse_no_labels, refuse_unknown_labels
 
 __all__ = ["ClassScores", "class_scores", "posterior_scores"]
 
-BINS = 10  # of confidence
-BATCHES = 20  # of draws, of all chains together, that the jackknife leaves out one by one
+BINS = 10  # intervals of confidence
+BATCHES = 20  # parts of all draws; the jackknife leaves out one after the other
 LOWEST = np.finfo(np.float64).tiny
 
 
@@ -71,8 +72,8 @@ def class_scores(probabilities: ArrayLike, labels: ArrayLike, classes: ArrayLike
     (0.5, 0.37, 0.511)
     """
     p = check.inputs("probabilities", probabilities)
-    check.refuse_no_labels("labels", labels)
-    check.refuse_no_labels("classes", classes)
+    refuse_no_labels("labels", labels)
+    refuse_no_labels("classes", classes)
     with check.named("labels, classes"):
         given, columns = np.asarray(labels), np.asarray(classes)
     if columns.ndim != 1 or p.shape[1:] != columns.shape or len(np.unique(columns)) < len(columns):
@@ -84,7 +85,7 @@ def class_scores(probabilities: ArrayLike, labels: ArrayLike, classes: ArrayLike
         raise ValueError(f"labels: got shape {given.shape}, expected ({len(p)},), one for each row of probabilities")
     if (p < 0).any() or not np.allclose(p.sum(axis=1), 1, atol=1e-4):
         raise ValueError("probabilities: got rows that are negative or have another sum than one; normalise them")
-    check.refuse_unknown_labels("labels", given, columns)
+    refuse_unknown_labels("labels", given, columns)
     order = columns.argsort()
     return _scores(p, order[np.searchsorted(columns[order], given)])
 

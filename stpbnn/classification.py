@@ -90,7 +90,7 @@ def predicted_classes(predictions: ArrayLike, classes: ArrayLike) -> np.ndarray:
 
 
 def accuracy(predictions: ArrayLike, labels: ArrayLike, classes: ArrayLike) -> float:
-    """Return the part of the examples whose class is predicted rightly.
+    """Return the share of the examples whose class is predicted correctly.
 
     Parameters
     ----------

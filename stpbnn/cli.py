@@ -13,7 +13,7 @@ import typer
 from stpbnn import _interrupt
 from stpbnn._version import __version__
 from stpbnn.terminal.compiled import keep_compiled
-from stpbnn.terminal.drafts import draft, drafted
+from stpbnn.terminal.drafts import drafted, new
 from stpbnn.terminal.endings import exit_when_interrupted, refusals_in_one_line
 from stpbnn.terminal.looking import console, datasets, doctor, models
 from stpbnn.terminal.options import (
@@ -22,6 +22,7 @@ from stpbnn.terminal.options import (
     ClassesOption,
     DropOption,
     JsonOption,
+    MissingOption,
     QuietOption,
     SetOption,
     StrictOption,
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
-INTERRUPTED = 130
-COMPUTE, LOOK = "Compute", "Look around"
+INTERRUPTED, COMPUTE, LOOK = 130, "Compute", "Look around"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,20 +85,7 @@ def stpbnn(
         typer.echo(context.get_help())
 
 
-@app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn new house.csv --target price")
-def new(
-    file: Annotated[Path, typer.Argument(help="A table: CSV, TSV, .gz, Parquet, .npz, .npy.", show_default=False)],
-    target: TargetOption = None,
-    drop: DropOption = None,
-    classes: ClassesOption = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The card to write.", show_default="NAME.toml, in this folder")
-    ] = None,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Write a card for a table of your own, with settings that suit it and comments that say why."""
-    draft(file, target, drop, classes, out, err=False)
+app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn new house.csv --target price")(new)
 
 
 @app.command(rich_help_panel=COMPUTE, epilog="Example: stpbnn run digits-1hl-erf --set network.widths=[50] -o half")
@@ -110,6 +97,7 @@ def run(
     changes: SetOption = None,
     target: TargetOption = None,
     drop: DropOption = None,
+    missing: MissingOption = None,
     classes: ClassesOption = False,
     allow_code: AllowCodeOption = False,
     strict: StrictOption = False,
@@ -126,7 +114,7 @@ def run(
     """
     from stpbnn.cards import attributed, load_card
 
-    card = drafted(card, target, drop, classes)
+    card = drafted(card, target, drop, missing, classes)
     checked = load_card(card, changes or (), allow_code=allow_code)
     if checked.sweep:
         warnings.warn(

@@ -10,7 +10,7 @@ import xarray as xr
 
 from stpbnn._validation import boolean, instance
 from stpbnn._version import __version__
-from stpbnn.cards import CHANNELS, TEMPERATURE, WIDTHS, Card, changed, dimension, labels
+from stpbnn.cards import CHANNELS, TEMPERATURE, WIDTHS, Card, changed, dimension, labels, shared
 from stpbnn.class_grid import class_grid
 from stpbnn.datasets import Task
 from stpbnn.regressors import shown, theory_grid
@@ -77,7 +77,7 @@ def theory_curves(card: Card, *, data: Task | None = None, progress: bool = Fals
     axes = [xr.IndexVariable(dimension(key), labels(key, values)) for key, values in others.items()]
     names = dict.fromkeys(str(name) for grid in found.values() for name in grid["theory"].to_numpy())
     curves = _joined(found, axes).sel(theory=list(names))
-    return curves.assign_attrs(card=card.to_toml(), stpbnn_version=__version__)
+    return curves.assign_attrs(card=shared(card).to_toml(), stpbnn_version=__version__)
 
 
 def _grid(

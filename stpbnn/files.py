@@ -228,7 +228,7 @@ def remove_leftovers(folder: str | os.PathLike[str], name: str = "") -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Say whether a file is the temporary one of some process, by its name.
+    """Return whether a file is the temporary one of some process, by its name.
 
     Examples
     --------
@@ -246,7 +246,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Say whether nobody will go on with a temporary file."""
+    """Return whether nobody will go on with a temporary file."""
     written = re.fullmatch(rf"\..+\.{re.escape(platform.node())}\.(\d+)\.part", path.name)
     try:
         if written is not None and not _is_alive(int(written[1])):

@@ -213,7 +213,7 @@ def _classified(laws: Mapping[str, Any], classes: np.ndarray, index: Any, about:
 
 
 def _names(run: FinishedRun, theories: Sequence[str] | None) -> dict[str, str]:
-    """Return the theories that are asked for, of those that the run has solved, by their long and short names."""
+    """Return the chosen theories among those that the run has solved, by their long and short names."""
     solved = run.theory["mean"].notnull().any([dim for dim in run.theory["mean"].dims if dim != "theory"])
     there = {name: kind for name, kind in chosen(run.card).items() if name in run.theory["theory"]}
     there = {name: kind for name, kind in there.items() if bool(solved.sel(theory=name))}

@@ -36,6 +36,7 @@ KEYS = {
     "temperature": TEMPERATURE,
     "theories": "theories.names",
     "particles": "theories.particles",
+    "cluster": "theories.cluster",
     "name": "name",
     "title": "title",
 }
@@ -72,7 +73,7 @@ def run(
         Whether a card may run the code that its activation names.
     **settings
         Keys of the tables [posterior], [sampler] and [theories]: temperature, warmup, draws, chains, seed, sampler,
-        readout, keep_draws, theories, particles; and name and title.
+        readout, keep_draws, theories, particles, cluster; and name and title.
 
     Returns
     -------
@@ -197,13 +198,15 @@ def _swept(widths: Any, temperatures: Any, train: Any, over: Any) -> dict[str, l
         raise ValueError(f"over: got {check.shown(over)}, expected a mapping of keys of a card to lists of values")
     swept: dict[str, list[Any]] = {}
     if widths is not None:
-        swept[WIDTHS] = [_width(width) for width in _listed("widths", widths)]
+        swept[WIDTHS] = [_width(width) for width in check.listed("widths", widths)]
     if temperatures is not None:
-        swept[TEMPERATURE] = [check.number("temperatures", value) for value in _listed("temperatures", temperatures)]
+        swept[TEMPERATURE] = [
+            check.number("temperatures", value) for value in check.listed("temperatures", temperatures)
+        ]
     if train is not None:
-        swept[TRAIN] = [check.integer("train", value) for value in _listed("train", train)]
+        swept[TRAIN] = [check.integer("train", value) for value in check.listed("train", train)]
     for key, values in (over or {}).items():
-        swept[check.one_of("over", key, SWEEPABLE)] = _listed(f"over, {key}", values)
+        swept[check.one_of("over", key, SWEEPABLE)] = check.listed(f"over, {key}", values)
     return swept
 
 
@@ -211,14 +214,7 @@ def _width(width: Any) -> int | list[int]:
     """Return a width of all hidden layers, or those of each."""
     if np.ndim(width) == 0:
         return check.integer("widths", width)
-    return [check.integer("widths", layer) for layer in _listed("widths", width)]
-
-
-def _listed(what: str, values: Any) -> list[Any]:
-    """Return the values of a list, a tuple, a range or an array."""
-    if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, (str, bytes)) or not len(values):
-        raise ValueError(f"{what}: got {check.shown(values)}, expected a list of one value at least")
-    return list(values)
+    return [check.integer("widths", layer) for layer in check.listed("widths", width)]
 
 
 def _card(
@@ -281,7 +277,7 @@ def _of_network(network: Network, settings: Mapping[str, Any], folder: Any) -> d
 
 
 def _of_classes(source: Any, code: bool) -> bool:
-    """Say whether the targets of a network or a card are classes."""
+    """Return whether the targets of a network or a card are classes."""
     if isinstance(source, (str, os.PathLike)):
         source = load_card(source, allow_code=code)
     if isinstance(source, Card):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCORES", "comparison_table", "quote"]
 
-SCORES = {  # of class probabilities, as tables call them
+SCORES = {  # the scores of class probabilities by their names in tables
     "negative_log_likelihood": "−log p",
     "brier": "Brier",
     "accuracy": "accuracy",

@@ -37,10 +37,11 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
     """Return the predictions of the closed forms for a card: all that are known for its network or process.
 
     These are infinite width; the proportional limit; the mixture of finite width, for one output and up to three hidden
-    layers; and the adaptive kernel, for one hidden layer. Of classes there are the first three, the proportional limit
-    and the mixture also for several outputs of one hidden layer. A Student's t-process has its own closed form beside
-    infinite width; the process of finite width has all but the adaptive kernel. A card may ask for some of them, and
-    for "zero-mean", the proportional limit with the mean of the features dropped where the other keeps it. A theory
+    layers; and the adaptive kernel, for one hidden layer, or two and one output. Of classes there are the first three,
+    the proportional limit and the mixture also for several outputs of one hidden layer. A Student's t-process has its
+    own closed form beside infinite width; the process of finite width has all but the adaptive kernel. A card may ask
+    for some of them, and for "zero-mean", the proportional limit with the mean of the features dropped where the other
+    keeps it. A theory
     without a solution does not lose the others: it is listed as not converged, for a `reason`.
 
     Parameters

@@ -9,7 +9,7 @@ from scipy import stats
 
 import stpbnn
 from stpbnn.comparison import calibration, kernel_spectrum, predict_theories
-from stpbnn.comparison.laws import LEVELS, quantiles
+from stpbnn.comparison.learned import LEVELS, quantiles
 from stpbnn.predictive import Mixture
 from stpbnn.samplers.draws.overlap import MODES, references
 

@@ -12,7 +12,7 @@ SEVERAL = FullyConnected((7,), outputs=3)
 
 @pytest.mark.parametrize("name", THEORIES)
 def test_a_theory_has_a_regressor_with_the_settings_that_it_takes(name):
-    settings = {"particles": 32, "random_state": 1, "mean": "drop", "df": 4.0}
+    settings = {"particles": 32, "cluster": 2, "random_state": 1, "mean": "drop", "df": 4.0}
     settings |= {"noise": "robust", "noise_df": 3.0, "trend": "linear", "solver": "exact"}
     model = regressor_of(name, ONE, 0.3, **settings)
     assert type(model) is getattr(regressors, THEORIES[name].regressor)
@@ -36,6 +36,7 @@ def test_a_process_has_a_program_and_a_closed_form(process):
         (ONE, None, True, ["infinite", "proportional", "zero-mean", "finite", "adaptive"]),
         (DEEP, None, True, ["infinite", "proportional"]),
         (WIDE, None, True, ["infinite", "proportional"]),
+        (FullyConnected((7, 5)), None, True, ["infinite", "proportional", "finite", "adaptive"]),
         (SEVERAL, None, False, ["infinite", "proportional", "finite", "adaptive"]),
         (SEVERAL.set_params(widths=(2,)), None, False, ["infinite", "proportional", "adaptive"]),
         (ONE, "student-t", True, ["infinite", "student-t"]),

@@ -9,6 +9,7 @@ from scipy.special import erf
 
 import stpbnn
 from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected
+from stpbnn.adaptive import RowSpace, Start, doubled, posed
 from stpbnn.adaptive.neuron import Drive, log_weight, moments_of_clusters, posterior_readout
 
 
@@ -83,6 +84,16 @@ def test_the_file_of_a_cluster_predicts_the_same(whole, tmp_path):
     np.testing.assert_array_equal(loaded.predict(Xt), model.predict(Xt))
     np.testing.assert_array_equal(loaded.standard_error(Xt).variance, model.standard_error(Xt).variance)
     assert (loaded.cluster_, loaded.converged_, loaded.particle_bias_) == (4, True, model.particle_bias_)
+
+
+def test_clusters_that_do_not_fit_into_memory_do_not_count_as_settled():
+    X, y, _ = data(P=3)
+    net = FullyConnected((3,), "linear")
+    problem = posed(net, X, y, 0.5, RowSpace.of(net.prior, X), reaction=True)
+    start = Start(problem.kernel, problem.kernel)
+    found = doubled(problem, start, particles=16, seed=0, max_iter=12, fits=lambda cluster: cluster < 3)
+    assert [each.whole.cluster for each in found] == [1]
+    assert "clusters" in found[0].failed
 
 
 @pytest.mark.long

@@ -25,7 +25,7 @@ def swept(settings=(*BASE, CLOSED), **sweep):
         {"network__activation": ["relu", "erf"], "posterior__temperature": [0.2]},
         {"network__weight_precision": [[1.0, 2.0], 0.5], "data__noise": [0.1, 0.5], "network__widths": [[3], [4]]},
         {"network__widths": [[3], [4, 5]], "sampler__seed": [0, 1]},
-        {"network__widths": [[30], [30, 4]], "theories.names": None},
+        {"network__widths": [[30], [30, 4, 3]], "theories.names": None},
     ],
     ids=lambda sweep: " ".join(sweep),
 )
@@ -75,10 +75,11 @@ def test_theories_are_those_that_are_known_for_the_network():
         return list(theories.chosen(load_card("smoke-1hl-linear", changes)))
 
     assert names() == ["infinite width", "proportional limit", "finite width", "adaptive kernel"]
-    assert names("network.widths=[5,5]") == ["infinite width", "proportional limit", "finite width"]
+    assert names("network.widths=[5,5,5]") == ["infinite width", "proportional limit", "finite width"]
     assert names("theories.names=['adaptive', 'infinite']") == ["infinite width", "adaptive kernel"]
-    with pytest.raises(ValueError, match=r"theories.names: got 'adaptive', expected .*known for 2 hidden layer"):
-        names("network.widths=[5,5]", "theories.names=['adaptive']")
+    with pytest.raises(ValueError, match=r"theories.names: got 'adaptive', expected .*known for 3 hidden layer"):
+        names("network.widths=[5,5,5]", "theories.names=['adaptive']")
+    assert names("network.widths=[5,7]")[-1] == "adaptive kernel"
     assert names("network.outputs=2") == ["infinite width", "proportional limit", "finite width", "adaptive kernel"]
     deep = "network.outputs=2", "network.widths=[5,5]"
     assert names(*deep) == ["infinite width", "proportional limit", "finite width"]

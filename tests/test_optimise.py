@@ -40,6 +40,25 @@ def test_restarts_find_the_lower_of_two_minima_and_are_reproducible():
     assert runs[0] == runs[1]
 
 
+def test_other_starts_are_searched_from_as_if_they_were_the_first():
+    """Also where a search before has been far up, and this one meets a wall."""
+    with_wall = []
+
+    def walled(theta):
+        if theta[0] > 3.5:
+            raise np.linalg.LinAlgError("not positive definite")
+        with_wall.append(float(theta[0]))
+        return double_well(theta)
+
+    alone = minimise(walled, np.array([2.0]), BOUNDS[:1], NAMES[:1])
+    there = with_wall.copy()
+    with_wall.clear()
+    both = minimise(walled, np.array([-9.0]), BOUNDS[:1], NAMES[:1], others=[np.array([2.0])])
+    assert (both.theta, both.value) == (alone.theta, alone.value)
+    assert with_wall[-len(there) :] == there
+    assert minimise(walled, np.array([-9.0]), BOUNDS[:1], NAMES[:1]).theta[0] < 0
+
+
 def test_restarts_never_lose_the_first_search():
     at_once = minimise(bowl([0.5, -1]), np.array([0.5, -1.0]), BOUNDS, NAMES)
     later = minimise(bowl([0.5, -1]), np.array([0.5, -1.0]), BOUNDS, NAMES, n_restarts=3, random_state=0)

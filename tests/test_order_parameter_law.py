@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import gamma
 
 from stpbnn import FiniteWidthRegressor, FullyConnected, programs
-from stpbnn.comparison.laws import PROBABILITIES
+from stpbnn.comparison.learned import PROBABILITIES
 
 WIDTHS, T = (10, 12), 0.1
 RNG = np.random.default_rng(0)

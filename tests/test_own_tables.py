@@ -57,6 +57,27 @@ def test_a_drafted_card_is_valid_and_says_what_comes_next(folder):
     assert "fills missing values (1 in area)" in (folder / "house.toml").read_text()
 
 
+def test_what_is_done_with_missing_values_may_be_said(folder):
+    """By pandas: rows without an area are left out, and a target that is missing is only left out when asked."""
+    assert words("new", "house.csv", "-t", "price", "--missing", "drop").exit_code == 0
+    card, table = load_card("house.toml"), house()
+    X, _, Xt, _ = card.load()
+    assert (card.data.missing, len(X) + len(Xt)) == ("drop", len(table.dropna()))
+    assert "leaves out the rows of missing values (1 in area)" in (folder / "house.toml").read_text()
+    assert words("run", "house.csv", "-t", "price", "--missing", "mean").exit_code != 0  # there is a card that drops
+    (folder / "house.toml").unlink()
+    with pytest.raises(ValueError, match=r"column 'area', row .*: the value is missing"):
+        raise words("new", "house.csv", "-t", "price", "--missing", "refuse").exception
+    with pytest.raises(ValueError, match=r"missing: got 'median', expected one of"):
+        raise words("new", "house.csv", "-t", "price", "--missing", "median").exception
+    table.loc[3, "price"] = np.nan
+    table.to_csv("house.csv", index=False)
+    with pytest.raises(ValueError, match=r"column 'price', row .*; here: --missing drop"):
+        raise words("new", "house.csv", "-t", "price").exception
+    assert words("new", "house.csv", "-t", "price", "--missing", "drop").exit_code == 0
+    assert "(1 in area, 1 in price)" in (folder / "house.toml").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -91,6 +112,9 @@ def test_from_a_table_to_predictions(folder):
     result = words("run", "house.csv", "-t", "price", "-q", *(word for key in FEW for word in ("--set", key)))
     assert result.exit_code == 0, result.output
     assert "Next: stpbnn predict runs/house NEW.csv -o predictions.csv" in result.output
+    report = (folder / "runs" / "house" / "report.html").read_text("utf-8")
+    assert str(folder) not in report
+    assert "file = &#34;house.csv&#34;" in report  # for a co-author, whose card is beside the table
     new = house().dropna().head(5)
     new.to_csv("new.csv", index=False)
     result = words("predict", "runs/house", "new.csv", "-o", "out.csv")

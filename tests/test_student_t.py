@@ -205,7 +205,7 @@ def test_predictions_in_chunks_are_the_same(noise, monkeypatch):
     X, y, Xt = data(queries=23)
     model = fitted(X=X, y=y, noise=noise)
     whole, mean = model.predictive(Xt), model.predict(Xt)
-    monkeypatch.setattr("stpbnn.regressors.estimator.CHUNK", 5 * 15)
+    monkeypatch.setattr("stpbnn.regressors.predicting.CHUNK", 5 * 15)
     law = model.predictive(Xt)
     assert isinstance(law, StudentT if noise == "scale" else Mixture)
     np.testing.assert_allclose(law.mean, whole.mean, rtol=1e-12)

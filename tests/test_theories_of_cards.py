@@ -6,7 +6,8 @@ import pytest
 
 import stpbnn
 from stpbnn.cards import load_card
-from stpbnn.theories import theory
+from stpbnn.terminal.records import theory_records
+from stpbnn.theories import model_of, settings, theory
 
 CARD = """
 name = "spoiled"
@@ -69,6 +70,22 @@ def test_a_trend_is_that_of_every_theory_that_has_one(card):
     assert found.attrs["beside_the_chains"] == "a linear trend"
     with pytest.raises(ValueError, match="solver: got 'iterative' with trend='linear'"):
         theory(card("theories.trend=linear", "theories.solver=iterative"))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # few particles, for speed
+def test_clusters_of_a_card_are_those_of_the_regressor(card):
+    """A network of one unit is a cluster: told in the predictions, and in what a terminal prints as JSON."""
+    changes = ["theories.cluster=auto", "theories.particles=64", "network.widths=[1]", "posterior.temperature=1.0"]
+    given = card(*changes, names='"adaptive"')
+    assert settings(given)["cluster"] == "auto"
+    assert model_of("adaptive", given.build(), 1.0, **settings(given)).cluster == "auto"
+    found = theory(given)
+    assert found["cluster"].item() == 1
+    assert (found["theory_error_systematic"] == 0).all()
+    (record,) = theory_records(found)
+    assert (record["cluster"], record["systematic"]["total"]) == (1, 0.0)
+    with pytest.raises(ValueError, match=r'theories.cluster: got "all", expected a whole number from 1 or "auto"'):
+        card("theories.cluster=all").check()
 
 
 @pytest.mark.parametrize(

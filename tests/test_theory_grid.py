@@ -87,6 +87,7 @@ def test_every_point_is_that_of_its_regressor(net, widths, theories):
         ({"df": 2.0, "theories": ("student-t",)}, "df: got 2.0, expected a finite number greater than 2"),
         ({"mean": "kept"}, "mean: got 'kept', expected one of"),
         ({"particles": 1}, "particles: got 1, expected an integer of at least 16"),
+        ({"cluster": "all"}, "cluster: got 'all', expected one of 'auto'"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):
@@ -160,7 +161,21 @@ def test_the_adaptive_kernel_is_a_theory_of_the_grid():
     assert found["log_marginal_likelihood"] == model.log_marginal_likelihood_
     assert found["converged"] == model.converged_
     assert (point["theory_error_mcse"].sel(theory="infinite") == 0).all()
+    assert (point["theory_error_systematic"].sel(theory="infinite") == 0).all()
+    assert np.isnan(found["theory_error_systematic"]).all()  # of one size of clusters
     assert np.isnan(grid["error"].sel(theory="adaptive", temperature=0.0)).all()
+
+
+def test_clusters_of_the_grid_are_those_of_the_regressor():
+    X, y, Xt, yt = data()
+    settings = {"particles": 64, "random_state": 3, "cluster": 2}
+    grid = theory_grid(
+        FullyConnected((1,), "linear"), X, y, Xt, yt, widths=[2], temperatures=[1.0], theories=["adaptive"], **settings
+    )
+    model = AdaptiveKernelRegressor(FullyConnected((2,), "linear"), temperature=1.0, **settings).fit(X, y)
+    found = grid.squeeze()
+    np.testing.assert_allclose(found["error"], model.generalization_error(Xt, yt), rtol=1e-12)
+    assert (found["theory_error_systematic"] == 0).all()  # a cluster is the network
 
 
 def test_a_point_that_cannot_be_solved_does_not_lose_the_others():

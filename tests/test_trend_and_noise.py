@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import approx_fprime
+from scipy.optimize import approx_fprime, minimize
 from scipy.stats import multivariate_normal
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
@@ -166,12 +166,54 @@ def test_weights_are_variances_relative_to_the_temperature(outputs):
     np.testing.assert_allclose(weighted.predictive(NEW, noise=True).variance - weighted.predictive(NEW).variance, T)
 
 
+@pytest.mark.parametrize("noise", ["scale", "gaussian"])
+def test_weights_of_a_t_process_are_variances_relative_to_the_temperature(noise):
+    weights = np.r_[0.0, np.linspace(0.5, 3, P - 1)]
+    settings = {"df": NU, "noise": noise, "trend": "constant", "optimizer": None}
+    model = StudentTProcessRegressor(RBF(1.2), temperature=T, **settings).fit(X, Y, sample_weight=weights)
+    known = StudentTProcessRegressor(RBF(1.2), temperature=T / weights[1:], **settings).fit(X[1:], Y[1:])
+    for ours, theirs in zip(model.predict(NEW, return_std=True), known.predict(NEW, return_std=True), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-7)
+    assert model.log_marginal_likelihood_ == pytest.approx(known.log_marginal_likelihood_, rel=1e-8)
+    np.testing.assert_array_equal(model.noise_variances_, 1 / weights[1:])
+    assert model.fit(X, Y).noise_variances_ is None
+
+
+def test_a_temperature_beside_weights_is_learned():
+    """The likeliest T and amplitude of a Gaussian process, by SciPy."""
+    weights, y, K = 0.5 + RNG.uniform(size=P), Y[:, 1] - Y[:, 1].mean(), RBF(1.2)(X)
+
+    def loss(theta):
+        c, t = np.exp(theta)
+        return -multivariate_normal(cov=c * K + np.diag(t / weights)).logpdf(y)
+
+    found = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12})
+    settings = {"df": 1e10, "noise": "gaussian", "temperature": T, "optimize_temperature": True}
+    model = StudentTProcessRegressor(ConstantKernel(1.0) * RBF(1.2, "fixed"), **settings)
+    model.fit(X, y, sample_weight=weights)
+    assert model.log_marginal_likelihood_ == pytest.approx(-found.fun, rel=1e-6)
+    np.testing.assert_allclose([model.kernel_.k1.constant_value, model.temperature_], np.exp(found.x), rtol=1e-3)
+
+
+def test_weights_that_a_t_process_cannot_take_are_refused():
+    for noise in ("student-t", "robust"):
+        with pytest.raises(ValueError, match=f"sample_weight: got weights with noise='{noise}', expected noise='gau"):
+            StudentTProcessRegressor(noise=noise).fit(X, Y[:, 0], sample_weight=np.ones(P))
+    with pytest.raises(ValueError, match="solver: got 'iterative' with weights of the examples"):
+        StudentTProcessRegressor(solver="iterative", optimizer=None).fit(X, Y[:, 0], sample_weight=np.ones(P))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'weights'"):
+        StudentTProcessRegressor().fit(X, Y[:, 0], weights=np.ones(P))
+
+
 @pytest.mark.parametrize(
-    "model",
-    [NNGPRegressor(NET, trend="linear"), StudentTProcessRegressor(RBF(1.2), optimizer=None, trend="linear")],
+    ("model", "weighted"),
+    [
+        (NNGPRegressor(NET, trend="linear"), True),
+        (StudentTProcessRegressor(RBF(1.2), optimizer=None, trend="linear"), False),
+        (StudentTProcessRegressor(RBF(1.2), optimizer=None), True),
+    ],
 )
-def test_files_keep_trend_and_noise(model, tmp_path):
-    weighted = isinstance(model, NNGPRegressor)
+def test_files_keep_trend_and_noise(model, weighted, tmp_path):
     model.set_params(temperature=T if weighted else VARIANCES)
     model.fit(X, Y[:, 0], **({"sample_weight": 1 / VARIANCES} if weighted else {}))
     save(model, tmp_path / "model.npz")

@@ -1,6 +1,6 @@
 """Self-consistent clusters of hidden units: how the kernel of one or two hidden layers adapts to the task."""
 
-from stpbnn.adaptive.doubling import doubled, nearest_divisor, units_of
+from stpbnn.adaptive.doubling import cluster_size, doubled, nearest_divisor, units_of
 from stpbnn.adaptive.evidence import anneal, log_evidence
 from stpbnn.adaptive.fields import Averages, Fields, Problem, Response, drive, fields
 from stpbnn.adaptive.particles import RowSpace
@@ -23,6 +23,7 @@ __all__ = [
     "Solution",
     "Start",
     "anneal",
+    "cluster_size",
     "doubled",
     "drive",
     "fields",

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from stpbnn.adaptive.fields import Averages, Problem
-from stpbnn.adaptive.layers import Whole
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move
 
-__all__ = ["Snapshot", "estimate", "links", "snapshot"]
+__all__ = ["Snapshot", "estimate", "snapshot"]
 
 
 class Snapshot(NamedTuple):
@@ -31,7 +30,7 @@ class Snapshot(NamedTuple):
     @property
     def own(self) -> np.ndarray:
         """The covariance of the readouts of the cluster's own units."""
-        return self.covariance[:, :, :, : self.position.shape[1]]
+        return self.covariance[:, :, :, : self.covariance.shape[1]]
 
 
 def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:
@@ -52,13 +51,8 @@ def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:
 def snapshot(problem: Problem, moved: Move, felt: Drive, control: np.ndarray) -> Snapshot:
     """Return the particles of a move, in single precision as they are."""
     P, rank = problem.root.shape
-    position, twin = (np.asarray(x)[..., : rank + links(problem)] for x in (moved.position, moved.twin))
+    position, twin = (np.asarray(x)[..., : rank + problem.coordinates[1]] for x in (moved.position, moved.twin))
     modes = np.empty((0, P), np.float32) if felt.modes is None else np.asarray(felt.modes)[:, :P]
     return Snapshot(
         position, twin, np.asarray(moved.readout.covariance), np.asarray(moved.readout.mean), control, modes
     )
-
-
-def links(problem: Problem) -> int:
-    """Return how many weights between layers a unit has among its coordinates."""
-    return problem.cluster if isinstance(problem.sigma, Whole) else 0

@@ -25,17 +25,17 @@ MODES = 3  # of the backward signal: the rest of its covariance is a few per cen
 class LayerBelow(NamedTuple):
     """What is known of the layer below, from particles and averaged over moves.
 
-    Γ, of the backward signals; √N times the mean of what a unit above adds to the output in its role of one below.
+    Γ, of the backward signals; √N_2 times the mean of what a unit above adds to the output in its role of one below.
     """
 
     slopes: Float[np.ndarray, "P P"]
     mean: Float[np.ndarray, " P"]
 
     def cavity(self, problem: Problem, response: Response, a: Float[np.ndarray, " P"]) -> Fields:
-        """Return fields without what a unit above adds in both of its roles: two parts in N, where one was."""
-        others = max(0.0, 1 - 2 * problem.reacting) / (1 - problem.reacting)
+        """Return fields without what a unit above adds in both of its roles: 1/N_2 + 1/N_1, where one of them was."""
+        others = max(0.0, 1 - (1 + problem.ratio) * problem.reacting) / (1 - problem.reacting)
         R = response.matrix(1 / (1 + others * (1 / response.r - 1)))
-        return Fields(a + R @ self.mean * np.sqrt(problem.reacting / problem.width), R)
+        return Fields(a + R @ self.mean * np.sqrt(problem.reacting), R)
 
     def towards(self, new: LayerBelow, gain: float) -> LayerBelow:
         """Return it a part of the way to what particles show."""
@@ -43,11 +43,15 @@ class LayerBelow(NamedTuple):
 
 
 class Particles(NamedTuple):
-    """Units below after a move, what they show, and what their response takes away from the covariance of f."""
+    """Units below after a move, what they show, and what their response takes away from the covariance of f.
+
+    Of a direction that the training inputs do not span it takes away a part alone, `across` times the kernel below.
+    """
 
     position: jax.Array
     shown: LayerBelow
     screened: Float[np.ndarray, "P P"]
+    across: float
 
 
 def follow(
@@ -61,19 +65,23 @@ def follow(
     if position is None:
         shape = *moved.position.shape[:2], root.shape[1]
         position = standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
-    position, *shown = move_below(Lower(below.sigma), key, position, root, felt, jnp.int32(steps))
+    position, *shown, signal = move_below(Lower(below.sigma), key, position, root, felt, jnp.int32(steps))
     prior, second, mean, slopes, share = (
         np.asarray(x, dtype=float)[(slice(P),) * x.ndim] for x in (*shown, *moved.back)
     )
-    screened = prior - second + np.outer(mean, mean)
-    return Particles(position, LayerBelow(slopes, share), (screened + screened.T) / 2)
+    screened = (prior - second + np.outer(mean, mean)) / problem.ratio  # the modes have its root
+    across = float(signal) * below.precision / (P * problem.ratio)
+    return Particles(position, LayerBelow(slopes, share), (screened + screened.T) / 2, across)
 
 
 @partial(jax.jit, static_argnames=("sigma",))
 def move_below(
     sigma: Lower, key: jax.Array, position: jax.Array, root: jax.Array, drive: Drive, steps: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Return units after a move, second moments of what they add in the prior and in the fields, and its mean."""
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Return units after a move, second moments of what they add in the prior and in the fields, and its mean.
+
+    Also by how much the backward signal has less variance there than in the prior, summed over the examples.
+    """
 
     def featured(z: jax.Array) -> jax.Array:
         return features(sigma, z, root, drive.modes)
@@ -85,15 +93,22 @@ def move_below(
     flat = there.reshape(-1, P)
     share = jnp.einsum("mk,mkp->mp", readout.mean[:, :, 0], there)
     second = flat.T @ (readout.covariance[:, :, 0, :, 0] @ there).reshape(-1, P) + share.T @ share
-    return position, flat.T @ flat / (M * drive.precision), second / M, jnp.mean(share, axis=0)
+    assert drive.modes is not None
+    u = readout.covariance[:, :, 0, :, 0] + readout.mean[:, :, None, 0] * readout.mean[:, None, :, 0]
+    lost = jnp.eye(u.shape[1], dtype=u.dtype) / drive.precision - jnp.mean(u, axis=0)
+    signal = jnp.sum(lost * (drive.modes @ drive.modes.T))
+    return position, flat.T @ flat / (M * drive.precision), second / M, jnp.mean(share, axis=0), signal
 
 
 def modes(problem: Problem, layer: LayerBelow | None) -> jax.Array:
-    """Return the leading eigenvectors of Γ times the roots of its eigenvalues: readouts of prior precision λ_2."""
+    """Return the leading eigenvectors of Γ times the roots of its eigenvalues: readouts of prior precision λ_2.
+
+    With N_2/N_1, as fields are told for a unit above.
+    """
     P = len(problem.kernel)
     found = np.zeros((MODES, P))
     if layer is not None:
         values, vectors = eigh((layer.slopes + layer.slopes.T) / 2, subset_by_index=(max(0, P - MODES), P - 1))
-        size = problem.precision * (1 - problem.reacting) * np.maximum(values, 0)
+        size = problem.precision * problem.ratio * (1 - problem.reacting) * np.maximum(values, 0)
         found[: len(values)] = (vectors * np.sqrt(size)).T
     return padded(found, MODES, up(P))

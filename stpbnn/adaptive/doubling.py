@@ -5,15 +5,30 @@ A cluster of one unit is the self-consistent neuron, that of all N units the pos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
+from stpbnn import _validation as check
 from stpbnn.adaptive.fields import Problem
 from stpbnn.adaptive.search import Solution, Start, solve
 from stpbnn.adaptive.settled import moved, summary
 
-__all__ = ["doubled", "nearest_divisor", "sizes", "units_of"]
+__all__ = ["cluster_size", "doubled", "nearest_divisor", "sizes", "units_of"]
+
+
+def cluster_size(cluster: Any) -> Any:
+    """Return the size of clusters, a number of units or "auto".
+
+    Examples
+    --------
+    >>> cluster_size("auto"), cluster_size(5)
+    ('auto', 5)
+    """
+    return (
+        check.one_of("cluster", cluster, ("auto",)) if isinstance(cluster, str) else check.integer("cluster", cluster)
+    )
 
 
 def sizes(width: int) -> Iterator[int]:
@@ -47,15 +62,21 @@ def units_of(particles: int, cluster: int) -> int:
     return max(particles, 16 * cluster) * 5 // 4
 
 
-def doubled(problem: Problem, start: Start, particles: int, seed: int, max_iter: int) -> list[Solution]:
+def doubled(
+    problem: Problem, start: Start, particles: int, seed: int, max_iter: int, fits: Callable[[int], bool]
+) -> list[Solution]:
     """Return the solutions of all sizes that were tried, that of the largest clusters first.
 
-    Of two hidden layers one unit at a time and the whole network are known.
+    Of two hidden layers one unit at a time and the whole network are known. `fits` says whether clusters of a size go
+    into memory: where the prediction still moves and larger ones do not, the check "clusters" has failed.
     """
     found: list[Solution] = []
     before: np.ndarray | None = None
     width = int(problem.width)
     for cluster in sizes(width) if problem.below is None else (1, width):
+        if found and not fits(cluster):
+            found[0] = found[0]._replace(failed=(*found[0].failed, "clusters"))
+            break
         here = problem.resized(cluster)
         found.insert(0, solve(here, start, particles, seed, max_iter))
         rows = None if found[0].lost else np.array([summary(here, each) for each in found[0].whole.averages])

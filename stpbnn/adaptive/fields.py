@@ -36,19 +36,25 @@ BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of 
 
 
 class Below(NamedTuple):
-    """The layer below, of a network of two: inputs in their row space, the root of its kernel, σ, and λ_1 above it."""
+    """The layer below, of a network of two: inputs in their row space, the root of its kernel, σ, and its width.
+
+    λ_1 above it, and the standard deviation of the biases there.
+    """
 
     root: Float[np.ndarray, "P r"]
     kernel_root: Float[np.ndarray, "P P"]
     sigma: Callable[[jax.Array], jax.Array]
+    width: int
     precision: float
+    bias: float
 
 
 @dataclass(frozen=True)
 class Problem:
     """Targets, inputs in their row space, K_L of infinite width without the output bias, prior, temperature, width.
 
-    Of a unit of the second layer the root is that of the kernel of the first, and the layer below is told.
+    Of a unit of the second layer the root is that of the kernel of the first, and the layer below is told, with the
+    ratio N_2/N_1 of the widths.
     """
 
     y: Float[np.ndarray, " DP"]
@@ -62,6 +68,7 @@ class Problem:
     reaction: bool = True
     cluster: int = 1
     below: Below | None = None
+    ratio: float = 1.0
 
     @property
     def outputs(self) -> int:
@@ -77,10 +84,18 @@ class Problem:
         """Return the problem of clusters of another size; of two hidden layers one unit, or all."""
         if self.below is None:
             return replace(self, cluster=cluster)
-        sigma, (root, kernel_root, _, precision) = self.below.sigma, self.below
+        root, kernel_root, sigma, width, precision, bias = self.below
         if cluster == self.width:
-            return replace(self, cluster=cluster, root=root, sigma=Whole(sigma, precision))
-        return replace(self, cluster=cluster, root=kernel_root, sigma=Upper(sigma))
+            whole = Whole(sigma, precision, (width, cluster), bias)
+            return replace(self, cluster=cluster, root=root, sigma=whole, ratio=cluster / width)
+        if bias:
+            kernel_root = np.column_stack([np.full(len(kernel_root), bias), kernel_root])
+        return replace(self, cluster=cluster, root=kernel_root, sigma=Upper(sigma, bias), ratio=self.width / width)
+
+    @property
+    def coordinates(self) -> tuple[int, int]:
+        """Rows of the coordinates of a cluster, and how many there are besides those of the inputs."""
+        return (self.sigma.rows, self.sigma.links) if isinstance(self.sigma, Whole) else (self.cluster, 0)
 
     @property
     def part(self) -> float:
@@ -116,13 +131,15 @@ class Fields(NamedTuple):
 class Averages(NamedTuple):
     """K_w, N/n E[xx^T] and √(N/n) E[x] of a cluster, over particles and iterations.
 
-    In deep networks also what the response of the layer below takes away from the second.
+    In deep networks also what the response of the layer below takes away from the second, and how much of a direction
+    that the training inputs do not span, in units of the kernel of that layer.
     """
 
     K: Float[np.ndarray, "DP DP"]
     second: Float[np.ndarray, "DP DP"]
     mean: Float[np.ndarray, " DP"]
     screened: Any = 0.0
+    across: Any = 0.0
 
     def covariance(self) -> Float[np.ndarray, "DP DP"]:
         """Return G, the covariance of a cluster times N/n, without the output bias."""
@@ -139,7 +156,7 @@ class Averages(NamedTuple):
     @classmethod
     def of(cls, several: list[Averages]) -> Averages:
         """Return the mean of several."""
-        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(4)))
+        return cls(*(np.mean([each[i] for each in several], axis=0) for i in range(5)))
 
 
 class Response(NamedTuple):

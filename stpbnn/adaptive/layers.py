@@ -1,14 +1,15 @@
 r"""Features of clusters, of one hidden layer and of two: what the readouts of a cluster are multiplied with.
 
-Two hidden layers of N units, f = Σ_j v_j σ(g_j)/√N, g_j = Σ_i W_ji σ(h_i)/√N. Single out a unit i below. It adds
-X_i ∘ σ(h_i)/√N to f, where the backward signal X_i = Σ_j W_ji v_j σ'(g_j)/√N is a function on the examples, Gaussian of
-covariance Γ/λ_1, Γ = E[v² σ'(g) σ'(g)^T], before it meets the likelihood. In the K leading eigenvectors of Γ that is a
-unit of K readouts.
+Two hidden layers, f = Σ_j v_j σ(g_j)/√N_2, g_j = Σ_i W_ji σ(h_i)/√N_1 + b_j. Single out a unit i below. It adds
+X_i ∘ σ(h_i)/√N_1 to f, where the backward signal X_i = Σ_j W_ji v_j σ'(g_j)/√N_2 is a function on the examples,
+Gaussian of covariance Γ/λ_1, Γ = E[v² σ'(g) σ'(g)^T], before it meets the likelihood. In the K leading eigenvectors of
+Γ that is a unit of K readouts.
 
-Single out a unit j above. Its g_j is one combination of all units below, and with W turned such that this combination
-is a unit of its own, g_j is also what such a unit would be: all the other units above read it with weights that are
-independent of W_j, so that it adds X ∘ √λ_1 g_j/√N to f besides v_j σ(g_j)/√N. Readouts of both are integrated at once.
-Without the second part linear networks come out wrong by as much as P/N; with it, as the saddle point has them.
+Single out a unit j above. Its g_j − b_j is one combination of all units below, and with W turned such that this
+combination is a unit of its own, it is also what such a unit would be: all the other units above read it with weights
+that are independent of W_j, so that it adds X ∘ √λ_1 (g_j − b_j)/√N_1 to f besides v_j σ(g_j)/√N_2. Readouts of both
+are integrated at once. Without the second part linear networks come out wrong by as much as P/N; with it, as the saddle
+point has them.
 """
 
 from __future__ import annotations
@@ -30,9 +31,13 @@ Sigma = Callable[[jax.Array], jax.Array]
 
 @dataclass(frozen=True)
 class Upper:
-    """Units of the second layer, one in a cluster: σ(g), and g in each mode of the backward signal."""
+    """Units of the second layer, one in a cluster: σ(g), and g without its bias in each mode of the backward signal.
+
+    Where there is a bias, of this standard deviation, it is the first coordinate.
+    """
 
     sigma: Sigma
+    bias: float = 0.0
 
     def __call__(self, g: jax.Array) -> jax.Array:
         """Return σ(g)."""
@@ -52,14 +57,32 @@ class Lower:
 
 @dataclass(frozen=True)
 class Whole:
-    """A network of two hidden layers of n units as one cluster; its coordinates are those of W, then those of h."""
+    """A network of two hidden layers as one cluster; coordinates (rows, ...) are those of W, the biases and those of h.
+
+    There are as many rows as units in the wider layer; the other leaves some of them free.
+    """
 
     sigma: Sigma
     precision: float
+    widths: tuple[int, int]
+    bias: float = 0.0
 
-    def above(self, W: jax.Array, h: jax.Array) -> jax.Array:
-        """Return σ(W σ(h)/√(λ_1 n)), from pre-activations h (M, n, P)."""
-        return self.sigma(W @ self.sigma(h) / jnp.sqrt(jnp.asarray(self.precision * h.shape[1], h.dtype)))
+    @property
+    def rows(self) -> int:
+        """How many rows of coordinates there are."""
+        return max(self.widths)
+
+    @property
+    def links(self) -> int:
+        """How many coordinates a unit above has: its weights, and its bias where there are biases."""
+        return self.widths[0] + (self.bias > 0)
+
+    def above(self, z: jax.Array, root: jax.Array, free: jax.Array | float) -> jax.Array:
+        """Return σ(g) (M, N_2, P) at coordinates z (M, rows, ...), where root and what is free make h."""
+        below, here = self.widths
+        h = z[:, :, self.links :] @ root.T + free
+        g = z[:, :here, :below] @ self.sigma(h[:, :below]) / jnp.sqrt(jnp.asarray(self.precision * below, z.dtype))
+        return self.sigma(g + self.bias * z[:, :here, below : below + 1] if self.bias else g)
 
 
 Units = Sigma | Upper | Lower | Whole
@@ -68,21 +91,20 @@ Units = Sigma | Upper | Lower | Whole
 def features(sigma: Units, z: jax.Array, root: jax.Array, modes: jax.Array | None) -> jax.Array:
     """Return the features (M, rows, P) of clusters at coordinates z; those of its own units come first."""
     if isinstance(sigma, Whole):
-        n = z.shape[1]
-        return sigma.above(z[..., :n], z[..., n:] @ root.T)
+        return sigma.above(z, root, 0.0)
     h = z @ root.T
     if modes is not None and isinstance(sigma, Lower):
         return sigma(h) * modes
     if modes is not None and isinstance(sigma, Upper):
-        return jnp.concatenate([sigma(h), h * modes], axis=1)
+        linked = h - sigma.bias * z[..., :1] if sigma.bias else h
+        return jnp.concatenate([sigma(h), linked * modes], axis=1)
     return sigma(h)
 
 
 def own_features(sigma: Units, z: jax.Array, along: jax.Array, free: jax.Array) -> jax.Array:
     """Return the features (M, n, q) of the units of clusters at new inputs, whose free coordinates are told."""
     if isinstance(sigma, Whole):
-        n = z.shape[1]
-        return sigma.above(z[..., :n], z[..., n:] @ along.T + free)
+        return sigma.above(z, along, free)
     return sigma(z @ along.T + free)
 
 
@@ -92,7 +114,7 @@ def exact_twins(sigma: Units) -> float:
 
 
 class Backward(NamedTuple):
-    """Γ = E[v² σ'(g) σ'(g)^T] (P, P) over units above, and √N times the mean of what they add as units below (P,)."""
+    """Γ = E[v² σ'(g) σ'(g)^T] (P, P) over units above, and √N_2 times the mean of what they add as units below (P,)."""
 
     slopes: jax.Array
     share: jax.Array

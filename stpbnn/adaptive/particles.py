@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._random import standard_normal
-from stpbnn.adaptive.layers import Backward, Units, Upper, backward, exact_twins, features
+from stpbnn.adaptive.layers import Backward, Units, Upper, Whole, backward, exact_twins, features
 from stpbnn.adaptive.neuron import Drive, Moments, Readout, log_weight, moments_of_clusters, posterior_readout
 from stpbnn.network import Prior
 
@@ -81,7 +81,7 @@ def move(
         return features(sigma, z, root, drive.modes)
 
     position, momentum, probability = walk(featured, key, position, drive, steps)
-    n, of_position = position.shape[1], featured(position)
+    n, of_position = sigma.widths[1] if isinstance(sigma, Whole) else position.shape[1], featured(position)
     twins = featured(momentum)[:, :n]
     readout, _, _ = posterior_readout(of_position, drive)
     found = moments_of_clusters(of_position, readout, twins, drive.precision)

@@ -29,7 +29,8 @@ def posed(
     first = first_layer(net)
     values, vectors = np.linalg.eigh(kernels.cross_kernel(kernels.feature_map(first), first.prior, X).entries)
     root = (vectors * np.sqrt(np.maximum(values, NEGLIGIBLE * values[-1]))) @ vectors.T
-    return replace(problem, below=Below(space.root, root, sigma, prior.precisions[1])).resized(1)
+    below = Below(space.root, root, sigma, net.widths[0], prior.precisions[1], float(np.sqrt(bias)))
+    return replace(problem, below=below).resized(1)
 
 
 NEGLIGIBLE = 1e-10  # eigenvalues below this part of the largest are raised to it
@@ -56,15 +57,18 @@ def coordinates(
 ) -> Coordinates:
     """Return those of new inputs; where only variances are asked for, each may be free by itself."""
     if problem.above:
-        first, root = first_layer(net), problem.root
+        assert problem.below is not None
+        first, root = first_layer(net), problem.below.kernel_root
         features = kernels.feature_map(first)
         cross = kernels.cross_kernel(features, first.prior, X, X_train)
-        along = np.linalg.solve(root, np.asarray(cross.entries).T).T
+        linked = np.linalg.solve(root, np.asarray(cross.entries).T).T
+        bias = np.full((len(X), int(problem.below.bias > 0)), problem.below.bias)
+        along = np.column_stack([bias, linked])
         if not joint:
             within = np.asarray(cross.left)
-            return Coordinates(along, np.sqrt(np.maximum(within - np.sum(along**2, axis=1), 0)), within)
+            return Coordinates(along, np.sqrt(np.maximum(within - np.sum(linked**2, axis=1), 0)), within)
         within = np.asarray(kernels.cross_kernel(features, first.prior, X).entries)
-        values, vectors = np.linalg.eigh(within - along @ along.T)
+        values, vectors = np.linalg.eigh(within - linked @ linked.T)
         return Coordinates(along, vectors * np.sqrt(np.maximum(values, 0)), within)
     x = whitened_inputs(net.prior, X)
     along = x @ space.directions

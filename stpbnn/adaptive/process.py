@@ -54,11 +54,15 @@ class Prediction(NamedTuple):
 
 
 class _Below(NamedTuple):
-    """The kernel of the layer below: on training inputs, and what B leaves of it: as second and within in `_Rest`."""
+    """The kernel of the layer below: on training inputs, and what B leaves of it: as second and within in `_Rest`.
+
+    Of the latter `free` is what the training inputs do not tell at all.
+    """
 
     kernel: Float[np.ndarray, "P P"]
     rest: Float[np.ndarray, "n P"]
     within: Float[np.ndarray, "n ..."]
+    free: Float[np.ndarray, "n ..."]
 
 
 class _Rest(NamedTuple):
@@ -122,10 +126,12 @@ class AdaptiveProcess:
         """Return what is known of the layer below, where there is one that answers."""
         if here.within is None:
             return None
-        root = self.problem.root
-        kernel, k = root @ root.T, here.along @ root.T
+        assert self.problem.below is not None
+        root = self.problem.below.kernel_root
+        kernel, k = root @ root.T, here.along[:, -len(root) :] @ root.T
         known = k - B @ kernel
-        return _Below(kernel, known, here.within - _product(B, k + known, joint))
+        free = here.across @ here.across.T if joint else here.across**2
+        return _Below(kernel, known, here.within - _product(B, k + known, joint), free)
 
     def _rest(
         self, group: int, here: Coordinates, B: np.ndarray, known: np.ndarray, prior_within: np.ndarray, joint: bool
@@ -177,6 +183,7 @@ class AdaptiveProcess:
         if rest.below is not None:
             of_below = averages.screening(R, rest.below.kernel)
             rest_G, lost = rest_G - of_below * rest.below.rest, of_below * rest.below.within
+            lost = lost + (averages.across - of_below) * rest.below.free
         cross, r = B_G + rest_G, response.r
         alone = 1 - reacting * response.g * r  # V to Σ
         pulled = (1 - reacting) * (cross @ response.matrix(r / alone))  # of all outputs at once: they couple
@@ -229,11 +236,11 @@ def _averaged(
     B: jax.Array,
 ) -> tuple[jax.Array, ...]:
     """Average the rest of the features at new inputs over the particles of a snapshot and over their twins."""
-    M, n, _ = position.shape
+    (M, rows, _), n = position.shape, mean.shape[1]
     if across.ndim == 1:
-        free = standard_normal(key, (M, n, len(across)), position.dtype) * across
+        free = standard_normal(key, (M, rows, len(across)), position.dtype) * across
     else:
-        free = standard_normal(key, (M, n, across.shape[1]), position.dtype) @ across.T
+        free = standard_normal(key, (M, rows, across.shape[1]), position.dtype) @ across.T
 
     def split(z: jax.Array) -> tuple[jax.Array, jax.Array]:
         there = features(sigma, z, root, modes)

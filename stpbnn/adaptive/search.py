@@ -8,6 +8,7 @@ kernels of its own: their spread is the error bar.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._random import standard_normal
-from stpbnn.adaptive.averaging import Snapshot, estimate, links, snapshot
+from stpbnn.adaptive.averaging import Snapshot, estimate, snapshot
 from stpbnn.adaptive.below import LayerBelow, follow, modes
 from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive
@@ -53,7 +54,7 @@ class Populations(NamedTuple):
     @property
     def cluster(self) -> int:
         """How many units a cluster has."""
-        return int(self.snapshots[0][0].position.shape[1])
+        return int(self.snapshots[0][0].mean.shape[1])
 
 
 class Solution(NamedTuple):
@@ -160,7 +161,8 @@ class _Walkers:
         self.acceptance, self.moves = 1.0, 0
 
     def _position(self, group: int, size: int, key: jax.Array, start: Start) -> jax.Array:
-        shape = size, self.problem.cluster, self.root.shape[1] + links(self.problem)
+        rows, links = self.problem.coordinates
+        shape = size, rows, self.root.shape[1] + links
         if start.position is None:
             return standard_normal(jax.random.fold_in(key, 1), shape, jnp.float32)
         units = jnp.roll(start.position, -group * size * shape[1], axis=0)
@@ -190,7 +192,8 @@ class _Walkers:
             population.position = moved.position
             averages, control = estimate(problem, moved)
             if problem.above:
-                averages = averages._replace(screened=self._screened(population, felt_below, moved))
+                screened, across = self._screened(population, felt_below, moved)
+                averages = averages._replace(screened=screened, across=across)
             self._approach(population, a, averages)
             population.last = snapshot(problem, moved, felt, control)
             if half is not None:
@@ -212,15 +215,16 @@ class _Walkers:
         above = felt if below is None else drive(problem, below.cavity(problem, response, found.a))
         along = modes(problem, below)
         assert problem.below is not None
-        return found.a, above._replace(modes=along), felt._replace(modes=along / np.sqrt(problem.below.precision))
+        there = along / math.sqrt(problem.below.precision)  # which keeps single precision
+        return found.a, above._replace(modes=along), felt._replace(modes=there)
 
-    def _screened(self, population: Population, felt: Drive, moved: Move) -> Float[np.ndarray, "P P"]:
-        """Move the units below, and return what their response takes away."""
+    def _screened(self, population: Population, felt: Drive, moved: Move) -> tuple[Float[np.ndarray, "P P"], float]:
+        """Move the units below, and return what their response takes away, in the span of the inputs and across."""
         population.key, key = jax.random.split(population.key)
         found = follow(self.problem, key, population.position_below, felt, moved, self.steps)
         population.position_below = found.position
         population.below = found.shown if population.below is None else population.below.towards(found.shown, self.gain)
-        return found.screened
+        return found.screened, found.across
 
     def _approach(self, population: Population, a: np.ndarray, found: Averages) -> None:
         """Move the kernels of a population towards what its particles show."""

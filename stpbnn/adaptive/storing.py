@@ -18,7 +18,7 @@ __all__ = ["FixedPoint", "packed", "unpacked"]
 ALONE: dict[str, int | tuple[int, ...]] = {"position": 3, "twin": 3, "covariance": (3, 5), "mean": 3}
 TOLD = ("drift", "bias", "acceptance", "autocorrelation", "tilt", "moves")
 TOLD_BEFORE = ("drift", "converged", "acceptance", "autocorrelation", "tilt", "moves", "lost")  # in older files
-CHECKS = ("drift", "particles", "acceptance", "lost")
+CHECKS = ("drift", "particles", "acceptance", "lost", "clusters")  # of which older files lack the last
 
 
 class FixedPoint(NamedTuple):
@@ -113,7 +113,7 @@ def _solution(arrays: Mapping[str, np.ndarray], prefix: str, space: RowSpace, ta
     if prefix + "failed" in arrays:
         halved = _populations(arrays, prefix + "halved_", space, targets)
         told = dict(zip(TOLD, arrays[prefix + "told"].tolist(), strict=True))
-        failed = tuple(name for name, fails in zip(CHECKS, arrays[prefix + "failed"], strict=True) if fails)
+        failed = tuple(name for name, fails in zip(CHECKS, arrays[prefix + "failed"], strict=False) if fails)
     else:
         halved = Populations([], [])
         told = dict(zip(TOLD_BEFORE, arrays["told"].tolist(), strict=True)) | {"bias": 0.0}
@@ -129,6 +129,7 @@ def _arrays(some: Populations, prefix: str) -> dict[str, np.ndarray]:
         prefix + "second": np.array([_triangle(each.second) for each in some.averages]),
         prefix + "mean": np.array([each.mean for each in some.averages]),
         prefix + "screened": np.array([each.screened for each in some.averages]),
+        prefix + "across": np.array([each.across for each in some.averages]),
         **{
             f"{prefix}units_{name}": np.array([[getattr(one, name) for one in group] for group in some.snapshots])
             for name in Snapshot._fields
@@ -139,8 +140,9 @@ def _arrays(some: Populations, prefix: str) -> dict[str, np.ndarray]:
 def _populations(arrays: Mapping[str, np.ndarray], prefix: str, space: RowSpace, targets: int) -> Populations:
     kernels = zip(*(arrays[prefix + name] for name in ("K", "second", "mean")), strict=True)
     averages = [Averages(_whole(K, len(mean)), _whole(second, len(mean)), mean) for K, second, mean in kernels]
-    screened = arrays.get(prefix + "screened", np.zeros(len(averages)))  # older files have none
-    averages = [each._replace(screened=lost) for each, lost in zip(averages, screened, strict=True)]
+    screened, across = (arrays.get(prefix + name, np.zeros(len(averages))) for name in ("screened", "across"))
+    below = zip(averages, screened, across, strict=True)  # of which older files have none
+    averages = [each._replace(screened=inside, across=outside) for each, inside, outside in below]
     names = [name for name in Snapshot._fields if f"{prefix}units_{name}" in arrays or name != "modes"]
     units = {name: arrays[f"{prefix}units_{name}"] for name in names}
     if units["position"].ndim == 4:  # of an older file, which has no axis of units in a cluster

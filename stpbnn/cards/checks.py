@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from stpbnn.cards.schema import KEYS, SWEEPABLE, TABLES, Card, toml_value
 
-LARGEST = 2**63 - 1  # of TOML's whole numbers
+LARGEST = 2**63 - 1  # the largest whole number of TOML
 SHOWN = 60  # letters of a value
-SYNONYMS = {  # of keys, that people know from elsewhere
+SYNONYMS = {  # names for keys that people know from elsewhere
     "data.path": "data.file",
     "data.csv": "data.file",
     "data.table": "data.file",
@@ -85,7 +85,7 @@ def sweep_mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
             if key in found:
                 at = f"sweep.{key}[{i}]"
                 messages[at] = f"{at}: got {_got(changed, key)}, expected {_expected(key)}"
-            elif lacking := next(iter(found), None):  # of a table that is not in the card
+            elif lacking := next(iter(found), None):  # a key of a table that the card lacks
                 messages[f"sweep.{key}"] = f"sweep.{key}: {lacking} is missing, expected {_expected(lacking)}"
     return messages
 
@@ -107,7 +107,7 @@ def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def _near(key: str, known: Iterable[str]) -> str | None:
-    """Return the key that is meant: the same in its own table or another, a similar one in its own, or else in any."""
+    """Return the nearest key: the same in its own table or another, a similar one in its own, or else in any."""
     (table, _, leaf), known = key.rpartition("."), tuple(known)
     if SYNONYMS.get(key.casefold()) in known:
         return SYNONYMS[key.casefold()]

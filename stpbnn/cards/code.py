@@ -25,7 +25,7 @@ __all__ = ["CodeError", "allow", "beside", "digests", "folders", "is_code", "nam
 
 
 class _Source(NamedTuple):
-    """Where the module of an activation was looked for, its path from there, and its bytes as they were run."""
+    """The folder where the module of an activation was sought, its path from there, and the bytes that were run."""
 
     folder: Path
     file: str
@@ -39,11 +39,11 @@ LONGEST = 200  # letters of what a module says when it fails
 
 
 class CodeError(ValueError):
-    """Code that a card names and may not run, or that fails."""
+    """Raised for code that a card may not run, or that fails."""
 
 
 def is_code(activation: str) -> bool:
-    """Say whether the activation of a card is code.
+    """Return whether the activation of a card is code.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def beside(card: Card) -> dict[str, str]:
 
 
 def _load(module: str, path: Path) -> Any:
-    """Run a module; whatever it raises is told in one line."""
+    """Run a module; report whatever it raises in one line."""
     try:
         if not path.is_file():
             return importlib.import_module(module)

@@ -131,7 +131,7 @@ class Data(Section):
 
 
 def looks_like_a_file(name: str) -> bool:
-    """Say whether a name is rather the path of a table."""
+    """Return whether a name looks like the path of a table."""
     return "/" in name or "\\" in name or re.search(r"\.[a-z]{2,7}(\.gz)?$", name.lower()) is not None
 
 

@@ -34,6 +34,10 @@ TEST = 0.2
 PARTICLES = 1024
 SEEDS = 20  # of splits that are tried, until every class of the test set is in the training set
 FEW = 10  # whole numbers, which may name classes
+OF_MISSING = {
+    "mean": 'fills missing values ({}); "drop" leaves their rows out',
+    "drop": 'leaves out the rows of missing values ({}); "mean" fills those of inputs',
+}
 
 
 class Drafted(NamedTuple):
@@ -49,6 +53,7 @@ def draft(
     *,
     classes: bool = False,
     drop: Sequence[str] = (),
+    missing: str | None = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Drafted:
     """Write a commented card for a table: a network of one hidden layer, whose N suits the rows, and T the targets.
@@ -63,6 +68,8 @@ def draft(
         Whether whole numbers name classes as well.
     drop : sequence of str
         Columns that are left out.
+    missing : {"refuse", "drop", "mean"} or None
+        What is done with missing values; None means that inputs have them filled with means, and targets refused.
     out : path, optional
         The card, a file that is not there yet. By default one with the name of the table, in this folder.
 
@@ -80,19 +87,22 @@ def draft(
         raise ValueError(f"{path}: is there already; run it with `stpbnn run {path}`, or choose another name with -o")
     table = read_table(file)
     targets = [target] if isinstance(target, str) else list(target)
-    inputs = table.drop(columns=[each for each in (*targets, *drop) if each in table.columns])
+    aside = (*drop, *(() if missing == "drop" else targets))
+    inputs = table.drop(columns=[each for each in aside if each in table.columns])
     holes = {str(column): int(count) for column, count in inputs.isna().sum().items() if count}
+    missing = missing or ("mean" if holes else "refuse")
     one_or_more = targets[0] if len(targets) == 1 else targets
-    options: dict[str, Any] = {"drop": drop, "test": TEST, "missing": "mean" if holes else "refuse"}
+    options: dict[str, Any] = {"drop": drop, "test": TEST, "missing": missing}
     options["classes"] = classes = classes or _is_text(table, targets)
     try:
         seed, task = _shared_out(lambda seed: load_table(file, one_or_more, seed=seed, **options))
     except ValueError as error:
         also = "; here: --drop COLUMN" if "drop = [" in str(error) else ""
+        also = "; here: --missing drop" if 'missing = "drop"' in str(error) else also
         raise ValueError(f"{str(error).removeprefix('file: ')}{also}") from None
     if not classes and len(targets) == 1:
         _hint_at_classes(table, targets[0])
-    write_text(path, _text(path, file, name, task, targets, drop, holes, seed, classes))
+    write_text(path, _text(path, file, name, task, targets, drop, missing, holes, seed, classes))
     try:
         return Drafted(path, load_card(path))
     except ValueError:
@@ -107,7 +117,7 @@ def expected_minutes(examples: int, inputs: int, width: int) -> float:
 
 
 def _is_text(table: pd.DataFrame, targets: Sequence[str]) -> bool:
-    """Say whether the one target is text; what is wrong with a column is said when it is loaded."""
+    """Return whether the one target is text; what is wrong with a column is said when it is loaded."""
     from stpbnn.datasets import column_kind
 
     try:
@@ -131,15 +141,15 @@ def _shared_out(load: Callable[[int], Task]) -> tuple[int, Task]:
 
 
 def _hint_at_classes(table: pd.DataFrame, target: str) -> None:
-    """Tell of a target that has a few whole numbers alone."""
+    """Log a note for a target of only a few whole numbers."""
     values = np.unique(table[target].dropna().to_numpy(dtype=float))
     if len(values) <= FEW and (values % 1 == 0).all():
         logger.info("%s has %d different whole numbers; if they name classes, give --classes", target, len(values))
 
 
 def _text(
-    path: Path, file: Path, name: str, task: Task, targets: list[str], drop: Sequence[str], holes: dict[str, int],
-    seed: int, classes: bool,
+    path: Path, file: Path, name: str, task: Task, targets: list[str], drop: Sequence[str], missing: str,
+    holes: dict[str, int], seed: int, classes: bool,
 ) -> str:  # fmt: skip
     """Return the card as commented TOML."""
     (P, inputs), outputs = task.X.shape, len(targets)
@@ -164,9 +174,9 @@ def _text(
         f"test = {TEST}  # a fraction of the rows, or their number; these {len(task.Xt)} are held out",
         f"seed = {seed}  # of the split",
     ]
-    if holes:
-        shown = ", ".join(f"{count} in {column}" for column, count in list(holes.items())[:SHOWN])
-        lines.append(f'missing = "mean"  # fills missing values ({shown}); "drop" leaves their rows out')
+    if missing != "refuse":
+        shown = ", ".join(f"{count} in {column}" for column, count in list(holes.items())[:SHOWN]) or "none here"
+        lines.append(f"missing = {toml_value(missing)}  # {OF_MISSING[missing].format(shown)}")
     lines += [
         'standardize = "features"  # mean 0 and variance 1 for every column of numbers, by the training rows',
         *([] if classes else ["normalize_target = true  # predictions come in the units of the file again"]),

@@ -8,8 +8,8 @@ from scipy import linalg
 __all__ = ["likely_precision", "likely_temperature"]
 
 TEMPERATURES = np.geomspace(1e-3, 1, 31)
-PRECISIONS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the readout
-ROWS = 500  # that are looked at, times contrasts of classes
+PRECISIONS = (0.01, 0.03, 0.1, 0.3, 1.0)  # precisions of the readout
+ROWS = 500  # rows that are looked at, times contrasts of classes
 
 
 def likely_temperature(X: np.ndarray, y: np.ndarray) -> float:

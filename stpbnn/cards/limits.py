@@ -1,4 +1,4 @@
-"""What a card may ask of this machine: memory, time, and the range of its numbers, looked at before anything is done.
+"""What a card may ask of this machine, checked before a run: memory, time, and the range of its numbers.
 
 Every estimate is a lower bound, so that nothing is refused that would have worked.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from stpbnn._memory import refuse_beyond
 from stpbnn.cards.schema import toml_value
+from stpbnn.catalogue import THEORIES
 
 if TYPE_CHECKING:
     from stpbnn.cards.schema import Arrays, Card
@@ -61,13 +62,9 @@ def refuse_data(card: Card, data: Arrays) -> None:
         KERNELS * 8 * examples**2, f"data.train: got {examples}, whose kernels", "take fewer training examples"
     )
     names, particles = card.theories.names, card.theories.particles
-    if (
-        card.process is None
-        and not card.network.of_classes
-        and card.network.kind == "fully-connected"
-        and len(card.network.hidden) == 1
-        and (names is None or "adaptive" in names)
-    ):
+    process = card.process.name if card.process else None
+    asked = (names is None or "adaptive" in names) and not card.network.of_classes
+    if asked and THEORIES["adaptive"].applies(card.network.build(), process):
         refuse_beyond(
             2 * 4 * particles * examples, f"theories.particles: got {particles}, whose features", "take fewer particles"
         )

@@ -135,7 +135,7 @@ def _shipped_files() -> dict[str, Path]:
 
 
 def _file(card: str | os.PathLike[str]) -> Path:
-    """Return the file that is meant: a path, or the name of a shipped card."""
+    """Return the file of a card, given its path or the name of a shipped one."""
     path, shipped = Path(card), _shipped_files()
     if path.suffix == ".toml" or (
         os.path.isfile(path) and not is_table(path)
@@ -155,7 +155,7 @@ def _file(card: str | os.PathLike[str]) -> Path:
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
-    """Say whether the name of a file is that of a table, which a card may name but which is none.
+    """Return whether the name of a file is that of a table and not of a card.
 
     Examples
     --------
@@ -191,7 +191,7 @@ def _override(text: str) -> _Change:
 
 
 def _sources(changes: Iterable[_Change]) -> dict[str, str]:
-    """Say of each overridden key where its value is from."""
+    """Return for each overridden key where its value comes from."""
     return {change.key: _overriding(change.text) for change in changes}
 
 

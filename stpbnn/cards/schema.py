@@ -84,6 +84,10 @@ class Theories(Section):
     particles: Annotated[int, Field(ge=16)] = Field(
         default=4096, description="a whole number from 16, the hidden units that the adaptive kernel simulates"
     )
+    cluster: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=1,
+        description='a whole number from 1 or "auto", the hidden units that the adaptive kernel samples jointly',
+    )
     noise: Literal["gaussian", "student-t", "robust"] = Field(
         default="gaussian",
         description='one of "gaussian", "student-t", "robust", the noise of infinite width; the chains have the first',

@@ -62,7 +62,7 @@ def count(card: Card) -> int:
 
 
 def selected(card: Card, where: Mapping[str, Sequence[Any]]) -> set[tuple[int, ...]]:
-    """Return the places of some points of a sweep: those whose values are among the ones that are asked for.
+    """Return the places of the points of a sweep that have the chosen values.
 
     Parameters
     ----------

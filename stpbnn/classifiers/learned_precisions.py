@@ -1,4 +1,4 @@
-"""Precisions of a classifier that are learned by maximising the log evidence, as far as that is asked for."""
+"""The precisions of a classifier, learned by maximising the log evidence where the user asks for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["LearnedPrecisions"]
 
 
 class LearnedPrecisions(EvidenceSearch[NetworkHyperparameters]):
-    """A part of classifiers with a log evidence; a theory adds `_condition` and `_evidence_gradient`."""
+    """Classifiers with a log evidence; a theory adds `_condition` and `_evidence_gradient`."""
 
     network_: Any
     temperature: float

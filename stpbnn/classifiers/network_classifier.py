@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stpbnn import _validation as check
-from stpbnn._labels import distinct_classes
+from stpbnn._labels import distinct_classes, refuse_no_labels, refuse_unknown_labels
 from stpbnn._precision import in_float64
 from stpbnn._slices import slices
 from stpbnn.classifiers.learned_precisions import LearnedPrecisions
@@ -114,7 +114,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
 
     def _training_set(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         check.refuse_no_numbers("X", X)
-        check.refuse_no_labels("y", y)
+        refuse_no_labels("y", y)
         with check.named("X, y"):
             X, y = validate_data(self, X, y, dtype=np.float64, copy=True)
         with check.named("y"):
@@ -215,7 +215,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         return type(laws[0]).concatenate(laws)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the part of the examples whose class is predicted rightly.
+        """Return the share of the examples whose class is predicted correctly.
 
         Parameters
         ----------
@@ -232,7 +232,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
             If a class is not among those of the training set.
         """
         check_is_fitted(self, "X_train_")
-        check.refuse_no_labels("y", y)
-        check.refuse_unknown_labels("y", y, self.classes_)
+        refuse_no_labels("y", y)
+        refuse_unknown_labels("y", y, self.classes_)
         with check.named("X, y"):
             return float(super().score(X, y, sample_weight))

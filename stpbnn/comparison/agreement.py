@@ -28,7 +28,10 @@ from stpbnn.samplers import rhat_limit
 
 __all__ = ["compare", "compare_predictions"]
 
-KEPT = "order_parameters order_parameter_quantiles readout_second_moment log_marginal_likelihood target_pit log_score"
+KEPT = (
+    "order_parameters order_parameter_quantiles readout_second_moment log_marginal_likelihood target_pit log_score "
+    "theory_error_systematic cluster"
+)
 
 
 def compare(
@@ -148,10 +151,11 @@ def compare_predictions(
         `largest_z`, `agrees` and `verdict` (theory); with targets also `y_test`; `target_pit` and `log_score` (theory,
         test_point[, output]), `target_pit_posterior` and `log_score_posterior`: F(y) and log p(y) of the targets, noise
         included; where the log-likelihood was recorded `elpd_loo` and `pareto_k` (train_point), its threshold `good_k`,
-        and `loo_pit`, by Pareto-smoothed importance sampling; `error`, its own standard error `theory_error_mcse`,
-        `relative_error` with the standard error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior`
-        and `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`,
-        `draws`, `divergences`. Thresholds are attributes.
+        and `loo_pit`, by Pareto-smoothed importance sampling; `error`, its own standard error `theory_error_mcse`, of
+        which `theory_error_systematic` is what the size `cluster` of clusters changes, `relative_error` with
+        the standard error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior` and
+        `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`, `draws`,
+        `divergences`. Thresholds are attributes.
         Of classes f is the probability of the second of two, or of each of several (output); the errors are negative
         log likelihoods, and there are `scores` and `scores_z` (theory, score), `scores_posterior` and `scores_mcse`
         (score), those of `stpbnn.classification.posterior_scores`. A theory agrees if its negative log likelihood does

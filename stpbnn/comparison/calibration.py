@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from stpbnn._validation import data_set, tree
-from stpbnn.comparison.laws import LEVELS, quantiles
+from stpbnn.comparison.learned import LEVELS, quantiles
 from stpbnn.samplers import SAMPLES
 
 __all__ = ["calibration"]

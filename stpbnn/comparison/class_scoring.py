@@ -11,13 +11,13 @@ import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
 from stpbnn import _validation as check
-from stpbnn._labels import class_labels
+from stpbnn._labels import class_labels, refuse_unknown_labels
 from stpbnn._version import __version__
 from stpbnn.class_scores import ClassScores, class_scores, posterior_scores
-from stpbnn.comparison.laws import order_parameter_quantiles
-from stpbnn.comparison.learned import learned
+from stpbnn.comparison.learned import learned, order_parameter_quantiles
 
 __all__ = [
+    "check_fitted",
     "classes_of",
     "columns_of",
     "predict_classes",
@@ -28,6 +28,15 @@ __all__ = [
 ]
 
 TINY = np.finfo(np.float64).tiny
+
+
+def check_fitted(name: str, theory: Any, X_test: np.ndarray) -> None:
+    """Refuse a theory that is not fitted, or fitted to other features than those of the test inputs."""
+    check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
+    if getattr(theory, "n_features_in_", X_test.shape[1]) != X_test.shape[1]:
+        raise ValueError(
+            f"X_test: got {X_test.shape[1]} features, but theories[{name!r}] was fitted to {theory.n_features_in_}"
+        )
 
 
 def free_columns(probabilities: np.ndarray) -> np.ndarray:
@@ -55,7 +64,7 @@ def places(what: str, labels: Any, classes: np.ndarray) -> np.ndarray:
     array([1, 0])
     """
     given = class_labels(what, labels)
-    check.refuse_unknown_labels(what, given, classes)
+    refuse_unknown_labels(what, given, classes)
     return np.searchsorted(classes, given)
 
 
@@ -73,11 +82,7 @@ def predict_classes(theories: Mapping[str, Any], X_test: np.ndarray, y_test: Any
     """
     fitted = list(theories.values())
     for name, theory in theories.items():
-        check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
-        if getattr(theory, "n_features_in_", X_test.shape[1]) != X_test.shape[1]:
-            raise ValueError(
-                f"X_test: got {X_test.shape[1]} features, but theories[{name!r}] was fitted to {theory.n_features_in_}"
-            )
+        check_fitted(name, theory, X_test)
         if theory.classes_.tolist() != fitted[0].classes_.tolist():
             raise ValueError(
                 f"theories[{name!r}]: got the classes {check.shown(theory.classes_.tolist())}, expected "

@@ -88,7 +88,7 @@ def left_out(posterior: xr.DataTree) -> dict[str, Any]:
     told = {"y": likelihood.transpose("chain", "draw", "train_point").astype(float)}
     groups = {"log_likelihood": xr.Dataset(told), "posterior": xr.Dataset({"sum": told["y"].sum("train_point")})}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # of large k, which are shown
+        warnings.simplefilter("ignore")  # warnings of large k, which the figures show
         found = az.loo(xr.DataTree.from_dict(groups), pointwise=True, var_name="y")
         numbers = {"elpd_loo": found.elpd_i, "pareto_k": found.pareto_k}
         data: dict[str, Any] = {

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from sklearn.utils.validation import check_is_fitted
 
 from stpbnn._validation import inputs, shown, targets, text
 from stpbnn._version import __version__
-from stpbnn.comparison.class_scoring import predict_classes
-from stpbnn.comparison.laws import LEVELS, fitted_means, order_parameter_quantiles, quantiles
-from stpbnn.comparison.learned import learned
+from stpbnn.comparison.class_scoring import check_fitted, predict_classes
+from stpbnn.comparison.learned import LEVELS, fitted_means, learned, order_parameter_quantiles, quantiles
 from stpbnn.comparison.observed import scored
-from stpbnn.regressors import error_parts, own_error
+from stpbnn.regressors import error_parts, own_errors
 
 __all__ = ["PARTS", "predict_theories", "squeezed"]
 
@@ -43,8 +41,9 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         `y_test`, `target_pit` and `log_score` (theory, test_point[, output]): F(y) and log p(y) of the targets under
         the law of y, noise included, NaN for regressors without such a law. A theory that is simulated has standard
         errors of its own, Monte Carlo and, where it is known, that of clusters which are too small, `theory_mcse` of
-        the mean and `theory_error_mcse` of the error, from
-        `theory_freedom` degrees of freedom; closed forms have zero, zero and infinity. `quantiles` (theory, level,
+        the mean and `theory_error_mcse` of the error, from `theory_freedom` degrees of freedom; closed forms have zero,
+        zero and infinity. The second part alone is `theory_error_systematic` (theory, part), NaN where one size of
+        clusters was solved, and `cluster` (theory) is the size, NaN for other theories. `quantiles` (theory, level,
         test_point[, output]) of f; `order_parameters` (theory, layer), NaN where a theory has none, and tr Q/D of the
         (D, D) matrix `order_parameter_matrix` for D > 1; where some theory has a law of them, its
         `order_parameter_quantiles` (theory, layer, probability). The adaptive kernel has `readout_second_moment`
@@ -92,11 +91,7 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         return predict_classes(theories, X_test, y_test)
     means, variances, levels, own, shape = [], [], [], [], None
     for name, theory in theories.items():
-        check_is_fitted(theory, msg=f"theories[{name!r}]: this %(name)s is not fitted; call fit(X, y) first")
-        if getattr(theory, "n_features_in_", X_test.shape[1]) != X_test.shape[1]:
-            raise ValueError(
-                f"X_test: got {X_test.shape[1]} features, but theories[{name!r}] was fitted to {theory.n_features_in_}"
-            )
+        check_fitted(name, theory, X_test)
         law = theory.predictive(X_test) if hasattr(theory, "predictive") else None
         found = theory.predict(X_test, return_std=True) if law is None else (law.mean, law.std)
         mean, std = (squeezed(a) for a in found)
@@ -122,8 +117,9 @@ def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = Non
         y_test = targets("y_test", y_test, examples=len(X_test), outputs=1 if len(dims) == 2 else means[0].shape[1])
         data["y_test"] = (dims[1:], y_test)
         errors = np.array([error_parts(*each, y_test) for each in zip(means, variances, strict=True)])
-        own_parts = np.array([own_error(theory, X_test, y_test) for theory in fitted])
+        own_parts, systematic = np.swapaxes([own_errors(theory, X_test, y_test) for theory in fitted], 0, 1)
         data |= {"error": (("theory", "part"), errors), "theory_error_mcse": (("theory", "part"), own_parts)}
+        data["theory_error_systematic"] = (("theory", "part"), systematic)
         transforms, scores = zip(*(scored(theory, X_test, y_test) for theory in theories.values()), strict=True)
         data |= {"target_pit": (dims, np.stack(transforms)), "log_score": (dims, np.stack(scores))}
         coords["part"] = list(PARTS)

@@ -12,7 +12,7 @@ from stpbnn.datasets.task_arrays import Table
 PYTHON = "cifar-10-batches-py"
 RECORD = 1 + 3 * 32 * 32
 FULL = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
-PICKLES = ["data_batch_1", "test_batch"]  # of the version for Python
+PICKLES = ["data_batch_1", "test_batch"]  # files of the version for Python
 TWO_CLASSES = ["cifar10_airplane_automobile_train.bin", "cifar10_airplane_automobile_test.bin"]
 
 

@@ -31,7 +31,7 @@ __all__ = [
 
 MANY = 30  # categories
 ABSENT = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>", "?"})
-ABSENT_NUMBER = ABSENT | {"None", "none", "-", "."}  # which may be a category
+ABSENT_NUMBER = ABSENT | {"None", "none", "-", "."}  # these may be categories
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.IGNORECASE)
 DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|(19|20)\d\d[-/](0?[1-9]|1[0-2])"
@@ -42,7 +42,7 @@ UNIT = re.compile(r"[^\d.,+-]{0,4}[+-]?\d[\d.,' ]*\s?[^\d\s]{1,6}|[^\d\s.,+-]{1,
 
 
 def is_number(text: str) -> bool:
-    """Say whether a cell is a number, with a decimal point.
+    """Return whether a cell is a number, with a decimal point.
 
     Examples
     --------
@@ -211,12 +211,12 @@ def _most(form: re.Pattern[str], cells: Sequence[str | None], known: NDArray[np.
 
 
 def _begins(cell: str) -> bool:
-    """Say whether a cell that is no number may be a unit, or a part of the header."""
+    """Return whether a cell that is no number may be a unit, or a part of the header."""
     return cell[0].isalpha() or cell[0] in "[(°%µ"
 
 
 def _why(cell: str) -> str:
-    """Say what keeps a cell from being a number, where that is plain."""
+    """Return what keeps a cell from being a number, where that is plain."""
     if GROUPED.fullmatch(cell):
         return " without marks between thousands"
     return " with a decimal point; see decimal" if re.fullmatch(r"[+-]?\d*,\d+", cell) else ""

@@ -46,7 +46,7 @@ def find(folders: Iterable[Path], names: Sequence[Name]) -> list[Path] | None:
 
 
 def lacking(folders: Sequence[Path], names: Sequence[Name]) -> str:
-    """Say which files were looked for, where, and which of them is all that a folder lacks."""
+    """Return a message: which files were sought, where, and which one is all that a folder lacks."""
     usual = [name if isinstance(name, str) else name[0] for name in names]
     text = f"Not together in one folder: {', '.join(usual)} (plain or .gz); looked in {', '.join(map(str, folders))}."
     for folder in folders:

@@ -216,7 +216,7 @@ def _filled(line: _Line) -> int:
 
 
 def _numbers_the_rows(rows: Sequence[_Line]) -> bool:
-    """Say whether the first fields number the rows, from 0 or 1."""
+    """Return whether the first fields number the rows, from 0 or 1."""
     first = [line.fields[0] for line in rows]
     return any(first == [str(i + start) for i in range(len(rows))] for start in (0, 1))
 
@@ -244,7 +244,7 @@ def _typed(names: list[str], rows: list[_Line], separator: str, decimal: str | N
 
 
 def _is_comma(column: Sequence[str], separator: str) -> bool:
-    """Say whether a column has numbers with a decimal comma, and none that must be something else."""
+    """Return whether a column has numbers with a decimal comma, and none that must be something else."""
     known = [cell for cell in column if cell not in ABSENT]
     fits = [cell for cell in known if COMMA.fullmatch(cell)]
     if not fits or not all(is_number(cell) or COMMA.fullmatch(cell) for cell in known):

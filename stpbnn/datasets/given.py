@@ -9,8 +9,9 @@ import numpy as np
 
 from stpbnn import _validation as check
 from stpbnn._labels import class_labels
+from stpbnn.datasets.column_kinds import Label, Number
 from stpbnn.datasets.own import Task
-from stpbnn.datasets.preparation import Label, Number, Preparation
+from stpbnn.datasets.preparation import Preparation
 
 __all__ = ["given_task"]
 

@@ -71,7 +71,7 @@ class IdxSet:
         return data_folder.find(self.places(home), [spellings(name) for name in self.names])
 
     def lacking(self, home: Path) -> str:
-        """Say which files were looked for, and where."""
+        """Return a message: which files were sought, and where."""
         return data_folder.lacking(self.places(home), [spellings(name) for name in self.names])
 
     def read(self, home: Path) -> tuple[Table, Table]:

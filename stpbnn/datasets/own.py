@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from stpbnn._validation import boolean, integer, number, one_of, shown, text
 from stpbnn.datasets import selection, table_files
+from stpbnn.datasets.column_kinds import Category
 from stpbnn.datasets.columns import as_text
-from stpbnn.datasets.preparation import Category, Preparation, frame
+from stpbnn.datasets.preparation import Preparation, frame
 from stpbnn.datasets.preparing import learn
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 SCALES = ("features", "pixels", "paper", None)
 MISSING = ("refuse", "drop", "mean")
-MARKS = (-99, -999, -9999, -99999)  # that some programs write where a value is missing
+MARKS = (-99, -999, -9999, -99999)  # numbers that some programs write for a missing value
 EMPTY = "leave the cell empty if the value is missing"
 
 
@@ -194,7 +195,7 @@ def _refuse_few(clean: Sequence[pd.DataFrame]) -> None:
 
 
 def _counts(column: pd.Series) -> bool:
-    """Say whether a column numbers the rows."""
+    """Return whether a column numbers the rows."""
     return len(column) > 2 and bool((column.diff()[1:] == 1).all())
 
 

@@ -6,106 +6,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stpbnn._validation import numeric, shown
 from stpbnn._validation import text as check_text
-from stpbnn.datasets import columns
+from stpbnn.datasets.column_kinds import Category, Label, Number, named_kind, read_kind
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Category", "Label", "Number", "Preparation"]
+__all__ = ["Preparation"]
 
 FORMAT = 1
 MANY = 30  # columns that a report names
-REMEDY = 'fill it or remove the row; a card with missing = "mean" fills it with the mean of the training rows'
-
-
-@dataclass(frozen=True)
-class Number:
-    """A column of numbers v, of which the network sees (v - shift)/scale; `fill` stands for missing ones."""
-
-    name: str
-    shift: float = 0.0
-    scale: float = 1.0
-    fill: float | None = None
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """The names of the inputs that it becomes: its own."""
-        return (self.name,)
-
-    def transform(self, column: pd.Series) -> NDArray[np.float64]:
-        """Return (n, 1) inputs."""
-        values = columns.numbers(self.name, column)
-        missing = np.isnan(values)
-        if self.fill is None:
-            columns.refuse_missing(self.name, column, missing, REMEDY)
-        else:
-            values = np.where(missing, self.fill, values)
-        return ((values - self.shift) / self.scale)[:, None]
-
-    def __str__(self) -> str:
-        return f"{self.name}: a number, of which (value - {self.shift:.6g})/{self.scale:.6g} is taken"
-
-
-@dataclass(frozen=True)
-class Category:
-    """A column of categories, of which the network sees an indicator, 0 or 1, for each; `fill` has their means."""
-
-    name: str
-    values: tuple[str, ...]
-    fill: tuple[float, ...] | None = None
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """The names of the inputs that it becomes, one for each category."""
-        return tuple(f"{self.name}={value}" for value in self.values)
-
-    def transform(self, column: pd.Series) -> NDArray[np.float64]:
-        """Return (n, K) inputs."""
-        cells = np.array(columns.texts(column), dtype=object)
-        missing = np.array([cell is None for cell in cells], dtype=bool)
-        if self.fill is None:
-            columns.refuse_missing(self.name, column, missing, REMEDY)
-        member = cells[:, None] == np.array(self.values, dtype=object)
-        unknown = ~missing & ~member.any(axis=1)
-        if unknown.any():
-            place = unknown.argmax()
-            raise ValueError(
-                f"column {self.name!r}, row {column.index[place]}: got the category {shown(cells[place])}, expected "
-                f"one of {shown(list(self.values))}, which training has seen; correct it, or remove the row"
-            )
-        indicators = member.astype(np.float64)
-        if self.fill is not None:
-            indicators[missing] = self.fill
-        return indicators
-
-    def __str__(self) -> str:
-        return f"{self.name}: {len(self.values)} categories, one-hot encoded: {', '.join(self.values)}"
-
-
-@dataclass(frozen=True)
-class Label:
-    """A target that names classes, as text or as whole numbers; nothing is shifted or scaled."""
-
-    name: str
-    values: tuple[str | int, ...]
-    shift: ClassVar[float] = 0.0
-    scale: ClassVar[float] = 1.0
-
-    def transform(self, column: pd.Series) -> NDArray:
-        """Return (n, 1) labels."""
-        if isinstance(self.values[0], str):
-            return np.array(columns.texts(column))[:, None]
-        return columns.whole_numbers(self.name, column)[:, None]
-
-    def __str__(self) -> str:
-        return f"{self.name}: {len(self.values)} classes: {', '.join(map(str, self.values))}"
 
 
 @dataclass(frozen=True)
@@ -215,7 +131,7 @@ class Preparation:
     def to_json(self) -> str:
         """Return the preparation as JSON text."""
         inputs = [{"kind": type(column).__name__.lower()} | asdict(column) for column in self.inputs]
-        targets = [_named_kind(target) for target in self.targets]
+        targets = [named_kind(target) for target in self.targets]
         content = {"format": FORMAT, "inputs": inputs, "targets": targets, "sources": self.sources, "notes": self.notes}
         return json.dumps(content, indent=2) + "\n"
 
@@ -231,8 +147,8 @@ class Preparation:
         given = check_text("text", text)
         try:
             content = json.loads(given)
-            inputs = tuple(_read(column) for column in content["inputs"])
-            targets = tuple(_read({"kind": "number"} | target) for target in content["targets"])
+            inputs = tuple(read_kind(column) for column in content["inputs"])
+            targets = tuple(read_kind({"kind": "number"} | target) for target in content["targets"])
             return cls(inputs, targets, content["sources"], tuple(content["notes"]))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not the preparation of a table: {type(error).__name__}: {error}") from None
@@ -260,7 +176,7 @@ def frame(table: Any, names: Sequence[str]) -> pd.DataFrame:
         return table.set_axis([str(name) for name in table.columns], axis=1)
     if isinstance(table, Mapping):
         return pd.DataFrame({str(name): column for name, column in table.items()})
-    if hasattr(table, "columns") and hasattr(table, "to_dict"):  # of polars, whose to_pandas needs another package
+    if hasattr(table, "columns") and hasattr(table, "to_dict"):  # of polars: its to_pandas needs another package
         return pd.DataFrame({name: table[name].to_list() for name in table.columns})
     values = np.asarray(table)
     if values.ndim != 2 or values.shape[1] != len(names):
@@ -282,18 +198,3 @@ def _column(table: pd.DataFrame, name: str) -> pd.Series:
     if found.ndim > 1:
         raise ValueError(f"column {name!r}: got {found.shape[1]} columns of this name, expected one; rename the others")
     return found
-
-
-def _named_kind(target: Number | Label) -> dict[str, Any]:
-    return ({"kind": "label"} if isinstance(target, Label) else {}) | asdict(target)
-
-
-def _read(column: Mapping[str, Any]) -> Any:
-    settings = dict(column)
-    kind = settings.pop("kind")
-    if kind == "number":
-        return Number(**settings)
-    if kind == "label":
-        return Label(settings["name"], tuple(settings["values"]))
-    fill = settings["fill"]
-    return Category(settings["name"], tuple(settings["values"]), None if fill is None else tuple(fill))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from stpbnn.datasets.column_kinds import Category, Label, Number
 from stpbnn.datasets.columns import MANY, as_text, whole_numbers
-from stpbnn.datasets.preparation import Category, Label, Number, Preparation
+from stpbnn.datasets.preparation import Preparation
 from stpbnn.datasets.selection import Kind
 from stpbnn.datasets.task_arrays import PAPER_MEAN, PAPER_STD
 

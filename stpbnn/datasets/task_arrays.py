@@ -218,7 +218,7 @@ def rows(inputs: NDArray, size: int | None) -> NDArray[np.float64]:
     return images.reshape(len(images), colours * wanted**2).astype(np.float64)
 
 
-PAPER_MEAN, PAPER_STD = 0.1307, 0.3081  # of the MNIST training pixels, in units of 255
+PAPER_MEAN, PAPER_STD = 0.1307, 0.3081  # moments of the MNIST training pixels, in units of 255
 
 
 def standardise(train: NDArray, test: NDArray, how: str | None) -> tuple[NDArray, NDArray]:

@@ -32,7 +32,8 @@ def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
     The horizontal axis is the number of training examples, or else the width, the temperature or the first key of the
     sweep that is a number; every other key gives curves of its own colour, with theories that do not depend on it in
     black. A theory that is simulated has a band of one standard error. Points whose chains have not converged are
-    hollow, points that are missing are left out.
+    hollow, and those of theories whose solver has not are crosses. Points that are missing are left out; the legend
+    tells of theories that have no solution there.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
         (errors.max(others) - errors.min(others)).max(x) if len(places) > 1 else xr.ones_like(dataset["theory"], int)
     )
     common = [name for name in names if float(spread.sel(theory=name)) <= 1e-9 * float(errors.sel(theory=name).max())]
-    handles, hollow = [], False
+    handles, hollow, failed = [], False, dict[str, str]()
     for i, place in enumerate(places):
         curve = dataset.isel(dict(zip(others, place, strict=True))).isel({x: order})
         colour, marker = COLOURS[i % len(COLOURS)], ("o", *MARKERS)[i % (1 + len(MARKERS))]
@@ -89,6 +90,7 @@ def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
                 line: dict[str, Any] = {"ls": dashes[name], "color": POSTERIOR if name in common else colour, "lw": 1.3}
                 total = curve["error"].sel(part="total", theory=name)
                 ax.plot(curve[x], total, **line)
+                failed |= _failed(ax, curve, x, name, line["color"])
                 if "theory_error_mcse" in curve:
                     own = curve["theory_error_mcse"].sel(part="total", theory=name)
                     ax.fill_between(curve[x], total - own, total + own, color=line["color"], alpha=0.2, lw=0)
@@ -103,9 +105,27 @@ def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
         style: dict[str, Any] = {"marker": "o", "mfc": "white", "ms": 5, "ls": "none"}
         handles.append(Line2D([], [], color=POSTERIOR, label="not converged", **style))
     what = "negative log likelihood of a label" if "scores" in dataset else "generalisation error, squared units of y"
+    handles += [
+        Line2D([], [], color=POSTERIOR, marker=mark, ms=5, ls="none", label=word) for word, mark in failed.items()
+    ]
     _axes(ax, dataset[x].to_numpy(), NAMES.get(x, x), what)
     ax.legend(handles=handles, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
+
+
+def _failed(ax: Axes, curve: xr.Dataset, x: str, name: str, colour: str) -> dict[str, str]:
+    """Mark the points of a theory whose solver has not converged; return what the legend says of them, and its mark."""
+    key = "theory_converged" if "theory_converged" in curve else "converged"
+    if key not in curve or "theory" not in curve[key].dims:
+        return {}
+    finished = curve["finished"].to_numpy().astype(bool) if "finished" in curve else True
+    failed = ~curve[key].sel(theory=name).to_numpy().astype(bool) & finished
+    total = curve["error"].sel(part="total", theory=name).to_numpy()
+    drawn = failed & np.isfinite(total)
+    if drawn.any():
+        ax.plot(curve[x].to_numpy()[drawn], total[drawn], "x", color=colour, ms=5, zorder=3)
+    told = {"solver not converged": "x"} if drawn.any() else {}
+    return told | ({f"{name}: not solved everywhere": ""} if (failed & ~drawn).any() else {})
 
 
 def _points(ax: Axes, curve: xr.Dataset, x: str, **style: Any) -> bool:

@@ -121,7 +121,7 @@ def _scale(posterior: xr.DataTree, comparison: xr.Dataset | None, layer: int | N
 
 
 def _layer(layer: int | None, depth: int) -> int:
-    """Return the hidden layer that is meant, the last by default."""
+    """Return the number of the hidden layer, by default the last."""
     layer = depth if layer is None else layer
     if not isinstance(layer, numbers.Integral) or isinstance(layer, bool) or layer not in range(1, depth + 1):
         raise ValueError(f"layer: got {check.shown(layer)}, expected 1..{depth}")

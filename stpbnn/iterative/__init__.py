@@ -4,6 +4,7 @@ A Krylov space of K holds those of :math:`r K + T` for every scale r and noise T
 random probes as starting vectors gives, at any of them, solutions, log determinant and traces.
 """
 
+from stpbnn.iterative.enclosure import enclosed
 from stpbnn.iterative.krylov import Krylov, RitzPairs
 from stpbnn.iterative.tiled_matrix import Blocks, TiledMatrix, network_blocks
 from stpbnn.iterative.trace_measure import SpectralMeasure, found, spectral_measure
@@ -14,6 +15,7 @@ __all__ = [
     "RitzPairs",
     "SpectralMeasure",
     "TiledMatrix",
+    "enclosed",
     "found",
     "network_blocks",
     "spectral_measure",

@@ -20,10 +20,10 @@ from stpbnn._slices import slices
 
 __all__ = ["Krylov", "RitzPairs"]
 
-LOST = 1e-13  # of the first vectors of a block, below which one is no direction of its own
+LOST = 1e-13  # size, relative to the first vectors of a block, below which a vector is no new direction
 ORTHOGONAL = 1e-12  # the size of a component that counts as none
 MOST_TURNS = 4  # one is enough but for vectors of rounding alone
-ROWS = 4096  # that are rotated at a time
+ROWS = 4096  # rows that are rotated at a time
 
 
 class RitzPairs(NamedTuple):
@@ -61,7 +61,7 @@ class Krylov:
         self.most = min(most, len(start))
         self.basis = np.empty((len(start), self.most + start.shape[1]), order="F")
         self.projection = np.zeros((0, 0))
-        self.remainder = np.zeros((0, 0))  # of K times the last vectors, along those that come next
+        self.remainder = np.zeros((0, 0))  # part of K times the last vectors that lies along the next ones
         self._last = 0
         self._append(start)
 

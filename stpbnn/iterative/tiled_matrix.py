@@ -1,4 +1,4 @@
-"""Products with a symmetric matrix that is held, or made again each time, in tiles of single precision.
+"""Products with a symmetric matrix in tiles of single precision, held in memory or made anew each time.
 
 The lower triangle alone is held: of 60,000 rows 7.2 GB. A product is in single precision within a tile and in double
 precision between tiles, each tile serving its rows and its columns at once. Tiles are shared out between the devices of
@@ -31,9 +31,9 @@ PRODUCTS = 20  # the fewest that a Krylov space takes, of 32 vectors each
 LONG = 3600.0  # seconds, beyond which a warning says what is ahead
 LOOKED_AT = 30  # tiles along an edge, up to which an hour is out of reach and nothing is measured
 LARGEST, SMALLEST = 2048, 64  # rows of a tile
-VECTORS = 32  # of a product, of which the time is measured
+VECTORS = 32  # vectors in the product whose time is measured
 AHEAD = 4  # tiles that are under way on each device
-HELD = 0.8  # of the free memory: beyond, tiles are made again for each product
+HELD = 0.8  # share of the free memory that tiles may take; beyond it they are made anew for each product
 
 Blocks = Callable[[slice, slice], Float[np.ndarray, "n m"]]
 
@@ -160,7 +160,7 @@ class TiledMatrix:
         return cls(size, blocks, edge, tiled.held, *_over_processes(np.array([trace, squares])).tolist())
 
     def _look_ahead(self, held: bool) -> None:
-        """Say so where products take hours."""
+        """Warn where products take hours."""
         device, other = jax.local_devices()[0], min(self.size - 1, self.edge) // self.edge
         vectors = np.ones((self.edge, VECTORS), np.float32)
 

@@ -165,7 +165,7 @@ def spectral_measure(
     if len(nodes) == size:
         none = np.zeros((0, 0))
         return SpectralMeasure(nodes, weights, np.zeros(size, bool), none, none, rounding=rounding)
-    if not rest.any():  # of low rank: the lowest value, zero, stands for all that is outside of the space
+    if not rest.any():  # low rank: the lowest value, zero, stands for all that lies outside of the space
         rest[0], missing = True, missing + 1
     shares = probes[rest].T ** 2
     single = missing * shares / shares.sum(axis=1, keepdims=True)

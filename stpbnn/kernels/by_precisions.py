@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,6 +24,9 @@ __all__ = ["by_precisions", "unit_tiles"]
 
 Theta = Float[jax.Array, " n"]
 Points = Float[np.ndarray, "P N0"]
+PullBack = Callable[[Float[np.ndarray, "P P"]], Float[np.ndarray, " n"]]
+
+KEPT = 2**22  # derivatives, of all entries in all hyper-parameters, that are kept between a kernel and its pull-back
 
 
 @in_float64
@@ -66,6 +70,18 @@ _tile = jax.jit(_of_unit, static_argnums=0)
 
 
 @partial(jax.jit, static_argnums=0)
+def _tile_and_slopes(net: FullyConnected, log_values: Theta, unit: Gram) -> tuple[jax.Array, jax.Array]:
+    """Return a tile (b, b) and its derivatives in the logarithms (n, b, b)."""
+    value, along = jax.linearize(lambda theta: _of_unit(net, theta, unit), log_values)
+    return value, jax.vmap(along)(jnp.eye(len(log_values)))
+
+
+@jax.jit
+def _contracted(slopes: Float[jax.Array, "n b b"], weights: jax.Array) -> Theta:
+    return jnp.einsum("kij,ij->k", slopes, weights)
+
+
+@partial(jax.jit, static_argnums=0)
 def _pulled(net: FullyConnected, log_values: Theta, unit: Gram, weights: jax.Array) -> Theta:
     return jax.grad(lambda theta: jnp.vdot(weights, _of_unit(net, theta, unit)))(log_values)
 
@@ -102,6 +118,19 @@ class OfProducts:
         pull, parts = partial(_pulled, *self._numbers), weight_tiles(inputs.tiles, weights)
         return np.sum([pull(tile.values, part) for tile, part in zip(inputs.tiles, parts, strict=True)], axis=0)
 
+    def linearised(self, inputs: Any) -> tuple[Float[np.ndarray, "P P"], PullBack]:
+        """Return the lower triangle on `Inputs`, and what pulls weights back: of few entries by derivatives kept."""
+        tiles, (net, log_values) = inputs.tiles, self._numbers
+        if len(tiles) * tiles[0].values.entries.size * len(log_values) > KEPT:
+            return self.lower(inputs), partial(self.pulled, inputs)
+        values, slopes = zip(*(_tile_and_slopes(net, log_values, tile.values) for tile in tiles), strict=True)
+        placed = [tile._replace(values=value) for tile, value in zip(tiles, values, strict=True)]
+
+        def pulled(weights: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
+            return np.sum(list(map(_contracted, slopes, weight_tiles(tiles, weights))), axis=0)
+
+        return lower_triangle(placed, len(inputs.X)), in_float64(pulled)
+
     def variances(self, X: Points) -> Float[np.ndarray, " n"]:
         """Return the variances at inputs."""
         return np.array(_variances(*self._numbers, X))
@@ -133,6 +162,10 @@ class OfPositions:
     def pulled(self, inputs: Any, weights: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
         """Return Σ_ij W_ij ∂K_ij/∂θ on `Inputs` for symmetric W, whose lower triangle is read."""
         return self._tangents @ np.array(jax.tree.leaves(PooledMap.of(self.net).pullback(inputs.X, weights)))
+
+    def linearised(self, inputs: Any) -> tuple[Float[np.ndarray, "P P"], PullBack]:
+        """Return the lower triangle on `Inputs`, and what pulls weights back."""
+        return self.lower(inputs), partial(self.pulled, inputs)
 
     def variances(self, X: Points) -> Float[np.ndarray, " n"]:
         """Return the variances at inputs."""

@@ -42,12 +42,12 @@ Packed = Float[np.ndarray, " entries"]
 Theta = Float[np.ndarray, " n"]
 
 BLOCK = 2**14  # entries that are computed at a time: what stays in a core's cache
-CLOSE = 1e-6  # of the largest squared distance: below it x_i² + x_j² − 2 x_i x_j loses too many digits
+CLOSE = 1e-6  # share of the largest squared distance below which x_i² + x_j² − 2 x_i x_j loses too many digits
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs X (P, N_0), with what kernels need of them at any hyper-parameters: made when it is first asked for."""
+    """Inputs X (P, N_0), with what kernels need of them at any hyper-parameters, computed at first use."""
 
     X: Float[np.ndarray, "P N0"]
 
@@ -58,7 +58,7 @@ class Inputs:
 
     @cached_property
     def diagonal(self) -> Int[np.ndarray, " P"]:
-        """Where the diagonal is among the entries."""
+        """The places of the diagonal among the entries."""
         P = len(self.X)
         return np.concatenate([[0], np.cumsum(np.arange(P, 1, -1))])
 
@@ -125,8 +125,8 @@ def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]
         return K**kernel.exponent, lambda w: pull(w * (kernel.exponent * K ** (kernel.exponent - 1)))
     P = len(inputs.X)
     if isinstance(kernel, NNGPKernel):
-        K = kernel.on(inputs)
-        return _packed(K), lambda w: kernel.contract(inputs, _lower(w, P))
+        K, pulled = kernel.linearised(inputs)
+        return _packed(K), lambda w: pulled(_lower(w, P))
     if type(kernel) is ConstantKernel:
         constant = kernel.constant_value
         return constant, lambda w: np.full(kernel.n_dims, constant * (2 * w.sum() - w[inputs.diagonal].sum()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -179,10 +179,11 @@ class NNGPKernel(NetworkHolder, Kernel):
         return by_precisions(self._net).entries(X, Y)
 
     @in_float64
-    def on(self, inputs: Any) -> Float[np.ndarray, "P P"]:
-        """Return the lower triangle of the kernel on `Inputs`."""
+    def linearised(self, inputs: Any) -> tuple[Float[np.ndarray, "P P"], Callable[..., Float[np.ndarray, " n"]]]:
+        """Return the lower triangle of the kernel on `Inputs`, and what takes W to Σ_ij W_ij ∂K_ij/∂θ."""
         self._net.refuse_features("X", inputs.X.shape[1])
-        return by_precisions(self._net).lower(inputs)
+        K, pulled = by_precisions(self._net).linearised(inputs)
+        return K, lambda lower: pulled(lower)[self._free]
 
     @in_float64
     def contract(self, inputs: Any, lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:

@@ -15,7 +15,7 @@ from stpbnn.network import Convolutional, Window
 
 __all__ = ["Layers", "PatchPair", "filled", "pair_tiles", "patches"]
 
-ENTRIES, LARGEST = 2**20, 256  # of a tile: entries over all positions, or pairs of them, and rows
+ENTRIES, LARGEST = 2**20, 256  # the most that a tile has: entries over all positions or pairs of them, and rows
 
 
 class PatchPair(NamedTuple):
@@ -35,7 +35,7 @@ class Layers(NamedTuple):
 
     @classmethod
     def of(cls, net: Convolutional) -> Layers:
-        """Return those of a network."""
+        """Return what the kernels of a network depend on."""
         return cls(net.activation, tuple(net.image), net.windows)
 
     @property

@@ -45,7 +45,7 @@ from stpbnn.network import Network
 
 __all__ = ["InputSlopes", "kernel_slopes", "network_slopes"]
 
-NODES = 200  # of the quadrature at kinks, exact there for functions that are linear on both sides
+NODES = 200  # quadrature nodes at kinks: exact for functions that are linear on both sides
 
 
 class InputSlopes(NamedTuple):

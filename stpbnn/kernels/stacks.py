@@ -34,8 +34,8 @@ def _stacked(function: Callable[..., Gram], arguments: tuple[Any, ...], Q: Any, 
 def _stacks(kernels: GramMap, Q: Float[np.ndarray, "n L"], gram: Gram, part: slice) -> Iterator[list[np.ndarray]]:
     """Yield kernels at each Q; stacks that are not full are filled up with copies of the last Q."""
     size = max(1, min(MOST, ENTRIES // gram.entries.size))
-    for part in slices(len(Q), size):
-        here = Q[part]
+    for rows in slices(len(Q), size):
+        here = Q[rows]
         full = np.pad(here, ((0, size - len(here)), (0, 0)), mode="edge")
         found = [np.asarray(values) for values in _stacked(kernels.func, kernels.args[:-1], full, gram, part)]  # type: ignore[attr-defined]
         yield from ([values[i] for values in found] for i in range(len(here)))

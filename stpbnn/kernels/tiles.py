@@ -43,7 +43,7 @@ __all__ = [
 
 LARGEST, SMALLEST = 256, 16  # rows of a tile: what stays in a core's cache; fewer for small training sets
 HALVES = range(128, LARGEST, 32)  # and where they leave out a part of what tiles are filled up with
-SAVED = 0.75  # of the entries, or less, that have to be left then
+SAVED = 0.75  # share of the entries that must not be exceeded then
 AHEAD = 4  # tiles that are under way while one is put into its place
 
 
@@ -71,7 +71,7 @@ def _size(examples: int) -> int:
 
 
 def _size_of_symmetric(examples: int) -> int:
-    """Return the rows of the tiles of a triangle, of which two or more would be filled up at the edges."""
+    """Return the number of rows of a tile that wastes least at the edges of a triangle of several tiles."""
 
     def entries(size: int) -> int:
         number = -(-examples // size)

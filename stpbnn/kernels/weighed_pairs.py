@@ -1,4 +1,4 @@
-r"""What order parameters of every hidden layer weigh: kernels at pairs of positions, tile by tile, and their variances.
+r"""The kernels that the order parameters of every layer weigh: at pairs of positions, tile by tile, with variances.
 
 Matrices :math:`Q_1..Q_L` over the positions of the hidden layers give a network of convolutional layers the kernel
 :math:`\sum_l \sum_{ij} Q_{l,ij} \hat K^l_{ij}`, with M the map of `stpbnn.network.windows`,

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from scipy.linalg import cho_solve, lapack, solve_triangular
 from scipy.special import expit
 
-from stpbnn._linalg import lower_cholesky
+from stpbnn.latent.latent_gaussian import scaled_factor
 
 __all__ = ["Bernoulli", "BernoulliCurvature"]
 
@@ -58,13 +58,7 @@ class Bernoulli:
         """Return W at f with a kernel, whose lower triangle is read; LinAlgError where 1 + K W is not positive."""
         pi = expit(f)
         root = np.sqrt(pi * expit(-f) / self.temperature)
-        B = K * root[:, None]
-        B *= root
-        B[np.diag_indices_from(B)] += 1
-        factor, failure = lower_cholesky(B, clean=False)
-        if failure:
-            raise np.linalg.LinAlgError("the kernel is not positive semidefinite")
-        return BernoulliCurvature(root, expit(-f) - pi, factor)
+        return BernoulliCurvature(root, expit(-f) - pi, scaled_factor(K, root))
 
 
 @dataclass(frozen=True)

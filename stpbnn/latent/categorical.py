@@ -23,7 +23,8 @@ from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 from scipy.special import logsumexp, softmax
 
-from stpbnn._linalg import lower_cholesky, mirrored
+from stpbnn._linalg import mirrored
+from stpbnn.latent.latent_gaussian import positive_factor, scaled_factor
 
 __all__ = ["Categorical", "CategoricalCurvature"]
 
@@ -63,21 +64,14 @@ class Categorical:
         pi, log_det, parts = softmax(f, axis=1), 0.0, []
         total = np.zeros(K.shape, order="F")
         for root in np.sqrt(pi.T / self.temperature):
-            B = K * root[:, None]
-            B *= root
-            B[np.diag_indices_from(B)] += 1
-            factor, failure = lower_cholesky(B, clean=False)
-            if failure:
-                raise np.linalg.LinAlgError("the kernel is not positive semidefinite")
+            factor = scaled_factor(K, root)
             log_det += 2 * float(np.log(np.diag(factor)).sum())
             inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
             inverse *= root[:, None]
             inverse *= root
             total += inverse
             parts.append(inverse)
-        factor, failure = lower_cholesky(total, clean=False)
-        if failure:
-            raise np.linalg.LinAlgError("the kernel is not positive semidefinite")
+        factor = positive_factor(total)
         log_det += 2 * float(np.log(np.diag(factor)).sum()) + len(K) * np.log(self.temperature)
         return CategoricalCurvature(K, pi, self.temperature, parts, factor, log_det)
 

@@ -8,13 +8,10 @@ Nothing is divided by K, which may be singular. Several outputs are the columns 
 likelihood knows its derivatives, and the *curvature* that it has with a kernel: :math:`M = (K + W^{-1})^{-1}` as a
 product with vectors, and the determinant.
 
-The derivative of log Z in the entries of K, by which all gradients are made, is a symmetric matrix of weights:
+As the kernel changes, the mode moves, and with it log Z by the `pull`
 
 .. math::
-    d \log Z = \langle \tfrac12 [a a^T - M + v a^T + a v^T],\, dK \rangle, \qquad v = s - M K s, \quad
-    s_i = -\tfrac12 \mathrm{tr}\, \Sigma\, \partial W / \partial f_i, \quad \Sigma = K - K M K
-
-summed over outputs: the last two terms are the mode that moves.
+    v = s - M K s, \qquad s_i = -\tfrac12 \mathrm{tr}\, \Sigma\, \partial W / \partial f_i, \quad \Sigma = K - K M K
 
 References
 ----------
@@ -24,21 +21,23 @@ Rasmussen, Williams, Gaussian Processes for Machine Learning (2006), chapters 3 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas
 
+from stpbnn.latent.latent_gaussian import LatentGaussian
+
 __all__ = ["Curvature", "Laplace", "Likelihood", "laplace_approximation", "symmetric_product"]
 
 MAX_STEPS = 200
-EXACT = 1e-12  # of the residual, in units of the steepest slope: the search ends
+EXACT = 1e-12  # residual at which the search ends, in units of the steepest slope
 CONVERGED = 1e-8  # above it, something was wrong
 SLOW = 0.25  # a step that leaves more of the residual than that asks for a new factorisation
 SMALLEST_STEP = 0.5**40
 SUFFICIENT = 1e-4  # the part of the rise that the slope promises that is asked for
-ROUNDING = 1e-13  # of the size of the terms of the objective
+ROUNDING = 1e-13  # relative to the terms of the objective
 
 Latent = Float[np.ndarray, "P ..."]
 Square = Float[np.ndarray, "P P"]
@@ -46,7 +45,7 @@ Square = Float[np.ndarray, "P P"]
 
 @runtime_checkable
 class Curvature(Protocol):
-    """W at one place together with a kernel K, factorised."""
+    """W at one place with a kernel K, factorised."""
 
     @property
     def log_det(self) -> float:
@@ -95,34 +94,29 @@ def symmetric_product(K: Square, v: Latent) -> Latent:
 
 
 @dataclass(frozen=True)
-class Laplace:
+class Laplace(LatentGaussian):
     """A Gaussian about the mode of the posterior of the latent functions.
 
     Parameters
     ----------
-    likelihood : Likelihood
-        What the labels say.
-    kernel : array of shape (P, P)
-        K, its lower triangle.
-    a, f : arrays of shape (P,) or (P, C)
-        The mode f = K a.
     residual : float
         The largest entry of the gradient minus a, in units of 1/T.
-    curvature : Curvature
-        W and K at the mode.
+    likelihood : Likelihood
+        What the labels say.
+
+    Examples
+    --------
+    >>> from stpbnn.latent.bernoulli import Bernoulli
+    >>> K, E = np.array([[1.0, 0.3], [0.3, 2.0]]), np.array([[0.0, 1.0], [1.0, 1.0]])
+    >>> def at(h): return laplace_approximation(Bernoulli(np.array([1.0, -1.0])), np.asfortranarray(K + h * E))
+    >>> slope = (at(1e-5).log_evidence - at(-1e-5).log_evidence) / 2e-5
+    >>> bool(np.isclose(np.vdot(at(0.0).kernel_weights(), E), slope, rtol=1e-8))
+    True
     """
 
     likelihood: Likelihood
-    kernel: Square
-    a: Latent
-    f: Latent
-    residual: float
-    curvature: Any
 
-    @property
-    def converged(self) -> bool:
-        """Whether the mode was found."""
-        return self.residual < CONVERGED
+    accuracy = CONVERGED
 
     @property
     def start(self) -> Latent:
@@ -136,48 +130,10 @@ class Laplace:
         return self.likelihood.value(self.f) - quadratic / 2 - self.curvature.log_det / 2
 
     @property
-    def mode_pull(self) -> Latent:
-        """The vector v: what log Z gains where K a changes, by the mode that moves."""
+    def pull(self) -> Latent:
+        """The vector v: what log Z gains where a changes, by the mode that moves."""
         s = self.curvature.pull()
         return s - self.curvature.damp(symmetric_product(self.kernel, s))
-
-    def kernel_weights(self) -> Square:
-        """Return the derivative of log Z in the entries of K: weights on its lower triangle, which count for both.
-
-        Examples
-        --------
-        >>> from stpbnn.latent.bernoulli import Bernoulli
-        >>> K, E = np.array([[1.0, 0.3], [0.3, 2.0]]), np.array([[0.0, 1.0], [1.0, 1.0]])
-        >>> def at(h): return laplace_approximation(Bernoulli(np.array([1.0, -1.0])), np.asfortranarray(K + h * E))
-        >>> weights = at(0.0).kernel_weights()
-        >>> slope = (at(1e-5).log_evidence - at(-1e-5).log_evidence) / 2e-5
-        >>> bool(np.isclose(np.vdot(weights, E), slope, rtol=1e-8))
-        True
-        """
-        a, v = (x.reshape(len(self.kernel), -1) for x in (self.a, self.mode_pull))
-        weights = np.asfortranarray(self.curvature.diagonal_blocks())
-        weights = blas.dsyrk(0.5, a, beta=-0.5, c=weights, lower=1, overwrite_c=1)
-        weights = np.tril(blas.dsyr2k(0.5, a, v, beta=1.0, c=weights, lower=1, overwrite_c=1))
-        weights *= 2
-        weights[np.diag_indices_from(weights)] /= 2
-        return weights
-
-    def law(
-        self, cross: Float[np.ndarray, "n P"], variances: Float[np.ndarray, " n"]
-    ) -> tuple[Float[np.ndarray, "n ..."], Float[np.ndarray, "n ..."]]:
-        """Return mean and variance of f at query points: (n,) and (n,), or (n, C) and covariances (n, C, C).
-
-        Parameters
-        ----------
-        cross : array of shape (n, P)
-            The kernel between query points and training points.
-        variances : array of shape (n,)
-            The kernel of each query point with itself.
-        """
-        mean, explained = cross @ self.a, self.curvature.explained(cross)
-        if mean.ndim == 1:
-            return mean, np.maximum(variances - explained, 0)
-        return mean, variances[:, None, None] * np.eye(mean.shape[1]) - explained
 
 
 def laplace_approximation(likelihood: Likelihood, K: Square, start: Latent | None = None) -> Laplace:
@@ -240,4 +196,4 @@ def laplace_approximation(likelihood: Likelihood, K: Square, start: Latent | Non
     if curvature is None or np.abs(f - factorised).max() > EXACT:
         curvature = likelihood.curvature(f, K)
     residual = float(np.abs(likelihood.gradient(f) - a).max()) * likelihood.temperature
-    return Laplace(likelihood, K, a, f, residual, curvature)
+    return Laplace(K, a, f, residual, curvature, likelihood)

@@ -5,8 +5,7 @@ r"""Order parameters of a network whose targets are classes: Laplace's evidence 
     Z(Q) \simeq \int p(y \mid f)^{1/T}\, N(f; 0, K^R(Q))\, df
 
 Up to a constant that is -2 log p(log Q, y), as for regression: one hidden layer has the exact prior law of its scale.
-The minima of S are the saddle points; the posterior of Q is a quadrature. A value of S costs a few Cholesky
-factorisations, its derivatives little more: they are weights on those of the kernel.
+The minima of S are the saddle points; the posterior of Q is a quadrature.
 
 C outputs of one hidden layer have an order parameter of C rows and columns. The classes can be exchanged a priori, and
 one common scale is the first order: its mean tr Q/C, whose prior law is Gamma(NC/2, NC/2), so that N C is the width.
@@ -18,169 +17,50 @@ Pacelli et al., Nat. Mach. Intell. 5, 1497 (2023); theory notes, sections 3 and 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.kernels import Closure, KernelMap, cross_kernel, feature_map, renormalised_map, symmetric_kernel
-from stpbnn.latent.approximations import Approximation, approximate
-from stpbnn.latent.bernoulli import Bernoulli
-from stpbnn.latent.categorical import Categorical
-from stpbnn.latent.laplace import Laplace
+from stpbnn.kernels import cross_kernel, feature_map
+from stpbnn.latent.classes_action import FIRST, SECOND, SECOND_CENTRE, STENCIL, ClassesAction, Scales
 from stpbnn.latent.probabilities import each_output
-from stpbnn.latent.propagation import Propagated
-from stpbnn.network import FullyConnected
 from stpbnn.predictive import Mixture
 from stpbnn.scale import (
-    CLOSURE_ACTIONS,
     Gamma,
-    Landscape,
     OrderParameterPosterior,
     SaddlePoint,
     bracket_end,
     descended,
-    kernel_slopes,
     laplace,
     lattice_posterior,
     minima_of_slope,
-    order_slopes,
     posterior_of_action,
-    prior_action,
     prior_slope,
 )
 
 __all__ = ["ClassesOfNetwork"]
 
 SCAN_STEP = 0.5  # in log Q: the data's part of S is smoother than that of regression
-FARTHEST = 60.0  # of log Q
-STENCIL = 0.03  # in standard deviations of log Q or less: differences of the fourth order
-RISE = 50.0  # of S above its minimum, at which the integrand, e^-25, is left out
-REMEMBERED = 64  # modes, from which the next search starts
-TOLERANCE = 1e-7  # of evidence and mean, between the last two steps of the quadrature: about its square is left
+FARTHEST = 60.0  # largest |log Q|
+RISE = 50.0  # height of S above its minimum at which the integrand, e^-25, is dropped
+TOLERANCE = 1e-7  # change of evidence and mean in the last step of the quadrature; the error is about its square
 NEGLIGIBLE = 1e-8  # weights, relative to the largest, of nodes that add nothing to a probability
 MAX_STEPS = 50
 
-Scales = Float[np.ndarray, " L"]
-OFFSETS = np.array([-2.0, -1.0, 1.0, 2.0])
-FIRST = np.array([1.0, -8.0, 8.0, -1.0]) / 12  # derivatives from values at the offsets, and at the centre
-SECOND, SECOND_CENTRE = np.array([-1.0, 16.0, 16.0, -1.0]) / 12, -2.5
 
-
-@dataclass(frozen=True)
-class _Slopes:
-    """S at z = log Q, its gradient, and the derivatives of log Z in the logarithms of the precisions."""
-
-    z: Scales
-    value: float
-    gradient: Scales
-    precisions: Float[np.ndarray, " n"]
-    residual: float
-
-
-@dataclass(frozen=True, eq=False)
-class ClassesOfNetwork:
-    """A network on a training set of classes: of one output and two of them, or of one hidden layer and C of them.
-
-    Parameters
-    ----------
-    net : FullyConnected
-        The network.
-    X : array of shape (P, N_0)
-        Training inputs.
-    likelihood : Bernoulli or Categorical
-        Labels and temperature.
-    closure : {"nested", "global", "wishart"}
-        How the order parameters of deep networks enter the kernel.
-    approximation : {"auto", "laplace", "ep"}
-        How the posterior of the latent function is approximated at given order parameters.
-    """
-
-    net: FullyConnected
-    X: Float[np.ndarray, "P N0"]
-    likelihood: Bernoulli | Categorical
-    closure: Closure = "nested"
-    approximation: Approximation = "auto"
-    _modes: deque[tuple[Scales, Any]] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
-
-    @property
-    def widths(self) -> Scales:
-        """N_1..N_L, times the number of outputs that share the scale."""
-        return self.net.outputs * np.asarray(self.net.widths, dtype=np.float64)
-
-    @cached_property
-    def _features(self) -> Float[np.ndarray, "P P"]:
-        """The kernel of one hidden layer without scale and output bias."""
-        return symmetric_kernel(feature_map(self.net), self.net.prior, self.X)
-
-    @cached_property
-    def _landscape(self) -> Landscape:
-        return Landscape.of(self.net, self.X, CLOSURE_ACTIONS[self.closure])
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds: no compiled functions."""
-        return {name: value for name, value in self.__dict__.items() if name != "_landscape"}
-
-    def _map(self, z: Scales) -> KernelMap:
-        return renormalised_map(self.net, np.exp(z), self.closure)
-
-    def _kernel(self, z: Scales) -> Float[np.ndarray, "P P"]:
-        if self.net.depth > 1:
-            return symmetric_kernel(self._map(z), self.net.prior, self.X)
-        K = np.exp(z[0]) * self._features
-        K += self.net.prior.bias_variance
-        return K
-
-    def at(self, z: Scales) -> Laplace | Propagated:
-        """Return the approximation at log Q = z."""
-        known = min(self._modes, key=lambda mode: float(np.abs(mode[0] - z).sum()), default=None)
-        found = approximate(self.likelihood, self._kernel(z), self.approximation, None if known is None else known[1])
-        self._modes.append((z, found.start))
-        return found
-
-    def action(self, z: Scales) -> float:
-        """Return S, without the parts of it that are constant."""
-        return float(prior_action(self.widths, z)) - 2 * self.at(z).log_evidence
-
-    def _slopes(self, z: Scales) -> _Slopes:
-        at = self.at(z)
-        weights = at.kernel_weights()
-        if self.net.depth > 1:
-            of_data = order_slopes(self._landscape, z, weights)
-        else:
-            of_data = np.exp(z) * np.vdot(weights, self._features)
-        gradient = prior_slope(self.widths, z) - 2 * of_data
-        size = self.widths * (np.exp(z) + 1)
-        value = float(prior_action(self.widths, z)) - 2 * at.log_evidence
-        return _Slopes(
-            z, value, gradient, kernel_slopes(self._landscape, z, weights), float(np.abs(gradient / size).max())
-        )
-
-    def _stencil(self, z: Scales, direction: Scales, step: float) -> list[_Slopes]:
-        return [self._slopes(z + step * offset * direction) for offset in OFFSETS]
-
-    def _hessian(self, z: Scales) -> Float[np.ndarray, "L L"]:
-        rows = []
-        for axis, width in zip(np.eye(len(z)), self.widths, strict=True):
-            step = STENCIL / np.sqrt(1 + width / 100)
-            found = self._stencil(z, axis, step)
-            rows.append(FIRST @ np.stack([at.gradient for at in found]) / step)
-        hessian = np.array(rows)
-        return (hessian + hessian.T) / 2
+class ClassesOfNetwork(ClassesAction):
+    """A network on a training set of classes: its saddle points, the posterior of its order parameters, its laws."""
 
     def _along_diagonal(self) -> list[float]:
         """Return the minima of S where all log Q_l are equal."""
         ones = np.ones(self.net.depth)
 
         def slope(t: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-            return np.array([self._slopes(each * ones).gradient.sum() for each in t])
+            return np.array([self.slopes(each * ones).gradient.sum() for each in t])
 
         def outweighed(t: float) -> bool:
-            """Say whether the prior's part of the slope is twice that of the data or more."""
+            """Return whether the prior's part of the slope is twice that of the data or more."""
             prior = float(prior_slope(self.widths, t * ones).sum())
             return abs(prior) > 2 * abs(float(slope(np.array([t]))[0]) - prior)
 
@@ -191,9 +71,9 @@ class ClassesOfNetwork:
     def _descend(self, z: Scales) -> Scales:
         """Return the minimum in whose valley z lies."""
         return descended(
-            self._slopes(z),
-            lambda here, step: self._slopes(here.z + step),
-            lambda here: self._hessian(here.z),
+            self.slopes(z),
+            lambda here, step: self.slopes(here.z + step),
+            lambda here: self.hessian(here.z),
             smallest=1e-10 * float(self.widths.min()),
             scale=float(self.widths.sum()),
             steps=MAX_STEPS,
@@ -216,7 +96,7 @@ class ClassesOfNetwork:
         return sorted(found, key=lambda point: point.action)
 
     def _point(self, z: Scales) -> SaddlePoint:
-        at, hessian = self._slopes(z), self._hessian(z)
+        at, hessian = self.slopes(z), self.hessian(z)
         evidence = laplace(at.value, hessian, self.widths, float(self.widths.sum()), 0)
         return SaddlePoint(np.exp(z), at.value, at.residual, hessian, evidence)
 
@@ -227,11 +107,11 @@ class ClassesOfNetwork:
         """
         z = np.log(point.order_parameters)
         curvatures, directions = np.linalg.eigh(point.hessian)
-        centre = self._slopes(z)
+        centre = self.slopes(z)
         trace, pull, moves = np.zeros_like(centre.precisions), np.zeros_like(z), []
         for curvature, v in zip(curvatures, directions.T, strict=True):
             step = STENCIL / np.sqrt(1 + float(self.widths.max()) / 100)
-            found = self._stencil(z, v, step)
+            found = self.stencil(z, v, step)
             g, slopes = np.stack([at.precisions for at in found]), np.stack([at.gradient for at in found])
             trace -= 2 * (SECOND @ g + SECOND_CENTRE * centre.precisions) / step**2 / curvature
             pull += (SECOND @ slopes + SECOND_CENTRE * centre.gradient) / step**2 / curvature
@@ -260,7 +140,7 @@ class ClassesOfNetwork:
     def posterior_gradient(self, posterior: OrderParameterPosterior) -> Float[np.ndarray, " n"]:
         """Return the gradient of the mixture's log evidence in the logarithms of the precisions (Fisher's identity)."""
         kept = self._kept(posterior)
-        return sum(w * self._slopes(np.log(Q)).precisions for Q, w in zip(kept.nodes, kept.weights, strict=True))
+        return sum(w * self.slopes(np.log(Q)).precisions for Q, w in zip(kept.nodes, kept.weights, strict=True))
 
     def law(self, point: SaddlePoint, X: Float[np.ndarray, "n N0"]) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and variance (covariances) of the latent function(s) at query points, at a saddle point."""

@@ -24,27 +24,32 @@ Minka, Proc. UAI 17, 362 (2001); Rasmussen, Williams, Gaussian Processes for Mac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import blas, solve_triangular
+from scipy.linalg import solve_triangular
 from scipy.special import expit
 
-from stpbnn._linalg import lower_cholesky, mirrored
+from stpbnn._linalg import mirrored
 from stpbnn.latent.bernoulli import Bernoulli, BernoulliCurvature
 from stpbnn.latent.laplace import laplace_approximation
+from stpbnn.latent.latent_gaussian import LatentGaussian, scaled_factor
 
-__all__ = ["Propagated", "expectation_propagation"]
+__all__ = ["Propagated", "Sites", "expectation_propagation", "swept"]
 
 MAX_SWEEPS = 300
-EXACT, CONVERGED = 1e-9, 1e-6  # of the moments, in standard deviations: sweeps end; above it, something was wrong
-DAMPING, LEAST_DAMPING, GROWTH = 0.9, 0.05, 1.2
-HALVINGS = 80  # of the bracket of the tilted mode
-REACH, STEP = 9.0, 0.7  # of the quadrature, in standard deviations of the cavity
-LARGEST_STEP = 0.4  # of the quadrature, in units of f, in which powers of the logistic function are smooth
-MOST = 4000  # of its points, to either side
+EXACT, CONVERGED = (
+    1e-9,
+    1e-6,
+)  # of moments, in standard deviations: the end of sweeps; the most that counts as found
+DAMPING, LEAST_DAMPING, GROWTH = 0.9, 0.05, 1.2  # the part of its way that a site goes in a sweep
+STUCK = 0.98  # a sweep that leaves more of the residual than that is the last one, once the moments agree
+HALVINGS = 80  # how often the bracket of the tilted mode is halved
+REACH, STEP = 9.0, 0.7  # reach and step of the quadrature, in standard deviations of the cavity
+LARGEST_STEP = 0.4  # largest step in units of f, on whose scale powers of the logistic function are smooth
+MOST = 4000  # points of the quadrature to either side
 
 Vector = Float[np.ndarray, " P"]
 Square = Float[np.ndarray, "P P"]
@@ -52,54 +57,66 @@ Sites = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Propagated:
-    """The Gaussian of expectation propagation; it has the interface of `Laplace`.
+class Propagated(LatentGaussian):
+    """The Gaussian of expectation propagation.
 
     Parameters
     ----------
-    kernel : array of shape (P, P)
-        K, its lower triangle.
-    a, f : arrays of shape (P,), or (P, C)
-        The mean f = K a.
     residual : float
         The largest difference of a marginal moment from the tilted one, in standard deviations.
-    curvature : BernoulliCurvature or Contrasts
-        The sites with K.
     log_evidence : float
         Log Z.
     start : tuple of two arrays
         The sites ν and τ.
     """
 
-    kernel: Square
-    a: Float[np.ndarray, "P ..."]
-    f: Float[np.ndarray, "P ..."]
-    residual: float
-    curvature: Any
     log_evidence: float
     start: Sites
 
-    @property
-    def converged(self) -> bool:
-        """Whether the moments agree."""
-        return self.residual < CONVERGED
+    accuracy = CONVERGED
 
-    def kernel_weights(self) -> Square:
-        """Return the derivative of log Z in the entries of K: weights on its lower triangle, which count for both."""
-        weights = np.asfortranarray(self.curvature.diagonal_blocks())
-        column = np.asfortranarray(self.a.reshape(len(self.kernel), -1))
-        weights = np.tril(blas.dsyrk(1.0, column, beta=-1.0, c=weights, lower=1, overwrite_c=1))
-        weights[np.diag_indices_from(weights)] /= 2
-        return weights
 
-    def law(
-        self, cross: Float[np.ndarray, "n P"], variances: Float[np.ndarray, " n"]
-    ) -> tuple[Float[np.ndarray, "n ..."], Float[np.ndarray, "n ..."]]:
-        """Return mean and variance of f at query points, as `Laplace.law` does."""
-        mean, explained = cross @ self.a, self.curvature.explained(cross)
-        if mean.ndim == 1:
-            return mean, np.maximum(variances - explained, 0)
-        return mean, variances[:, None, None] * np.eye(mean.shape[1]) - explained
+def swept(
+    sweep: Callable[[Sites], tuple[Propagated, Callable[[], Sites]]],
+    sites: Sites,
+    *,
+    exact: float,
+    damping: float,
+    most: int,
+) -> Propagated:
+    """Return what sweeps over all sites at a time lead to, each damped.
+
+    Parameters
+    ----------
+    sweep : callable
+        From sites to the Gaussian that they make, and the function that gives the sites of the tilted moments.
+    sites : tuple of two arrays
+        Where the sweeps start.
+    exact : float
+        The residual below which they end.
+    damping : float
+        The largest part of its way that a site goes in a sweep.
+    most : int
+        How many sweeps there are at most.
+
+    Raises
+    ------
+    OverflowError
+        If the numbers are out of the range of double precision.
+    """
+    part, last = damping, np.inf
+    for _ in range(most):
+        found, matched = sweep(sites)
+        residual = found.residual
+        if not np.isfinite(residual):
+            raise OverflowError
+        if residual < exact or (residual < CONVERGED and residual > STUCK * last):
+            break
+        part = max(LEAST_DAMPING, part / 2) if residual > last else min(damping, GROWTH * part)
+        last = residual
+        (nu, tau), (new_nu, new_tau) = sites, matched()
+        sites = nu + part * (new_nu - nu), tau + part * (new_tau - tau)
+    return found
 
 
 def expectation_propagation(likelihood: Bernoulli, K: Square, start: Sites | None = None) -> Propagated:
@@ -129,31 +146,28 @@ def expectation_propagation(likelihood: Bernoulli, K: Square, start: Sites | Non
     (array([1.5314, 1.5314]), -1.2157, True)
     """
     full = mirrored(K)
-    nu, tau = _sites_at_the_mode(likelihood, K) if start is None else start
-    damping, last = DAMPING, np.inf
-    for _ in range(MAX_SWEEPS):
+
+    def sweep(sites: Sites) -> tuple[Propagated, Callable[[], Sites]]:
+        nu, tau = sites
         curvature, a, mean, variance = _conditioned(full, nu, tau)
         cavity_variance = 1 / (1 / variance - tau)
         cavity_mean = cavity_variance * (mean / variance - nu)
         log_z, tilted_mean, tilted_variance = _tilted(likelihood, cavity_mean, cavity_variance)
-        spread = np.sqrt(variance)
-        residual = max(
-            float(np.abs((tilted_mean - mean) / spread).max()), float(np.abs(tilted_variance / variance - 1).max())
-        )
-        if not np.isfinite(residual):
-            raise OverflowError
-        if residual < EXACT or (residual < CONVERGED and residual > 0.98 * last):
-            break
-        damping = max(LEAST_DAMPING, damping / 2) if residual > last else min(DAMPING, GROWTH * damping)
-        last = residual
-        new_tau = np.maximum(1 / tilted_variance - 1 / cavity_variance, 0)
-        new_nu = tilted_mean / tilted_variance - cavity_mean / cavity_variance
-        tau, nu = tau + damping * (new_tau - tau), nu + damping * (new_nu - nu)
-    shift = cavity_mean + cavity_variance * nu
-    sites = (shift**2 / (1 + cavity_variance * tau) - cavity_mean**2) / cavity_variance
-    sites -= np.log1p(cavity_variance * tau)
-    evidence = float((log_z - sites / 2).sum()) + float(nu @ mean) / 2 - curvature.log_det / 2
-    return Propagated(K, a, mean, residual, curvature, evidence, (nu, tau))
+        means, variances = (tilted_mean - mean) / np.sqrt(variance), tilted_variance / variance - 1
+        residual = max(float(np.abs(each).max()) for each in (means, variances))
+        shift = cavity_mean + cavity_variance * nu
+        of_sites = (shift**2 / (1 + cavity_variance * tau) - cavity_mean**2) / cavity_variance
+        of_sites -= np.log1p(cavity_variance * tau)
+        evidence = float((log_z - of_sites / 2).sum()) + float(nu @ mean) / 2 - curvature.log_det / 2
+
+        def matched() -> Sites:
+            precision = np.maximum(1 / tilted_variance - 1 / cavity_variance, 0)
+            return tilted_mean / tilted_variance - cavity_mean / cavity_variance, precision
+
+        return Propagated(K, a, mean, residual, curvature, evidence, sites), matched
+
+    sites = _sites_at_the_mode(likelihood, K) if start is None else start
+    return swept(sweep, sites, exact=EXACT, damping=DAMPING, most=MAX_SWEEPS)
 
 
 def _sites_at_the_mode(likelihood: Bernoulli, K: Square) -> Sites:
@@ -166,11 +180,7 @@ def _sites_at_the_mode(likelihood: Bernoulli, K: Square) -> Sites:
 def _conditioned(K: Square, nu: Vector, tau: Vector) -> tuple[BernoulliCurvature, Vector, Vector, Vector]:
     """Return the sites with K, and a, mean and variances of q."""
     root = np.sqrt(tau)
-    B = np.asfortranarray(K * root[:, None] * root)
-    B[np.diag_indices_from(B)] += 1
-    factor, failure = lower_cholesky(B, clean=False)
-    if failure:
-        raise np.linalg.LinAlgError("the kernel is not positive semidefinite")
+    factor = scaled_factor(K, root)
     curvature = BernoulliCurvature(root, np.zeros_like(root), factor)
     a = nu - curvature.damp(K @ nu)
     halves = solve_triangular(factor, root[:, None] * K, lower=True, check_finite=False)
@@ -184,7 +194,7 @@ def _tilted(likelihood: Bernoulli, mean: Vector, variance: Vector) -> tuple[Vect
     To either side of the mode the law falls at least like the cavity.
     """
     y, T, std = likelihood.labels, likelihood.temperature, np.sqrt(variance)
-    low, high = np.zeros_like(mean), variance / T  # of y (f - m)
+    low, high = np.zeros_like(mean), variance / T  # bounds of y (f - m)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         rises = expit(-y * mean - middle) / T > middle / variance

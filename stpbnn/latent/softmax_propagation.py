@@ -23,7 +23,7 @@ Minka, Proc. UAI 17, 362 (2001); Rasmussen, Williams, Gaussian Processes for Mac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -33,20 +33,21 @@ from scipy.linalg import cho_solve, helmert, lapack, solve_triangular
 from scipy.special import log_softmax, ndtri
 from scipy.stats import qmc
 
-from stpbnn._linalg import lower_cholesky, mirrored
+from stpbnn._linalg import mirrored
 from stpbnn._slices import slices
 from stpbnn.latent.categorical import Categorical
 from stpbnn.latent.laplace import laplace_approximation
-from stpbnn.latent.propagation import Propagated
+from stpbnn.latent.latent_gaussian import positive_factor
+from stpbnn.latent.propagation import Propagated, Sites, swept
 
 __all__ = ["Contrasts", "propagate_softmax"]
 
 MAX_SWEEPS = 100
-EXACT = 1e-7  # of the moments, in standard deviations: sweeps end
-DAMPING, LEAST_DAMPING, GROWTH = 0.8, 0.05, 1.2
+EXACT = 1e-7  # differences of moments, in standard deviations, at which sweeps end
+DAMPING = 0.8
 POINTS = 9  # powers of two of the points of either half; each stands beside its opposite
 BLOCK = 2**21  # numbers that are held at a time
-LEAST = 1e-12  # of a variance, relative to that of the prior
+LEAST = 1e-12  # the least variance, relative to the prior
 
 Square = Float[np.ndarray, "P P"]
 Blocks = Float[np.ndarray, "P d d"]
@@ -91,9 +92,7 @@ class Contrasts:
         return self.basis @ found @ self.basis.T
 
 
-def propagate_softmax(
-    likelihood: Categorical, K: Square, start: tuple[np.ndarray, np.ndarray] | None = None
-) -> Propagated:
+def propagate_softmax(likelihood: Categorical, K: Square, start: Sites | None = None) -> Propagated:
     """Return the fixed point of expectation propagation, all sites at a time, damped; it starts at Laplace's mode.
 
     Parameters
@@ -121,40 +120,37 @@ def propagate_softmax(
     """
     full = mirrored(K)
     H = helmert(likelihood.shape[1]).T
-    nu, precision = _sites_at_the_mode(likelihood, K, H) if start is None else start
-    least = LEAST * np.diag(K)[:, None, None] * np.eye(H.shape[1]) + np.finfo(float).tiny
-    damping, last = DAMPING, np.inf
-    for _ in range(MAX_SWEEPS):
+    one = np.eye(H.shape[1])
+    least = LEAST * np.diag(K)[:, None, None] * one + np.finfo(float).tiny
+
+    def sweep(at: Sites) -> tuple[Propagated, Callable[[], Sites]]:
+        nu, precision = at
         sites = _with_kernel(precision, full, H)
         a = nu - sites.damp(full @ nu)
         mean, halves = full @ a, sites.halves(full)
-        covariance = np.diag(K)[:, None, None] * np.eye(H.shape[1]) + least
+        covariance = np.diag(K)[:, None, None] * one + least
         covariance = covariance - np.einsum("kpc,kpd->pcd", halves, halves, optimize=True)
         # the cavity: V = (Σ^{-1} − Λ)^{-1}, and its mean
-        cavity = _symmetric(np.linalg.solve(np.eye(H.shape[1]) - covariance @ precision, covariance))
+        cavity = _symmetric(np.linalg.solve(one - covariance @ precision, covariance))
         cavity_mean = mean + np.einsum("pcd,pd->pc", cavity, np.einsum("pcd,pd->pc", precision, mean) - nu)
         of_sites = _of_sites(nu, precision, cavity_mean, cavity)
         places = ((mean, covariance), (cavity_mean, cavity))
         log_z, b, D = _tilted(likelihood, H, places, (nu, precision, of_sites))
         shift = np.einsum("pcd,pd->pc", cavity, b)
-        moments = cavity + cavity @ D @ cavity
         spread = np.sqrt(np.einsum("pcc->pc", covariance))
-        residual = max(
-            float(np.abs((cavity_mean + shift - mean) / spread).max()),
-            float(np.abs((moments - covariance) / (spread[:, :, None] * spread[:, None, :])).max()),
-        )
-        if not np.isfinite(residual):
-            raise OverflowError
-        if residual < EXACT:
-            break
-        damping = max(LEAST_DAMPING, damping / 2) if residual > last else min(DAMPING, GROWTH * damping)
-        last = residual
-        new = _positive(-np.linalg.solve(np.eye(H.shape[1]) + D @ cavity, D))
-        new_nu = b + np.einsum("pcd,pd->pc", new, cavity_mean + shift)
-        precision, nu = precision + damping * (new - precision), nu + damping * (new_nu - nu)
-    evidence = float((log_z - of_sites).sum())
-    evidence += float(np.vdot(nu, mean)) / 2 - sites.log_det / 2
-    return Propagated(K, a @ H.T, mean @ H.T, residual, sites, evidence, (nu, precision))
+        means = (cavity_mean + shift - mean) / spread
+        covariances = (cavity + cavity @ D @ cavity - covariance) / (spread[:, :, None] * spread[:, None, :])
+        residual = max(float(np.abs(each).max()) for each in (means, covariances))
+        evidence = float((log_z - of_sites).sum()) + float(np.vdot(nu, mean)) / 2 - sites.log_det / 2
+
+        def matched() -> Sites:
+            new = _positive(-np.linalg.solve(one + D @ cavity, D))
+            return b + np.einsum("pcd,pd->pc", new, cavity_mean + shift), new
+
+        return Propagated(K, a @ H.T, mean @ H.T, residual, sites, evidence, at), matched
+
+    sites = _sites_at_the_mode(likelihood, K, H) if start is None else start
+    return swept(sweep, sites, exact=EXACT, damping=DAMPING, most=MAX_SWEEPS)
 
 
 def _sites_at_the_mode(likelihood: Categorical, K: Square, H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -179,10 +175,7 @@ def _with_kernel(precision: Blocks, K: Square, H: np.ndarray) -> Contrasts:
     flat = roots.transpose(0, 2, 1).reshape(P * d, d)
     B = np.asfortranarray((flat @ flat.T) * np.repeat(np.repeat(K, d, axis=0), d, axis=1))
     B[np.diag_indices_from(B)] += 1
-    factor, failure = lower_cholesky(B, clean=False)
-    if failure:
-        raise np.linalg.LinAlgError("the kernel is not positive semidefinite")
-    return Contrasts(roots, factor, H)
+    return Contrasts(roots, positive_factor(B), H)
 
 
 def _tilted(

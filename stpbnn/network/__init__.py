@@ -21,7 +21,7 @@ __all__ = ["Convolutional", "FullyConnected", "Network", "NetworkHolder", "Prior
 
 
 def of_settings(settings: Mapping[str, Any]) -> Network:
-    """Return the network of which `to_dict` gave these settings: one that has channels is convolutional.
+    """Return the network with the settings that `to_dict` gave: with channels it is convolutional.
 
     Examples
     --------

@@ -34,7 +34,7 @@ class Prior(NamedTuple):
 
 
 def counts(what: str, value: Any, expected: str) -> tuple[int, ...]:
-    """Return the numbers of units of the hidden layers, of which there is at least one."""
+    """Return the numbers of units of the hidden layers, at least one."""
     if isinstance(value, numbers.Integral):
         value = (value,)
     if not isinstance(value, Iterable) or isinstance(value, str):
@@ -63,7 +63,7 @@ def _plain(value: Any) -> Any:
 
 
 class Network:
-    """What all networks share; frozen dataclasses with these settings, and more of their own, derive from it."""
+    """The base of all networks, which are frozen dataclasses with these settings and more of their own."""
 
     activation: str | activations.Activation
     outputs: int
@@ -141,6 +141,11 @@ class Network:
     def seen(self) -> int:
         """M, the number of features that the readout sees."""
         return self.units[-1]
+
+    @property
+    def local(self) -> bool:
+        """Whether the readout has weights of its own at each position of the last layer: here there is one position."""
+        return False
 
     @property
     def precisions(self) -> tuple[float, ...]:

@@ -128,6 +128,11 @@ class Convolutional(Network):
         return math.prod(self.windows[-1].grid)
 
     @property
+    def local(self) -> bool:
+        """Whether the readout has weights of its own at each position of the last layer: "flatten"."""
+        return self.readout == "flatten"
+
+    @property
     def units(self) -> tuple[int, ...]:
         """The numbers of features of the hidden layers: positions times channels."""
         return tuple(math.prod(window.grid) * n for window, n in zip(self.windows, self.channels, strict=True))
@@ -135,7 +140,7 @@ class Convolutional(Network):
     @property
     def seen(self) -> int:
         """M, the number of features that the readout sees: those at all positions, or one a channel."""
-        return self.units[-1] if self.readout == "flatten" else self.channels[-1]
+        return self.units[-1] if self.local else self.channels[-1]
 
     def refuse_features(self, what: str, n_features: int) -> None:
         """Refuse inputs that are no images of this network.
@@ -220,7 +225,7 @@ class Convolutional(Network):
         last : jax.Array of shape (P, d N_L)
             Features of the last hidden layer.
         """
-        return last if self.readout == "flatten" else last.reshape(len(last), -1, self.channels[-1]).mean(axis=1)
+        return last if self.local else last.reshape(len(last), -1, self.channels[-1]).mean(axis=1)
 
 
 def _image(value: object) -> tuple[int, int, int]:

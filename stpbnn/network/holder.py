@@ -1,4 +1,4 @@
-"""A part of what holds networks among its parameters, and the refusal of those that it does not know."""
+"""Estimators that hold networks among their parameters, and refuse kinds that they do not know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["NetworkHolder", "known_network"]
 
 
 def known_network(network: Any, kinds: tuple[type[Network], ...], instead: str) -> Network:
-    """Return a network if it is of a kind that is known; for others say what to take instead."""
+    """Return a network of a known kind; refuse others with what to take instead."""
     if isinstance(network, Network) and not isinstance(network, kinds):
         expected = " or ".join(f"a stpbnn.{kind.__name__}" for kind in kinds)
         raise ValueError(f"network: got {shown(network)}, expected {expected}; take {instead}, or stpbnn.sample")
@@ -19,10 +19,10 @@ def known_network(network: Any, kinds: tuple[type[Network], ...], instead: str) 
 
 
 class NetworkHolder:
-    """A part of what holds networks among its parameters, and takes their settings by name: network__widths."""
+    """Estimators that hold networks among their parameters and set theirs by name: network__widths."""
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, and those of parts as part__parameter; settings of a network make a new one.
+        """Set parameters by name, and those of a part as part__parameter; a network is replaced by a new one.
 
         Parameters
         ----------

@@ -6,9 +6,8 @@ law has one entry a query point (and output); the joint law couples the query po
 
 from stpbnn.predictive.gaussian import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.predictive.joint import relative_rounding as relative_rounding
-from stpbnn.predictive.law import Law
+from stpbnn.predictive.law import Law, SideBySide
 from stpbnn.predictive.mixture import JointMixture, Mixture, MixtureOfOutputs
-from stpbnn.predictive.side_by_side import SideBySide
 from stpbnn.predictive.student_t_laws import JointStudentT, StudentT
 from stpbnn.predictive.student_t_laws import log_density as log_density
 

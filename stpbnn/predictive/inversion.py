@@ -17,7 +17,7 @@ EPS = float(np.finfo(np.float64).eps)
 def inverse_cdf(
     weights: np.ndarray, means: np.ndarray, stds: np.ndarray, mean: np.ndarray, std: np.ndarray, level: float
 ) -> np.ndarray:
-    r"""Return where the distribution functions F of mixtures, one a column, reach a level p.
+    r"""Return where the distribution functions F of mixtures, one in each column, reach a level p.
 
     Newton's method on :math:`\Phi^{-1}(F(x)) = \Phi^{-1}(p)`, which is a straight line for one component, begun at the
     quantile of a Gaussian law of the same moments. Steps that leave the bracket, or hardly close it, are bisections:

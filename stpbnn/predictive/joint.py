@@ -11,8 +11,8 @@ __all__ = ["Whitened", "relative_rounding", "whiten"]
 
 TINY = float(np.finfo(np.float64).tiny)
 EPS = float(np.finfo(np.float64).eps)
-LOST = 0.01  # of a log density, to rounding: beyond it there is none
-SAME = 100 * EPS  # of the variances: the variance of the difference of two values that are the same to rounding
+LOST = 0.01  # error of a log density by rounding, above which it is refused
+SAME = 100 * EPS  # variance of a difference, relative to the variances, below which two values are the same
 
 
 class Whitened(NamedTuple):

@@ -52,7 +52,7 @@ class Mixture(Law):
     variance: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", np.array(self.weights))  # which the model keeps as well
+        object.__setattr__(self, "weights", np.array(self.weights))  # a copy: the model keeps the weights too
         mean = np.tensordot(self.weights, self.means, 1)
         object.__setattr__(self, "mean", self.offset + mean)
         spread = self.variances + (self.means - mean) ** 2

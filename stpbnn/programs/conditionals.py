@@ -150,7 +150,7 @@ def condition(
     moments = _moments(process.kernel, X, y, X_new, draws, noise, joint)
     centre, scale = (array.reshape(*batch, *array.shape[1:]) for array in moments)
     _refuse_singular(centre, scale)
-    unchecked = {"validate_args": False}  # which would refuse a scale of zero
+    unchecked = {"validate_args": False}  # the check would refuse a scale of zero
     if process.df is None:
         if joint:
             return dist.MultivariateNormal(centre, scale_tril=scale, **unchecked)

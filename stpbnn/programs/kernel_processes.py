@@ -58,7 +58,7 @@ def _check_names(kernel: Kernel, priors: Mapping[str, Any]) -> None:
 
 
 def _named(priors: Any) -> dict[str, Any]:
-    """Return priors by name, none for None; refuse what is no mapping."""
+    """Return priors by name, none for None; refuse anything but a mapping."""
     if not isinstance(priors, Mapping | None):
         raise ValueError(f"priors: got {priors!r}, expected a mapping of names to NumPyro distributions or numbers")
     return dict(priors or {})

@@ -31,7 +31,7 @@ __all__ = [
 
 
 def value_above(name: str, value: Any, minimum: float) -> Any:
-    """Return a number that is above a minimum; of a traced one nothing is known, and it is returned as it is."""
+    """Return a number that is above a minimum; a traced one is returned unchecked."""
     if isinstance(value, jax.core.Tracer):
         return value
     return check.number(
@@ -63,7 +63,7 @@ def recalled(name: str, prior: Any, samples: Mapping[str, Any]) -> Any:
 def above(name: str, prior: dist.Distribution, minimum: int, why: str) -> dist.Distribution:
     """Refuse a prior that may fall below a minimum."""
     support = prior.support
-    while hasattr(support, "base_constraint"):  # of vectors: that of their entries
+    while hasattr(support, "base_constraint"):  # a law of vectors: take the support of their entries
         support = support.base_constraint
     if not np.all(np.asarray(getattr(support, "lower_bound", -np.inf)) >= minimum):
         raise ValueError(
@@ -126,7 +126,7 @@ def points(what: str, X: Any, features: int | None = None) -> jax.Array:
 
 
 def lengths(what: str, value: Any, features: int) -> Any:
-    """Return positive numbers, one or one for each feature; of traced ones nothing is known."""
+    """Return positive numbers, one or one for each feature; traced ones are returned unchecked."""
     if isinstance(value, jax.core.Tracer):
         return value
     if not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
@@ -138,7 +138,7 @@ def lengths(what: str, value: Any, features: int) -> Any:
 
 
 def targets(y: Any, examples: int, outputs: int = 1) -> jax.Array:
-    """Return targets (P,) or (P, D) in JAX's current precision; of traced ones only the shape is checked."""
+    """Return targets (P,) or (P, D) in JAX's current precision; only the shape of traced ones is checked."""
     shape = (examples,) if outputs == 1 else (examples, outputs)
     if np.shape(y) != shape:
         each = "one number" if outputs == 1 else f"{outputs} numbers, one for each output,"

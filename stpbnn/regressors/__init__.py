@@ -12,7 +12,7 @@ the effective action in the proportional limit, their whole posterior at finite 
 from stpbnn.regressors.adaptive_kernel import AdaptiveKernelRegressor
 from stpbnn.regressors.errors import GeneralizationError
 from stpbnn.regressors.errors import error_parts as error_parts
-from stpbnn.regressors.errors import own_error as own_error
+from stpbnn.regressors.errors import own_errors as own_errors
 from stpbnn.regressors.estimator import Estimator as Estimator
 from stpbnn.regressors.evidence_search import Evidence as Evidence
 from stpbnn.regressors.evidence_search import EvidenceSearch as EvidenceSearch

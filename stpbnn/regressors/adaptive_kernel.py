@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from stpbnn import _validation as check
 from stpbnn import adaptive
 from stpbnn._blas import one_thread
-from stpbnn._memory import refuse_beyond
+from stpbnn._memory import fits, refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers, seed_of
 from stpbnn.network import FullyConnected
@@ -43,8 +43,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     Parameters
     ----------
     network : FullyConnected or None
-        The network, of one hidden layer, or of two of equal widths, with one output and no biases; None means
-        FullyConnected((200,)) with as many outputs as y.
+        The network, of one hidden layer, or of two and one output; None means FullyConnected((200,)) with as many
+        outputs as y.
     temperature : float
         T > 0, the variance of the Gaussian likelihood.
     particles : int
@@ -52,7 +52,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         half the size come on top. Better twice the number of examples or more.
     cluster : int or "auto"
         How many units n are sampled jointly, a divisor of the width. "auto" doubles n until the prediction moves by
-        less than its standard error, or a cluster is the network. Of two hidden layers 1 and the width are known.
+        less than its standard error, or a cluster is the network. Of two hidden layers 1 and the width of the second
+        are known, the latter for all units of both.
     reaction : bool
         Whether to correct for the reaction of the others on a cluster itself, a relative n/N.
     second_start : bool
@@ -75,6 +76,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         λ_1 E v v^T, to be compared with the sampled readout norm λ_1 |v|²/N_1; one under the prior.
     log_marginal_likelihood_ : float
         Log evidence, a Bethe free energy. It is computed when it is first asked for: a third of the time of the fit.
+        NaN for single units of two hidden layers.
     fixed_points_ : list of FixedPoint
         What both searches found, where there were two, the solution that is used first.
     history_ : array
@@ -87,7 +89,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         Of the particles' moves: their mean acceptance, and the correlation of the tilt from one move to the next. Near
         one it tells of units that are stuck on one side of a barrier, which makes the search slow.
     converged_, failed_checks_ : bool, tuple of str
-        Whether the search had settled, and which of its checks failed: "drift", "particles", "acceptance", "lost".
+        Whether the search had settled, and which of its checks failed: "drift", "particles", "acceptance",
+        "lost", "clusters".
     network_, temperature_, seed_ : FullyConnected, float, int
         What was used.
 
@@ -141,10 +144,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         random_numbers(self.random_state)
         check.integer("particles", self.particles, minimum=16)
         check.integer("max_iter", self.max_iter, minimum=12)
-        if isinstance(self.cluster, str):
-            check.one_of("cluster", self.cluster, ("auto",))
-        else:
-            check.integer("cluster", self.cluster, minimum=1)
+        adaptive.cluster_size(self.cluster)
         if self.cluster != 1 and not self.reaction:
             raise ValueError(
                 f"cluster: got {self.cluster!r} with reaction=False, expected 1: clusters react upon each other"
@@ -157,9 +157,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         N, use = net.widths[-1], "use ProportionalLimitRegressor"
         if net.depth > 2:
             raise ValueError(f"network: got {net.depth} hidden layers, expected 1 or 2: of more none is known; {use}")
-        if len(set(net.widths)) > 1 or net.outputs > 1 or net.bias_precision is not None:
-            what = f"widths {net.widths}, {net.outputs} outputs, bias_precision {net.bias_precision}"
-            raise ValueError(f"network: got {what}, expected two equal widths, one output, no biases; {use}")
+        if net.outputs > 1:
+            raise ValueError(f"network: got two hidden layers and {net.outputs} outputs, expected one output; {use}")
         if self.cluster not in (1, N, "auto") or self.second_start:
             raise ValueError(
                 f"cluster, second_start: got {self.cluster!r} and {self.second_start}, expected 1, {N} or "
@@ -174,7 +173,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         self._solve()
         if self.cluster not in (self.cluster_, "auto"):
             warnings.warn(
-                f"cluster: got {self.cluster}, no divisor of the width {net.widths[0]}; {self.cluster_} is taken",
+                f"cluster: got {self.cluster}, no divisor of the width {net.widths[-1]}; {self.cluster_} is taken",
                 stacklevel=5,
             )
         if self.particles < 2 * len(X):
@@ -193,7 +192,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
 
     def _divisor(self) -> int:
         """Return the number of units in a cluster, which divides the width."""
-        N, n = self.network_.widths[0], int(self.cluster)
+        N, n = self.network_.widths[-1], int(self.cluster)
         if n > N:
             raise ValueError(f'cluster: got {n} units, expected at most {N}, the width; or "auto"')
         if N % n == 0:
@@ -202,10 +201,14 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
 
     def _refuse_beyond_memory(self, cluster: int) -> None:
         """Refuse clusters whose features and readouts, with those of their twins, do not fit into memory."""
-        units, outputs = adaptive.units_of(int(self.particles), cluster), self.network_.outputs
-        numbers = 2 * units * len(self.X_train_) + 4 * units * cluster * outputs**2
         what = f"particles: got {self.particles}, in clusters of {cluster}, whose features"
-        refuse_beyond(4 * numbers, what, "take fewer particles, or smaller clusters")
+        refuse_beyond(self._needed(cluster), what, "take fewer particles, or smaller clusters")
+
+    def _needed(self, cluster: int) -> int:
+        """Return the bytes that clusters of a size take."""
+        units, outputs = adaptive.units_of(int(self.particles), cluster), self.network_.outputs
+        links = 4 * units * self.network_.widths[0] if self.network_.depth > 1 and cluster > 1 else 0
+        return 4 * (2 * units * len(self.X_train_) + 4 * units * cluster * outputs**2 + links)
 
     def _solve(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Search for the fixed point, or take what an earlier search found."""
@@ -240,7 +243,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         K = np.kron(np.atleast_2d(Q.squeeze() if self.network_.depth == 1 else np.prod(Q)), problem.kernel)
         settings = self.particles, self.seed_, self.max_iter
         if self.cluster == "auto":
-            sizes = adaptive.doubled(problem, adaptive.Start(K, K), *settings)
+            sizes = adaptive.doubled(problem, adaptive.Start(K, K), *settings, lambda n: fits(self._needed(n)))
         else:
             problem = problem.resized(self._divisor())
             sizes = [adaptive.solve(problem, adaptive.Start(K, K), *settings)]
@@ -276,7 +279,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     def log_marginal_likelihood_(self) -> float:  # type: ignore[override]
         """Log evidence, computed when it is first asked for."""
         check_is_fitted(self, "seed_")
-        if self.network_.depth > 1:
+        if self._process.problem.above:
             return float("nan")  # not known
         if self._evidence is None:
             self._evidence = in_float64(self._log_evidence)(self._process.problem, self._process.averages)

@@ -14,7 +14,7 @@ __all__ = [
     "error_parts",
     "explained",
     "finite_error",
-    "own_error",
+    "own_errors",
 ]
 
 LARGEST = np.sqrt(np.finfo(np.float64).max) / 2**20  # of numbers whose squares are summed
@@ -64,13 +64,13 @@ def explained(y: np.ndarray, mean: np.ndarray) -> float:
     return 1 - float(np.sum((y - mean) ** 2)) / spread if spread > 0 else 1.0
 
 
-def own_error(theory: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the errors of the generalisation error, and of its two parts, that a theory itself has.
+def own_errors(theory: Any, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the errors of the generalisation error, and of its two parts, that a theory itself has: all, systematic.
 
-    Of simulated theories they are the Monte Carlo error and, where it is known, that of clusters which are too small;
-    of closed forms zero.
+    Of simulated theories the first is the Monte Carlo error and, where it is known, the second: that of clusters which
+    are too small, NaN where one size alone was solved. Of closed forms both are zero.
     """
     if not hasattr(theory, "generalization_error_systematic_error"):
-        return np.zeros(3)
-    systematic = np.nan_to_num(theory.generalization_error_systematic_error(X, y))
-    return np.hypot(theory.generalization_error_standard_error(X, y), systematic)
+        return np.zeros(3), np.zeros(3)
+    systematic = np.array(theory.generalization_error_systematic_error(X, y))
+    return np.hypot(theory.generalization_error_standard_error(X, y), np.nan_to_num(systematic)), systematic

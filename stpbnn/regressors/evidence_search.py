@@ -81,6 +81,10 @@ class EvidenceSearch[H: Hyperparameters](WithFactors):
         """Return the hyper-parameters at which a search starts."""
         raise NotImplementedError
 
+    def _starts(self) -> list[H]:
+        """Return all hyper-parameters at which a search starts."""
+        return [self._start()]
+
     def _bounds(self, start: H) -> Float[np.ndarray, "n 2"]:
         """Return the bounds of theta."""
         raise NotImplementedError
@@ -106,7 +110,7 @@ class EvidenceSearch[H: Hyperparameters](WithFactors):
     def _search(self) -> bool:
         if not self._searched:
             return True
-        start = self._start()
+        start, *others = self._starts()
 
         def objective(theta: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
             with warnings.catch_warnings():  # at points that are passed through
@@ -122,6 +126,7 @@ class EvidenceSearch[H: Hyperparameters](WithFactors):
             self._bounds(start),
             start.names,
             optimizer=self.optimizer,
+            others=[other.theta for other in others if not np.allclose(other.theta, start.theta)],
             n_restarts=self.n_restarts_optimizer,
             random_state=self.random_state,
             at_bounds=self._at_bounds,

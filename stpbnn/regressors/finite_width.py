@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from stpbnn import _validation as check
-from stpbnn import kernels
 from stpbnn._random import seed_of
-from stpbnn.network import Convolutional, FullyConnected, Network
+from stpbnn.network import FullyConnected
 from stpbnn.predictive import SideBySide
-from stpbnn.regressors.learnable_network import LearnableNetwork
-from stpbnn.regressors.network_regressor import refuse_unknown_images
-from stpbnn.regressors.solver import Solver, WithSolver, only_exact
+from stpbnn.regressors.order_parameter_regressor import OrderParameterRegressor
 from stpbnn.scale import (
     LATTICE_DEPTH,
-    MEANS,
     IteratedScale,
-    Mean,
-    NetworkProblem,
     enters_by_product,
     is_known,
-    keeps_mean,
-    pose,
 )
 
 __all__ = ["FiniteWidthRegressor"]
 
 
-class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
+class FiniteWidthRegressor(OrderParameterRegressor):
     r"""Bayesian network of finite width, as a mixture of Gaussian processes over its order parameters.
 
     .. math:: p(f \mid y) = \int \mathrm{d}Q\; p(Q \mid y)\, p(f \mid Q, y), \qquad
@@ -136,37 +126,8 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
     array([ 0.7681,  0.    , -0.7681])
     """
 
-    _networks = (FullyConnected, Convolutional)
-    _learned = (*LearnableNetwork._learned, "order_parameter_posterior_", "solver_")
-
-    def __init__(
-        self,
-        network: Network | None = None,
-        *,
-        temperature: Any = 0.01,
-        trend: Literal["zero", "constant", "linear"] = "zero",
-        closure: kernels.Closure = "nested",
-        mean: Mean = "auto",
-        solver: Solver = "auto",
-        optimizer: Any = None,
-        n_restarts_optimizer: int = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.network = network
-        self.temperature = temperature
-        self.trend = trend
-        self.closure = closure
-        self.mean = mean
-        self.solver = solver
-        self.optimizer = optimizer
-        self.n_restarts_optimizer = n_restarts_optimizer
-        self.random_state = random_state
-
-    def _check_settings(self) -> None:
-        super()._check_settings()
-        check.one_of("closure", self.closure, kernels.CLOSURES)
-        check.one_of("mean", self.mean, MEANS)
-        refuse_unknown_images(self.network, self.optimizer)
+    _mixture = True
+    _learned = (*OrderParameterRegressor._learned, "order_parameter_posterior_", "solver_")
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -190,18 +151,6 @@ class FiniteWidthRegressor(WithSolver, MultiOutputMixin, LearnableNetwork):
                 "order parameters are integrated by sampling; learn with ProportionalLimitRegressor, and give its "
                 "network_ and temperature_ with optimizer=None"
             )
-
-    def _only_exact(self, outputs: int) -> str | None:
-        net = FullyConnected(outputs=outputs) if self.network is None else self.network
-        return only_exact(net, self.closure, self.mean, mixture=True)
-
-    def _pose(self) -> NetworkProblem:
-        net, keep_mean = self.network_, keeps_mean(self.network_, self.mean)
-        data = self.X_train_, self.y_train_
-        if self.solver_ == "iterative":
-            return IteratedScale.iterated(net, *data, self.temperature_, mixture=True)
-        T, design = self.temperature_, self._design
-        return pose(net, *data, T, self.closure, design, keep_mean=keep_mean, mixture=True)
 
     def _condition(self) -> None:
         self._problem = self._pose()

@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike
 from stpbnn._precision import in_float64
 from stpbnn._slices import slices
 from stpbnn.kernels import InputSlopes
-from stpbnn.regressors import estimator
+from stpbnn.regressors import predicting
+from stpbnn.regressors.estimator import Estimator
 from stpbnn.scale import Query
 
 __all__ = ["WithGradient"]
 
 
-class WithGradient(estimator.Estimator):
+class WithGradient(Estimator):
     """Estimators that predict the gradient of f; a model adds `_input_slopes` and `_gradient_law`."""
 
     def _input_slopes(self, X: np.ndarray) -> InputSlopes:
@@ -70,7 +71,7 @@ class WithGradient(estimator.Estimator):
         X = self._query_points(X)
         self._needs_factors("predict_gradient")
         laws = []
-        for rows in slices(len(X), estimator.CHUNK // (len(self.X_train_) * X.shape[1])):
+        for rows in slices(len(X), predicting.CHUNK // (len(self.X_train_) * X.shape[1])):
             with np.errstate(all="ignore"):  # what overflows is refused
                 found = self._input_slopes(X[rows])
             if not all(np.isfinite(part).all() for part in found):

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stpbnn import _validation as check
+from stpbnn import adaptive
 from stpbnn._memory import refuse_beyond
 from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers
 from stpbnn.catalogue import THEORIES
 from stpbnn.network import Convolutional, FullyConnected, Network
-from stpbnn.regressors.errors import own_error
+from stpbnn.regressors.errors import own_errors
 from stpbnn.regressors.grid_points import GridPoints, shown, warn_of_unsolved
 from stpbnn.regressors.network_outliers import NOISES
 from stpbnn.regressors.of_theory import regressor_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["theory_grid"]
 
 PARTS = ("total", "squared_bias", "variance")
-Row = tuple[np.ndarray, np.ndarray, np.ndarray, float, bool]  # error and its own, order parameters, evidence, converged
+Row = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, bool]  # as the names of `found` below
 Found = tuple[tuple[int, int], Row | str]  # the point, and its numbers or the reason why there are none
 
 
@@ -45,6 +46,7 @@ def theory_grid(
     train: Sequence[int] | None = None,
     theories: Sequence[str] = ("infinite", "proportional"),
     particles: int = 4096,
+    cluster: int | str = 1,
     random_state: Any = None,
     mean: Mean = "auto",
     df: float = 5.0,
@@ -81,6 +83,8 @@ def theory_grid(
         to minutes for each point.
     particles : int
         How many hidden units the adaptive kernel simulates.
+    cluster : int or "auto"
+        How many of its units are sampled jointly; see `AdaptiveKernelRegressor`.
     random_state : int, numpy Generator, RandomState or None
         Seed of its particles.
     mean : {"auto", "keep", "drop"}
@@ -102,7 +106,9 @@ def theory_grid(
     -------
     xarray.Dataset
         `error` (theory, train, width, temperature, part) with the parts total, squared_bias and variance, and its
-        Monte Carlo standard error `theory_error_mcse`, zero for closed forms; `order_parameters` (theory, train, width,
+        standard error `theory_error_mcse`, zero for closed forms, which covers the Monte Carlo error and the part
+        `theory_error_systematic`, what the last doubling of clusters changed (NaN where one size alone was solved);
+        `order_parameters` (theory, train, width,
         temperature, layer), of a matrix Q its mean eigenvalue; `log_marginal_likelihood` and `converged` (theory,
         train, width, temperature). The adaptive kernel has no order parameters: NaN. At points
         that cannot be solved all numbers are NaN, and `converged` is False.
@@ -157,7 +163,14 @@ def theory_grid(
     fast = dense and net.depth == 1 and net.outputs == 1 and beside == {"noise": "gaussian", "trend": "zero"}
     beside |= {"noise_df": check.number("noise_df", noise_df), "solver": check.one_of("solver", solver, SOLVERS)}
     particles, df = check.integer("particles", particles, minimum=16), check.number("df", df, minimum=2)
-    settings = {"particles": particles, "random_state": random_state, "mean": mean, "df": df} | beside
+    cluster = adaptive.cluster_size(cluster)
+    settings = {
+        "particles": particles,
+        "cluster": cluster,
+        "random_state": random_state,
+        "mean": mean,
+        "df": df,
+    } | beside
 
     if 0 in points.temperatures:
         for P in points.train:
@@ -166,6 +179,7 @@ def theory_grid(
     found = {
         "error": np.full((*points.shape, 3), np.nan),
         "theory_error_mcse": np.full((*points.shape, 3), np.nan),
+        "theory_error_systematic": np.full((*points.shape, 3), np.nan),
         "order_parameters": np.full((*points.shape, net.depth), np.nan),
         "log_marginal_likelihood": np.full(points.shape, np.nan),
         "converged": np.zeros(points.shape, dtype=bool),
@@ -182,7 +196,9 @@ def theory_grid(
                 for name, value in zip(found, row, strict=True):
                     found[name][place, at, i, j] = value
     warn_of_unsolved(failures, stacklevel=3)
-    extra = {"error": "part", "theory_error_mcse": "part", "order_parameters": "layer"}
+    extra = dict.fromkeys(("error", "theory_error_mcse", "theory_error_systematic"), "part") | {
+        "order_parameters": "layer"
+    }
     return points.dataset(found, extra, {"part": list(PARTS)})
 
 
@@ -217,13 +233,13 @@ def _one_by_one(
 def _solved(model: Any, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray) -> Row | str:
     try:
         parts = np.array(model.fit(X, y).generalization_error(X_test, y_test))
-        mcse = own_error(model, X_test, y_test)
+        own = own_errors(model, X_test, y_test)
     except ValueError as error:
         if str(error) == ZERO_TARGETS:
             raise
         return str(error)
     Q = by_layer(getattr(model, "network_", None), getattr(model, "order_parameters_", np.array([np.nan])))
-    return parts, mcse, Q, getattr(model, "log_marginal_likelihood_", np.nan), model.converged_
+    return parts, *own, Q, getattr(model, "log_marginal_likelihood_", np.nan), model.converged_
 
 
 def _one_factorisation(
@@ -250,4 +266,4 @@ def _one_factorisation(
         parts = at.error(distinct)
         for i in range(len(nets)):
             error = np.array([parts[back[i]].sum(), *parts[back[i]]])
-            yield (i, j), (error, np.zeros(3), Q[i : i + 1], float(evidence[i]), bool(converged[i]))
+            yield (i, j), (error, np.zeros(3), np.zeros(3), Q[i : i + 1], float(evidence[i]), bool(converged[i]))

@@ -57,7 +57,7 @@ class GridPoints:
         known: Collection[str],
         zero: bool,
     ) -> GridPoints:
-        """Return the points that are asked for: `known` are keys of theories, `zero` is whether T = 0 is a temperature.
+        """Return the checked points: `known` are keys of theories, `zero` is whether T = 0 is a temperature.
 
         Raises
         ------
@@ -65,8 +65,8 @@ class GridPoints:
             For an axis that is no list or is empty, and for entries out of range.
         """
         axes = {"widths": widths, "temperatures": temperatures, "theories": theories}
-        listed = {name: _listed(name, values) for name, values in axes.items()}
-        sizes = [examples] if train is None else _listed("train", train)
+        listed = {name: check.listed(name, values) for name, values in axes.items()}
+        sizes = [examples] if train is None else check.listed("train", train)
         return cls(
             listed["theories"],
             [check.one_of("theories", short_name(t) if isinstance(t, str) else t, known) for t in listed["theories"]],
@@ -116,18 +116,12 @@ def warn_of_unsolved(failures: Mapping[str, str], stacklevel: int) -> None:
 
 
 def shown(rows: Iterable[Any], progress: bool, title: str | None, total: int | None = None) -> Iterator[Any]:
-    """Return an iterator, behind a progress bar where one is asked for."""
+    """Return an iterator, with a progress bar if `progress`."""
     if not progress:
         return iter(rows)
     from tqdm.auto import tqdm
 
     return iter(tqdm(rows, desc=title, total=total))
-
-
-def _listed(what: str, values: Any) -> list[Any]:
-    if isinstance(values, str) or not np.iterable(values) or not len(listed := list(values)):
-        raise ValueError(f"{what}: got {check.shown(values)}, expected a list with at least one entry")
-    return listed
 
 
 def _size(i: int, P: Any, available: int) -> int:

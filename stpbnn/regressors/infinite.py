@@ -63,8 +63,8 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
         Whether and how precisions and temperature are learned by maximising the criterion: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
         1e-5 and 1e5, that of the readout over the mean square of the targets, and the temperature between 1e-10 and 1e5
-        mean squares of the targets; T = 0 stays. The search begins at the given values, but for a common factor of
-        kernel and T that suits the size of the targets.
+        mean squares of the targets; T = 0 stays. One search begins at the given values, but for a common factor of
+        kernel and T that suits the size of the targets, and under Gaussian noise another at the values as given.
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
     noise_df : float
@@ -153,11 +153,6 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
         self.optimize_noise_df = optimize_noise_df
         self.contamination = contamination
         self.random_state = random_state
-
-    def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
-        if self._outliers:
-            raise ValueError(f"sample_weight: got weights with noise={self.noise!r}, expected noise='gaussian'")
-        return super()._weighted(X, y, sample_weight)
 
     def _only_exact(self, outputs: int) -> str | None:
         return f"noise={self.noise!r}, expected 'gaussian'" if self._outliers else None

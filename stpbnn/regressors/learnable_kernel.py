@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from sklearn.exceptions import ConvergenceWarning
 
+from stpbnn._precision import in_float64
 from stpbnn.kernels import Inputs, InputSlopes, kernel_slopes, value_and_pullback
 from stpbnn.network import Network
 from stpbnn.regressors.errors import NOTHING_EXPLAINED
 from stpbnn.regressors.gradients import WithGradient
-from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
-from stpbnn.regressors.kernel_objects import kernel_of, query, refuse_indefinite, refuse_no_kernel, unrelated
+from stpbnn.regressors.kernel_objects import (
+    KernelHyperparameters,
+    kernel_of,
+    query,
+    refuse_indefinite,
+    refuse_no_kernel,
+    unrelated,
+)
 from stpbnn.regressors.learnable import Learnable
-from stpbnn.regressors.noise import check_noise, split
+from stpbnn.regressors.noise import WithWeights, split
+from stpbnn.regressors.outliers import WithOutliers
 from stpbnn.scale import Design, Query, Reduced, Units
 
-__all__ = ["LearnableKernel"]
+__all__ = ["KernelOutliers", "LearnableKernel"]
 
 LOOKED_AT = 1000  # inputs, where there are too many for all
 
 
-class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
+class LearnableKernel(WithGradient, WithWeights, Learnable[KernelHyperparameters]):
     """Regressors on a kernel object; a model adds the evidence, and the process on the contrasts of the targets."""
 
     kernel: Any
@@ -37,11 +46,43 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
     _process: Any
     _blocks: Reduced
 
+    @in_float64
+    def fit(self, X: Any, y: Any, **weights: Any) -> Any:
+        """Condition on the training set, at the hyper-parameters of highest evidence where these are learned.
+
+        Parameters
+        ----------
+        X : array of shape (P, N_0)
+            Inputs.
+        y : array of shape (P,) or (P, D)
+            Targets; a network as the kernel has as many outputs.
+        **weights
+            sample_weight, an array of shape (P,) or None: w >= 0, with which the noise of an example has the variance
+            T/w, relative to the random scale as T is. Examples of weight zero are left out. A weight of two is the mean
+            of two measurements; with noise "scale" that is not the same example twice, which scikit-learn would take
+            for granted of a weight that the signature names.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for the other regressors; for weights that are negative, all zero, of a wrong length, beside T = 0 or an
+            array of temperatures, or under noise "student-t" or "robust".
+        TypeError
+            For any other word.
+        """
+        if other := next((word for word in weights if word != "sample_weight"), None):
+            raise TypeError(f"{type(self).__name__}.fit() got an unexpected keyword argument {other!r}")
+        return self._fit(X, y, weights.get("sample_weight"))
+
     def _outputs(self, given: int) -> int:
         return self.kernel.outputs if isinstance(self.kernel, Network) else given
 
     def _prepare(self) -> None:
-        check_noise(self.temperature, len(self.X_train_))
+        self._take_up_noise()
         self._take_in()
         self.kernel_ = kernel_of(self.kernel, 1.0 if self.optimizer is None else self._unit)
         self.temperature_, self.df_ = split(self.temperature)[0], float(self.df)
@@ -57,7 +98,7 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
         self._units = Units.of(self.y_train_) if self.normalize_y else Units()
         self._targets = self._units.normalised(self.y_train_)
         self._inputs = Inputs(self.X_train_)
-        self._design = Design.of(self.X_train_, self.trend, split(self.temperature)[1])
+        self._design = Design.of(self.X_train_, self.trend, self.noise_variances_)
         self._shared, self._contrasts = self._design.targets(self._targets)
         self._unit = float(np.mean(self._contrasts**2)) or 1.0
 
@@ -99,6 +140,7 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
         return super()._singular(error, X, y)
 
     def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._take_up_noise()  # which older files lack
         self._take_in()
         self._condition()
 
@@ -138,3 +180,18 @@ class LearnableKernel(WithGradient, Learnable[KernelHyperparameters]):
     def _gradient_law(self, query: Query) -> Any:
         query = self._design.query(query, self._design.basis_slopes, self._blocks, self._shared, self.temperature_)
         return self._process.predictive(query, 0.0, Units(size=self._units.size))
+
+
+class KernelOutliers(WithOutliers[KernelHyperparameters], LearnableKernel):
+    """Regressors on a kernel object with noise "student-t" or "robust" among their settings."""
+
+    def _kernel_at(self, at: KernelHyperparameters) -> Float[np.ndarray, "P P"]:
+        return value_and_pullback(at.kernel, self._inputs)[0]
+
+    @property
+    def _free(self) -> tuple[str, ...]:
+        return super()._free + ("noise_df",) * bool(self.optimize_noise_df)
+
+    @property
+    def _hyperparameters(self) -> KernelHyperparameters:
+        return replace(super()._hyperparameters, noise_df=self.noise_df_ or self.noise_df)

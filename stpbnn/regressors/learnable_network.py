@@ -16,11 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters, nngp_map
 from stpbnn.network import Network
-from stpbnn.regressors.designed import WithDesign
 from stpbnn.regressors.errors import NOTHING_EXPLAINED
 from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence
 from stpbnn.regressors.hidden_kernel import posterior_hidden_kernel
 from stpbnn.regressors.learnable import Learnable
+from stpbnn.regressors.network_regressor import WithDesign
 from stpbnn.scale import conditioned_kernel
 
 __all__ = ["LearnableNetwork", "NetworkHyperparameters"]

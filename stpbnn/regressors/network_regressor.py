@@ -1,4 +1,4 @@
-"""What all regressors on a network share: its settings, and the range of its kernel."""
+"""What all regressors on a network share: its settings, the range of its kernel, a trend and the noise of examples."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 
 from stpbnn import _validation as check
 from stpbnn import kernels
+from stpbnn._precision import in_float64
 from stpbnn.activations import Activation
-from stpbnn.network import Convolutional, FullyConnected, Network, Prior, known_network
+from stpbnn.network import FullyConnected, Network, Prior, known_network
 from stpbnn.regressors.estimator import Estimator
 from stpbnn.regressors.kernel_objects import kernel_of, refuse_indefinite
-from stpbnn.regressors.noise import split
+from stpbnn.regressors.noise import WithWeights, check_noise, split
+from stpbnn.scale import TRENDS, Design
 
-__all__ = ["NetworkRegressor", "refuse_indefinite_kernel", "refuse_infinite_kernel", "refuse_unknown_images"]
+__all__ = ["NetworkRegressor", "WithDesign", "refuse_indefinite_kernel", "refuse_infinite_kernel"]
 
 
 class NetworkRegressor(Estimator):
@@ -101,26 +103,46 @@ def refuse_indefinite_kernel(net: Network, X: np.ndarray) -> None:
         refuse_indefinite(kernel_of(net), kernels.symmetric_kernel(kernels.nngp_map(net), net.prior, X))
 
 
-def refuse_unknown_images(network: Any, optimizer: Any) -> None:
-    """Refuse convolutional networks of several outputs, deep ones that average, and those that are to be learned.
+class WithDesign(WithWeights, NetworkRegressor):
+    """Regressors on a network with `trend` among their settings, and a temperature or a weight for each example."""
 
-    A readout that averages gives all positions of the last layer one weight: a singular matrix, on whose root the
-    layers below it stand.
-    """
-    if not isinstance(network, Convolutional):
-        return
-    if network.outputs > 1:
-        raise ValueError(
-            f"network: got a Convolutional of {network.outputs} outputs, expected one; use NNGPRegressor, or "
-            "stpbnn.sample"
-        )
-    if network.depth > 1 and network.readout == "mean":
-        raise ValueError(
-            f"network: got a Convolutional of {network.depth} hidden layers with readout='mean', expected one hidden "
-            "layer, or readout='flatten'; use NNGPRegressor, or stpbnn.sample"
-        )
-    if optimizer is not None:
-        raise ValueError(
-            f"optimizer: got {optimizer!r} for a Convolutional, expected None; learn with NNGPRegressor, and give its "
-            "network_ and temperature_"
-        )
+    trend: str
+
+    def _check_noise(self) -> None:
+        check_noise(self.temperature)
+        check.one_of("trend", self.trend, TRENDS)
+
+    @in_float64
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Condition on the training set, at the hyper-parameters of highest evidence where these are learned.
+
+        Parameters
+        ----------
+        X : array of shape (P, N_0)
+            Inputs.
+        y : array of shape (P,) or (P, D)
+            Targets, of as many outputs as the network has.
+        sample_weight : array of shape (P,) or None
+            w >= 0: the noise of an example has the variance T/w. Examples of weight zero are left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for the other regressors; for weights that are negative, all zero, of a wrong length, or beside T = 0;
+            for a trend of as many coefficients as examples, or of columns that depend on each other.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._take_up_noise()
+        _ = self._design  # a trend that the inputs do not determine is refused
+
+    @property
+    def _design(self) -> Design:
+        """Trend and noise on the training set."""
+        return Design.of(self.X_train_, self.trend, self.noise_variances_)

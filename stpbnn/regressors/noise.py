@@ -1,4 +1,4 @@
-"""The noise as it is given: one variance, known variances of each example, or weights beside one variance."""
+"""The noise that the user gives: one variance, one for each example, or weights of the examples beside one variance."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn import _validation as check
+from stpbnn.regressors.estimator import Estimator
 
-__all__ = ["check_noise", "checked_weights", "split"]
+__all__ = ["WithWeights", "check_noise", "checked_weights", "split"]
 
 
 def check_noise(temperature: Any, examples: int | None = None) -> None:
@@ -54,3 +55,25 @@ def split(temperature: Any) -> tuple[float, Float[np.ndarray, " P"] | None]:
     variances = np.asarray(temperature, dtype=np.float64)
     T = float(np.exp(np.log(variances).mean()))
     return T, variances / T
+
+
+class WithWeights(Estimator):
+    """Estimators that take a temperature, or a weight, for each example; a model adds `fit`."""
+
+    noise_variances_: np.ndarray | None = None
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        self.noise_variances_ = None
+        return super()._fit(X, y, sample_weight)
+
+    def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+        weights = checked_weights(sample_weight, len(X), self.temperature)
+        kept = weights > 0
+        self.noise_variances_ = 1 / weights[kept]
+        return X[kept], y[kept]
+
+    def _take_up_noise(self) -> None:
+        """Set the variances of the noise in units of T, where the temperature is an array; refuse a wrong length."""
+        check_noise(self.temperature, len(self.X_train_))
+        if np.ndim(self.temperature):
+            self.noise_variances_ = split(self.temperature)[1]

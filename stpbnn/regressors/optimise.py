@@ -50,12 +50,13 @@ def minimise(
     names: Sequence[str],
     *,
     optimizer: str | Optimizer = LBFGS,
+    others: Sequence[Float[np.ndarray, " n"]] = (),
     n_restarts: int = 0,
     random_state: Any = None,
     at_bounds: Mapping[tuple[str, str], str] = NOTHING,
     tolerance: float = 1e7 * float(np.finfo(float).eps),
 ) -> Found:
-    """Return the lowest point that was found, from one start and from others drawn at random.
+    """Return the lowest point that was found, from one start, others that are given, and others drawn at random.
 
     Where the objective is infinite at all of them, the search begins at the first of a few places within the bounds
     where it is finite.
@@ -74,6 +75,8 @@ def minimise(
     optimizer : "fmin_l_bfgs_b" or callable
         SciPy's L-BFGS-B, or a function of scikit-learn's convention: optimizer(obj_func, initial_theta, bounds) with
         obj_func(theta, eval_gradient=True), which returns theta and the value there.
+    others : sequence of arrays of shape (n,)
+        Where further searches start.
     n_restarts : int
         How many further searches, from starts drawn log-uniformly within the bounds.
     random_state : int, numpy Generator, RandomState or None
@@ -112,15 +115,16 @@ def minimise(
             "restarts are drawn within the bounds: give finite ones, or n_restarts_optimizer=0"
         )
     random = random_numbers(random_state)
-    starts = [np.clip(start, *bounds.T), *(random.uniform(*bounds.T) for _ in range(n_restarts))]
+    starts = [np.clip(place, *bounds.T) for place in (start, *others)]
+    starts += [random.uniform(*bounds.T) for _ in range(n_restarts)]
     search = partial(_lbfgs, tolerance=tolerance) if optimizer == LBFGS else optimizer
     assert callable(search)
     walled = _Walled(objective)
-    found = [search(walled, place, bounds) for place in starts]
+    found = [search(walled := walled.anew(), place, bounds) for place in starts]
     theta, value, *failure = min(found, key=lambda end: np.nan_to_num(end[1], nan=np.inf))
     if not np.isfinite(value) and np.isfinite(bounds).all():
-        others = np.random.RandomState(0).uniform(*bounds.T, size=(OTHER_PLACES, len(bounds)))
-        place = next((place for place in others if np.isfinite(walled(place)[0])), starts[0])
+        drawn = np.random.RandomState(0).uniform(*bounds.T, size=(OTHER_PLACES, len(bounds)))
+        place = next((place for place in drawn if np.isfinite(walled(place)[0])), starts[0])
         theta, value, *failure = search(walled, place, bounds)
     if not np.isfinite(value):
         raise type(walled.failure)(
@@ -154,6 +158,12 @@ class _Walled:
         self.best, self.worst = np.inf, -np.inf
         self.failure: ArithmeticError | ValueError = np.linalg.LinAlgError("it is not a finite number")
         self.known: dict[bytes, tuple[float, np.ndarray]] = {}
+
+    def anew(self) -> _Walled:
+        """Return the same for another search, which does not depend on how high and low the last one was."""
+        other = _Walled(self.objective)
+        other.known, other.failure = self.known, self.failure
+        return other
 
     def __call__(self, theta: Float[np.ndarray, " n"], eval_gradient: bool = True) -> Any:
         theta = np.array(theta, dtype=np.float64)

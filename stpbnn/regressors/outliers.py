@@ -93,6 +93,11 @@ class WithOutliers[H: Noisy](Learnable[H]):
             given = "an array" if np.ndim(self.temperature) else 0
             raise ValueError(f"temperature: got {given} {here}, expected a number greater than 0")
 
+    def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+        if self._outliers:
+            raise ValueError(f"sample_weight: got weights with noise={self.noise!r}, expected noise='gaussian'")
+        return super()._weighted(X, y, sample_weight)
+
     def _take_up(self, found: H) -> None:
         super()._take_up(found)
         self.noise_df_ = found.noise_df if self.noise == "student-t" else None
@@ -126,6 +131,10 @@ class WithOutliers[H: Noisy](Learnable[H]):
         if all(one.converged for one in found):
             self._visited.append((at.theta, [one.gentle.learnt for one in found]))
         return found
+
+    def _starts(self) -> list[H]:
+        """Return where a search starts: where there are no outliers, also at what is given, of its own optimum."""
+        return super()._starts() + [self._hyperparameters] * (not self._outliers)
 
     def _search(self) -> bool:
         """Search; under robust noise twice, with weights that follow what the first search led to."""

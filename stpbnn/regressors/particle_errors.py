@@ -41,6 +41,8 @@ class ParticleErrors:
             "particles": f"half of the particles change it by {self.particle_bias_:.1f} standard errors; give more",
             "acceptance": f"of the moves {self.acceptance_:.0%} are accepted; give a larger max_iter",
             "lost": "its kernels grew beyond all bounds: there is no solution; take larger clusters",
+            "clusters": "the prediction still moves with the size of clusters, and larger ones do not fit into memory; "
+            "give fewer particles or a machine with more memory",
         }[failed]
 
     @in_float64
@@ -84,7 +86,7 @@ class ParticleErrors:
         A cluster that is the network counts as both.
         """
         here = self._pooled(self._process, X)
-        if self.cluster_ == self.network_.widths[0]:
+        if self.cluster_ == self.network_.widths[-1]:
             before = here
         elif self._smaller:
             before = self._pooled(self._smaller[0], X)

@@ -33,7 +33,7 @@ __all__ = ["load", "save"]
 
 FORMAT = "stpbnn regressor"
 SCHEMA = 1
-LATER = ("noise_variances_", "noise_df_", "centre_", "solver_")  # which older files lack
+LATER = ("noise_variances_", "noise_df_", "centre_", "solver_")  # older files lack these
 DENSEST = 1032  # bytes that one byte of a compressed member can stand for
 
 
@@ -225,7 +225,7 @@ def _refuse_false_sizes(content: bytes) -> None:
                 read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
                 shape, _, dtype = read[version](file)
                 claimed = math.prod(shape) * dtype.itemsize + file.tell()
-            if dtype.hasobject:  # which NumPy refuses
+            if dtype.hasobject:  # NumPy refuses it
                 continue
             if claimed != member.file_size or claimed > DENSEST * len(content):
                 raise ValueError(

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from stpbnn import _validation as check
-from stpbnn import kernels
 from stpbnn.kernels import InputSlopes, network_slopes
-from stpbnn.network import Convolutional, FullyConnected, Network
+from stpbnn.network import Convolutional, FullyConnected
 from stpbnn.predictive import Gaussian
 from stpbnn.regressors.gradients import WithGradient
-from stpbnn.regressors.learnable_network import LearnableNetwork
-from stpbnn.regressors.network_regressor import refuse_unknown_images
-from stpbnn.regressors.solver import Solver, WithSolver, only_exact
+from stpbnn.regressors.order_parameter_regressor import OrderParameterRegressor
 from stpbnn.scale import (
-    MEANS,
     FactorisedKernel,
     IteratedScale,
-    Mean,
-    NetworkProblem,
     Query,
     enters_by_product,
-    keeps_mean,
-    pose,
 )
 
 __all__ = ["ProportionalLimitRegressor"]
 
 
-class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, LearnableNetwork):
+class ProportionalLimitRegressor(WithGradient, OrderParameterRegressor):
     r"""Proportional limit of a Bayesian network: the renormalised kernel at the saddle point of the effective action.
 
     .. math:: \bar Q = \arg\min_Q \sum_l N_l (Q_l - \log Q_l) + \log\det A(Q) + y^T A(Q)^{-1} y,
@@ -139,36 +129,11 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
     (array([1.1008]), True)
     """
 
-    _networks = (FullyConnected, Convolutional)
-    _learned = (*LearnableNetwork._learned, "solver_")
-
-    def __init__(
-        self,
-        network: Network | None = None,
-        *,
-        temperature: Any = 0.01,
-        trend: Literal["zero", "constant", "linear"] = "zero",
-        closure: kernels.Closure = "nested",
-        mean: Mean = "auto",
-        solver: Solver = "auto",
-        optimizer: Any = None,
-        n_restarts_optimizer: int = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.network = network
-        self.temperature = temperature
-        self.trend = trend
-        self.closure = closure
-        self.mean = mean
-        self.solver = solver
-        self.optimizer = optimizer
-        self.n_restarts_optimizer = n_restarts_optimizer
-        self.random_state = random_state
+    _mixture = False
+    _learned = (*OrderParameterRegressor._learned, "solver_")
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        check.one_of("closure", self.closure, kernels.CLOSURES)
-        check.one_of("mean", self.mean, MEANS)
         net = self.network
         if (
             self.optimizer is not None
@@ -181,17 +146,6 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
                 f"closure {self.closure!r}, in which the gradient of the evidence is not known; learn with "
                 "closure='global', and give its network_ and temperature_ with optimizer=None"
             )
-        refuse_unknown_images(self.network, self.optimizer)
-
-    def _only_exact(self, outputs: int) -> str | None:
-        net = FullyConnected(outputs=outputs) if self.network is None else self.network
-        return only_exact(net, self.closure, self.mean)
-
-    def _pose(self) -> NetworkProblem:
-        net, data = self.network_, (self.X_train_, self.y_train_, self.temperature_)
-        if self.solver_ == "iterative":
-            return IteratedScale.iterated(net, *data, mixture=False)
-        return pose(net, *data, self.closure, self._design, keep_mean=keeps_mean(net, self.mean))
 
     def _condition(self) -> None:
         self._problem = self._pose()
@@ -200,7 +154,7 @@ class ProportionalLimitRegressor(WithSolver, MultiOutputMixin, WithGradient, Lea
         self._process = self._problem.conditioned(best)
         self.saddle_points_ = points
         self.order_parameters_ = best.order_parameters
-        self.__dict__.pop("conjugate_order_parameter_", None)  # of an earlier fit
+        self.__dict__.pop("conjugate_order_parameter_", None)  # left by an earlier fit
         if best.conjugate is not None:
             self.conjugate_order_parameter_ = best.conjugate
         self.action_ = best.action

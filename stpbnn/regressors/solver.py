@@ -110,8 +110,9 @@ class WithSolver(Estimator):
         self.converged_ = False
         warnings.warn(
             f"solver: the iterative solver reached {errors.mean:.1e} standard deviations for the mean, "
-            f"{errors.log_evidence:.1e} for the log evidence and {errors.log_order_parameter:.1e} for log Q; raise the "
-            "temperature, take fewer examples, or solver='exact'",
+            f"{errors.std:.1e} of these, {errors.log_evidence:.1e} for the log evidence and "
+            f"{errors.log_order_parameter:.1e} for log Q; raise the temperature, take fewer "
+            "examples, or solver='exact'",
             ConvergenceWarning,
             stacklevel=5,
         )

@@ -14,10 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from stpbnn.kernels import Inputs, value_and_pullback
 from stpbnn.predictive import Gaussian, Mixture, SideBySide, StudentT
 from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence
-from stpbnn.regressors.kernel_hyperparameters import KernelHyperparameters
-from stpbnn.regressors.kernel_objects import blocks_of
-from stpbnn.regressors.kernel_outliers import KernelOutliers
+from stpbnn.regressors.kernel_objects import KernelHyperparameters, blocks_of
 from stpbnn.regressors.learnable import Criterion, WithCriterion
+from stpbnn.regressors.learnable_kernel import KernelOutliers
 from stpbnn.regressors.process_settings import DF_BOUNDS, check_process_settings
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
@@ -72,7 +71,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         noise with the tails of Student's t.
     optimizer : "fmin_l_bfgs_b", callable or None
         How the criterion is maximised, in the convention of scikit-learn's Gaussian processes; None learns nothing.
-        Where T is learned, the search begins with kernel and T times the factor that suits the size of the targets.
+        Where T is learned, one search begins with kernel and T rescaled to suit the targets, and another as given.
     optimize_df : bool
         Whether to learn ν. It tells how far one data set's scale may be from the kernel's, of which a single data set
         says little: the search often ends on a bound, and says so.
@@ -117,14 +116,14 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         expectation propagation, with "robust", which has none, the leave-one-out score under a t law.
     centre_ : array of shape (P,) or (P, D), or None
         What each target is compared with under noise "robust".
+    noise_variances_ : array of shape (P,) or None
+        Variances of the noise in units of T, where these differ: of an array T is the geometric mean.
     noise_variance_ : float or None
         Of a new target under noise "robust": T, or where T is learned that at which left out targets score highest.
     alpha_ : array of shape (P,) or (P, D)
         What the kernel with the training points is multiplied by to give the mean of targets as they are normalised.
-    solver_ : str
-        The solver that was used.
-    numerical_errors_ : NumericalErrors or None
-        Errors of the iterative solver.
+    solver_, numerical_errors_ : str, and NumericalErrors or None
+        The solver that was used, and the errors of the iterative one.
     scale_posterior_ : OrderParameterPosterior or None
         p(r | y) as nodes and weights, where the noise is beside the scale; None where all is in closed form.
     converged_ : bool
@@ -144,7 +143,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
     (array([0.14]), 12.0)
     """
 
-    _learned = ("kernel_", "temperature_", "df_", "noise_df_", "centre_", "converged_", "solver_")
+    _learned = ("kernel_", "temperature_", "df_", "noise_df_", "noise_variances_", "centre_", "converged_", "solver_")
     _kernels = 4
     _scored = ("scale",)
     _at_bounds = MappingProxyType(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -18,7 +16,9 @@ from stpbnn.comparison import check_test_inputs, compare_predictions, predict_th
 from stpbnn.files import destination, write_text
 from stpbnn.report.contents import contents
 from stpbnn.report.index import render_sweep
-from stpbnn.report.pictures import Picture, pictures
+from stpbnn.report.pictures import pictures
+from stpbnn.report.svg_pictures import Picture
+from stpbnn.report.told_card import beside, data_set, tables
 
 __all__ = ["render", "render_sweep", "write_report"]
 
@@ -156,14 +156,14 @@ def page(
     run: Mapping[str, Any] | None,
 ) -> str:
     """Return the page as HTML, with pictures by section that are made already."""
-    told = {} if card is None else _card(card)
+    told = {} if card is None else tables(card)
     if title is None and isinstance(told.get("title"), str):
         title = told["title"]
-    text = contents(posterior, predictions, comparison, title=title, data_set=_data_set(told), run=dict(run or {}))
+    text = contents(posterior, predictions, comparison, title=title, data_set=data_set(told), run=dict(run or {}))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["tied"] = _tied
     template = environment.from_string(files("stpbnn.report").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(text, card=card, pictures=shown)
+    return template.render(text, card=card, beside=beside(told), pictures=shown)
 
 
 def _tied(text: str) -> str:
@@ -175,27 +175,3 @@ def _tied(text: str) -> str:
         .replace(" %", "\u00a0%")
         .replace("(threshold ", "(threshold\u00a0")
     )
-
-
-def _card(text: str) -> dict[str, Any]:
-    """Return the tables of a card; none if its text is not TOML."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return {}
-
-
-def _data_set(card: Mapping[str, Any]) -> str | None:
-    """Return which data a card takes: the name of the data set, and the classes; or the table."""
-    table = card.get("data")
-    if not isinstance(table, dict):
-        return None
-    if isinstance(table.get("file"), str):
-        return Path(table["file"]).name
-    if "openml" in table:
-        return f"OpenML {table['openml']}"
-    if not isinstance(table.get("name"), str):
-        return None
-    classes = table.get("classes")
-    chosen = f", classes {', '.join(map(str, classes))}" if isinstance(classes, list) and classes else ""
-    return table["name"] + chosen

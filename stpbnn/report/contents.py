@@ -17,7 +17,7 @@ from stpbnn.report import processes
 from stpbnn.report.against_data import against_data
 from stpbnn.report.class_words import class_explanation, class_names, score_columns, score_rows
 from stpbnn.report.explanation import explanation
-from stpbnn.report.sections import coverage, hidden, layers, plural, spectrum
+from stpbnn.report.sections import coverage, hidden, layers, plural, simulated, spectrum
 
 __all__ = ["contents"]
 
@@ -53,6 +53,7 @@ def contents(
         "has_error": "error" in comparison and not of_classes,
         "scores": score_columns(comparison) if of_classes else [],
         "criteria": _criteria(comparison, process),
+        "simulated": None if of_classes else simulated(comparison, network),
         "explanation": class_explanation(posterior, predictions, comparison, name, network)
         if of_classes
         else explanation(posterior, predictions, comparison, name, saddle, network, sizes),

@@ -12,7 +12,8 @@ from jinja2 import Environment, StrictUndefined
 from stpbnn import figures
 from stpbnn.comparison import quote
 from stpbnn.figures import unseen
-from stpbnn.report.pictures import svg
+from stpbnn.report.svg_pictures import svg
+from stpbnn.report.told_card import beside, tables
 
 __all__ = ["render_sweep"]
 
@@ -45,6 +46,7 @@ def render_sweep(dataset: xr.Dataset) -> str:
     return template.render(
         title=dataset.attrs.get("title", "Sweep"),
         card=dataset.attrs.get("card", ""),
+        beside=beside(tables(dataset.attrs.get("card", ""))),
         versions=", ".join(
             f"{name.removesuffix('_version')} {value}"
             for name, value in dataset.attrs.items()

@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from typing import NamedTuple, cast
-
-import matplotlib
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from stpbnn import figures
 from stpbnn.comparison import quote
 from stpbnn.figures import FEW, draw_coverage, draw_pit, unseen
 from stpbnn.report.against_data import coverages, transforms
+from stpbnn.report.svg_pictures import Picture, svg
 
-__all__ = ["Picture", "pictures", "svg"]
-
-
-class Picture(NamedTuple):
-    """One figure: its source as a data URI, the text in its place, its caption, and whether phones shall scroll it."""
-
-    source: str
-    alt: str
-    caption: str
-    wide: bool = False
+__all__ = ["pictures"]
 
 
 @unseen()
 def pictures(posterior: xr.DataTree, comparison: xr.Dataset) -> dict[str, list[Picture]]:
-    """Return the figures that the data allow, by section of the report; of theories that have converged, if any has."""
-    converged = comparison["theory_converged"].to_numpy().astype(bool)
-    comparison = comparison.isel(theory=np.flatnonzero(converged)) if converged.any() else comparison
+    """Return the figures that the data allow, by section of the report; of theories that have converged, if any has.
+
+    The captions say which are left out.
+    """
+    comparison, told = _of_converged(comparison)
     of_classes = "classes" in comparison.attrs
     *others, last = (str(name) for name in comparison["theory"].to_numpy())
     theories = " and ".join([", ".join(others), last] if others else [last])
-    return {
+    of_theories = {
         "predictions": [_predictions(comparison, theories)],
         "error": [_error(comparison)] if "error" in comparison and not of_classes else [],
         "z": [_z(comparison, theories)],
         "calibration": [] if of_classes else _calibration(comparison, theories),
-        "data": (_labels(comparison) if of_classes else []) + _data(comparison),
+        "data": (_labels(comparison) if of_classes else []) + _held_out(comparison),
         "order": _order(posterior, comparison),
         "spectrum": _spectrum(comparison, theories, "process" in posterior.attrs),
-        "chains": _chains(posterior, comparison),
     }
+    shown = {
+        section: [picture._replace(caption=picture.caption + told) for picture in some]
+        for section, some in of_theories.items()
+    }
+    return shown | {"data": shown["data"] + _left_out(comparison), "chains": _chains(posterior, comparison)}
+
+
+def _of_converged(comparison: xr.Dataset) -> tuple[xr.Dataset, str]:
+    """Return the theories that have converged, or all if none has, and a sentence on the others."""
+    converged = comparison["theory_converged"].to_numpy().astype(bool)
+    others = ", ".join(map(str, comparison["theory"].to_numpy()[~converged]))
+    if converged.any():
+        told = f" Left out, for want of convergence of the solver: {others}." if others else ""
+        return comparison.isel(theory=np.flatnonzero(converged)), told
+    return comparison, " The solvers of all theories shown have not converged."
 
 
 def _predictions(comparison: xr.Dataset, theories: str) -> Picture:
@@ -143,7 +144,7 @@ def _labels(comparison: xr.Dataset) -> list[Picture]:
     ]
 
 
-def _data(comparison: xr.Dataset) -> list[Picture]:
+def _held_out(comparison: xr.Dataset) -> list[Picture]:
     shown, held = [], transforms(comparison)
     if held:
         names, count = ", ".join(held), next(iter(held.values())).size
@@ -160,6 +161,11 @@ def _data(comparison: xr.Dataset) -> list[Picture]:
             "probability. Bars are two standard errors of a count of so many independent targets."
         )
         shown.append(Picture(svg(draw_coverage(held)), alt, caption))
+    return shown
+
+
+def _left_out(comparison: xr.Dataset) -> list[Picture]:
+    shown = []
     if "loo_pit" in comparison:
         alt = f"Histogram of leave-one-out probability integral transforms of {comparison['loo_pit'].size} targets."
         caption = "Training targets: where each lies in the posterior predictive law given all others. Read as above."
@@ -278,12 +284,3 @@ def _chains(posterior: xr.DataTree, comparison: xr.Dataset) -> list[Picture]:
         )
         shown.append(Picture(svg(figures.plot_energy(posterior)), alt, caption))
     return shown
-
-
-def svg(ax: Axes) -> str:
-    """Return a plot as the data URI of an SVG; the same plot gives the same text."""
-    stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "stpbnn", "svg.fonttype": "path"}):
-        figure = cast(Figure, ax.get_figure(root=True))
-        figure.savefig(stream, format="svg", transparent=True, dpi=150, metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -12,7 +12,7 @@ import xarray as xr
 from stpbnn.comparison import quote
 from stpbnn.report import processes
 
-__all__ = ["coverage", "layers", "plural", "spectrum"]
+__all__ = ["coverage", "hidden", "layers", "plural", "simulated", "spectrum"]
 
 
 def coverage(comparison: xr.Dataset) -> dict[str, Any] | None:
@@ -25,6 +25,32 @@ def coverage(comparison: xr.Dataset) -> dict[str, Any] | None:
         pairs = zip(one["coverage"].to_numpy(), one["coverage_mcse"].to_numpy(), strict=True)
         rows.append({"name": str(name), "cells": [f"{quote(100 * float(v), 100 * float(e))} %" for v, e in pairs]})
     return {"nominal": [f"{100 * c:.0f} %" for c in shown], "rows": rows}
+
+
+def simulated(comparison: xr.Dataset, network: Mapping[str, Any]) -> str | None:
+    """Return of what the error of a theory of clusters consists: Monte Carlo, and what the size of clusters changes."""
+    if "cluster" not in comparison or not network or "error" not in comparison:
+        return None
+    told = []
+    for name in comparison["theory"].to_numpy()[np.isfinite(comparison["cluster"])].tolist():
+        one = comparison.sel(theory=name, part="total")
+        n, N, systematic = int(one["cluster"]), hidden(network)[-1], float(one["theory_error_systematic"])
+        whole = float(one["theory_error_mcse"])
+        noise = f"{math.sqrt(max(whole**2 - np.nan_to_num(systematic) ** 2, 0)):.1g}"
+        if n == N:
+            rest = f"the network as one cluster: the Monte Carlo error {noise} of its error is all that is left."
+        elif math.isnan(systematic):
+            rest = (
+                f"clusters of {plural(n, 'unit')} of {N}, of no other size: how far off they are is not known, "
+                f'and z knows the Monte Carlo error {noise} alone. theories.cluster = "auto" finds it out.'
+            )
+        else:
+            rest = (
+                f"clusters of {plural(n, 'unit')} of {N}. The standard error of its error is {whole:.1g}: Monte Carlo "
+                f"{noise}, and {systematic:.1g} that the last doubling of the clusters changed. z has both."
+            )
+        told.append(f"“{name}” simulates {rest}")
+    return " ".join(told) or None
 
 
 def spectrum(comparison: xr.Dataset, sizes: Mapping[str, int]) -> str | None:

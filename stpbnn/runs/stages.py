@@ -19,7 +19,7 @@ import xarray as xr
 
 from stpbnn._interrupt import look
 from stpbnn._version import __version__
-from stpbnn.cards import Arrays, Card
+from stpbnn.cards import Arrays, Card, shared
 from stpbnn.datasets import Preparation
 from stpbnn.files import DamagedError, read_netcdf, write_netcdf, write_text
 from stpbnn.runs.marks import digest, settings_of
@@ -99,7 +99,9 @@ def write_report(run: Run) -> None:
     """Write the HTML report of a run."""
     from stpbnn import report
 
-    html = report.render(run.posterior, run.theory, run.comparison, card=run.card.to_toml(), run=dict(run.record))
+    html = report.render(
+        run.posterior, run.theory, run.comparison, card=shared(run.card).to_toml(), run=dict(run.record)
+    )
     write_text(run.report, html)
 
 

@@ -58,9 +58,8 @@ from stpbnn.scale.left_out_slopes import left_out_score as left_out_score
 from stpbnn.scale.local_problem import LocalProblem as LocalProblem
 from stpbnn.scale.matrix_posterior import products_of_layers as products_of_layers
 from stpbnn.scale.mean_kept import MeanKept
-from stpbnn.scale.minima import bracket_end
+from stpbnn.scale.minima import bracket_end, descended
 from stpbnn.scale.minima import minima as minima_of_slope
-from stpbnn.scale.newton import descended
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.outlier_moments import OutlierMoments as OutlierMoments
 from stpbnn.scale.outputwise import Columns as Columns

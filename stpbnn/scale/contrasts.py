@@ -28,7 +28,7 @@ NO_BLOCKS = Reduced(*[np.empty((0, 0))] * 3)
 
 
 class Contrasts(NamedTuple):
-    """A design, the blocks of the kernel that have to do with its trend, and the part of the columns in the trend."""
+    """A design, the blocks of the kernel that concern its trend, and the part of the columns in the trend."""
 
     design: Design = PLAIN
     blocks: Reduced = NO_BLOCKS

@@ -89,7 +89,7 @@ class Layered(NetworkProblem):
         given = K, self.y[:, None], self.temperature, prior.bias_variance
         _, resolvent = Contrasts.of(self.design, *given, spectral=False)
         starts = [self._start(resolvent, point) for point in saddle_points_of_scale(resolvent, self.widths)]
-        if self.closure == "wishart":  # which is known to be positive definite about Q = 1 alone
+        if self.closure == "wishart":  # known to be positive definite near Q = 1 only
             starts.append((np.zeros(net.depth), np.diag(2 * self.widths)))
         found: list[tuple[SaddlePoint, LayeredEvaluation]] = []
         for start, hessian in starts:

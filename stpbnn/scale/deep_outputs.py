@@ -31,7 +31,7 @@ from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation
 from stpbnn.scale.matrix import matrix_saddle_points, of_layers, of_product
-from stpbnn.scale.newton import descended
+from stpbnn.scale.minima import descended
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
@@ -42,7 +42,7 @@ __all__ = ["DeepOutputs"]
 MAX_STEPS = 100
 FULLY_CONVERGED = 1e-12
 CURVATURE = 1e-6  # smallest one of a Newton step, relative to that of the prior
-SAME_SCALE = 1e-4  # of log q: a rotation between such outputs moves nothing
+SAME_SCALE = 1e-4  # difference of log q below which a rotation of two outputs moves nothing
 
 
 class _Point(NamedTuple):
@@ -104,7 +104,7 @@ class DeepOutputs(NetworkProblem):
             own = slice(a * L, (a + 1) * L)
             hessian[own, own] = action.hessian(at)
             solved, _ = lapack.dpotrs(at.factor, turned, lower=1)
-            G = turned.T @ solved  # of which output a has the element (a, a), whatever V turns it to
+            G = turned.T @ solved  # output a has the element (a, a) of it, whatever V turns it to
             of_angles += 2 * R[:, :, a] @ G[a]
             bent = R[:, :, a] @ G @ R[:, :, a].T + (G[a] @ R) @ R[:, :, a].T
             hessian[D * L :, D * L :] += bent + bent.T
@@ -141,11 +141,11 @@ class DeepOutputs(NetworkProblem):
         (D, L), widths, w = at.log_w.shape, self.widths, np.exp(at.log_w).T
         first, second = np.triu_indices(D, 1)
         apart = at.log_w.sum(axis=1)[second] - at.log_w.sum(axis=1)[first]
-        volume = np.sqrt(8) * np.abs(np.sinh(apart / 2))  # of an angle, in orthonormal coordinates of log Q_1
+        volume = np.sqrt(8) * np.abs(np.sinh(apart / 2))  # volume of an angle in orthonormal coordinates of log Q_1
         together = np.abs(apart) < SAME_SCALE
         units = np.concatenate([np.ones(D * L), 1 / np.where(together, np.inf, volume)])
         hessian = at.hessian * units * units[:, None]
-        # of two outputs of one scale the coordinate stretches one and shrinks the other
+        # where two outputs have one scale, the coordinate stretches one and shrinks the other
         for pair in np.flatnonzero(together):
             blocks = [slice(a * L, (a + 1) * L) for a in (first[pair], second[pair])]
             stretch = np.mean([at.hessian[block, block] for block in blocks], axis=0)

@@ -33,7 +33,7 @@ from stpbnn.scale.leave_one_out import inverse_diagonal
 __all__ = ["PLAIN", "TRENDS", "Design", "Query", "Reduced"]
 
 TRENDS = ("zero", "constant", "linear")
-DEPENDENT = 1e-10  # of a column's length, what is left of it beside the others
+DEPENDENT = 1e-10  # what the other columns leave of one, relative to its length: below it they depend on each other
 
 
 class Query(NamedTuple):
@@ -200,4 +200,4 @@ class Design:
         return np.sum(self.expanded(root) ** 2, axis=1)
 
 
-PLAIN = Design("zero", np.zeros(()), np.ones(()), None, np.empty((0, 0)), np.empty(0), 0.0)  # of any training set
+PLAIN = Design("zero", np.zeros(()), np.ones(()), None, np.empty((0, 0)), np.empty(0), 0.0)  # for any training set

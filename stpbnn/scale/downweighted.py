@@ -75,7 +75,7 @@ class Downweighted:
 
     @classmethod
     def of(cls, K: Square, y: Vector, temperature: float, centre: Vector | float, contamination: float) -> Downweighted:
-        """Condition on targets, of which about so large a part is contaminated: c is a quantile of the |r|.
+        """Condition on targets with this contaminated part; c is the matching quantile of |r|.
 
         Examples
         --------

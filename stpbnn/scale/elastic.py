@@ -1,4 +1,4 @@
-r"""Where to begin in a deep landscape: the renormalised kernel as that of infinite width, stretched and lifted.
+r"""Where a search in a deep landscape begins: the kernel of infinite width, stretched and lifted.
 
 .. math:: K^R(Q) \approx b(Q)\, K_L + d(Q)\, 1
 
@@ -26,7 +26,7 @@ from stpbnn.scale.resolvent import Resolvent, rounding
 
 __all__ = ["elastic_minimum"]
 
-STEP = 1e-3  # of differences in log Q
+STEP = 1e-3  # step of differences in log Q
 SAMPLE = 64  # examples, in the place of all of them
 
 

@@ -1,4 +1,4 @@
-"""Anderson's extrapolation: the step to a fixed point that the last few states and updates tell of."""
+"""Anderson's extrapolation: a step to a fixed point from the last few states and updates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RANK = 1e-8  # singular values of the updates, relative to the largest, that cou
 def extrapolated(
     known: Sequence[tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]], part: float
 ) -> Float[np.ndarray, " n"]:
-    """Return the step from the last of some states, given with the updates there; a part of its update if it is alone.
+    """Return the step from the last of these states, given each with its update; of a single one a part of its update.
 
     Examples
     --------

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from scipy.linalg import blas
 
 from stpbnn._memory import available, refuse_beyond
-from stpbnn.iterative import Krylov, RitzPairs, SpectralMeasure, TiledMatrix, found, spectral_measure
+from stpbnn.iterative import Krylov, RitzPairs, SpectralMeasure, TiledMatrix, enclosed, found, spectral_measure
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.tridiagonal import Diagonalisation
 
@@ -29,18 +29,19 @@ __all__ = ["NEGLIGIBLE", "IteratedProblem", "NumericalErrors", "Scales", "refuse
 WIDTH = 32  # vectors of a block: targets and probes
 FIRST, GROWTH = 12, 1.25  # blocks before the first look at what is known, and between two looks
 FEWEST, MOST = 640, 6144  # dimensions of the space
-SHARE = 0.5  # of the memory that the kernel leaves free, for the space
+SHARE = 0.5  # share of the memory beside the kernel that the space may take
 SOUGHT, MEAN = 1e-3, 1e-2  # error of the mean, in standard deviations: at which the space stops, and that is accepted
-SAMPLE = 16  # training inputs at which standard deviations are judged
+SAMPLE, STEPS = 16, 4  # training inputs at which standard deviations are judged, and steps of Lanczos for that
+STD = 0.1  # relative error of standard deviations that is accepted
 NEGLIGIBLE = 1e-6  # weight of a scale
-ROUNDING = float(np.finfo(np.float32).eps) / np.sqrt(12)  # of entries in single precision, its root mean square
+ROUNDING = float(np.finfo(np.float32).eps) / np.sqrt(12)  # root mean square error of entries in single precision
 EVIDENCE, SCALE = 1e-3, 2e-3  # relative errors of the log evidence and of the order parameter that are accepted
 
 Scales = Callable[[Resolvent], Float[np.ndarray, " n"]]
 
 
 class NumericalErrors(NamedTuple):
-    """What the iterative solver leaves open.
+    """The errors that the iterative solver leaves.
 
     Parameters
     ----------
@@ -50,7 +51,8 @@ class NumericalErrors(NamedTuple):
         Error of the mean of f at the training inputs, its root mean square, in posterior standard deviations.
     std : float
         Relative error of the standard deviation of a new target at a sample of training inputs, its root mean square.
-        Elsewhere it is smaller: at the inputs themselves little but the kernel's smallest eigenvalues matters.
+        Elsewhere it is smaller for rough kernels, as at the inputs themselves little but the smallest eigenvalues
+        matters, and up to twice as large for smooth ones.
     log_evidence : float
         Standard error of the log evidence.
     log_order_parameter : float
@@ -67,9 +69,9 @@ class NumericalErrors(NamedTuple):
     dimension: int
 
     def accepted(self, log_evidence: float) -> bool:
-        """Return whether means, log evidence and order parameter are known well enough."""
+        """Return whether means, standard deviations, log evidence and order parameter are known well enough."""
         known = max(EVIDENCE * abs(log_evidence), 0.5)
-        return self.mean < MEAN and self.log_evidence < known and self.log_order_parameter < SCALE
+        return self.mean < MEAN and self.std < STD and self.log_evidence < known and self.log_order_parameter < SCALE
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,9 @@ def _std_error(matrix: TiledMatrix, resolvent: Resolvent, u: float, rows: np.nda
     r"""Return the relative error of the standard deviations of new targets at some training inputs.
 
     What the space leaves of k, that is k', enters the variance by :math:`k' \cdot (rK + T)^{-1} k'`, for which a mean
-    over all inputs is taken. The estimate compares it with :math:`|k'|^4 / k' \cdot (rK + T) k'`, the bound of each.
+    over all inputs is taken, and which a few steps of Lanczos enclose. Rounding, which changes K by no more than its
+    own norm, changes the variance at an input by :math:`T^2 a \cdot \delta K\, a`, with a the column of
+    :math:`(rK + T)^{-1}` there: :math:`T |a|^2` is no more than the entry of its diagonal.
     """
     units = np.zeros((matrix.size, len(rows)))
     units[rows, range(len(rows))] = 1.0
@@ -211,11 +215,13 @@ def _std_error(matrix: TiledMatrix, resolvent: Resolvent, u: float, rows: np.nda
     inside = blas.dgemm(1.0, U, k, trans_a=1)
     left = k - blas.dgemm(1.0, U, inside)
     squares = np.einsum("pk,pk->k", left, left)
-    drawn = np.einsum("pk,pk->k", left, matrix.product(left)) / np.maximum(squares, np.finfo(np.float64).tiny)
     explained = inside.T**2 @ (1 / at.shifted[0])
     variances = r * k[rows, range(len(rows))] - r**2 * (explained + at.outside[0] * squares)
-    differences = r**2 * squares * (at.outside[0] - 1 / (r * np.maximum(drawn, 0) + T))
-    return float(np.sqrt(np.mean((differences / (2 * (np.maximum(variances, 0) + T))) ** 2)))
+    bounds = enclosed(lambda V: r * matrix.product(V) + T * V, left, T, STEPS)
+    truncated = r**2 * np.abs(at.outside[0] * squares - bounds).max(axis=0)
+    rounded = r * ROUNDING * np.sqrt(matrix.squares) * (T - np.clip(variances, 0, T)) / T
+    lost = np.hypot(truncated, rounded) / (2 * (np.maximum(variances, 0) + T))
+    return float(np.sqrt(np.mean(lost**2)))
 
 
 def refuse_space(P: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +18,7 @@ from stpbnn.scale.posterior import OrderParameterPosterior
 from stpbnn.scale.priors import InverseGamma
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint
-from stpbnn.scale.student_t import NoiseBeside, NoiseInside
+from stpbnn.scale.student_t import NOT_REACHED, NoiseBeside, NoiseInside
 from stpbnn.scale.trapezoid import scale_posterior
 
 __all__ = ["IteratedKernel", "IteratedScale", "iterated_beside", "iterated_inside", "iterated_problem"]
@@ -128,6 +128,7 @@ class IteratedInside(NoiseInside):
     """
 
     resolvent: Resolvent
+    _why_negative: ClassVar[str] = NOT_REACHED
 
     @property
     def log_det(self) -> float:

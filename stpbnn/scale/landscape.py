@@ -115,7 +115,7 @@ def along(function: Callable[[Array], Array], v: Array) -> Callable[[Array], Arr
 
 
 def _forward_gradient(function: Callable[[Array], Scalar], x: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Return the gradient, one direction at a time: the memory of a single evaluation."""
+    """Return the gradient, one direction at a time, in the memory of a single evaluation."""
     return jax.lax.map(lambda e: along(function, e)(x), jnp.eye(len(x)))
 
 

@@ -27,8 +27,8 @@ __all__ = ["lattice_posterior"]
 Actions = Callable[[Float[np.ndarray, "n L"]], Float[np.ndarray, " n"]]
 
 SPACING, SHRINK = 1.5, 0.8  # in standard deviations
-RISE = 36.0  # of the action above its minimum, at which the integrand, e^-18, is left out
-TOLERANCE = 3e-4  # of the difference of the two lattices: at most 1e-5, mostly 1e-7, is left in their union
+RISE = 36.0  # height of the action above its minimum at which the integrand, e^-18, is dropped
+TOLERANCE = 3e-4  # difference of the two lattices; the error of their union is at most 1e-5, mostly 1e-7
 ACCURACY = float(TOLERANCE ** np.sqrt(2))  # what is left, of lattices that agree
 MAX_NODES = 16384
 

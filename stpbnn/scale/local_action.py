@@ -60,7 +60,7 @@ class LocalTerms(NamedTuple):
     gradient: Float[np.ndarray, " k"]
     L: list[Float[np.ndarray, "d r"]]
     descent: Descent
-    pulls: list[Pull]  # of the data's part
+    pulls: list[Pull]  # slopes of the data's part
     factor: Float[np.ndarray, "P P"]
     alpha: Float[np.ndarray, " P"]
     residual: float  # the size of the gradient, relative to N (W + 1)
@@ -169,7 +169,7 @@ class LocalAction:
         pulls = descent.pulled(self.pairs.contracted(inverse))
         value = self.prior(z) + 2 * np.log(np.diag(factor)).sum() + self.y @ alpha
         each = [of.gradient(part, pull.inner) for of, part, pull in zip(self.triangles, L, pulls, strict=True)]
-        sizes = [of.sizes(part) for of, part in zip(self.triangles, L, strict=True)]  # of the terms that cancel
+        sizes = [of.sizes(part) for of, part in zip(self.triangles, L, strict=True)]  # sizes of the terms that cancel
         gradient = np.concatenate(each)
         residual = float(np.abs(gradient / np.concatenate(sizes)).max())
         return LocalTerms(float(value), gradient, L, descent, pulls, factor, alpha, residual)

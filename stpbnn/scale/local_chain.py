@@ -91,7 +91,7 @@ class Descent:
     links: tuple[Link, ...]
     W: list[Float[np.ndarray, "... d d"]]
     Q: list[Float[np.ndarray, "... d d"]]
-    roots: list[Root]  # of all layers but the last
+    roots: list[Root]  # one for each layer but the last
 
     def pulled(self, slopes: Matrices) -> list[Pull]:
         """Return what the slopes of a function of all Q_l are in each layer."""

@@ -18,19 +18,19 @@ from scipy.optimize import minimize
 
 from stpbnn.scale.local_action import LocalAction, LocalTerms
 from stpbnn.scale.local_chain import Matrices
-from stpbnn.scale.newton import newton_step
+from stpbnn.scale.minima import newton_step
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint
 
 __all__ = ["LocalMinimum", "local_minima"]
 
-STEPS, MEMORY = 3000, 30  # of the quasi-Newton search
-SHARE = 1e-6  # of N, the size of the gradient at which the quasi-Newton search ends, and of steps that are small
+STEPS, MEMORY = 3000, 30  # steps and memory of the quasi-Newton search
+SHARE = 1e-6  # gradient, relative to N, at which the quasi-Newton search ends; steps below it are small
 NEWTON_STEPS = 30
 SMALL = 0.1  # the small start, in units of the best multiple of the unit matrix
-SAME_VALLEY = 1e-3  # of entries of Q: much more than what the quasi-Newton search leaves
-ROUNDING = 1e-9  # of the action
+SAME_VALLEY = 1e-3  # difference of entries of Q, far above the error of the quasi-Newton search
+ROUNDING = 1e-9  # relative rounding of the action
 CURVATURE = 1e-10  # smallest one of a Newton step, relative to that of the prior
 
 

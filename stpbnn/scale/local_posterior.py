@@ -43,7 +43,7 @@ POPULATIONS = 8
 FEWEST, MOST = 128, 1024  # particles of a population
 EFFECTIVE = 0.5  # the share of particles that stay effective in a step of τ
 REFRESHED = 1.5  # how often the particles have been renewed when τ rises again, in units of accepted squared steps
-MOST_MOVES, MOST_STEPS = 30, 40  # of the particles at one τ, and of τ
+MOST_MOVES, MOST_STEPS = 30, 40  # moves of the particles at one τ, and steps of τ
 FEW_ACCEPTED, MANY_ACCEPTED = 0.3, 0.6
 NEGLIGIBLE = 6.0  # by how much the log weight of a second mode lies below that of the first where it does not count
 FEW_DEGREES, MANY_DEGREES = 6.0, 15.0  # exponents below which the particles start from the prior, and where never
@@ -112,7 +112,7 @@ class _AboutMode:
 
 @dataclass(frozen=True)
 class _FromPrior:
-    """The law of the normal numbers of which W is made, N at each position: at the last layer the readout weights."""
+    """The law of the normal numbers that make up W, N at each position; at the last layer the readout weights."""
 
     action: LocalAction
 
@@ -171,7 +171,7 @@ def _explored(target: _Target, random: np.random.Generator) -> OrderParameterPos
         x, log_weights, log_evidence, reached = _tempered(target, count, random)
         W = target.action.order_parameters(target.factors(x))
         error = _standard_error(W, softmax(log_weights, axis=1), log_evidence) if reached else np.inf
-        if error < ACCURACY or count * (error / ACCURACY) ** 2 > MOST:  # which no more of them would reach
+        if error < ACCURACY or count * (error / ACCURACY) ** 2 > MOST:  # more particles would not reach it
             break
         count *= 2
     weights = softmax((log_weights + (log_evidence - logsumexp(log_weights, axis=1))[:, None]).ravel())

@@ -104,7 +104,7 @@ class LocalProblem(NetworkProblem):
         """Compute the kernels of the training set."""
         P, chain = len(X), chain_of(net)
         pairs = [d * (d + 1) // 2 for d in chain.positions]
-        moves = sum(pairs) * sum(d * d for d in chain.positions)  # of the matrices along the coordinates
+        moves = sum(pairs) * sum(d * d for d in chain.positions)  # how the matrices move along the coordinates
         size = 8 * (2 * (P * (P + 1) // 2) * sum(pairs) + 4 * moves)
         at = " and ".join(map(str, chain.positions))
         refuse_beyond(size, f"X: got {P} inputs, whose kernels at {at} positions", "take fewer, or larger strides")

@@ -29,7 +29,7 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from stpbnn.scale.matrix_fluctuation import symmetric_basis
-from stpbnn.scale.newton import descended
+from stpbnn.scale.minima import descended
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
@@ -38,7 +38,7 @@ from stpbnn.scale.wishart_chain import WishartChain
 __all__ = ["LocalTerms", "local_terms", "matrix_saddle_points", "of_layers", "of_product"]
 
 MAX_STEPS = 200
-MOST_STARTS = 16  # of the combinations of minima that the outputs have alone
+MOST_STARTS = 16  # starts, out of the combinations of minima of single outputs
 CURVATURE = 1e-10  # smallest one of a Newton step, relative to that of the prior
 
 

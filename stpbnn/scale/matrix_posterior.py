@@ -33,7 +33,7 @@ from stpbnn.scale.saddle_point import SaddlePoint
 __all__ = ["MATRIX_ACCURACY", "chunks", "matrix_posterior", "products_of_layers"]
 
 TINY = 1e-300
-STEP = 1e-3  # of differences, relative to a diagonal entry
+STEP = 1e-3  # step of differences, relative to a diagonal entry
 CHUNK = 2**20
 MATRIX_ACCURACY = 1e-2  # relative standard error of the evidence and of the diagonals of the matrices
 

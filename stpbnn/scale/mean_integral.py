@@ -39,12 +39,12 @@ from stpbnn.scale.trapezoid import LOWEST, NO_MINIMUM, mean_difference, valleys
 
 __all__ = ["mean_moments", "mean_posterior"]
 
-RISE = 66.0  # of the action above its minimum, at which the integrand, e^-33, is left out
+RISE = 66.0  # height of the action above its minimum at which the integrand, e^-33, is dropped
 NEGLIGIBLE = 1e-13  # weight, relative to the largest one, of nodes that are dropped
 TOLERANCE = 1e-10
 INTERVALS, MAX_INTERVALS = 16, 1024
 HALVINGS = 48
-SMALLEST = 1000.0  # of -log Q: the logarithm of a number far below the smallest double
+SMALLEST = 1000.0  # largest -log Q: far below the smallest double
 
 
 class Parabola(NamedTuple):

@@ -178,7 +178,7 @@ class Sites:
 
     @property
     def exact(self) -> Sites | None:
-        """The sites of expectation propagation proper, in search of which these are the start; or nothing."""
+        """The sites of expectation propagation proper, searched for from these; None where they are not found."""
         start = self._at(self.kernel, self.targets, self.noise, self.precision, self.linear, gentle=False)
         found = start.matched() if start else None
         return found if found and found.converged else None

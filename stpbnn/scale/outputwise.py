@@ -1,4 +1,4 @@
-"""Outputs that share a kernel, each of which weighs the examples by itself: one Gaussian law of f an output."""
+"""Outputs that share a kernel but weigh the examples each by itself: one Gaussian law of f an output."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Column(Protocol):
 
     @property
     def converged(self) -> bool:
-        """Whether it was found."""
+        """Whether the law was found."""
 
     @property
     def log_evidence(self) -> float:
-        """What hyper-parameters are chosen by."""
+        """The objective by which hyper-parameters are chosen."""
 
     @property
     def slopes(self) -> ColumnSlopes:
@@ -51,7 +51,7 @@ class Column(Protocol):
 
 @dataclass(frozen=True)
 class Columns:
-    """The outputs together.
+    """All outputs together.
 
     Parameters
     ----------

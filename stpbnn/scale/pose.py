@@ -103,13 +103,12 @@ def pose(
             "derivatives take twice the time for each further layer; use 'nested' or 'global'"
         )
     one_layer = net.depth == 1
-    one_scale = isinstance(net, FullyConnected) or net.readout == "mean"  # type: ignore[attr-defined]
-    plain = one_layer and net.outputs == 1 and one_scale
+    plain = one_layer and net.outputs == 1 and not net.local
     if plain and design.plain and temperature == 0 and not (net.prior.bias_variance or keep_mean or mixture):
         return Interpolation.of(net, X, y)
     refuse_singular(net, X, temperature)
     if isinstance(net, Convolutional):
-        if net.readout == "flatten":
+        if net.local:
             refuse_design(design, "a Convolutional with readout='flatten'", "NNGPRegressor")
             return LocalProblem.of(net, X, y, temperature)
         return OneScale.of(net, X, y, temperature, design, spectral=mixture)
@@ -147,7 +146,7 @@ def order_parameters_shape(net: Network) -> tuple[int, ...]:
     >>> order_parameters_shape(FullyConnected((10, 10))), order_parameters_shape(Convolutional((4,), image=(4, 4, 1)))
     ((2,), (4, 4))
     """
-    if isinstance(net, Convolutional) and net.readout == "flatten":
+    if isinstance(net, Convolutional) and net.local:
         return (sum(chain_of(net).positions),) * 2
     return (net.depth, net.outputs, net.outputs) if net.outputs > 1 else (net.depth,)
 
@@ -161,7 +160,7 @@ def by_layer(net: Network | None, orders: Float[np.ndarray, ...]) -> Float[np.nd
     >>> by_layer(net, np.diag([1.0, 2.0, 3.0, 4.0, 7.0]))
     array([2.5, 7. ])
     """
-    if isinstance(net, Convolutional) and net.readout == "flatten" and orders.ndim > 1:
+    if isinstance(net, Convolutional) and net.local and orders.ndim > 1:
         parts = blocks(orders, chain_of(net).positions)
         return np.stack([np.trace(part, axis1=-2, axis2=-1) / part.shape[-1] for part in parts], axis=-1)
     return np.atleast_1d(np.trace(orders, axis1=-2, axis2=-1) / orders.shape[-1]) if orders.ndim > 1 else orders

@@ -17,8 +17,8 @@ __all__ = ["ACCURACY", "OrderParameterPosterior", "is_known", "weighted"]
 
 ACCURACY = 1e-6  # relative error of evidence and mean, below which a quadrature over one layer has converged
 LATTICE_KERNEL = 0.45  # standard deviations: a lattice of 0.75 leaves a ripple below one per cent
-EXTREME = 1e-12  # of levels: a law that is known by its nodes has no further tails
-LOST = 0.01  # of the log evidence, to the rounding of K, unless that is a millionth of it
+EXTREME = 1e-12  # the lowest level: a law given by nodes has no tails beyond
+LOST = 0.01  # error of the log evidence by the rounding of K that is too much, unless it is a millionth of it
 NEGLIGIBLE = 1e-16  # weight, relative to the largest one, of nodes that are dropped
 
 

@@ -67,7 +67,7 @@ class NetworkProblem:
         return self.contrasts.design
 
     def of_targets[Found: (SaddlePoint, OrderParameterPosterior)](self, found: Found) -> Found:
-        """Return what was found for the contrasts with the log evidence of the targets themselves."""
+        """Return the result for the contrasts with the log evidence of the targets."""
         log_jacobian = self.design.log_jacobian * self.y.size / len(self.y)
         return found._replace(log_evidence=found.log_evidence + log_jacobian)
 

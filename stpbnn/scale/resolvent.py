@@ -22,8 +22,8 @@ from scipy.linalg import eigh
 from stpbnn.predictive import relative_rounding
 from stpbnn.scale.design import Query
 from stpbnn.scale.leave_one_out import Resolved
-from stpbnn.scale.response import ReducedKernel, Response
-from stpbnn.scale.tridiagonal import Diagonalisation, reduce
+from stpbnn.scale.response import Response
+from stpbnn.scale.tridiagonal import Diagonalisation, ReducedKernel, reduce
 
 __all__ = ["Moments", "Resolvent", "rounding"]
 

@@ -21,56 +21,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, lapack
 
-from stpbnn.scale.tridiagonal import Diagonalisation, Reduction
+from stpbnn.scale.tridiagonal import Diagonalisation, ReducedKernel
 
-__all__ = ["ReducedKernel", "Response", "Slopes"]
-
-
-@dataclass(frozen=True)
-class ReducedKernel:
-    """K = H J H^T with J tridiagonal or diagonal, targets V and ones in that basis, and the variances T and b.
-
-    Parameters
-    ----------
-    eigenvalues : array of shape (P,)
-        Eigenvalues of K, rising.
-    diagonal, off_diagonal : arrays of shape (P,) and (P - 1,)
-        Both diagonals of J; the second is zero where the basis is that of the eigenvectors.
-    columns : array of shape (P, k)
-        H^T V: targets, one column an output, or other vectors that go with them.
-    ones : array of shape (P,)
-        H^T 1.
-    basis : Reduction or Diagonalisation
-        H.
-    temperature : float
-        T, the variance of the noise.
-    bias : float
-        b, the variance of the output bias.
-    exact : bool
-        Whether eigenvalues that are zero to rounding are zero: then any scale can be taken.
-    multiplicities : array of shape (P,), optional
-        How many eigenvalues each node stands for, where H is a basis of a part of the space that holds V and 1.
-    """
-
-    eigenvalues: Float[np.ndarray, " P"]
-    diagonal: Float[np.ndarray, " P"]
-    off_diagonal: Float[np.ndarray, " P-1"]
-    columns: Float[np.ndarray, "P k"]
-    ones: Float[np.ndarray, " P"]
-    basis: Reduction | Diagonalisation
-    temperature: float
-    bias: float = 0.0
-    exact: bool = True
-    multiplicities: Float[np.ndarray, " P"] | None = None
-
-    def count(self, values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
-        """Return the sum over all eigenvalues of a function of them."""
-        return values.sum(axis=1) if self.multiplicities is None else values @ self.multiplicities
-
-    @property
-    def examples(self) -> int:
-        """P, the number of eigenvalues."""
-        return len(self.ones) if self.multiplicities is None else round(self.multiplicities.sum())
+__all__ = ["Response", "Slopes"]
 
 
 class Slopes(NamedTuple):
@@ -87,7 +40,7 @@ class Slopes(NamedTuple):
 
     def in_logarithms(self, of_kernel: Float[np.ndarray, " n"], T: float, b: float) -> Float[np.ndarray, " n+1"]:
         """Return the slopes in the logarithms of the precisions, that of the bias last, and of the temperature."""
-        if b:  # of variance b = 1/λ_b
+        if b:  # the bias has the variance b = 1/λ_b
             of_kernel = np.append(of_kernel[:-1], of_kernel[-1] - b * self.bias)
         return np.append(of_kernel, T * self.temperature)
 

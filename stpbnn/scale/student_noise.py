@@ -26,7 +26,7 @@ from stpbnn._special import log_gamma_ratio
 __all__ = ["StudentNoise", "Told"]
 
 SMALLEST = 32.0  # the logarithm of the part of the noise that is left out, with another sign
-STEP = 0.4  # of the quadrature, in the logarithm of a precision
+STEP = 0.4  # step of the quadrature, in the logarithm of a precision
 
 Vector = Float[np.ndarray, " P"]
 
@@ -97,7 +97,7 @@ class StudentNoise:
     --------
     >>> from scipy import stats
     >>> noise = StudentNoise(temperature=0.25, df=4.0)
-    >>> found = noise.told(np.array([1.0]), np.array([1e-9])).value  # of a function that is known
+    >>> found = noise.told(np.array([1.0]), np.array([1e-9])).value  # the function is known
     >>> bool(np.isclose(found[0], stats.t(4.0, scale=0.5).logpdf(1.0)))
     True
     """

@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -42,6 +42,14 @@ __all__ = ["EvidenceSlopes", "NoiseBeside", "NoiseInside"]
 
 
 INDEFINITE = 1e-8  # the size of a negative eigenvalue, relative to the largest, that is no rounding any more
+NO_COVARIANCE = (
+    "the kernel is not positive definite between these query points and the training inputs; give one that is a "
+    "covariance for inputs of this dimension"
+)
+NOT_REACHED = (
+    "the iterative solver does not tell the little that is left at these points; raise the temperature, or take "
+    "solver='exact'"
+)
 NEGATIVE = 1e-3  # the size of a negative variance, relative to that of the prior, that is no rounding any more
 
 
@@ -54,19 +62,16 @@ class EvidenceSlopes(NamedTuple):
 
 
 def _columns(vector: Float[np.ndarray, " q"], like: np.ndarray) -> np.ndarray:
-    """Return one number a query point in the shape of its outputs."""
+    """Return one number for each query point, in the shape of its outputs."""
     return np.array(np.broadcast_to(vector.reshape((-1,) + (1,) * (like.ndim - 1)), like.shape))
 
 
-def _warn_of_negative(variances: Float[np.ndarray, " q"], prior: Float[np.ndarray, " q"]) -> None:
-    """Warn of variances that are negative by more than rounding, as those of an indefinite kernel are."""
+def _warn_of_negative(variances: Float[np.ndarray, " q"], prior: Float[np.ndarray, " q"], why: str) -> None:
+    """Warn of variances that are negative by more than rounding, and say why they are."""
     negative = np.count_nonzero(variances < -NEGATIVE * prior.max(initial=0.0))
     if negative:
         warnings.warn(
-            f"{negative} of {len(variances)} predicted variances are negative and taken as zero: the kernel is not "
-            "positive definite between these query points and the training inputs; give one that is a covariance for "
-            "inputs of this dimension",
-            stacklevel=2,
+            f"{negative} of {len(variances)} predicted variances are negative and taken as zero: {why}", stacklevel=2
         )
 
 
@@ -96,6 +101,7 @@ class NoiseInside:
     quadratic: float
     law: InverseGamma
     temperature: float
+    _why_negative: ClassVar[str] = NO_COVARIANCE
 
     @classmethod
     def of(cls, K: np.ndarray, y: np.ndarray, law: InverseGamma, temperature: float) -> NoiseInside:
@@ -161,7 +167,7 @@ class NoiseInside:
         mean = units.restored(self.mean(query))
         squares, products = self.explained(query.cross, joint=query.within is not None)
         variances = query.variances - squares
-        _warn_of_negative(variances, query.variances)
+        _warn_of_negative(variances, query.variances, self._why_negative)
         variances = np.maximum(variances, 0) + noise + query.noise_variances
         if query.within is None:
             return StudentT(mean, units.size * np.sqrt(spread * _columns(variances, mean)), df)
@@ -266,7 +272,7 @@ class NoiseBeside:
         beyond = np.diag(outside) if np.ndim(outside) == 2 else outside
         explained = at.scales**2 * (projected**2 @ (1 / at.shifted[0]) + at.outside * beyond)
         prior = at.scales * query.variances
-        _warn_of_negative(prior - explained, prior)
+        _warn_of_negative(prior - explained, prior, NO_COVARIANCE if of.multiplicities is None else NOT_REACHED)
         found = of.moments(self._u, projected, query.variances, query.within, outside)
         means = found.means.reshape((*found.means.shape[:2], *self.shape[1:])) + query.trend
         means = units.shift + units.size * means

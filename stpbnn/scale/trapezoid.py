@@ -29,10 +29,10 @@ from stpbnn.scale.resolvent import Resolvent
 
 __all__ = ["NO_MINIMUM", "bracket", "mean_difference", "posterior_of_action", "scale_posterior", "valleys"]
 
-RISE = 80.0  # of the action above its minimum, at which the integrand, e^-40, is left out
+RISE = 80.0  # height of the action above its minimum at which the integrand, e^-40, is dropped
 TOLERANCE = 1e-10
 MAX_NODES = 4096  # in one valley
-LOWEST = 300.0  # of -u, at T = 0
+LOWEST = 300.0  # largest -u, at T = 0
 NO_MINIMUM = "the action has no minimum at T = 0: it falls without bound as Q goes to zero"
 
 Curve = Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]
@@ -81,7 +81,7 @@ def bracket(
 
 
 def valleys(action: Curve, minima: list[float], rise: float) -> list[tuple[float, float]]:
-    """Return disjoint intervals of u, outside of which p(u | y) and e^u p(u | y) are below e^(-rise/2) of their peak.
+    """Return disjoint intervals of u; outside p(u | y) and e^u p(u | y) are below e^(-rise/2) of their peaks.
 
     Parameters
     ----------

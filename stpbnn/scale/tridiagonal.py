@@ -1,18 +1,19 @@
-"""Reduction of a symmetric matrix to tridiagonal form, K = Q J Q^T, with Q kept as LAPACK's reflectors."""
+"""Reduction of a kernel to tridiagonal form, K = Q J Q^T with Q kept as LAPACK's reflectors, or to its eigenbasis."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh_tridiagonal, eigvalsh_tridiagonal, lapack
 
-__all__ = ["Diagonalisation", "Reduction", "reduce"]
+__all__ = ["Diagonalisation", "ReducedKernel", "Reduction", "reduce"]
 
 
 class Reduction(NamedTuple):
-    """Reflectors and their factors, of which Q is made, and both diagonals of J."""
+    """The reflectors and factors that make up Q, and both diagonals of J."""
 
     reflectors: Float[np.ndarray, "P P"]
     factors: Float[np.ndarray, " P-1"]
@@ -66,3 +67,50 @@ def reduce(K: Float[np.ndarray, "P P"]) -> Reduction:
     lwork, _ = lapack.dsytrd_lwork(len(K), lower=1)
     reflectors, diagonal, off_diagonal, factors, _ = lapack.dsytrd(K, lower=1, lwork=int(lwork), overwrite_a=1)
     return Reduction(reflectors, factors, diagonal, off_diagonal)
+
+
+@dataclass(frozen=True)
+class ReducedKernel:
+    """K = H J H^T with J tridiagonal or diagonal, targets V and ones in that basis, and the variances T and b.
+
+    Parameters
+    ----------
+    eigenvalues : array of shape (P,)
+        Eigenvalues of K, rising.
+    diagonal, off_diagonal : arrays of shape (P,) and (P - 1,)
+        Both diagonals of J; the second is zero where the basis is that of the eigenvectors.
+    columns : array of shape (P, k)
+        H^T V: targets, one column an output, or other vectors that go with them.
+    ones : array of shape (P,)
+        H^T 1.
+    basis : Reduction or Diagonalisation
+        H.
+    temperature : float
+        T, the variance of the noise.
+    bias : float
+        b, the variance of the output bias.
+    exact : bool
+        Whether eigenvalues that are zero to rounding are zero: then any scale can be taken.
+    multiplicities : array of shape (P,), optional
+        How many eigenvalues each node stands for, where H is a basis of a part of the space that holds V and 1.
+    """
+
+    eigenvalues: Float[np.ndarray, " P"]
+    diagonal: Float[np.ndarray, " P"]
+    off_diagonal: Float[np.ndarray, " P-1"]
+    columns: Float[np.ndarray, "P k"]
+    ones: Float[np.ndarray, " P"]
+    basis: Reduction | Diagonalisation
+    temperature: float
+    bias: float = 0.0
+    exact: bool = True
+    multiplicities: Float[np.ndarray, " P"] | None = None
+
+    def count(self, values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
+        """Return the sum over all eigenvalues of a function of them."""
+        return values.sum(axis=1) if self.multiplicities is None else values @ self.multiplicities
+
+    @property
+    def examples(self) -> int:
+        """P, the number of eigenvalues."""
+        return len(self.ones) if self.multiplicities is None else round(self.multiplicities.sum())

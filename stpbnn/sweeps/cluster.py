@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 PACKAGES = ("stpbnn", "jax", "jaxlib", "numpyro")  # what decides on the draws
 TIMEOUT = 10.0  # seconds
 ATTEMPTS = 2  # to start processes on this machine
-NO_LEAKS = "ignore:resource_tracker:UserWarning"  # of semaphores, where workers were interrupted: they are cleaned up
+NO_LEAKS = "ignore:resource_tracker:UserWarning"  # semaphores of interrupted workers, which are cleaned up
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -153,7 +153,7 @@ def _started(options: Mapping[str, Any]) -> Any:
     """Return a cluster whose processes are running; they are started again where something ends them."""
     from distributed import LocalCluster
 
-    resource_tracker.ensure_running()  # which would let Ctrl-C through again
+    resource_tracker.ensure_running()  # its start would let Ctrl-C through again
     for attempt in range(ATTEMPTS):
         try:
             with _deaf_to_ctrl_c():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stpbnn.cards import Card, dimension, labels
+from stpbnn.cards import Card, dimension, labels, shared
 from stpbnn.runs import Run
 from stpbnn.sweeps.cluster import versions
 
@@ -18,6 +18,8 @@ THEORY = ("order_parameters", "log_marginal_likelihood", "readout_second_moment"
 COMPARISON = (
     "error",
     "theory_error_mcse",
+    "theory_error_systematic",
+    "cluster",
     "error_posterior",
     "error_mcse",
     "scores",
@@ -71,5 +73,6 @@ def joined(card: Card, found: Mapping[tuple[int, ...], xr.Dataset | None]) -> xr
         ]
         shape = (*map(len, axes.values()), *blank.shape)
         data[name] = ((*axes, *like.dims), np.stack([row.to_numpy() for row in rows]).reshape(shape))
-    about = {"card": card.to_toml(), "title": card.title, **{f"{name}_version": v for name, v in versions().items()}}
+    about = {"card": shared(card).to_toml(), "title": card.title}
+    about |= {f"{name}_version": version for name, version in versions().items()}
     return xr.Dataset(data, axes | inner, about)

@@ -14,19 +14,19 @@ import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from stpbnn import _validation as check
-from stpbnn.cards import Card, code, count, dimension, labels, points, selected
+from stpbnn.cards import Card, code, selected
 from stpbnn.datasets import Task
-from stpbnn.files import DamagedError, refuse_long_names, remove_leftovers, write_netcdf, write_text
-from stpbnn.runs import fingerprint, load_run, run_card
+from stpbnn.files import DamagedError, remove_leftovers, write_netcdf, write_text
+from stpbnn.runs import fingerprint, run_card
 from stpbnn.sweeps import cluster
-from stpbnn.sweeps.results import joined, summary
+from stpbnn.sweeps.places import LENGTH, MANY, finished, put_aside, run_places
+from stpbnn.sweeps.results import joined
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -36,17 +36,7 @@ __all__ = ["MANY", "sweep"]
 
 logger = logging.getLogger(__name__)
 
-MANY = 1000
 RETRIES = 2
-LENGTH = 16  # of a point's name
-
-
-class _Place(NamedTuple):
-    """A point of a sweep: its run folder, its card, and its price, in arithmetic operations up to a factor."""
-
-    folder: Path
-    card: Card
-    price: float
 
 
 def sweep(
@@ -132,10 +122,10 @@ def sweep(
         check.text("scheduler", scheduler)
     if not isinstance(where, Mapping | None):
         raise ValueError(f"where: got {check.shown(where)}, expected a mapping of dimensions to coordinates, or None")
-    at = _places(card, folder, many, data)
+    at = run_places(card, folder, many, data)
     wanted = selected(card, where or {})
     cards_of = {point.folder: point.card for point in at.values()}
-    results = {path: found for path, point in cards_of.items() if (found := _finished(path, point)) is not None}
+    results = {path: found for path, point in cards_of.items() if (found := finished(path, point)) is not None}
     by_price = sorted((at[place] for place in wanted), key=lambda point: point.price)
     cards = {point.folder: point.card for point in by_price}  # equal points are one
     missing = {path: point for path, point in cards.items() if path not in results}
@@ -143,7 +133,7 @@ def sweep(
     if missing:
         with cluster.client(scheduler, workers) as client, _bar(card, cards, missing, progress) as bar:
             for path, reason in _run(client, missing, data):
-                if not reason and (found := _finished(path, cards[path])) is not None:
+                if not reason and (found := finished(path, cards[path])) is not None:
                     results[path] = found
                 else:
                     failed[path] = reason or "its files are not there; do all workers see the folder?"
@@ -161,50 +151,6 @@ def sweep(
     write_netcdf(folder / "sweep.nc", whole)
     write_text(folder / "sweep.html", report.render_sweep(whole))
     return whole
-
-
-def _places(card: Card, folder: Path, many: bool, given: Task | None) -> dict[tuple[int, ...], _Place]:
-    """Return every point; nothing is run before each is known to make sense."""
-    if not card.sweep:
-        raise ValueError(
-            f"{card.name}: got no [sweep], expected a list of values for some key; `stpbnn run` runs one point"
-        )
-    if (size := count(card)) > MANY and not many:
-        raise ValueError(
-            f"{card.name}: the sweep has {size} points, expected {MANY} at most; shorten its lists, or confirm with "
-            "--many (many=True)"
-        )
-    refuse_long_names("folder", folder)
-    if folder.is_file():
-        raise ValueError(f"{folder}: is a file; choose another folder with -o")
-    from stpbnn.theories import chosen
-
-    load = lru_cache(4)(lambda data, classes: data.load(classes=classes))
-    found = {}
-    for place, point in points(card).items():
-        told = _told(card, place)
-        try:
-            chosen(point)
-            whole = load(point.data, point.network.of_classes) if given is None else given.first(point.data.train)
-            data = point.load(whole, sampled=True)
-            mark = fingerprint(point, data)
-        except ValueError as error:
-            raise ValueError(f"{card.name}, point {told}: {error}") from None
-        titled = point.model_copy(update={"title": f"{card.title}: {told}"})
-        found[place] = _Place(folder / "points" / mark[:LENGTH], titled, _price(point, *data[0].shape))
-    return found
-
-
-def _price(card: Card, examples: int, inputs: int) -> float:
-    """Return what orders the points of a sweep: chains times steps times operations of a gradient."""
-    weights = card.network.products(min(examples, inputs), inputs)  # inputs are rotated into the span of the examples
-    return card.sampler.chains * (card.sampler.warmup + card.sampler.draws) * examples * weights
-
-
-def _told(card: Card, place: tuple[int, ...]) -> str:
-    """Return a point's values in words."""
-    axes = zip(card.sweep.items(), place, strict=True)
-    return ", ".join(f"{dimension(key)} {labels(key, values)[i]}" for (key, values), i in axes)
 
 
 def _run(client: Client, missing: Mapping[Path, Card], data: Task | None) -> Iterator[tuple[Path, str]]:
@@ -244,44 +190,13 @@ def _point(
             try:
                 run_card(card, folder, data, progress=False)
             except DamagedError as error:
-                _put_aside(error.path)
+                put_aside(error.path)
                 write_text(folder / "card.toml", card.to_toml())  # the folder's name says that it is this one
                 run_card(card, folder, data, progress=False)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # more draws are a point of their own
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _finished(folder: Path, card: Card) -> xr.Dataset | None:
-    """Return the results of a point, if it is finished with these theories and its files can be read.
-
-    Other theories are solved without sampling anew.
-    """
-    if not (folder / "run.json").is_file():
-        return None
-    from stpbnn.theories import chosen
-
-    try:
-        run = load_run(folder)
-        same = run.card.theories == card.theories and set(run.theory["theory"].to_numpy()) == set(chosen(card))
-        return summary(run) if same else None
-    except DamagedError as error:
-        logger.warning("%s: cannot be read and is computed anew", error.path)
-    except OSError as error:
-        logger.warning("%s", error)  # the point says it again, if it lasts
-    except (KeyError, TypeError) as error:  # what can be read, but lacks something
-        logger.warning("%s: has no %s and is computed anew", folder, error)
-    except ValueError:  # not finished
-        pass
-    return None
-
-
-def _put_aside(path: Path) -> None:
-    """Give a damaged file or folder another name."""
-    aside = path.with_name(f"{path.name}.damaged")
-    shutil.rmtree(aside, ignore_errors=True)
-    path.replace(aside)
 
 
 @contextmanager
@@ -294,5 +209,5 @@ def _bar(card: Card, cards: Mapping[Path, Card], missing: Mapping[Path, Card], p
 
 
 def _first(failed: Mapping[Path, str]) -> str:
-    """Say why the first of some points failed."""
+    """Return why the first of some points failed."""
     return next((f"points/{path.name}: {reason}" for path, reason in failed.items()), "nothing was run")

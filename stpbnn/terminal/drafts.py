@@ -1,17 +1,42 @@
-"""The card of a table that the command line is given: written once, then found again."""
+"""The command `new`: a card for a table, which is written once and found again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-__all__ = ["draft", "drafted"]
+from stpbnn.terminal.options import ClassesOption, DropOption, MissingOption, QuietOption, TargetOption, VerboseOption
+
+__all__ = ["drafted", "new"]
 
 
-def draft(
-    file: Path, target: Sequence[str] | None, drop: Sequence[str] | None, classes: bool, out: Path | None, err: bool
+def new(
+    file: Annotated[Path, typer.Argument(help="A table: CSV, TSV, .gz, Parquet, .npz, .npy.", show_default=False)],
+    target: TargetOption = None,
+    drop: DropOption = None,
+    missing: MissingOption = None,
+    classes: ClassesOption = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The card to write.", show_default="NAME.toml, in this folder")
+    ] = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write a card for a table of your own, with settings that suit it and comments that say why."""
+    _draft(file, target, drop, missing, classes, out, err=False)
+
+
+def _draft(
+    file: Path,
+    target: Sequence[str] | None,
+    drop: Sequence[str] | None,
+    missing: str | None,
+    classes: bool,
+    out: Path | None,
+    err: bool,
 ) -> Path:
     """Write a card for a table, say where it is and what comes next."""
     from stpbnn.cards import is_table
@@ -23,18 +48,20 @@ def draft(
     from stpbnn.cards import drafting
 
     columns = target[0] if len(target) == 1 else target
-    written = drafting.draft(file, columns, classes=classes, drop=drop or (), out=out)
+    written = drafting.draft(file, columns, classes=classes, drop=drop or (), missing=missing, out=out)
     minutes = written.card.minutes
     typer.echo(f"Card: {written.path} (about {minutes:g} minute{'s' * (minutes != 1)} on two cores)", err=err)
     typer.echo(f"Next: stpbnn run {written.path}", err=err)
     return written.path
 
 
-def drafted(card: str, target: Sequence[str] | None, drop: Sequence[str] | None, classes: bool) -> str:
-    """Return a card as it is given; of a table the card that an earlier call wrote, or a new one."""
+def drafted(
+    card: str, target: Sequence[str] | None, drop: Sequence[str] | None, missing: str | None, classes: bool
+) -> str:
+    """Return the given card, or for a table the card that an earlier call wrote, or a new one."""
     from stpbnn.cards import is_table, load_card
 
-    words = {"target": target, "drop": drop, "classes": classes}
+    words = {"target": target, "drop": drop, "missing": missing, "classes": classes}
     if not is_table(card):
         if given := next((word for word, value in words.items() if value), None):
             raise ValueError(f"{given}: is for a table, and {card} is a card; see its tables [data] and [network]")
@@ -42,19 +69,21 @@ def drafted(card: str, target: Sequence[str] | None, drop: Sequence[str] | None,
     file = Path(card)
     path = Path(f"{file.name.split('.')[0]}.toml")
     if not path.exists():
-        return str(draft(file, target, drop, classes, None, err=True))
+        return str(_draft(file, target, drop, missing, classes, None, err=True))
     there = load_card(path)
     data, of_classes = there.data, there.network.of_classes
     targets = [data.target] if isinstance(data.target, str) else list(data.target or ())
+    policy = data.missing or "refuse"
     asked = (list(target or targets), list(drop or data.drop or ()), file.resolve(), classes or of_classes)
-    if (targets, list(data.drop or ()), Path(data.file or "").resolve(), of_classes) != asked:
+    there_is = (targets, list(data.drop or ()), Path(data.file or "").resolve(), of_classes)
+    if (*there_is, policy) != (*asked, missing or policy):
         raise ValueError(f"{path}: is the card of other data or another target; remove it, or run it by its name")
     typer.echo(f"Card: {path}, which is there already", err=True)
     return str(path)
 
 
 def _no_target(file: Path) -> str:
-    """Say that a table has no target, and which columns there are."""
+    """Return the message for a table without a target, with its columns."""
     from stpbnn.datasets import read_table
 
     names = ", ".join(map(str, read_table(file).columns[:20]))

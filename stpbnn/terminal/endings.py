@@ -40,7 +40,7 @@ def refusals_in_one_line() -> Iterator[None]:
     except OSError as error:  # a file that cannot be written
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (RuntimeError, AssertionError):
-        from stpbnn._devices import first_device
+        from stpbnn._precision import first_device
 
         try:
             first_device()

@@ -14,6 +14,7 @@ __all__ = [
     "ClassesOption",
     "DropOption",
     "JsonOption",
+    "MissingOption",
     "QuietOption",
     "SetOption",
     "StrictOption",
@@ -67,6 +68,13 @@ TargetOption = Annotated[
 ]
 DropOption = Annotated[
     list[str] | None, typer.Option("--drop", metavar="COLUMN", help="Leave this column out. Repeatable.")
+]
+MissingOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="refuse|drop|mean",
+        help="Refuse missing values, drop their rows, or fill them with means. By default inputs are filled.",
+    ),
 ]
 ClassesOption = Annotated[
     bool, typer.Option("--classes", help="The target's whole numbers name classes. Text always does.")

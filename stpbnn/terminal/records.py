@@ -116,6 +116,10 @@ def _simulated(one: xr.Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "theory_error_mcse" in one and float(one["theory_error_mcse"].sel(part="total")) > 0:
         found["mcse"] = _parts(one["theory_error_mcse"])
+        if "theory_error_systematic" in one and one["theory_error_systematic"].notnull().all():
+            found["systematic"] = _parts(one["theory_error_systematic"])
+    if "cluster" in one and math.isfinite(one["cluster"]):
+        found["cluster"] = int(one["cluster"])
     if "readout_second_moment" in one and math.isfinite(one["readout_second_moment"]):
         found["readout_second_moment"] = one["readout_second_moment"].item()
     if "reason" in one and one["reason"].item():

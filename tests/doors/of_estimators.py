@@ -130,8 +130,9 @@ def methods(kind):
     evidence |= {"eval_gradient": (booleans, False)}
     query, laws = {"X": (queries, XT)}, {"noise": (booleans, False), "joint": (booleans, False)}
     test = query | {"y": (targets, YT)}
-    weighted = "sample_weight" in inspect.signature(kind.fit).parameters
-    data = DATA | ({"sample_weight": (weights, np.ones(len(Y)))} if weighted else {})
+    named = inspect.signature(kind.fit).parameters
+    data = DATA | ({"sample_weight": (weights, np.ones(len(Y)))} if {"sample_weight", "weights"} & set(named) else {})
+    data |= {"weights": (None, None)} if "weights" in named else {}
     return {
         "fit": (
             lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given),
@@ -190,6 +191,7 @@ def doors():
             | {
                 "train": (optional(listed), None),
                 "particles": (integers, 16),
+                "cluster": (integers, "auto"),
             }
             | (SOLVER | TREND | GAUSSIAN)
             | {

@@ -65,7 +65,7 @@ FREE = {
     **{f"{kind}.with_hidden": "names the setting" for kind in ("Convolutional", "FullyConnected")},
     "NNGPKernel.set_params": SKLEARN,
     **{f"{kind.__name__}.set_params": SKLEARN for kind in regressors() | classifiers()},
-    **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.on"), MADE_BY_THE_LIBRARY),
+    **dict.fromkeys(("Activation.known", "NNGPKernel.contract", "NNGPKernel.linearised"), MADE_BY_THE_LIBRARY),
     "classification.ClassScores": MADE_BY_THE_LIBRARY,
     "cards.Network.products": PYDANTIC,
     **dict.fromkeys(("datasets.Description", "runs.Run", "predictive.Law"), MADE_BY_THE_LIBRARY),
@@ -120,7 +120,7 @@ def test_every_public_door_is_in_the_table():
     assert gone == []
 
 
-KEYWORDS = {"settings", "thresholds"}  # further ones, by their own names
+KEYWORDS = {"settings", "thresholds", "weights"}  # further ones, by their own names
 
 
 def complaint(door, argument, value):
@@ -147,6 +147,7 @@ CELLS += [
     for name in (f"programs.{name}()",)
     for argument in ("X", "y", "temperature")
 ]
+CELLS.append(("StudentTProcessRegressor.fit", "sample_weight"))
 CELLS += [("NNGPKernel.__call__", argument) for argument in ("X", "Y", "eval_gradient")]
 
 

@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.optimize import approx_fprime
+from scipy.optimize import approx_fprime, minimize
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -91,6 +91,34 @@ def test_a_callable_optimises():
         model.fit(X, Y)
     assert not model.converged_
     assert model.log_marginal_likelihood_ > off.log_marginal_likelihood_
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_where_the_noise_is_learned_a_search_begins_at_what_is_given_too(network):
+    """The other begins where kernel and noise suit the size of the targets, of variance 100."""
+    starts, ends = [], []
+
+    def optimizer(objective, initial, bounds):
+        starts.append(np.exp(initial))
+        found = minimize(objective, initial, jac=True, bounds=bounds, method="L-BFGS-B")
+        ends.append(-found.fun)
+        return found.x, found.fun
+
+    y = 10 * np.sin(3 * X[:, 0])
+    if network:
+        one = NET.set_params(widths=(20,), bias_precision=None)
+        model = NNGPRegressor(one, temperature=0.1, optimizer=optimizer)
+    else:
+        kernel = ConstantKernel(1.0) * RBF(1.0, "fixed")
+        model = StudentTProcessRegressor(kernel, temperature=0.1, optimize_temperature=True, optimizer=optimizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # seven points of a fast sine
+        model.fit(X, y)
+    given = [0.3, 0.1] if network else [1.0, 0.1]
+    assert len(starts) == 2
+    np.testing.assert_allclose(starts[1], given)
+    assert not np.allclose(starts[0], given, rtol=0.5)
+    assert model.log_marginal_likelihood_ == pytest.approx(max(ends), abs=1e-8)
 
 
 @pytest.mark.parametrize("name", FITTED)

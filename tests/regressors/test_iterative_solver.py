@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, Matern, WhiteKernel
 
 import stpbnn
 from stpbnn import (
@@ -236,6 +237,55 @@ def test_auto_factorises_small_sets_and_what_the_other_cannot_do(monkeypatch):
     assert NNGPRegressor(NET).fit(X[:40], Y[:40]).solver_ == "exact"
     assert NNGPRegressor(NET).fit(few, Y[:60]).solver_ == "iterative"
     assert NNGPRegressor(NET, trend="constant").fit(few, Y[:60]).solver_ == "exact"
+
+
+def law_of_new_targets(model, temperature, X, y, new, solver):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of what is not reached at low temperatures
+        warnings.filterwarnings("ignore", r".* negative and taken as zero: the iterative solver does not tell")
+        model = clone(model).set_params(temperature=temperature, solver=solver).fit(X, y)
+        return model, model.predictive(new, noise=True).std
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 1e-2])
+@pytest.mark.parametrize("rough", [True, False])
+def test_the_error_of_standard_deviations_covers_what_it_is(rough, temperature):
+    """Against a factorised kernel, at training inputs; where a tenth is not reached `converged_` is False."""
+    kernel = StudentTProcessRegressor(Matern(3.0, nu=1.5), optimizer=None)
+    model = kernel if rough else ProportionalLimitRegressor(FullyConnected((20,), "erf", bias_precision=4.0))
+    few, y, at = X[:700], Y[:700], X[:200]
+    found, std = law_of_new_targets(model, temperature, few, y, at, "iterative")
+    _, exact = law_of_new_targets(model, temperature, few, y, at, "exact")
+    error = found.numerical_errors_.std
+    assert np.sqrt(np.mean((std / exact - 1) ** 2)) < 1.2 * error + 1e-6  # of a sample of sixteen
+    assert not (found.converged_ and error >= 0.1)
+    assert found.converged_ == (temperature > 1e-3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("temperature", [1e-4, 1e-3, 1e-2])
+@pytest.mark.parametrize(
+    "model",
+    [
+        NNGPRegressor(FullyConnected((60,), "erf", bias_precision=4.0)),
+        NNGPRegressor(FullyConnected((60,), "relu", bias_precision=4.0)),
+        ProportionalLimitRegressor(FullyConnected((20,), "erf", bias_precision=4.0)),
+        ProportionalLimitRegressor(FullyConnected((500,), "erf", bias_precision=4.0)),
+        StudentTProcessRegressor(RBF(3.0), optimizer=None),
+        StudentTProcessRegressor(Matern(3.0, nu=1.5), optimizer=None),
+    ],
+)
+def test_the_error_of_standard_deviations_covers_at_low_temperatures(model, temperature, seed):
+    """At training inputs, and within a factor of two at others."""
+    rng = np.random.default_rng(seed)
+    X, new = rng.normal(size=(P, 8)), rng.normal(size=(200, 8))
+    y = np.sign(np.sin(X[:, 0]) + X[:, 1] * X[:, 2])
+    for points, factor in ((X[:200], 1.2), (new, 2.5)):
+        found, std = law_of_new_targets(model, temperature, X, y, points, "iterative")
+        _, exact = law_of_new_targets(model, temperature, X, y, points, "exact")
+        assert np.sqrt(np.mean((std / exact - 1) ** 2)) < factor * found.numerical_errors_.std + 1e-6
+        assert not (found.converged_ and found.numerical_errors_.std >= 0.1)
 
 
 @pytest.mark.parametrize("kind", CLASSES)

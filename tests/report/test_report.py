@@ -227,6 +227,9 @@ def test_card_gives_title_and_commands():
     page = Page(worded(card=card, run={"seconds": {"sampling": 1.5, "theory": 0.25}, "cores": 2}))
     assert page.headings[0][1] == "A tiny network"
     assert "stpbnn run card.toml" in page.words
+    assert "Save the card below as card.toml and run" in page.words
+    table = worded(card=card + '[data]\nfile = "house.csv"\n')
+    assert "Save the card below as card.toml beside house.csv and run" in Page(table).words
     assert "sampling 1.5 s, theory 0.25 s" in page.words
     assert Page(worded(card="not TOML at all = =")).headings[0][1].startswith("Theory and posterior")
 
@@ -306,6 +309,18 @@ def test_colours_have_the_contrast_of_wcag_aa(html):
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
 
 
+@pytest.mark.parametrize("failed", [["proportional limit"], ["infinite width", "proportional limit"]])
+def test_captions_tell_of_theories_that_have_not_converged(failed):
+    posterior, theories, Xt, yt = made(points=3, draws=50)
+    predictions = predict_theories(theories, Xt, yt)
+    predictions["converged"] = ("theory", [str(name) not in failed for name in predictions["theory"].values])
+    shown = pictures(posterior, compare_predictions(posterior, predictions))
+    told = " Left out, for want of convergence of the solver: proportional limit."
+    told = " The solvers of all theories shown have not converged." if len(failed) == 2 else told
+    for section, some in shown.items():
+        assert all(picture.caption.endswith(told) == (section != "chains") for picture in some), section
+
+
 def test_a_network_of_positions_is_explained_by_its_matrix():
     """The mean of the diagonal of a Wishart matrix over N, at d positions, has the relative variance 2/(N d)."""
     posterior, _, Xt, yt = made(points=1, draws=50)
@@ -328,3 +343,29 @@ def test_a_network_of_positions_is_explained_by_its_matrix():
     first, *others = contents(posterior, predictions, comparison)["explanation"]
     assert first == "The theories have a linear trend, and the sampled posterior does not: that may be why they differ."
     assert others == paragraphs
+
+
+@pytest.mark.parametrize(
+    ("cluster", "whole", "systematic", "words"),
+    [
+        (1, 0.03, np.nan, "clusters of 1 unit of 20, of no other size: how far off they are is not known"),
+        (
+            5,
+            0.05,
+            0.04,
+            "clusters of 5 units of 20. The standard error of its error is 0.05: Monte Carlo 0.03",
+        ),
+        (20, 0.03, 0.0, "the network as one cluster: the Monte Carlo error 0.03"),
+    ],
+)
+def test_the_parts_of_the_error_of_a_simulated_theory_are_told(cluster, whole, systematic, words):
+    """Of the theory with clusters alone; the whole error stands in the table, quoted to its digits."""
+    posterior, theories, Xt, yt = made()
+    predictions = predict_theories(theories, Xt, yt)
+    here = predictions["theory"] == "infinite width"
+    predictions["cluster"] = here.where(here) * cluster
+    predictions["theory_error_mcse"] = (whole * here).broadcast_like(predictions["error"])
+    predictions["theory_error_systematic"] = (here * systematic).where(here, 0).broadcast_like(predictions["error"])
+    found = contents(posterior, predictions, compare_predictions(posterior, predictions))
+    assert found["simulated"].startswith(f"“infinite width” simulates {words}")
+    assert "proportional" not in found["simulated"]

@@ -182,6 +182,15 @@ def test_learning_curve_shows_theories_as_lines_and_the_posterior_as_points(fini
         assert any(np.allclose(line, curve, rtol=1e-9) for line in lines)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["N = 4", "N = 8", *whole["theory"].values, "posterior (MCMC)", "not converged"]
+    theory = whole["theory"].values[-1]
+    whole["theory_converged"].loc[{"train": 9, "width": 4, "theory": theory}] = False
+    whole["theory_converged"].loc[{"train": 6, "width": 8, "theory": theory}] = False
+    whole["error"].loc[{"train": 6, "width": 8, "theory": theory}] = np.nan
+    ax = figures.plot_learning_curve(whole)
+    crosses = [line.get_xydata().tolist() for line in ax.lines if line.get_marker() == "x"]
+    assert crosses == [[[9, whole["error"].sel(part="total", theory=theory, width=4, train=9)]]]
+    told = {"solver not converged", f"{theory}: not solved everywhere"}
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {*labels, *told}
     with pytest.raises(ValueError, match="got the dimensions none, expected one of numbers"):
         figures.plot_learning_curve(whole.isel(width=0, train=0, drop=True))
     with pytest.raises(ValueError, match="no variable 'error'"):

@@ -150,7 +150,7 @@ class Collector:
         return self.seconds >= self._until.get("seconds", np.inf)
 
     def _enough(self) -> bool:
-        """Say whether to stop, and note why; precision is looked at after whole blocks."""
+        """Return whether to stop, and note why; precision is looked at after whole blocks."""
         if self.done >= self.plan.draws:
             self.stopped = "draws"
         elif self.done and self._late():

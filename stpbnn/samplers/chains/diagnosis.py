@@ -29,7 +29,7 @@ OFFSET = 3.0  # standard deviations of a column that its mean is from zero
 
 
 def diagnose(posterior: xr.DataTree) -> xr.Dataset:
-    """Say whether the chains of a posterior have converged, how well its means are known, and what to do if not.
+    """Return whether the chains of a posterior have converged, how well its means are known, and what to do if not.
 
     The chains have converged if every test prediction (the losses, where there are none) has a bulk effective sample
     size above 400 and an R-hat below `rhat_limit`, which knows how many predictions there are.
@@ -173,7 +173,7 @@ def _of_swaps(posterior: xr.DataTree) -> list[str]:
 
 
 def _longer(posterior: xr.DataTree, smallest: float) -> str:
-    """Say how many draws would do, at the present pace."""
+    """Return how many draws would do, at the present pace."""
     draws = next(iter(_series(posterior).values())).sizes["draw"]
     factor = 1.2 * MIN_ESS / max(smallest, 1.0)
     return f", draws={math.ceil(factor * draws / 100) * 100} if the pace holds" if 1 < factor < 50 else ""
@@ -199,7 +199,7 @@ def _remedies(posterior: xr.DataTree, diagnosis: xr.Dataset) -> list[str]:
 
 
 def _of_inputs(posterior: xr.DataTree) -> list[str]:
-    """Say of inputs that are far from standardised how large they are: no chain moves well with them."""
+    """Return a remark on inputs that are far from standardised: no chain moves well with them."""
     constant = _group(posterior, "constant_data")
     if "X" not in constant:
         return []

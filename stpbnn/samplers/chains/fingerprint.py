@@ -42,7 +42,7 @@ ROUNDING = re.compile(
 def fingerprint(
     net: Network, data: Data, kernel: MCMCKernel, temperature: Any, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return network, data, temperature, sampler, settings, versions, device and what JAX is told, in plain values.
+    """Return network, data, temperature, sampler, settings, versions, device and the flags of JAX, as plain values.
 
     Parameters
     ----------

@@ -105,7 +105,7 @@ def rhat_limit(
 
 
 def reaches(series: xr.DataArray, *, ess: float | None = None, rhat: float | None = None) -> bool:
-    """Say whether every series (chain, draw, ...) has a bulk ESS of at least `ess`, and an R-hat of at most `rhat`.
+    """Return whether every series (chain, draw, ...) has a bulk ESS of at least `ess`, and an R-hat of at most `rhat`.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def reaches(series: xr.DataArray, *, ess: float | None = None, rhat: float | Non
 
 
 def _parts(series: xr.DataArray) -> Iterator[xr.DataArray]:
-    """Give the series a few at a time, (chain, draw, series), in double precision."""
+    """Yield the series a few at a time, (chain, draw, series), in double precision."""
     others = [dim for dim in series.dims if dim not in SAMPLES]
     series = series.drop_vars(list(series.coords)).transpose(*SAMPLES, ...)
     flat = series.stack(series=others, create_index=False) if others else series.expand_dims("series", -1)

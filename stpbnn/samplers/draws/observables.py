@@ -10,7 +10,7 @@ import numpy as np
 from numpyro.distributions import Normal
 
 from stpbnn import _validation as check
-from stpbnn._labels import class_labels, fitting_classes
+from stpbnn._labels import class_labels, fitting_classes, refuse_unknown_labels
 from stpbnn._random import standard_normal
 from stpbnn.network import Convolutional, FullyConnected, Network, Weights
 from stpbnn.samplers.draws.training_data import Data
@@ -85,8 +85,7 @@ def of_hidden(net: Network, weights: Weights, X: jax.Array, features: list[jax.A
 
 def tells_positions(net: Network) -> TypeGuard[Convolutional]:
     """Return whether the readout has weights of its own at each of a few positions, and one output."""
-    local = isinstance(net, Convolutional) and net.readout == "flatten" and net.positions <= MOST_POSITIONS
-    return local and net.outputs == 1
+    return isinstance(net, Convolutional) and net.local and net.positions <= MOST_POSITIONS and net.outputs == 1
 
 
 def observe(net: Network, weights: Weights, data: Data, temperature: jax.Array | float) -> dict[str, jax.Array]:
@@ -120,7 +119,7 @@ def encoded(net: Network, y: Any, y_test: Any) -> tuple[np.ndarray, Any, np.ndar
     if y_test is None:
         return targets(labels), None, classes
     of_test = class_labels("y_test", y_test)
-    check.refuse_unknown_labels("y_test", of_test, classes)
+    refuse_unknown_labels("y_test", of_test, classes)
     return targets(labels), targets(of_test), classes
 
 

@@ -69,7 +69,7 @@ def _weight_dims(net: Network, output: tuple[str, ...]) -> dict[str, tuple[str, 
     if isinstance(net, Convolutional):
         weights = {f"W{n}": (f"row_{n}", f"column_{n}", f"channel_{n - 1}", f"channel_{n}") for n in layers}
         biases = {f"b{n}": (f"channel_{n}",) for n in layers}
-        seen = f"channel_{L}" if net.readout == "mean" else "position_and_channel"
+        seen = "position_and_channel" if net.local else f"channel_{L}"
         return weights | biases | {"v": (seen, *output), f"b{L + 1}": output}
     weights = {f"W{n}": ("feature" if n == 1 else f"unit_{n - 1}", f"unit_{n}") for n in layers}
     return weights | {f"b{n}": (f"unit_{n}",) for n in layers} | {"v": (f"unit_{L}", *output), f"b{L + 1}": output}

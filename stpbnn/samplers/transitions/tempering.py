@@ -5,9 +5,9 @@ Replica k samples the power posterior of inverse temperature β_k,
 .. math:: p_k(z) \propto p(z)\, p(y \mid z)^{\beta_k}, \qquad 1 = \beta_0 > \beta_1 > \dots > \beta_{K-1},
 
 by Hamiltonian steps that are exact for the prior. After each trajectory neighbours swap with probability
-min(1, exp[(β_k − β_{k+1})(V_k − V_{k+1})]), V = −log p(y | z), even and odd pairs in turn: a walker keeps its direction
-until a swap is refused, so that round trips take O(K) steps. During warm-up the gaps of the ladder adapt until all
-pairs swap at the same rate. Down to β = 0 the ladder gives the evidence, by stepping stones:
+min(1, exp[(β_k − β_{k+1})(V_k − V_{k+1})]), V = −log p(y | z), first the even pairs and then the odd ones: a walker
+keeps its direction until a swap is refused, so that round trips take O(K) steps. During warm-up the gaps of the ladder
+adapt until all pairs swap at the same rate. Down to β = 0 the ladder gives the evidence, by stepping stones:
 
 .. math:: \log p(y) = \sum_k \log E_{k+1}\, p(y \mid z)^{\beta_k - \beta_{k+1}}
 """
@@ -91,8 +91,9 @@ class Tempered(GradientKernel):
     model : callable
         A NumPyro model; its observed sites are the likelihood, which must not vanish anywhere.
     replicas : int
-        K, the number of replicas. A transition costs about K trajectories. Neighbours should swap in 20 to 40 % of the
-        tries; take more replicas where they do not.
+        K, the number of replicas. Neighbours should swap in 20 to 40 % of the tries; take more replicas where they do
+        not. The hotter a replica, the fewer steps its trajectory has; on a GPU, where all move in step, a transition
+        costs K trajectories of the posterior.
     lowest : float
         β of the last replica, from 0 (the prior, which the evidence needs) to below 1.
     step_size : float
@@ -212,13 +213,10 @@ class Tempered(GradientKernel):
             found = self.transition(key, gradient, here, z)
             return found, jax.grad(energy, argnums=1)(found.z, power)
 
-        moved, V = jax.vmap(move)(jax.random.split(of_moves, self._replicas), ladder.z, powers, ladder.step_size)
-        gaps = powers[:-1] - powers[1:]
-        rise = gaps * (V[1:] - V[:-1])
-        swap_prob = jnp.exp(-jnp.maximum(jnp.where(jnp.isnan(rise), jnp.inf, rise), 0))
-        taken = jax.random.uniform(of_swaps, swap_prob.shape) < swap_prob
-        taken = (taken & (jnp.arange(len(gaps)) % 2 == state.i % 2)).astype(int)
-        places = jnp.arange(self._replicas) + jnp.append(taken, 0) - jnp.append(0, taken)
+        each = (jax.random.split(of_moves, self._replicas), ladder.z, powers, ladder.step_size)
+        in_step = jax.default_backend() != "cpu"  # on a CPU one by one: hot replicas take fewer steps
+        moved, V = jax.vmap(move)(*each) if in_step else jax.lax.map(lambda replica: move(*replica), each)
+        places, swap_prob = _swapped(of_swaps, powers, V)
         z, walker = moved.z[places], ladder.walker[places]
         was_hot = ladder.was_hot.at[walker[-1]].set(True)
         back = was_hot[walker[0]]
@@ -235,7 +233,7 @@ class Tempered(GradientKernel):
         return TemperedState(
             *(i, unravel(z[0]), U, slope, U - first.potential_energy + first.energy, first.num_steps),
             *(first.accept_prob, mean, first.diverging, Adaptation(step_size[0], None), key, ladder),
-            *(powers, swap_prob, -gaps * V[1:], jnp.where(warm, 0, state.round_trips + back)),
+            *(powers, swap_prob, jnp.diff(powers) * V[1:], jnp.where(warm, 0, state.round_trips + back)),
         )
 
     def _adapted(self, i: jax.Array, ladder: Ladder, accept_prob: jax.Array, swap_prob: jax.Array) -> tuple:
@@ -246,3 +244,17 @@ class Tempered(GradientKernel):
             step_size = jnp.exp(jnp.where(i == self._num_warmup - 1, averaging[1], averaging[0]))
         rate = 1 / (1 + i) ** 0.6
         return step_size, averaging, ladder.log_gaps + rate * (swap_prob - swap_prob.mean())
+
+
+def _swapped(key: jax.Array, powers: jax.Array, V: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return which replica each rung has after a round of swaps of even pairs and one of odd pairs, and their rates."""
+    replicas, pairs = jnp.arange(len(V)), jnp.arange(len(V) - 1)
+    places, rates = replicas, jnp.zeros_like(V[1:])
+    for parity, of_round in enumerate(jax.random.split(key)):
+        rise = jnp.diff(powers) * jnp.diff(V[places])
+        swap_prob = jnp.exp(jnp.minimum(jnp.where(jnp.isnan(rise), -jnp.inf, rise), 0))
+        tried = pairs % 2 == parity
+        taken = (tried & (jax.random.uniform(of_round, pairs.shape) < swap_prob)).astype(int)
+        places = places[replicas + jnp.append(taken, 0) - jnp.append(0, taken)]
+        rates = jnp.where(tried, swap_prob, rates)
+    return places, rates

@@ -13,6 +13,7 @@ import xarray as xr
 from numpyro.infer import HMC
 from small_run import same, small
 
+from stpbnn.samplers import Tempered
 from stpbnn.samplers.chains.blocks import Chains
 from stpbnn.samplers.chains.mixing import reaches
 
@@ -151,16 +152,27 @@ def test_memory_is_what_is_returned_and_a_block():
     assert float(run.stdout) < 1.6
 
 
-def test_two_devices_share_the_chains(tmp_path):
+SHARED = """
+import sys
+import jax, small_run
+from stpbnn.samplers import Tempered
+assert len(jax.local_devices()) == 2
+kind = {"metropolis": small_run.Metropolis, "tempered": lambda model: Tempered(model, replicas=3)}[sys.argv[1]]
+small_run.small(draws=5, chains=4, sampler=kind).to_netcdf(sys.argv[2], engine="h5netcdf")
+"""
+
+
+@pytest.mark.parametrize("kind", ["metropolis", pytest.param("tempered", marks=pytest.mark.long)])
+def test_two_devices_share_the_chains(kind, tmp_path):
     """In a process of its own, in which the processor counts as two devices: the same draws up to rounding."""
-    script = "import sys, small_run as s; s.small(draws=5).to_netcdf(sys.argv[1], engine='h5netcdf')"
-    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
+    flags = "--xla_force_host_platform_device_count=2 " + os.environ["XLA_FLAGS"]  # first: XLA reads up to a bare word
     subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "out.nc"],
+        [sys.executable, "-c", SHARED, kind, tmp_path / "out.nc"],
         env=os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": os.path.dirname(small_run.__file__)},
         check=True,
     )
+    sampler = small_run.Metropolis if kind == "metropolis" else lambda model: Tempered(model, replicas=3)
     with xr.open_datatree(tmp_path / "out.nc", engine="h5netcdf") as shared:
-        alone = small(draws=5)
+        alone = small(draws=5, chains=4, sampler=sampler)
         for name in ("f", "f_mean"):
             np.testing.assert_allclose(shared["predictions"][name], alone["predictions"][name], rtol=1e-4, atol=1e-5)

@@ -1,5 +1,7 @@
 """Replica exchange: modes that one chain does not leave, the evidence, and the same draws after an interruption."""
 
+from itertools import permutations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from scipy.integrate import quad
 from stpbnn import FiniteWidthRegressor, FullyConnected, comparison, sample
 from stpbnn.report.contents import contents
 from stpbnn.samplers import Tempered, diagnose, tempered_log_evidence
+from stpbnn.samplers.transitions.tempering import _swapped
 
 RNG = np.random.default_rng(0)
 X, X_TEST = RNG.normal(size=(8, 3)), RNG.normal(size=(2, 3))
@@ -82,6 +85,26 @@ def test_neighbours_swap_at_one_rate_and_walkers_go_round(posterior):
     assert (power.diff("rung") < 0).all()
     assert (power.isel(draw=0) == power.isel(draw=-1)).all()  # frozen after the warm-up
     assert (told["round_trips"].isel(draw=-1) > 30).all()
+
+
+def test_swaps_keep_the_law_of_all_orders_and_reach_two_rungs():
+    """Of four replicas of given V orders have weights exp(-sum of beta V): their counts afterwards, by chi squared."""
+    powers, V = np.array([1.0, 0.6, 0.3, 0.0]), np.array([2.0, -1.0, 0.5, 1.2])
+    orders = np.array(list(permutations(range(4))))
+    weights = np.exp(-V[orders] @ powers)
+    weights /= weights.sum()
+    n = 40_000
+    start = orders[np.random.default_rng(0).choice(24, size=n, p=weights)]
+    swap = jax.jit(jax.vmap(lambda key, V: _swapped(key, jnp.asarray(powers), V)))
+    places, rates = map(np.asarray, swap(jax.random.split(jax.random.key(0), n), jnp.asarray(V[start])))
+    after = np.take_along_axis(start, places, axis=1)
+    counts = (after[:, None] == orders).all(axis=2).sum(axis=0)
+    assert counts.sum() == n
+    assert stats.chisquare(counts, n * weights).pvalue > 0.001
+    assert np.abs(places - np.arange(4)).max() == 2
+    accepted = np.exp(np.minimum(0, -np.diff(powers) * -np.diff(V[orders], axis=1)))
+    exact = weights @ accepted
+    assert np.all(np.abs(rates.mean(axis=0) - exact) < 4 * rates.std(axis=0) / n**0.5)
 
 
 def test_interrupted_it_has_the_same_draws(posterior, tmp_path):
