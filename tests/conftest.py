@@ -13,6 +13,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # compiling is most of the suite's time: what one worker, subprocess or run compiled, the others load; same numbers
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# short chains: to optimise their programs takes longer than to run them as they are
+PLAINLY = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+SHORT_CHAINS = "doors runs samplers sweeps test_cards_of_classes test_cli test_docs test_forecasts test_own_data"
+SHORT_CHAINS += " test_own_tables test_process_cards test_terminal"
 
 gc.set_threshold(100_000)  # tracing makes so many objects that looking for cycles among them takes a tenth of the time
 
@@ -36,10 +40,27 @@ from stpbnn._programs import make_room_for_programs
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 
 
+# examples that sample: what they show other tests test, and who changes one runs the file by itself
+LONG_EXAMPLES = "evaluation.functions hamiltonian.SplitHMC langevin.Langevin no_u_turn.SplitNUTS own_data.run"
+LONG_EXAMPLES += " process_posterior.sample_process rank_calibration.ranks curves.theory_curves"
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
+        if item.name.endswith(tuple(f".{name}" for name in LONG_EXAMPLES.split())):
+            item.add_marker(pytest.mark.long)
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(7200))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Choose how programs are compiled, here and in the processes that a test starts."""
+    place = item.path.with_suffix("").relative_to(item.config.rootpath).parts
+    short = len(place) > 1 and place[1] in SHORT_CHAINS.split() and not item.get_closest_marker("long")
+    os.environ[PLAINLY] = str(int(short))
+    jax.config.update(PLAINLY.lower(), short)
 
 
 def pytest_collection_finish():

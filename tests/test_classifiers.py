@@ -40,7 +40,16 @@ def test_scikit_learn_conformance_of_the_proportional_limit(estimator, check):
 
 @checks(
     FiniteWidthClassifier(),
-    long=(*LARGE, "check_classifiers_train(readonly_memmap=True,X_dtype=float32)", "check_classifiers_classes"),
+    long=(  # their inputs have shapes of their own; infinite width goes through all of them
+        *LARGE,
+        "check_classifiers_train(readonly_memmap=True,X_dtype=float32)",
+        "check_classifiers_classes",
+        "check_estimators_dtypes",
+        "check_classifier_data_not_an_array",
+        "check_methods_subset_invariance",
+        "check_pipeline_consistency",
+        "check_estimators_pickle",
+    ),
 )
 def test_scikit_learn_conformance_of_networks(estimator, check):
     check(estimator)

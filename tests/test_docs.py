@@ -1,5 +1,6 @@
 """The documentation: its code runs, its links lead somewhere, and it names everything that is public."""
 
+import ast
 import importlib
 import inspect
 import os
@@ -25,7 +26,14 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 WITH_CODE = {name: blocks for name, page in PAGES.items() if (blocks := BLOCK.findall(page.read_text("utf-8")))}
 
 
-@pytest.mark.parametrize("name", WITH_CODE)
+# of these a day looks at the calls alone
+SLOW = ["adaptive", "choosing", "classification", "command-line", "convolutions", "diagnosing"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name[5:-3] in SLOW)) for name in WITH_CODE],
+)
 def test_code_of_a_page_runs(name, tmp_path, monkeypatch, capsys):
     """All blocks of a page, one after another in one namespace, in an empty folder."""
     monkeypatch.chdir(tmp_path)
@@ -33,6 +41,25 @@ def test_code_of_a_page_runs(name, tmp_path, monkeypatch, capsys):
     for number, block in enumerate(WITH_CODE[name], 1):
         exec(compile(block, f"{name}, block {number}", "exec"), namespace)
     plt.close("all")
+
+
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_calls_of_a_page_fit_what_they_call(name):
+    """What a page imports is there, and takes the arguments that are written out."""
+    tree = ast.parse("\n".join(WITH_CODE[name]))
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names: dict = {}
+    exec(compile(ast.Module(imported, []), name, "exec"), names)
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        root = call.func
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if not isinstance(root, ast.Name) or root.id not in names:
+            continue
+        called = eval(compile(ast.Expression(call.func), name, "eval"), names)
+        keywords = [keyword.arg for keyword in call.keywords if keyword.arg]
+        if called.__module__.startswith("stpbnn") and not any(isinstance(value, ast.Starred) for value in call.args):
+            inspect.signature(called).bind_partial(*call.args, **dict.fromkeys(keywords))
 
 
 def test_pages_with_code_are_found():

@@ -98,11 +98,11 @@ def test_what_the_sampler_refuses_leaves_nothing(tmp_path):
 @pytest.mark.usefixtures("no_sampling")
 def test_theories_may_change_without_sampling_anew(folder, finished):
     """The adaptive kernel joins the others, with the card's seed and particles; numbers are those of the library."""
-    changes = ["theories.names=['infinite', 'adaptive']", "theories.particles=256"]
+    changes = ["theories.names=['infinite', 'adaptive']", "theories.particles=64"]
     again = runs.run_card(cards.load_card("smoke-1hl-linear", [*TINY[:-1], *changes]), folder, progress=False)
     X, y, Xt, yt = stpbnn.datasets.load("linear_teacher", train=6, test=4, size=3, noise=0.1, seed=0)
     model = stpbnn.AdaptiveKernelRegressor(
-        stpbnn.FullyConnected((5,), "linear"), temperature=0.1, particles=256, random_state=0
+        stpbnn.FullyConnected((5,), "linear"), temperature=0.1, particles=64, random_state=0
     ).fit(X, y)
     assert again.theory["theory"].values.tolist() == ["infinite width", "adaptive kernel"]
     found, compared = (stored.sel(theory="adaptive kernel") for stored in (again.theory, again.comparison))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*R-hat", "ignore:.*effective", 
 
 @pytest.fixture(scope="module")
 def kept():
-    return sample(NET, X, Y, draws=30, keep_draws=6, **SETTINGS)
+    return sample(NET, X, Y, draws=30, keep_draws=6, **QUICK)
 
 
 def agrees(found, recorded):
@@ -45,7 +45,7 @@ def test_kept_draws_of_a_deep_network_with_biases_and_several_outputs():
 
 
 def test_what_is_kept_changes_no_draw(kept):
-    plain = sample(NET, X, Y, draws=30, **SETTINGS)
+    plain = sample(NET, X, Y, draws=30, **QUICK)
     assert "weights" not in plain.children
     for group in plain.children:
         xr.testing.assert_identical(plain[group].to_dataset(), kept[group].to_dataset())
@@ -54,7 +54,7 @@ def test_what_is_kept_changes_no_draw(kept):
 
 
 def test_an_interrupted_run_keeps_the_same_weights(kept, tmp_path):
-    settings = SETTINGS | {"checkpoint": tmp_path, "block": 10}
+    settings = QUICK | {"checkpoint": tmp_path, "block": 10}
     sample(NET, X, Y, draws=20, keep_draws=4, **settings)
     again = sample(NET, X, Y, draws=30, keep_draws=6, **settings)
     xr.testing.assert_identical(kept["weights"].to_dataset(), again["weights"].to_dataset())

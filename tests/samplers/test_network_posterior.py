@@ -91,6 +91,7 @@ def test_losses_are_those_of_the_functions(linear):
     np.testing.assert_allclose(posterior["posterior"]["test_loss"], loss, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_digits_posterior_has_the_known_test_loss(digits):
     """Erf, N_1 = 100, P = 100, T = 0.05: 0.0370 ± 0.0005, below the proportional limit's 0.0394."""
     X, y, Xt, yt = digits
@@ -197,7 +198,7 @@ def test_seeds_and_lean_trees():
 @pytest.mark.parametrize(
     ("sampler", "readout"),
     [
-        ("mala", "marginal"),
+        pytest.param("mala", "marginal", marks=pytest.mark.long),
         pytest.param("nuts", "explicit", marks=pytest.mark.long),
         (lambda model: HMC(model, num_steps=5, trajectory_length=None), "explicit"),
     ],
@@ -259,6 +260,7 @@ def test_temperature_with_a_prior_is_part_of_the_posterior():
     assert abs(draws.mean() - np.sum(weight * T) / weight.sum()) < 4 * az.mcse(draws)
 
 
+@pytest.mark.long
 def test_two_layers_biases_and_two_outputs_against_importance_sampling():
     """Draws from the prior, weighted by the likelihood: few examples at high temperature keep the weights even."""
     net = FullyConnected((4, 3), "erf", outputs=2, weight_precision=(0.5, 2.0, 1.0), bias_precision=2.0)

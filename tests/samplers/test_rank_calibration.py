@@ -55,6 +55,7 @@ def test_ranks_of_classes_are_uniform(likelihood, simulations):
         ranks(net, SAMPLERS["mala"], X, x_test, temperature=0.5)
 
 
+@pytest.mark.long
 def test_a_wrong_sampler_is_found_out():
     """Unadjusted steps far too long inflate the law: the truth ranks in the middle too often."""
     found = ranks(

@@ -140,7 +140,7 @@ def test_a_really_full_disk(tmp_path):
         pytest.skip("a small file system cannot be mounted here")
     try:
         with pytest.raises(OSError, match=r"could not be written \(No space left on device\)"):
-            small(disk / "run", 400, block=100)
+            small(disk / "run", 400, block=DRAWS)
         (disk / "file").unlink(missing_ok=True)
         stored = sorted((disk / "run").glob("draws-*.nc"))
         assert stored
@@ -255,6 +255,7 @@ def killed_and_resumed(tmp_path, kills, draws, sampler):
         return stored.load(), small(draws=draws, sampler=Metropolis if sampler == "metropolis" else sampler)
 
 
+@pytest.mark.long
 def test_killed_it_has_the_draws_of_the_uninterrupted_run(tmp_path):
     assert same(*killed_and_resumed(tmp_path, 1, 60, "metropolis"))
 

@@ -50,7 +50,7 @@ def test_it_stops_where_it_stopped_when_it_is_interrupted(long_run, tmp_path, mo
 
 
 def test_it_stops_when_time_is_up(long_run):
-    stopped = small(draws=2_000_000, block=1000, until={"seconds": 1e-3})
+    stopped = small(draws=2_000_000, block=100, until={"seconds": 1e-3})
     assert stopped.attrs["stopped"] == "seconds"
     draws = min(stopped.attrs["draws"], 2000)
     assert draws >= 1
