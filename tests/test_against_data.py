@@ -237,7 +237,8 @@ def with_likelihood(outputs=1):
 def page(posterior, predictions, comparison):
     """The report, with the pictures of its section on data alone."""
     shown = {key: [] for key in ("predictions", "error", "z", "calibration", "order", "spectrum", "chains")}
-    data = importlib.import_module("stpbnn.report.pictures")._data(comparison)
+    drawn = importlib.import_module("stpbnn.report.pictures")
+    data = drawn._held_out(comparison) + drawn._left_out(comparison)
     told = {"title": None, "card": None, "run": None}
     return report.page(posterior, predictions, comparison, shown | {"data": data}, **told)
 
