@@ -41,8 +41,7 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
     the proportional limit and the mixture also for several outputs of one hidden layer. A Student's t-process has its
     own closed form beside infinite width; the process of finite width has all but the adaptive kernel. A card may ask
     for some of them, and for "zero-mean", the proportional limit with the mean of the features dropped where the other
-    keeps it. A theory
-    without a solution does not lose the others: it is listed as not converged, for a `reason`.
+    keeps it. A theory without a solution does not lose the others: it is listed as not converged, for a `reason`.
 
     Parameters
     ----------

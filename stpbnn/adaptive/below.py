@@ -18,13 +18,14 @@ from stpbnn.adaptive.particles import Move, from_prior, walk
 
 __all__ = ["LayerBelow", "Particles", "follow", "modes", "move_below"]
 
-MODES = 3  # of the backward signal: the rest of its covariance is a few per cent
+MODES = 3  # modes of the backward signal; the rest of its covariance is a few per cent
 
 
 class LayerBelow(NamedTuple):
     """What is known of the layer below, from particles and averaged over moves.
 
-    Γ, of the backward signals; √N_2 times the mean of what a unit above adds to the output in its role of one below.
+    `slopes` is Γ of the backward signals; `mean` is √N_2 times the mean of what a unit above adds to the output in its
+    role of one below.
     """
 
     slopes: Float[np.ndarray, "P P"]
@@ -44,7 +45,7 @@ class LayerBelow(NamedTuple):
 class Particles(NamedTuple):
     """Units below after a move, what they show, and what their response takes away from the covariance of f.
 
-    Of a direction that the training inputs do not span it takes away a part alone, `across` times the kernel below.
+    In directions that the training inputs do not span it takes away `across` times the kernel of the layer below.
     """
 
     position: jax.Array
@@ -101,7 +102,7 @@ def move_below(
 def modes(problem: Problem, layer: LayerBelow | None) -> Any:
     """Return the leading eigenvectors of Γ times the roots of its eigenvalues: readouts of prior precision λ_2.
 
-    With N_2/N_1, as fields are told for a unit above.
+    Γ is multiplied by N_2/N_1: the fields of a unit above are divided by √N_2, and its role below has 1/√N_1.
     """
     P = len(problem.kernel)
     found = np.zeros((MODES, P))

@@ -100,7 +100,7 @@ def log_evidence(problem: Problem, averages: Averages, log_z: float) -> float:
     g, r, vectors = response
     a = fields(problem, averages.K, response).a
     v = np.minimum(problem.part * g, (1 - 1e-9) / r)
-    s = v / (1 - r * v)  # of Σ
+    s = v / (1 - r * v)  # eigenvalues of Σ
     y, m = vectors.T @ problem.y, vectors.T @ (problem.part * (averages.K @ a))
     drift = vectors.T @ (problem.noise @ a)  # a·x in these coordinates
     mu, number = (1 + r * s) * m - s * drift, 1 / problem.part

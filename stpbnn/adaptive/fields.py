@@ -37,7 +37,7 @@ BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of 
 class Below(NamedTuple):
     """The layer below, of a network of two: inputs in their row space, the root of its kernel, σ, and its width.
 
-    λ_1 above it, and the standard deviation of the biases there.
+    `precision` and `bias` are λ_1 and the standard deviation of the biases of the layer above it.
     """
 
     root: Float[np.ndarray, "P r"]
@@ -52,8 +52,8 @@ class Below(NamedTuple):
 class Problem:
     """Targets, inputs in their row space, K_L of infinite width without the output bias, prior, temperature, width.
 
-    Of a unit of the second layer the root is that of the kernel of the first, and the layer below is told, with the
-    ratio N_2/N_1 of the widths.
+    For units of the second layer `root` is that of the kernel of the first, `below` is the first layer, and `ratio` is
+    N_2/N_1.
     """
 
     y: Float[np.ndarray, " DP"]
@@ -130,8 +130,8 @@ class Fields(NamedTuple):
 class Averages(NamedTuple):
     """K_w, N/n E[xx^T] and √(N/n) E[x] of a cluster, over particles and iterations.
 
-    In deep networks also what the response of the layer below takes away from the second, and how much of a direction
-    that the training inputs do not span, in units of the kernel of that layer.
+    In deep networks `screened` is what the response of the layer below takes away from the second, and `across` what it
+    takes away in directions that the training inputs do not span, in units of the kernel of that layer.
     """
 
     K: Float[np.ndarray, "DP DP"]

@@ -54,9 +54,10 @@ class Prediction(NamedTuple):
 
 
 class _Below(NamedTuple):
-    """The kernel of the layer below: on training inputs, and what B leaves of it: as second and within in `_Rest`.
+    """The kernel of the layer below on training inputs, and what B leaves of it at new ones.
 
-    Of the latter `free` is what the training inputs do not tell at all.
+    `rest` is between new and training inputs, `within` between new ones, as in `_Rest`; `free` is the part of `within`
+    that the training inputs do not tell at all.
     """
 
     kernel: Float[np.ndarray, "P P"]

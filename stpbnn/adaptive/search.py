@@ -217,7 +217,7 @@ class _Walkers:
         above = felt if below is None else drive(problem, below.cavity(problem, response, found.a))
         along = modes(problem, below)
         assert problem.below is not None
-        there = along / math.sqrt(problem.below.precision)  # which keeps single precision
+        there = along / math.sqrt(problem.below.precision)  # math.sqrt keeps single precision
         return found.a, above._replace(modes=along), felt._replace(modes=there)
 
     def _screened(self, population: Population, felt: Drive, moved: Move) -> tuple[Float[np.ndarray, "P P"], float]:
@@ -285,7 +285,7 @@ class _Walkers:
         """Return the averages of a population or, where they are of no use, its kernels as they stand; symmetric."""
         halves = [half.value for half in population.halves if half.value is not None]
         if halves and not self.lost:
-            found = Averages.of(halves).symmetric()  # of equally many iterations
+            found = Averages.of(halves).symmetric()  # both halves have equally many iterations
             if np.isfinite(found.second).all():
                 return found
         return Averages(population.K, population.G, np.zeros(len(population.K))).symmetric()

@@ -18,7 +18,7 @@ __all__ = ["FixedPoint", "packed", "unpacked"]
 ALONE: dict[str, int | tuple[int, ...]] = {"position": 3, "twin": 3, "covariance": (3, 5), "mean": 3}
 TOLD = ("drift", "bias", "acceptance", "autocorrelation", "tilt", "moves")
 TOLD_BEFORE = ("drift", "converged", "acceptance", "autocorrelation", "tilt", "moves", "lost")  # in older files
-CHECKS = ("drift", "particles", "acceptance", "lost", "clusters")  # of which older files lack the last
+CHECKS = ("drift", "particles", "acceptance", "lost", "clusters")  # older files lack the last
 
 
 class FixedPoint(NamedTuple):
@@ -141,7 +141,7 @@ def _populations(arrays: Mapping[str, np.ndarray], prefix: str, space: RowSpace,
     kernels = zip(*(arrays[prefix + name] for name in ("K", "second", "mean")), strict=True)
     averages = [Averages(_whole(K, len(mean)), _whole(second, len(mean)), mean) for K, second, mean in kernels]
     screened, across = (arrays.get(prefix + name, np.zeros(len(averages))) for name in ("screened", "across"))
-    below = zip(averages, screened, across, strict=True)  # of which older files have none
+    below = zip(averages, screened, across, strict=True)  # older files have none of it
     averages = [each._replace(screened=inside, across=outside) for each, inside, outside in below]
     names = [name for name in Snapshot._fields if f"{prefix}units_{name}" in arrays or name != "modes"]
     units = {name: arrays[f"{prefix}units_{name}"] for name in names}

@@ -152,8 +152,8 @@ def compare_predictions(
         test_point[, output]), `target_pit_posterior` and `log_score_posterior`: F(y) and log p(y) of the targets, noise
         included; where the log-likelihood was recorded `elpd_loo` and `pareto_k` (train_point), its threshold `good_k`,
         and `loo_pit`, by Pareto-smoothed importance sampling; `error`, its own standard error `theory_error_mcse`, of
-        which `theory_error_systematic` is what the size `cluster` of clusters changes, `relative_error` with
-        the standard error `relative_error_mcse`, and `error_z` (theory, part); `error_posterior` and
+        which `theory_error_systematic` is what the size of clusters changes, `relative_error` with the standard error
+        `relative_error_mcse`, and `error_z` (theory, part); `cluster` (theory), that size; `error_posterior` and
         `error_mcse` (part); scalars `rhat_worst`, `ess_smallest`, `converged` (of the posterior), `chains`, `draws`,
         `divergences`. Thresholds are attributes.
         Of classes f is the probability of the second of two, or of each of several (output); the errors are negative

@@ -13,11 +13,11 @@ from stpbnn._version import __version__
 from stpbnn.comparison.class_scoring import check_fitted, predict_classes
 from stpbnn.comparison.learned import LEVELS, fitted_means, learned, order_parameter_quantiles, quantiles
 from stpbnn.comparison.observed import scored
-from stpbnn.regressors import error_parts, own_errors
+from stpbnn.regressors import GeneralizationError, error_parts, own_errors
 
 __all__ = ["PARTS", "predict_theories", "squeezed"]
 
-PARTS = ("total", "squared_bias", "variance")
+PARTS = GeneralizationError._fields
 
 
 def predict_theories(theories: Mapping[str, Any], X_test: Any, y_test: Any = None) -> xr.Dataset:

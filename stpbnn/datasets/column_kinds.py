@@ -15,7 +15,7 @@ from stpbnn.datasets import columns
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Category", "Label", "Number", "named_kind", "read_kind"]
+__all__ = ["Category", "Label", "Number", "plain_target", "read_column"]
 
 REMEDY = 'fill it or remove the row; a card with missing = "mean" fills it with the mean of the training rows'
 
@@ -103,13 +103,13 @@ class Label:
         return f"{self.name}: {len(self.values)} classes: {', '.join(map(str, self.values))}"
 
 
-def named_kind(target: Number | Label) -> dict[str, Any]:
-    """Return a target as plain values; its kind is told where it is no number."""
+def plain_target(target: Number | Label) -> dict[str, Any]:
+    """Return a target as plain values, with its kind unless it is a number."""
     return ({"kind": "label"} if isinstance(target, Label) else {}) | asdict(target)
 
 
-def read_kind(column: Mapping[str, Any]) -> Any:
-    """Return the column of which these are the plain values, with its kind."""
+def read_column(column: Mapping[str, Any]) -> Any:
+    """Return the column with these plain values, its kind among them."""
     settings = dict(column)
     kind = settings.pop("kind")
     if kind == "number":

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from stpbnn._validation import numeric, shown
 from stpbnn._validation import text as check_text
-from stpbnn.datasets.column_kinds import Category, Label, Number, named_kind, read_kind
+from stpbnn.datasets.column_kinds import Category, Label, Number, plain_target, read_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,7 @@ class Preparation:
     def to_json(self) -> str:
         """Return the preparation as JSON text."""
         inputs = [{"kind": type(column).__name__.lower()} | asdict(column) for column in self.inputs]
-        targets = [named_kind(target) for target in self.targets]
+        targets = [plain_target(target) for target in self.targets]
         content = {"format": FORMAT, "inputs": inputs, "targets": targets, "sources": self.sources, "notes": self.notes}
         return json.dumps(content, indent=2) + "\n"
 
@@ -147,8 +147,8 @@ class Preparation:
         given = check_text("text", text)
         try:
             content = json.loads(given)
-            inputs = tuple(read_kind(column) for column in content["inputs"])
-            targets = tuple(read_kind({"kind": "number"} | target) for target in content["targets"])
+            inputs = tuple(read_column(column) for column in content["inputs"])
+            targets = tuple(read_column({"kind": "number"} | target) for target in content["targets"])
             return cls(inputs, targets, content["sources"], tuple(content["notes"]))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not the preparation of a table: {type(error).__name__}: {error}") from None

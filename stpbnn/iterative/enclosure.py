@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 __all__ = ["enclosed"]
 
-NOTHING = 1e-12  # of a product, below which the next step has nothing left
+NOTHING = 1e-12  # size, relative to a product, below which nothing is left for the next step
 
 
 def enclosed(
@@ -55,7 +55,7 @@ def enclosed(
         last, q = q, w / np.where(beta > 0, beta, 1)
         alphas.append(alpha)
         betas.append(beta)
-    pivot, before = np.ones_like(size), np.zeros_like(size)  # of the tridiagonal matrix less its lowest eigenvalue
+    pivot, before = np.ones_like(size), np.zeros_like(size)  # pivots of the tridiagonal matrix minus `lowest`
     for alpha, beta in zip(alphas, betas, strict=True):
         pivot = np.maximum(alpha - lowest - before / pivot, NOTHING * alpha)
         before = beta**2

@@ -1,4 +1,4 @@
-r"""The effective action of a network whose targets are classes: Laplace's evidence in the place of the Gaussian one.
+r"""The effective action of a network whose targets are classes: an approximate evidence in place of the Gaussian one.
 
 .. math::
     S(Q) = \sum_l N_l (Q_l - \log Q_l) - 2 \log Z(Q), \qquad

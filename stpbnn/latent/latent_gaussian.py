@@ -1,7 +1,7 @@
 r"""A Gaussian that stands for the posterior of latent functions: its law at new inputs, its weights on the kernel.
 
-With the mean f = K a, and :math:`M = (K + W^{-1})^{-1}` of what the examples say together, W, and a kernel, covariances
-are k − k M k^T, and the evidence changes with the kernel as
+W is what the examples say together. With the mean f = K a and :math:`M = (K + W^{-1})^{-1}`, covariances are
+k − k M k^T, and the evidence changes with the kernel as
 
 .. math:: d \log Z = \langle \tfrac12 [a a^T - M + v a^T + a v^T],\, dK \rangle
 

@@ -40,10 +40,8 @@ from stpbnn.latent.latent_gaussian import LatentGaussian, scaled_factor
 __all__ = ["Propagated", "Sites", "expectation_propagation", "swept"]
 
 MAX_SWEEPS = 300
-EXACT, CONVERGED = (
-    1e-9,
-    1e-6,
-)  # of moments, in standard deviations: the end of sweeps; the most that counts as found
+EXACT = 1e-9  # differences of moments, in standard deviations, at which sweeps end
+CONVERGED = 1e-6  # and the largest that count as found
 DAMPING, LEAST_DAMPING, GROWTH = 0.9, 0.05, 1.2  # the part of its way that a site goes in a sweep
 STUCK = 0.98  # a sweep that leaves more of the residual than that is the last one, once the moments agree
 HALVINGS = 80  # how often the bracket of the tilted mode is halved

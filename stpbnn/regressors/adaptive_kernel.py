@@ -1,4 +1,4 @@
-"""Self-consistent clusters of units: a network of one hidden layer whose kernel adapts to the task."""
+"""Self-consistent clusters of units: a network of one or two hidden layers whose kernel adapts to the task."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     def _solve(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Search for the fixed point, or take what an earlier search found."""
         net, X, y = self.network_, self.X_train_, self.y_train_
-        known = adaptive.unpacked(arrays, len(X), y.size) if arrays else None  # of which older files have none
+        known = adaptive.unpacked(arrays, len(X), y.size) if arrays else None  # None: an older file
         space = adaptive.RowSpace.of(net.prior, X) if known is None else known[0]
         problem = adaptive.posed(net, X, y, self.temperature_, space, bool(self.reaction))
         self._sizes, self.fixed_points_ = self._searched(problem) if known is None else known[1:]

@@ -82,7 +82,7 @@ class EvidenceSearch[H: Hyperparameters](WithFactors):
         raise NotImplementedError
 
     def _starts(self) -> list[H]:
-        """Return all hyper-parameters at which a search starts."""
+        """Return the hyper-parameters at which searches start: that of `_start` first."""
         return [self._start()]
 
     def _bounds(self, start: H) -> Float[np.ndarray, "n 2"]:

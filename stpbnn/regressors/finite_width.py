@@ -22,7 +22,7 @@ from stpbnn.scale import (
 
 __all__ = ["FiniteWidthRegressor"]
 
-SEED = 0  # of the points of an integral, unless one is given
+SEED = 0  # seed of the points of an integral, where the user gives none
 
 
 class FiniteWidthRegressor(OrderParameterRegressor):

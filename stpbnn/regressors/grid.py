@@ -16,7 +16,7 @@ from stpbnn._precision import in_float64
 from stpbnn._random import random_numbers
 from stpbnn.catalogue import THEORIES
 from stpbnn.network import Convolutional, FullyConnected, Network
-from stpbnn.regressors.errors import own_errors
+from stpbnn.regressors.errors import GeneralizationError, own_errors
 from stpbnn.regressors.grid_points import GridPoints, shown, warn_of_unsolved
 from stpbnn.regressors.network_outliers import NOISES
 from stpbnn.regressors.of_theory import regressor_of
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["theory_grid"]
 
-PARTS = ("total", "squared_bias", "variance")
 Row = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, bool]  # as the names of `found` below
 Found = tuple[tuple[int, int], Row | str]  # the point, and its numbers or the reason why there are none
 
@@ -108,10 +107,9 @@ def theory_grid(
         `error` (theory, train, width, temperature, part) with the parts total, squared_bias and variance, and its
         standard error `theory_error_mcse`, zero for closed forms, which covers the Monte Carlo error and the part
         `theory_error_systematic`, what the last doubling of clusters changed (NaN where one size alone was solved);
-        `order_parameters` (theory, train, width,
-        temperature, layer), of a matrix Q its mean eigenvalue; `log_marginal_likelihood` and `converged` (theory,
-        train, width, temperature). The adaptive kernel has no order parameters: NaN. At points
-        that cannot be solved all numbers are NaN, and `converged` is False.
+        `order_parameters` (theory, train, width, temperature, layer), of a matrix Q its mean eigenvalue;
+        `log_marginal_likelihood` and `converged` (theory, train, width, temperature). The adaptive kernel has no order
+        parameters: NaN. At points that cannot be solved all numbers are NaN, and `converged` is False.
 
     Raises
     ------
@@ -199,7 +197,7 @@ def theory_grid(
     extra = dict.fromkeys(("error", "theory_error_mcse", "theory_error_systematic"), "part") | {
         "order_parameters": "layer"
     }
-    return points.dataset(found, extra, {"part": list(PARTS)})
+    return points.dataset(found, extra, {"part": list(GeneralizationError._fields)})
 
 
 def _refuse_singular(net: Network, X: np.ndarray) -> None:

@@ -140,7 +140,7 @@ class LearnableKernel(WithGradient, WithWeights, Learnable[KernelHyperparameters
         return super()._singular(error, X, y)
 
     def _recondition(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self._take_up_noise()  # which older files lack
+        self._take_up_noise()  # older files lack it
         self._take_in()
         self._condition()
 

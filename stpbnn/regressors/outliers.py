@@ -133,7 +133,7 @@ class WithOutliers[H: Noisy](Learnable[H]):
         return found
 
     def _starts(self) -> list[H]:
-        """Return where a search starts: where there are no outliers, also at what is given, of its own optimum."""
+        """Return where searches start: without outliers also at the values as given, which may lead higher."""
         return super()._starts() + [self._hyperparameters] * (not self._outliers)
 
     def _search(self) -> bool:

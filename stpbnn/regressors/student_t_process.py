@@ -71,7 +71,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         noise with the tails of Student's t.
     optimizer : "fmin_l_bfgs_b", callable or None
         How the criterion is maximised, in the convention of scikit-learn's Gaussian processes; None learns nothing.
-        Where T is learned, one search begins with kernel and T rescaled to suit the targets, and another as given.
+        Where T is learned, one search begins with kernel and T rescaled to the targets; without outliers one as given.
     optimize_df : bool
         Whether to learn ν. It tells how far one data set's scale may be from the kernel's, of which a single data set
         says little: the search often ends on a bound, and says so.

@@ -31,7 +31,7 @@ def svg(ax: Axes) -> str:
     stream, figure = io.BytesIO(), cast(Figure, ax.get_figure(root=True))
     for background in (figure.patch, *(axes.patch for axes in figure.axes)):
         background.set_visible(False)
-    figure.set_dpi(150)  # of what is drawn in pixels
+    figure.set_dpi(150)  # resolution of what is drawn in pixels
     with matplotlib.rc_context({"svg.hashsalt": "stpbnn", "svg.fonttype": "path"}):
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -174,7 +174,7 @@ def sample(
     else:
         temperature = check.number("temperature", temperature)
     if not callable(sampler):
-        named(sampler, net, temperature)  # refused here
+        named(sampler, net, temperature)  # refuses an unknown name
     rotated = keep == "observables" and isinstance(net, FullyConnected)  # inputs, into the directions that they span
     units = "widths" if isinstance(net, FullyConnected) else "features in each layer,"
     whose = f"net: got {units} {net.units}, whose weights and features"

@@ -132,7 +132,7 @@ def sample_process(
     >>> dict(posterior["posterior"]["r"].sizes), dict(posterior["predictions"]["f_mean"].sizes)
     ({'chain': 2, 'draw': 10}, {'chain': 2, 'draw': 10, 'test_point': 2})
     """
-    program(net, process, df)  # refused here
+    program(net, process, df)  # refuses what no process has
     data = checked_data(net, X, y, X_test, y_test)
     temperature = check.number("temperature", temperature)
     plan = Plan(warmup, draws, chains, seed, checkpoint=checkpoint, progress=progress)

@@ -18,15 +18,13 @@ from numpyro.infer.mcmc import MCMCKernel
 from scipy import stats
 
 from stpbnn import _validation as check
-from stpbnn import programs
 from stpbnn._random import standard_normal
 from stpbnn._validation import integer, number, one_of
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.samplers.draws import Data, new_labels, observe, observe_classes, observe_marginal
+from stpbnn.samplers.network_law import READOUTS
 
 __all__ = ["ranks", "uniformity"]
-
-MODELS = {"marginal": programs.marginal_network, "explicit": programs.network}
 
 
 def ranks(
@@ -90,7 +88,7 @@ def ranks(
     of_classes = net.likelihood != "gaussian"
     if of_classes and T != 1:
         raise ValueError(f"temperature: got {T:g} with classes, expected 1: a cold likelihood is no law of labels")
-    model = MODELS[one_of("readout", readout, MODELS)](net)
+    model = READOUTS[one_of("readout", readout, READOUTS)](net)
 
     def summary(observed: dict[str, jax.Array]) -> dict[str, jax.Array]:
         return {

@@ -66,9 +66,9 @@ from stpbnn.scale.outputwise import Columns as Columns
 from stpbnn.scale.posterior import ACCURACY, OrderParameterPosterior, is_known
 from stpbnn.scale.priors import Gamma, InverseGamma, prior_action, prior_slope
 from stpbnn.scale.problem import NetworkProblem
-from stpbnn.scale.problems import MEANS, Mean, enters_by_product, keeps_mean, pose
-from stpbnn.scale.problems import by_layer as by_layer
-from stpbnn.scale.problems import order_parameters_shape as order_parameters_shape
+from stpbnn.scale.problem_choice import MEANS, Mean, enters_by_product, keeps_mean, pose
+from stpbnn.scale.problem_choice import by_layer as by_layer
+from stpbnn.scale.problem_choice import order_parameters_shape as order_parameters_shape
 from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence, laplace
 from stpbnn.scale.student_noise import StudentNoise as StudentNoise
 from stpbnn.scale.student_t import INDEFINITE as INDEFINITE

@@ -33,16 +33,17 @@ from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 from scipy.stats import norm
 
+from stpbnn._slices import slices
 from stpbnn.scale.moment_matching import Sites
 
 __all__ = ["Shapes", "marginal_shapes"]
 
-TELLING = 0.05  # of T, the square of what one standard deviation of f_* moves the mean of f_i by
+TELLING = 0.05  # least square, relative to T, of what one standard deviation of f_* moves the mean of f_i by
 REACH = 5.0  # standard deviations
-PLACES = np.linspace(-REACH, REACH, 41)  # at which the correction is found
-FINE = np.linspace(-9, 9, 721)  # at which the corrected law is integrated
+PLACES = np.linspace(-REACH, REACH, 41)  # values of z at which the correction is found
+FINE = np.linspace(-9, 9, 721)  # values of z at which the corrected law is integrated
 BLOCK = 2**9  # pairs of query points and targets that are worked at together
-KNOTS = 0.5 * np.arange(-9, 10)
+KNOTS = 0.5 * np.arange(-9, 10)  # u_k
 BLUR = 0.4  # s
 WEIGHTS = norm.pdf(KNOTS, scale=np.sqrt(1 - BLUR**2)) / norm.pdf(KNOTS, scale=np.sqrt(1 - BLUR**2)).sum()
 NORMAL = np.linspace(-7, 7, 281)  # values of u
@@ -102,8 +103,8 @@ def _corrected(
     slopes = covariances / spread[:, None]
     query, target = np.nonzero(slopes**2 > TELLING * sites.noise.temperature)
     logs = np.zeros((len(variances), len(PLACES)))
-    for start in range(0, len(query), BLOCK):
-        rows, columns = query[start : start + BLOCK], target[start : start + BLOCK]
+    for block in slices(len(query), BLOCK):
+        rows, columns = query[block], target[block]
         np.add.at(logs, rows, _correction(sites, columns, slopes[rows, columns]))
     rows = np.unique(query)
     held = CubicSpline(PLACES, logs[rows], axis=1)(np.clip(FINE, -REACH, REACH)) - FINE**2 / 2
@@ -115,7 +116,7 @@ def _correction(
 ) -> Float[np.ndarray, "n z"]:
     """Return the logarithm of what likelihoods are more than their sites, up to constants, at places of f_*."""
     tau, b = sites.precision[target, None], sites.linear[target, None]
-    variance = np.maximum(sites.variances[target] - slope**2, 0)[:, None]  # of f_i given f_*
+    variance = np.maximum(sites.variances[target] - slope**2, 0)[:, None]  # variance of f_i given f_*
     mean = sites.means[target, None] + slope[:, None] * PLACES
     left = 1 - variance * tau
     away = sites.targets[target, None] - (mean - b * variance) / left

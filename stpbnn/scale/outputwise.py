@@ -147,7 +147,7 @@ def _added(
     if shapes is not None:
         weights = np.multiply.outer(shapes.weights, weights).ravel()
         centres, of_f = units.size * np.sqrt(variance) * shapes.means, variance * shapes.variances
-    together = of_f[:, None] + variances.reshape((-1,) + (1,) * variance.ndim)  # of f and of the noise
+    together = of_f[:, None] + variances.reshape((-1,) + (1,) * variance.ndim)  # variances of f plus noise
     means = np.broadcast_to((mean - units.offset + centres)[:, None], together.shape)
     parts = (part.reshape(-1, *mean.shape) for part in (means, units.size**2 * together))
     return Mixture(weights, *parts, offset=units.offset)

@@ -34,7 +34,7 @@ STATISTICS = {  # where NumPyro's Hamiltonian kernels keep them: the names that 
 }
 REMEMBERED = 8  # laws whose programs are kept for the next posterior
 
-Keys = tuple[jax.Array, jax.Array]  # of a chain, and of its observables
+Keys = tuple[jax.Array, jax.Array]  # the key of a chain, and that of its observables
 
 
 class Law(Protocol):
@@ -144,7 +144,7 @@ class Programs:
             state: Any, store: Any, kept: Any, keys: Keys, data: Any, first: int, slot: int, count: int, places: Any
         ) -> Any:
             kernel = self.law.build(data)
-            self.init(kernel, keys[0], data)  # for what kernels keep of it; unused, hence not computed
+            self.init(kernel, keys[0], data)  # sets what a kernel keeps; its result is not used, hence not computed
             arguments = self.law.given(data)
             shapes = jax.eval_shape(self._recorded, state, keys[1], data)
             put = jax.lax.dynamic_update_index_in_dim

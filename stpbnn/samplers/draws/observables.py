@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 MOST_POSITIONS = 64  # whose overlaps are kept of every draw
-BINS = 10  # of the calibration error of a draw
+BINS = 10  # bins of confidence in the calibration error of a draw
 
 
 def squared_loss(y: jax.Array, f: jax.Array) -> jax.Array:
