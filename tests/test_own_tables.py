@@ -64,7 +64,12 @@ def test_what_is_done_with_missing_values_may_be_said(folder):
     X, _, Xt, _ = card.load()
     assert (card.data.missing, len(X) + len(Xt)) == ("drop", len(table.dropna()))
     assert "leaves out the rows of missing values (1 in area)" in (folder / "house.toml").read_text()
-    assert words("run", "house.csv", "-t", "price", "--missing", "mean").exit_code != 0  # there is a card that drops
+    with pytest.raises(ValueError, match=r"house.toml: is there already, with missing drop, and mean is asked for; ch"):
+        raise words("run", "house.csv", "-t", "price", "--missing", "mean").exception
+    with pytest.raises(ValueError, match=r"house.toml: is there already, with target price, and area is asked for"):
+        raise words("run", "house.csv", "-t", "area").exception
+    with pytest.raises(ValueError, match=r"missing: got 'median', expected one of"):
+        raise words("run", "house.csv", "-t", "price", "--missing", "median").exception
     (folder / "house.toml").unlink()
     with pytest.raises(ValueError, match=r"column 'area', row .*: the value is missing"):
         raise words("new", "house.csv", "-t", "price", "--missing", "refuse").exception
@@ -194,7 +199,7 @@ def test_a_class_that_training_would_lack_is_shared_out_again(folder):
 def test_a_card_of_numbers_is_not_taken_for_one_of_classes():
     pets()[["weight", "age", "number"]].to_csv("pets.csv", index=False)
     assert words("new", "pets.csv", "-t", "number").exit_code == 0
-    with pytest.raises(ValueError, match=r"pets.toml: is the card of other data or another target"):
+    with pytest.raises(ValueError, match=r"pets.toml: is there already, with classes no, and yes is asked for"):
         raise words("run", "pets.csv", "-t", "number", "--classes").exception
     with pytest.raises(ValueError, match=r"classes: is for a table, and smoke-1hl-linear is a card"):
         raise words("run", "smoke-1hl-linear", "--classes").exception

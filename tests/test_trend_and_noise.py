@@ -197,7 +197,8 @@ def test_a_temperature_beside_weights_is_learned():
 
 def test_weights_that_a_t_process_cannot_take_are_refused():
     for noise in ("student-t", "robust"):
-        with pytest.raises(ValueError, match=f"sample_weight: got weights with noise='{noise}', expected noise='gau"):
+        told = f"sample_weight: got weights with noise='{noise}', expected noise='gaussian' or 'scale'"
+        with pytest.raises(ValueError, match=told):
             StudentTProcessRegressor(noise=noise).fit(X, Y[:, 0], sample_weight=np.ones(P))
     with pytest.raises(ValueError, match="solver: got 'iterative' with weights of the examples"):
         StudentTProcessRegressor(solver="iterative", optimizer=None).fit(X, Y[:, 0], sample_weight=np.ones(P))

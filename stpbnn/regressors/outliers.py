@@ -56,6 +56,7 @@ class WithOutliers[H: Noisy](Learnable[H]):
     _visited: list[tuple[np.ndarray, list[np.ndarray]]] | None = None  # theta of a search, and the sites there
     _process: Any
     _units: Units
+    _noises_of_weights: tuple[str, ...] = ("gaussian",)
 
     def _kernel_at(self, at: H) -> Float[np.ndarray, "P P"]:
         """Return the kernel of the training set at hyper-parameters; its lower triangle is read."""
@@ -95,7 +96,8 @@ class WithOutliers[H: Noisy](Learnable[H]):
 
     def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
         if self._outliers:
-            raise ValueError(f"sample_weight: got weights with noise={self.noise!r}, expected noise='gaussian'")
+            plain = " or ".join(map(repr, self._noises_of_weights))
+            raise ValueError(f"sample_weight: got weights with noise={self.noise!r}, expected noise={plain}")
         return super()._weighted(X, y, sample_weight)
 
     def _take_up(self, found: H) -> None:

@@ -146,6 +146,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
     _learned = ("kernel_", "temperature_", "df_", "noise_df_", "noise_variances_", "centre_", "converged_", "solver_")
     _kernels = 4
     _scored = ("scale",)
+    _noises_of_weights = ("gaussian", "scale")
     _at_bounds = MappingProxyType(
         {
             ("df", "upper"): "the data do not tell the process from a Gaussian one: fix df, or take a Gaussian process",

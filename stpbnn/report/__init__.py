@@ -18,7 +18,7 @@ from stpbnn.report.contents import contents
 from stpbnn.report.index import render_sweep
 from stpbnn.report.pictures import pictures
 from stpbnn.report.svg_pictures import Picture
-from stpbnn.report.told_card import beside, data_set, tables
+from stpbnn.report.told_card import data_set, steps, tables
 
 __all__ = ["render", "render_sweep", "write_report"]
 
@@ -163,7 +163,7 @@ def page(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["tied"] = _tied
     template = environment.from_string(files("stpbnn.report").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(text, card=card, beside=beside(told), pictures=shown)
+    return template.render(text, card=card, steps=steps(told), pictures=shown)
 
 
 def _tied(text: str) -> str:

@@ -13,7 +13,7 @@ from stpbnn import figures
 from stpbnn.comparison import quote
 from stpbnn.figures import unseen
 from stpbnn.report.svg_pictures import svg
-from stpbnn.report.told_card import beside, tables
+from stpbnn.report.told_card import steps, tables
 
 __all__ = ["render_sweep"]
 
@@ -46,7 +46,7 @@ def render_sweep(dataset: xr.Dataset) -> str:
     return template.render(
         title=dataset.attrs.get("title", "Sweep"),
         card=dataset.attrs.get("card", ""),
-        beside=beside(tables(dataset.attrs.get("card", ""))),
+        steps=steps(tables(dataset.attrs.get("card", "")), "sweep"),
         versions=", ".join(
             f"{name.removesuffix('_version')} {value}"
             for name, value in dataset.attrs.items()

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from stpbnn.terminal.options import ClassesOption, DropOption, MissingOption, QuietOption, TargetOption, VerboseOption
+from stpbnn import _validation as check
+from stpbnn.terminal.options import (
+    MISSING,
+    ClassesOption,
+    DropOption,
+    MissingOption,
+    QuietOption,
+    TargetOption,
+    VerboseOption,
+)
 
 __all__ = ["drafted", "new"]
 
@@ -70,16 +79,28 @@ def drafted(
     path = Path(f"{file.name.split('.')[0]}.toml")
     if not path.exists():
         return str(_draft(file, target, drop, missing, classes, None, err=True))
+    if missing is not None:
+        check.one_of("missing", missing, MISSING)
     there = load_card(path)
     data, of_classes = there.data, there.network.of_classes
     targets = [data.target] if isinstance(data.target, str) else list(data.target or ())
-    policy = data.missing or "refuse"
-    asked = (list(target or targets), list(drop or data.drop or ()), file.resolve(), classes or of_classes)
-    there_is = (targets, list(data.drop or ()), Path(data.file or "").resolve(), of_classes)
-    if (*there_is, policy) != (*asked, missing or policy):
-        raise ValueError(f"{path}: is the card of other data or another target; remove it, or run it by its name")
+    has: dict[str, Any] = {"file": Path(data.file or "").resolve(), "target": targets, "drop": list(data.drop or ())}
+    has |= {"missing": data.missing or "refuse", "classes": of_classes}
+    asked = {word: value for word, value in words.items() if value} | {"file": file.resolve()}
+    if other := next((word for word in has if asked.get(word, has[word]) != has[word]), None):
+        raise ValueError(
+            f"{path}: is there already, with {other} {_told(has[other])}, and {_told(asked[other])} is asked for; "
+            f"change or remove it, or run it as it is: stpbnn run {path}"
+        )
     typer.echo(f"Card: {path}, which is there already", err=True)
     return str(path)
+
+
+def _told(value: Any) -> str:
+    """Return what a card has, or a call asks for, in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def _no_target(file: Path) -> str:

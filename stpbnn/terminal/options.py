@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "MISSING",
     "AllowCodeOption",
     "CardArgument",
     "ClassesOption",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger("stpbnn")
+
+MISSING = ("refuse", "drop", "mean")  # what is done with missing values
 
 
 def _card_names(incomplete: str) -> list[str]:
@@ -72,7 +75,7 @@ DropOption = Annotated[
 MissingOption = Annotated[
     str | None,
     typer.Option(
-        metavar="refuse|drop|mean",
+        metavar="|".join(MISSING),
         help="Refuse missing values, drop their rows, or fill them with means. By default inputs are filled.",
     ),
 ]

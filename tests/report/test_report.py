@@ -231,6 +231,10 @@ def test_card_gives_title_and_commands():
     table = worded(card=card + '[data]\nfile = "house.csv"\n')
     assert "Save the card below as card.toml beside house.csv and run" in Page(table).words
     assert "sampling 1.5 s, theory 0.25 s" in page.words
+    code = Page(worded(card=f'{card}[network]\nactivation = "mine:soft"\n[data]\nfile = "house.csv"\n')).words
+    assert "beside house.csv and mine.py and run stpbnn run card.toml -o run --allow-code . Given" in code
+    arrays = Page(worded(card=f'{card}[data]\nname = "arrays"\n')).words
+    assert 'run stpbnn.run("card.toml", data=(X, y, Xt, yt), folder="run") in Python, with the arrays of' in arrays
     assert Page(worded(card="not TOML at all = =")).headings[0][1].startswith("Theory and posterior")
 
 
