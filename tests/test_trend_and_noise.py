@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, minimize
 from scipy.stats import multivariate_normal
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from sklearn.pipeline import make_pipeline
 
 from stpbnn import FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessRegressor, load, save
 from stpbnn.comparison import predict_theories
@@ -193,6 +196,16 @@ def test_a_temperature_beside_weights_is_learned():
     model.fit(X, y, sample_weight=weights)
     assert model.log_marginal_likelihood_ == pytest.approx(-found.fun, rel=1e-6)
     np.testing.assert_allclose([model.kernel_.k1.constant_value, model.temperature_], np.exp(found.x), rtol=1e-3)
+
+
+def test_weights_reach_a_t_process_through_a_pipeline():
+    weights = np.linspace(0.5, 2.0, P)
+    model = StudentTProcessRegressor(RBF(1.2, "fixed"), temperature=T, optimizer=None)
+    alone = model.fit(X, Y[:, 0], sample_weight=weights).predict(NEW)
+    with config_context(enable_metadata_routing=True):
+        asks = clone(model).set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
+        through = make_pipeline("passthrough", asks).fit(X, Y[:, 0], sample_weight=weights).predict(NEW)
+    np.testing.assert_allclose(through, alone, rtol=1e-12)
 
 
 def test_weights_that_a_t_process_cannot_take_are_refused():

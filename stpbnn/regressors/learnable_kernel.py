@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -45,6 +45,7 @@ class LearnableKernel(WithGradient, WithWeights, Learnable[KernelHyperparameters
     optimize_temperature: bool
     _process: Any
     _blocks: Reduced
+    __metadata_request__fit: ClassVar = {"sample_weight": None}  # for `set_fit_request`: no signature names it
 
     @in_float64
     def fit(self, X: Any, y: Any, **weights: Any) -> Any:
