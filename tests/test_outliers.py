@@ -1,5 +1,7 @@
 """Noise with outliers: moment matching under Student's t noise, and the robust conjugate Gaussian process."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from conformance import checks
@@ -177,6 +179,29 @@ def test_intervals_of_a_skewed_law_are_those_of_quadrature():
     assert np.abs((gaussian - ends) / width).max() > 0.06
     assert np.abs((law.interval(0.9) - ends) / width).max() < 0.03
     np.testing.assert_allclose(law.variance, np.diag(model.predictive(Xt, joint=True).covariance), rtol=1e-9)
+
+
+def peak(function):
+    """Return what a function returns, and the bytes that it holds at most."""
+    tracemalloc.start()
+    found = function()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found, most
+
+
+def test_moments_need_no_shapes_of_laws_and_shapes_are_found_a_few_at_a_time():
+    """A hundred numbers a query point are plenty for moments; a shape alone takes more."""
+    X, y, Xt = np.array([[0.0], [0.8], [2.2]]), np.array([2.5, 0.2, 0.4]), np.linspace(-3, 3, 1100)[:, None]
+    model = fitted(RBF(1.0), X, y, noise="student-t", temperature=0.1, noise_df=4.0, normalize_y=True)
+    (mean, std), moments = peak(lambda: model.predict(Xt, return_std=True))
+    error, errors = peak(lambda: model.generalization_error(Xt, np.zeros(1100)))
+    assert max(moments, errors) < 100 * 8 * len(Xt)
+    law, last = model.predictive(Xt), model.predictive(Xt[-3:])
+    np.testing.assert_allclose(law.means[:, -3:], last.means, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(mean, law.mean, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(std, law.std, rtol=1e-9)
+    np.testing.assert_allclose(error.total, np.mean(law.mean**2 + law.variance), rtol=1e-9)
 
 
 @pytest.mark.long

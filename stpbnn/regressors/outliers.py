@@ -55,6 +55,7 @@ class WithOutliers[H: Noisy](Learnable[H]):
     centre_: Float[np.ndarray, "P ..."] | None
     _visited: list[tuple[np.ndarray, list[np.ndarray]]] | None = None  # theta of a search, and the sites there
     _process: Any
+    _query: Any
     _units: Units
     _noises_of_weights: tuple[str, ...] = ("gaussian",)
 
@@ -213,6 +214,9 @@ class WithOutliers[H: Noisy](Learnable[H]):
             return None
         learned = self._searched and "temperature" in self._hyperparameters.free
         return noise_of_new(self._process.columns) if learned else self.temperature_
+
+    def _moments(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._process.moments(self._query(X), self._units) if self._outliers else super()._moments(X)
 
     def _checked_noise(self, noise: Any) -> Any:
         if self._outliers and isinstance(noise, str):

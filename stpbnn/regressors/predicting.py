@@ -48,6 +48,11 @@ class Predicting:
         """Return the posterior mean of f at checked query points, where it costs less than the law."""
         return self._predictive(X, joint=False, noise=False).mean
 
+    def _moments(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return posterior mean and variance of f at checked query points, where they cost less than the law."""
+        law = self._predictive(X, joint=False, noise=False)
+        return law.mean, law.variance
+
     def _chunks(self, X: Any) -> list[np.ndarray]:
         """Return checked query points, a few at a time."""
         X = self._query_points(X)
@@ -75,6 +80,13 @@ class Predicting:
         chunks = self._chunks(X)
         with one_thread(max(sum(map(len, chunks)), self.y_train_.size)):
             return np.concatenate([self._mean(chunk) for chunk in chunks])
+
+    @in_float64
+    def _means_and_variances(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        chunks = self._chunks(X)
+        with one_thread(max(sum(map(len, chunks)), self.y_train_.size)):
+            means, variances = zip(*map(self._moments, chunks), strict=True)
+        return np.concatenate(means), np.concatenate(variances)
 
     def predictive(self, X: ArrayLike, noise: Any = False, *, joint: bool = False) -> Any:
         """Return the predictive distribution at query points: of the function f, or of a new target.
@@ -127,8 +139,11 @@ class Predicting:
             raise ValueError("return_std, return_cov: got both, expected at most one of them; ask twice")
         if not (return_std or return_cov):
             return self._means(X)
-        law = self._law(X, joint=return_cov)
-        return law.mean, law.covariance if return_cov else law.std
+        if return_std:
+            mean, variance = self._means_and_variances(X)
+            return mean, np.sqrt(variance)
+        law = self._law(X, joint=True)
+        return law.mean, law.covariance
 
     def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw functions from the posterior at query points: shape (n, n_samples), or (n, D, n_samples).
@@ -164,6 +179,6 @@ class Predicting:
         ----------
         Theory notes, eq. (4.2); Pacelli et al. (2023).
         """
-        law = self._law(X)
-        y = check.targets("y", y, examples=len(law.mean), outputs=law.mean.size // len(law.mean))
-        return finite_error(error_parts(law.mean, law.variance, y), y)
+        mean, variance = self._means_and_variances(X)
+        y = check.targets("y", y, examples=len(mean), outputs=mean.size // len(mean))
+        return finite_error(error_parts(mean, variance, y), y)

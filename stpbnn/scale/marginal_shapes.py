@@ -42,6 +42,7 @@ TELLING = 0.05  # least square, relative to T, of what one standard deviation of
 REACH = 5.0  # standard deviations
 PLACES = np.linspace(-REACH, REACH, 41)  # values of z at which the correction is found
 FINE = np.linspace(-9, 9, 721)  # values of z at which the corrected law is integrated
+ROWS = 2**10  # query points that are worked at together
 BLOCK = 2**9  # pairs of query points and targets that are worked at together
 KNOTS = 0.5 * np.arange(-9, 10)  # u_k
 BLUR = 0.4  # s
@@ -83,6 +84,14 @@ def marginal_shapes(sites: Sites, covariances: Float[np.ndarray, "q P"], varianc
     >>> third.round(1)
     array([-1.4,  0. ])
     """
+    parts = [_shapes(sites, covariances[rows], variances[rows]) for rows in slices(len(variances), ROWS)]
+    return Shapes(WEIGHTS, *(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
+
+
+def _shapes(
+    sites: Sites, covariances: Float[np.ndarray, "q P"], variances: Float[np.ndarray, " q"]
+) -> tuple[Float[np.ndarray, "m q"], Float[np.ndarray, "m q"]]:
+    """Return the means and variances of the components."""
     g = np.tile(NORMAL, (len(variances), 1))
     for row, law in zip(*_corrected(sites, covariances, variances), strict=True):
         reached = np.concatenate([[0], np.cumsum(law[1:] + law[:-1])])
@@ -91,7 +100,7 @@ def marginal_shapes(sites: Sites, covariances: Float[np.ndarray, "q P"], varianc
     within = SPREAD @ g.T**2 - means**2
     means = means - WEIGHTS @ means
     variance = WEIGHTS @ (means**2 + within)
-    return Shapes(WEIGHTS, means / np.sqrt(variance), within / variance)
+    return means / np.sqrt(variance), within / variance
 
 
 def _corrected(

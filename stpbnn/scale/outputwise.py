@@ -98,6 +98,16 @@ class Columns:
         """Return the posterior mean of f."""
         return query.cross @ self.alpha
 
+    def moments(self, query: Query, units: Units) -> tuple[Float[np.ndarray, "q ..."], Float[np.ndarray, "q ..."]]:
+        """Return posterior mean and variance of f at each query point, in the units of the targets."""
+        mean = self.mean(query)
+        return units.restored(mean), units.size**2 * self._variance(query, mean.shape)
+
+    def _variance(self, query: Query, shape: tuple[int, ...]) -> Float[np.ndarray, "q ..."]:
+        """Return the posterior variance of f as it is modelled."""
+        variances = [query.variances - column.explained(query.cross, joint=False) for column in self.columns]
+        return np.maximum(np.stack(variances, axis=-1), 0).reshape(shape)
+
     def predictive(self, query: Query, noise: Any, units: Units) -> Any:
         """Return the law of f + noise, in the units of the targets.
 
@@ -106,9 +116,7 @@ class Columns:
         mean = units.restored(self.mean(query))
         size = np.broadcast_to(units.size, mean.shape[1:]).reshape(-1)
         if query.within is None:
-            variances = [query.variances - column.explained(query.cross, joint=False) for column in self.columns]
-            variance = np.maximum(np.stack(variances, axis=-1), 0).reshape(mean.shape)
-            return _added(mean, variance, noise, units, self._shapes(query, mean.shape))
+            return _added(mean, self._variance(query, mean.shape), noise, units, self._shapes(query, mean.shape))
         rounding, covariances = 0.0, []
         for column, unit in zip(self.columns, size, strict=True):
             matrix = query.within - column.explained(query.cross, joint=True)
