@@ -103,3 +103,20 @@ def test_no_two_modules_share_a_name():
     """A folder and a module beside it would share one too; every folder has a face."""
     count = Counter(name.rpartition(".")[2] for name in MODULES)
     assert not {name for name, times in count.items() if times > 1}
+
+
+def test_what_the_suite_names_is_there():
+    """Examples that are `long`, and places whose programs are compiled plainly, are lists of names in conftest."""
+    source = (ROOT / "tests/conftest.py").read_text("utf-8")
+    places, examples = (
+        " ".join(re.findall(rf'^{name} \+?= "(.*)"', source, re.MULTILINE)).split()
+        for name in ("SHORT_CHAINS", "LONG_EXAMPLES")
+    )
+    assert places
+    assert examples
+    for place in places:
+        assert (ROOT / "tests" / place).is_dir() or (ROOT / "tests" / f"{place}.py").is_file(), place
+    for example in examples:
+        module, name = example.split(".")
+        (source,) = (path for path in MODULES.values() if path.stem == module)
+        assert re.search(rf"^(def|class) {name}\b", source.read_text("utf-8"), re.MULTILINE), example

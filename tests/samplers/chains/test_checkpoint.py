@@ -88,16 +88,21 @@ def test_blocks_are_written_one_by_one_where_they_take_long(of_usual_blocks, tmp
     assert [path.stem for path in sorted(tmp_path.glob("*.nc"))] == [f"draws-{a:08d}-{b:08d}" for a, b in ends]
 
 
-def test_blocks_of_seconds_are_written_together_by_ctrl_c_and_in_the_end(of_usual_blocks, tmp_path, monkeypatch):
+def interrupt_after(draws, monkeypatch):
+    """Send Ctrl-C once more than so many draws of a block are done."""
     steps = Chains.steps
 
     def interrupted(self, block, count):
         for part in steps(self, block, count):
             yield part
-            if part.done > 120:
+            if part.done > draws:
                 os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Chains, "steps", interrupted)
+
+
+def test_blocks_of_seconds_are_written_together_by_ctrl_c_and_in_the_end(of_usual_blocks, tmp_path, monkeypatch):
+    interrupt_after(120, monkeypatch)
     with pytest.warns(UserWarning, match="interrupted: "):
         part = small(tmp_path, 250)
     done = part.attrs["draws"]
@@ -164,15 +169,7 @@ def test_ctrl_c_returns_what_is_finished_and_the_same_call_goes_on(whole, tmp_pa
 
 
 def test_ctrl_c_in_the_middle_of_a_block_and_without_a_checkpoint(whole, monkeypatch):
-    steps = Chains.steps
-
-    def interrupted(self, block, count):
-        for part in steps(self, block, count):
-            yield part
-            if part.done > 0:
-                os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(Chains, "steps", interrupted)
+    interrupt_after(0, monkeypatch)
     with pytest.warns(UserWarning, match="interrupted: 1 of 20"):
         part = small(draws=DRAWS)
     assert same(part, whole, 1)
