@@ -221,6 +221,13 @@ class Sites:
         found[weak] = prior[weak] - self.factors.explained(self.kernel[weak], joint=False)
         return found
 
+    def covariances(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q P"]:
+        """Return the covariances of f at query points with f at the training points.
+
+        M is multiplied with by its factors: of the matrix itself the rounding would be as large as these.
+        """
+        return cross - self.factors.damp(cross.T).T @ self.kernel
+
     @cached_property
     def left(self) -> tuple[Vector, Vector]:
         """Means and variances of f at the training points without the part η of a site."""
