@@ -21,6 +21,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.regressors.outliers import AUTO, TAILS, Noisy, WithOutliers
+from stpbnn.regressors.solver import Solver
 from stpbnn.scale import ACCURACY
 
 __all__ = ["WithChosenNoise"]
@@ -29,14 +30,14 @@ __all__ = ["WithChosenNoise"]
 class WithChosenNoise[H: Noisy](WithOutliers[H]):
     """Regressors with noise "auto" among their settings; a model adds its noise without outliers."""
 
-    solver: str
+    solver: Solver
     _plain: ClassVar[str] = "gaussian"
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         self.loo_log_scores_ = None
-        if self.noise != AUTO:
+        if not (isinstance(self.noise, str) and self.noise == AUTO):
             return super()._fit(X, y, sample_weight)
-        vars(self).pop("X_train_", None)  # not fitted, should what follows fail
+        self.__dict__.pop("X_train_", None)  # not fitted, should what follows fail
         self._check_settings()
         if sample_weight is not None:
             self._refuse_weights()
@@ -46,7 +47,7 @@ class WithChosenNoise[H: Noisy](WithOutliers[H]):
         scores = {fit.noise: fit._trusted_score() for fit, _ in fits}
         best, told = max(fits, key=lambda found: scores[found[0].noise])
         settings = self.get_params(deep=False)
-        vars(self).update({name: value for name, value in vars(best).items() if name not in settings})
+        self.__dict__.update({name: value for name, value in vars(best).items() if name not in settings})
         self.loo_log_scores_ = scores
         for one in told:
             warnings.warn(one.message, stacklevel=4)

@@ -222,10 +222,7 @@ class Sites:
         return found
 
     def covariances(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q P"]:
-        """Return the covariances of f at query points with f at the training points.
-
-        M is multiplied with by its factors: of the matrix itself the rounding would be as large as these.
-        """
+        """Return those of f at query points with f at the training points; M itself would bury them in its rounding."""
         return cross - self.factors.damp(cross.T).T @ self.kernel
 
     @cached_property
