@@ -10,7 +10,16 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from sklearn.pipeline import make_pipeline
 
-from stpbnn import FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessRegressor, load, save
+import stpbnn
+from stpbnn import (
+    AdaptiveKernelRegressor,
+    FullyConnected,
+    NNGPKernel,
+    NNGPRegressor,
+    StudentTProcessRegressor,
+    load,
+    save,
+)
 from stpbnn.comparison import predict_theories
 
 RNG = np.random.default_rng(3)
@@ -264,6 +273,18 @@ def test_where_the_noise_of_new_targets_is_not_known_theories_have_no_score():
     np.testing.assert_allclose(found["mean"].squeeze("theory"), model.predict(NEW))
     assert np.isnan(found["log_score"]).all()
     assert np.isnan(found["temperature"]).all()
+
+
+def test_a_regressor_without_weights_says_who_takes_them():
+    told = "AdaptiveKernelRegressor.*'sample_weight': it has one noise for all examples; NNGPRegressor, "
+    with pytest.raises(TypeError, match=told):
+        AdaptiveKernelRegressor(NET, temperature=T).fit(X, Y[:, 0], sample_weight=np.ones(P))
+    with pytest.raises(TypeError, match=r"AdaptiveKernelRegressor.* unexpected keyword argument 'weights'$"):
+        AdaptiveKernelRegressor(NET, temperature=T).fit(X, Y[:, 0], weights=np.ones(P))
+    for name in ("NNGPRegressor", "ProportionalLimitRegressor", "FiniteWidthRegressor", "StudentTProcessRegressor"):
+        settings = {"optimizer": None} if name == "StudentTProcessRegressor" else {}
+        model = getattr(stpbnn, name)(temperature=T, **settings)
+        assert model.fit(X, Y[:, 0], sample_weight=np.full(P, 2.0)).noise_variances_[0] == 0.5
 
 
 def test_weights_need_one_temperature_above_zero():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from stpbnn.scale import ZERO_TARGETS
 
 __all__ = ["Estimator"]
 
+WEIGHTED = "NNGPRegressor, ProportionalLimitRegressor, FiniteWidthRegressor and StudentTProcessRegressor"
 OF_CLASSIFIERS = ("predict_proba", "predict_log_proba", "decision_function", "classes_")
 
 
@@ -47,7 +48,7 @@ class Estimator(Predicting, WithFactors, NetworkHolder, RegressorMixin, BaseEsti
         raise AttributeError(message, name=name, obj=self)
 
     @in_float64
-    def fit(self, X: Any, y: Any) -> Any:
+    def fit(self, X: Any, y: Any, **others: Any) -> Any:
         """Condition on the training set, at the hyper-parameters of highest evidence where these are learned.
 
         Parameters
@@ -56,6 +57,8 @@ class Estimator(Predicting, WithFactors, NetworkHolder, RegressorMixin, BaseEsti
             Inputs.
         y : array of shape (P,) or (P, D)
             Targets of D outputs. Those of a network are as many as it has.
+        **others
+            None: weights of the examples are taken by other regressors.
 
         Returns
         -------
@@ -67,13 +70,22 @@ class Estimator(Predicting, WithFactors, NetworkHolder, RegressorMixin, BaseEsti
             If the data are not finite numbers of matching shapes, a setting is out of range, the kernel is not a
             covariance (not finite, not symmetric, not positive definite), or kernel plus temperature is singular to
             working precision, or out of its range. The estimator is then not fitted.
+        TypeError
+            For other words.
 
         Warns
         -----
         ConvergenceWarning
             If a search or a quadrature does not converge, a hyper-parameter ends on a bound, or nothing is explained.
         """
+        self._refuse_words(others)
         return self._fit(X, y)
+
+    def _refuse_words(self, words: Iterable[str]) -> None:
+        """Raise TypeError for an argument of `fit` that there is not; of weights it says who takes them."""
+        for word in words:
+            told = f": it has one noise for all examples; {WEIGHTED} take weights" if word == "sample_weight" else ""
+            raise TypeError(f"{type(self).__name__}.fit() got an unexpected keyword argument {word!r}{told}")
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         self._check_settings()

@@ -75,8 +75,7 @@ class LearnableKernel(WithGradient, WithWeights, Learnable[KernelHyperparameters
         TypeError
             For any other word.
         """
-        if other := next((word for word in weights if word != "sample_weight"), None):
-            raise TypeError(f"{type(self).__name__}.fit() got an unexpected keyword argument {other!r}")
+        self._refuse_words(word for word in weights if word != "sample_weight")
         return self._fit(X, y, weights.get("sample_weight"))
 
     def _outputs(self, given: int) -> int:

@@ -132,7 +132,7 @@ def methods(kind):
     test = query | {"y": (targets, YT)}
     named = inspect.signature(kind.fit).parameters
     data = DATA | ({"sample_weight": (weights, np.ones(len(Y)))} if {"sample_weight", "weights"} & set(named) else {})
-    data |= {"weights": (None, None)} if "weights" in named else {}
+    data |= {word: (None, None) for word in ("weights", "others") if word in named}
     return {
         "fit": (
             lambda **given: model(kind).__class__(**model(kind).get_params(deep=False)).fit(**given),
