@@ -1,5 +1,7 @@
 """The noise that leave-one-out chooses, against the log density of new targets and against fits of each noise."""
 
+import warnings
+
 import numpy as np
 import pytest
 from conformance import checks
@@ -78,6 +80,24 @@ def test_warnings_are_those_of_the_fit_that_is_kept():
         model = StudentTProcessRegressor(kernel, **LEARNS).fit(X, 3 * y)
     assert model.noise_ == "student-t"
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("far", [True, False])
+def test_where_all_is_taken_as_noise_the_noise_that_ignores_outliers_is_named(far):
+    """A few targets are a thousand times as large as the others, or none is and there is nothing but noise."""
+    rng = np.random.default_rng(int(far))
+    X, y = rng.uniform(-3, 3, size=(40, 1)), rng.normal(size=40)
+    y[:4] *= 1e3 if far else 1.0
+    for model in (
+        StudentTProcessRegressor(1.0 * RBF(1.0, "fixed"), **LEARNS | {"noise": "scale"}),
+        NNGPRegressor(FullyConnected((9,), "erf"), temperature=1.0, optimizer="fmin_l_bfgs_b"),
+    ):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            model.fit(X, y)
+        messages = [str(each.message) for each in told if "as noise" in str(each.message)]
+        assert messages
+        assert all(("take noise='student-t'" in each) == far for each in messages)
 
 
 def test_a_fit_without_moments_is_not_chosen(monkeypatch):

@@ -1,5 +1,6 @@
 """From a table to a card, a report and predictions, by the command line."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 import stpbnn
 from stpbnn import cli
 from stpbnn.cards import load_card
+from stpbnn.theories import theory
 
 FEW = ["sampler.warmup=20", "sampler.draws=20", "sampler.chains=2", "network.widths=[5]", "theories.names=['infinite']"]
 
@@ -55,6 +57,31 @@ def test_a_drafted_card_is_valid_and_says_what_comes_next(folder):
     assert 0.001 <= card.posterior.temperature <= 1
     assert tomllib.loads((folder / "house.toml").read_text())["data"]["file"] == "house.csv"
     assert "fills missing values (1 in area)" in (folder / "house.toml").read_text()
+
+
+def test_a_drafted_card_tells_of_outliers_and_of_the_noise_that_ignores_them(folder, caplog):
+    """Prices of four of 80 houses have a digit too many. As the card advises, those of other houses come out better."""
+    table = house(80).fillna(100.0)
+    table.to_csv("clean.csv", index=False)
+    table.loc[table.index[5::20], "price"] *= 10
+    table.to_csv("typos.csv", index=False)
+    with caplog.at_level("INFO"):
+        assert words("new", "clean.csv", "-t", "price").exit_code == 0
+        assert words("new", "typos.csv", "-t", "price").exit_code == 0
+    text, hint = (folder / "typos.toml").read_text(), "4 of 64 targets are far from what the others say of them"
+    assert [record.message for record in caplog.records if "outliers" in record.message] == [
+        f'{hint}; if they are outliers, take theories.noise = "student-t" (in the card)'
+    ]
+    assert f"# {hint}" in text
+    assert "outliers" not in (folder / "clean.toml").read_text()
+    T = re.search('# noise = "student-t" .* with the temperature (.*)', text)[1]
+    errors = []
+    for changes in ([], ["theories.noise=student-t", f"posterior.temperature={T}"]):
+        card = load_card("typos.toml", ["theories.names=['infinite']", *changes])
+        yt = card.load()[3]
+        found = theory(card)["mean"].to_numpy().reshape(yt.shape) - yt
+        errors.append(np.median(np.abs(found)))
+    assert errors[1] < errors[0] / 2
 
 
 def test_what_is_done_with_missing_values_may_be_said(folder):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from stpbnn import _validation as check
-from stpbnn.cards.likely_settings import likely_precision, likely_temperature
+from stpbnn.cards.likely_settings import likely_outliers, likely_precision, likely_temperature
 from stpbnn.cards.loading import load_card
 from stpbnn.cards.schema import Card, toml_value
 from stpbnn.files import destination, write_text
@@ -185,7 +185,8 @@ def _text(
         f"widths = [{width}]  # N: P/N = {P / width:.2g} with P = {P} training rows; [{width}, {width}] is deeper",
         'activation = "erf"  # or "relu", "tanh", "gelu", ...; or your own, "module:function"',
     ]
-    lines += [*(_of_classes(task) if classes else _of_numbers(task, outputs)), ""]
+    T = 1.0 if classes else likely_temperature(task.X, task.y)
+    lines += [*(_of_classes(task) if classes else _of_numbers(T, outputs)), ""]
     lines += [
         "[sampler]",
         f"warmup = {WARMUP}",
@@ -196,13 +197,23 @@ def _text(
     ]
     if not classes:
         told = "of the adaptive kernel; 4096 take four times as long, for half its standard error"
-        lines += ["", "[theories]", f"particles = {PARTICLES}  # {told}"]
+        lines += ["", "[theories]", f"particles = {PARTICLES}  # {told}", *_of_outliers(task, T)]
     return "\n".join(lines) + "\n"
 
 
-def _of_numbers(task: Task, outputs: int) -> list[str]:
+def _of_outliers(task: Task, T: float) -> list[str]:
+    """Return a line on noise that ignores outliers, where there are some, and log a note."""
+    found = likely_outliers(task.X, task.y, T)
+    if not found:
+        return []
+    remedy = f'noise = "student-t"  # ignores outliers at infinite width; with the temperature {found.temperature:g}'
+    told = f"{found.far} of {found.rows} targets are far from what the others say of them"
+    logger.info('%s; if they are outliers, take theories.noise = "student-t" (in the card)', told)
+    return [f"# {told}:", f"# {remedy}"]
+
+
+def _of_numbers(T: float, outputs: int) -> list[str]:
     """Return the end of the table of the network, and that of the posterior, for numbers as targets."""
-    T = likely_temperature(task.X, task.y)
     return [
         *([f"outputs = {outputs}"] if outputs > 1 else []),
         "weight_precision = 1.0",

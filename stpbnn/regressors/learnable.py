@@ -81,6 +81,11 @@ class Learnable[H: Hyperparameters](EvidenceSearch[H], ClosedForm):
         """Return the means of f at the training inputs, as targets are modelled."""
         raise NotImplementedError
 
+    @property
+    def _remedy(self) -> str:
+        """What else may help where nothing is explained, for the end of a message."""
+        return ""
+
     def _explained(self) -> float:
         """Return R² at the training inputs."""
         return explained(self._modelled, self._fitted())

@@ -153,7 +153,8 @@ class LearnableKernel(WithGradient, WithWeights, Learnable[KernelHyperparameters
             advice = "standardise the inputs, or start from other length scales"
             if not self.optimize_temperature:
                 advice += f"; T = {self.temperature_:.3g} is fixed: optimize_temperature=True learns it"
-            warnings.warn(f"kernel: {self.kernel_!r} {found}; {advice}", ConvergenceWarning, stacklevel=8)
+            told = f"kernel: {self.kernel_!r} {found}; {advice}{self._remedy}"
+            warnings.warn(told, ConvergenceWarning, stacklevel=8)
 
     def _fitted(self) -> Float[np.ndarray, "P ..."]:
         fitted: Float[np.ndarray, "P ..."] = self._process.mean(self._query(self.X_train_))

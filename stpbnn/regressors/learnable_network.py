@@ -155,7 +155,7 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], WithDesign):
             warnings.warn(
                 f"temperature: learned as {self.temperature_:.3g}, where the network explains nothing of the targets "
                 "and takes them as noise; standardise inputs and targets, or start from other values "
-                "(n_restarts_optimizer)",
+                f"(n_restarts_optimizer){self._remedy}",
                 ConvergenceWarning,
                 stacklevel=5,
             )

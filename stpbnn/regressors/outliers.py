@@ -21,6 +21,7 @@ TAILS, AUTO = "student-t", "auto"
 OUTLIER_NOISES = (TAILS, "robust")
 OF_NOISE = ("noise_df_", "centre_", "loo_log_scores_")  # what is learned of it
 CORE = 3.0  # standard deviations about the median beyond which a target says nothing of the size of the others
+FAR = 2.0  # times as far, beyond which it may be an outlier
 OF_SEARCH = 1e-5  # accuracy of moments, of which the square is that of the evidence
 MATCHED = 1e-7  # relative accuracy of an evidence that is found by iteration
 QUARTILE = 0.6744897501960817  # of the standard normal law
@@ -119,10 +120,7 @@ class WithOutliers[H: Noisy](Learnable[H]):
 
     @property
     def _at_bounds(self) -> dict[tuple[str, str], str]:
-        told = {("noise_df", "upper"): "the data have no outliers: take noise='gaussian'"}
-        if not self._outliers:
-            told["temperature", "upper"] = "all is taken as noise; where targets are outliers, take noise='student-t'"
-        return told
+        return {("noise_df", "upper"): "the data have no outliers: take noise='gaussian'"}
 
     @property
     def _tolerance(self) -> float:
@@ -201,10 +199,21 @@ class WithOutliers[H: Noisy](Learnable[H]):
         """The targets, those far from the median moved nearer, where there may be outliers."""
         if not self._outliers:
             return super()._plausible
+        middle, reach = self._core
+        return np.clip(self._modelled, middle - reach, middle + reach)
+
+    @property
+    def _core(self) -> tuple[np.ndarray, np.ndarray]:
+        """The medians of the targets, and how far from these they say something of the size of the others."""
         middle = np.median(self._modelled, axis=0)
         reach = CORE / QUARTILE * np.median(np.abs(self._modelled - middle), axis=0)
-        reach = np.where(reach > 0, reach, np.inf)  # most targets are equal
-        return np.clip(self._modelled, middle - reach, middle + reach)
+        return middle, np.where(reach > 0, reach, np.inf)  # most targets are equal
+
+    @property
+    def _remedy(self) -> str:
+        middle, reach = self._core
+        far = not self._outliers and (np.abs(self._modelled - middle) > FAR * reach).any()
+        return "; some targets are far from all others: if they are outliers, take noise='student-t'" if far else ""
 
     def _explained(self) -> float:
         """Return R² at the training inputs, with medians in place of means where there may be outliers."""
