@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from scipy.optimize import rosen, rosen_der
+from scipy.optimize import minimize, rosen, rosen_der
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.regressors.optimise import minimise
@@ -144,3 +144,28 @@ def test_no_place_is_looked_at_twice():
 
     minimise(counted, np.array([-1.2, 1.0]), BOUNDS, NAMES)
     assert len(places) == len(set(places))
+
+
+def test_a_search_that_leads_where_another_has_ended_stops_before_and_one_that_leads_lower_does_not():
+    """Two bowls, the deeper one about 2: from 0 and −1 into the other one, from 1 into the deeper one."""
+    visited = []
+
+    def wells(theta):
+        visited.append(float(theta[0]))
+        x, (a, b) = theta[0], theta[1:]
+        value = -np.exp(-((x + 1) ** 2)) - 1.5 * np.exp(-((x - 2) ** 2)) + (a - b) ** 2 + 0.1 * (a**2 + b**2)
+        slope = 2 * (x + 1) * np.exp(-((x + 1) ** 2)) + 3 * (x - 2) * np.exp(-((x - 2) ** 2))
+        return value, np.array([slope, 2.2 * a - 2 * b, 2.2 * b - 2 * a])
+
+    def searched(*starts):
+        visited.clear()
+        first, *others = (np.array([x, 2.0, -1.0]) for x in starts)
+        found = minimise(wells, first, np.array([[-5.0, 5.0]] * 3), ["x", "a", "b"], others=others)
+        return found.theta[0], len(visited)
+
+    (_, once), (there, both) = searched(-0.3), searched(-0.3, -1.5)
+    best = minimize(lambda theta: wells(theta)[0], [-1.0, 0, 0], method="Nelder-Mead", options={"xatol": 1e-9}).x[0]
+    assert there == pytest.approx(best, abs=1e-3)
+    assert both < once + searched(-1.5)[1] - 2
+    assert searched(-0.3, 1.0)[0] == pytest.approx(2, abs=0.01)
+    assert searched(1.0, -0.3)[0] == pytest.approx(2, abs=0.01)

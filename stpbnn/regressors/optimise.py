@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import OptimizeResult
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.exceptions import ConvergenceWarning
 
@@ -23,6 +24,7 @@ Optimizer = Callable[..., tuple[Float[np.ndarray, " n"], float]]
 LBFGS = "fmin_l_bfgs_b"
 NOTHING: Mapping[tuple[str, str], str] = MappingProxyType({})
 FLAT = 1e-3  # of the objective, along the hyper-parameters, at a minimum that was reached
+NEAR = 1.0  # logarithms of hyper-parameters, within which two searches end at the same place
 OTHER_PLACES = 20  # that are tried where the search cannot begin at its start
 
 
@@ -117,10 +119,12 @@ def minimise(
     random = random_numbers(random_state)
     starts = [np.clip(place, *bounds.T) for place in (start, *others)]
     starts += [random.uniform(*bounds.T) for _ in range(n_restarts)]
-    search = partial(_lbfgs, tolerance=tolerance) if optimizer == LBFGS else optimizer
+    found: list[Any] = []
+    search = partial(_lbfgs, tolerance=tolerance, ends=found) if optimizer == LBFGS else optimizer
     assert callable(search)
     walled = _Walled(objective)
-    found = [search(walled := walled.anew(), place, bounds) for place in starts]
+    for place in starts:
+        found.append(search(walled := walled.anew(), place, bounds))
     theta, value, *failure = min(found, key=lambda end: np.nan_to_num(end[1], nan=np.inf))
     if not np.isfinite(value) and np.isfinite(bounds).all():
         drawn = np.random.RandomState(0).uniform(*bounds.T, size=(OTHER_PLACES, len(bounds)))
@@ -187,13 +191,42 @@ class _Walled:
 
 
 def _lbfgs(
-    objective: Callable[..., Any], start: Float[np.ndarray, " n"], bounds: Float[np.ndarray, "n 2"], tolerance: float
+    objective: Callable[..., Any],
+    start: Float[np.ndarray, " n"],
+    bounds: Float[np.ndarray, "n 2"],
+    tolerance: float,
+    ends: Sequence[tuple[Float[np.ndarray, " n"], float, str]],
 ) -> tuple[Float[np.ndarray, " n"], float, str]:
-    """Return where L-BFGS-B ends, the value there, and what went wrong, if anything."""
+    """Return where L-BFGS-B ends, the value there, and what went wrong, if anything.
+
+    It stops where it is about to end at a place where another search has ended.
+    """
     if not np.isfinite(objective(start)[0]):
         return start, np.inf, ""
-    result = scipy_minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": tolerance})
+
+    def watch(intermediate_result: OptimizeResult) -> None:
+        theta, value = intermediate_result.x, float(intermediate_result.fun)
+        if any(_leads_to(end, theta, value, objective(theta)[1]) for end in ends):
+            raise StopIteration
+
+    settings: dict[str, Any] = {"bounds": bounds, "options": {"ftol": tolerance}, "callback": watch if ends else None}
+    result = scipy_minimize(objective, start, jac=True, method="L-BFGS-B", **settings)
     return result.x, float(result.fun), "" if result.success else str(result.message)
+
+
+def _leads_to(
+    end: tuple[Float[np.ndarray, " n"], float, str],
+    theta: Float[np.ndarray, " n"],
+    value: float,
+    gradient: Float[np.ndarray, " n"],
+) -> bool:
+    """Return whether a place lies in the bowl about an end: near, higher, and with the slope of a parabola there.
+
+    A parabola f about its minimum has f(θ) − f(θ*) = (θ − θ*)·∇f(θ)/2; where bounds hold the end, up to twice that.
+    """
+    there, lowest, *_ = end
+    slope = float(gradient @ (theta - there))
+    return bool(np.abs(theta - there).max() < NEAR and 0 <= value - lowest <= slope <= 3 * (value - lowest))
 
 
 def _warn_of_bounds(
