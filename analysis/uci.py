@@ -4,12 +4,14 @@
     uv run python analysis/uci.py --report           # the table and the picture from that file
 
 The data root (--data, or the variable STPBNN_DATA) holds uci/NAME.csv, a header and the target in the last column, and
-uci/splits/NAME_{train,test}_{0..4}.txt, row numbers: any data set in that form can be named.
+uci/splits/NAME_{train,test}_{0..4}.txt, row numbers: any data set in that form can be named. Of yacht, whose test sets
+have 31 rows, the models that are to ignore outliers have all twenty splits: the others drawn as the published ones are.
 
 All models share the infinite-width kernel of one network. They learn its precisions, the noise and ν by their own
 evidence, from at most 500 rows of the training set, and are then conditioned on all of it; or they take unit
-precisions, T = 0.1 and ν = 5 as given. In half of the cells outliers of 3 to 10 standard deviations are added to 5 %
-of the training targets. Inputs and targets are standardised on the training rows. Laws are those of clean new targets.
+precisions, T = 0.1 and ν = 5 as given. Robust weights go on learning on all rows: the noise of new targets is known
+only where T is learned with the fit. In half of the cells outliers of 3 to 10 standard deviations are added to 5 % of
+the training targets. Inputs and targets are standardised on the training rows. Laws are those of clean new targets.
 For orientation: scikit-learn's Gaussian process after outliers were removed, by residuals or by an isolation forest,
 and gradient boosting of the absolute error, with the spread of its cross-validated residuals.
 """
@@ -20,7 +22,7 @@ import argparse
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,12 @@ RESULTS, PAGE = HERE / "results", HERE / "regression.md"
 NAMES, SPLITS, SEARCH_ROWS = ("yacht", "concrete", "wine-quality-red"), range(5), 500
 FIELDS = ("method", "data", "split", "corrupted", "learned", "rmse", "nlpd", "cover50", "cover90", "cover95", "seconds")
 KEY = FIELDS[:5]
-PLAIN, ROBUST = "GP (scikit-learn)", ("Student's t noise, 4 df", "robust weights")
+CHOSEN = "noise chosen by leave-one-out"
+PLAIN, ROBUST = "GP (scikit-learn)", ("Student's t noise, 4 df", CHOSEN, "robust weights")
+PUBLISHED, MORE = 5, {"yacht": 20}  # splits in files, and of the data sets of which there are more
+AS_GIVEN = 5  # models, the first, are compared without learning as well
 TESTS = {"yacht": 31, "concrete": 103, "wine-quality-red": 160}  # rows of a test set
+UTF8 = "utf-8-sig"  # with or without a byte order mark
 SEARCH, LEAST_NOISE = "fmin_l_bfgs_b", 1e-6
 NET = FullyConnected((100,), "erf", weight_precision=(1.0, 1.0), bias_precision=1.0)
 
@@ -112,6 +118,7 @@ METHODS: dict[str, Callable[[], Any]] = {
     "finite width, N = 100": lambda: FiniteWidthRegressor(NET, temperature=0.1, optimizer=SEARCH),
     "infinite width, linear trend": lambda: NNGPRegressor(NET, temperature=0.1, optimizer=SEARCH, trend="linear"),
     "Student's t noise, 4 df": lambda: outliers("student-t"),
+    CHOSEN: lambda: outliers("auto"),
     "robust weights": lambda: outliers("robust"),
     "GP (scikit-learn), trimmed": lambda: Trimmed(white(), alpha=1e-10, optimizer=SEARCH),
     "GP (scikit-learn), isolation forest": lambda: Isolated(white(), alpha=1e-10, optimizer=SEARCH),
@@ -131,11 +138,13 @@ def learned(model: Any, X: np.ndarray, y: np.ndarray, rng: np.random.Generator) 
     """Return the model with the hyper-parameters of highest evidence on some of the rows."""
     rows = rng.permutation(len(X))[:SEARCH_ROWS]
     model.fit(X[rows], y[rows])
-    names = [name for name in ("kernel", "network", "temperature", "df", "noise_df") if hasattr(model, f"{name}_")]
+    names = ("kernel", "network", "temperature", "df", "noise_df", "noise")
+    names = [name for name in names if hasattr(model, f"{name}_")]
     values = {name: value for name in names if (value := getattr(model, f"{name}_")) is not None}
     if "temperature" in values:  # repeated rows that were not among those make the kernel singular without noise
         values["temperature"] = max(values["temperature"], LEAST_NOISE)
-    return as_given(model).set_params(**values)
+    goes_on = getattr(model, "noise", None) == "robust"
+    return (clone(model) if goes_on else as_given(model)).set_params(**values)
 
 
 def law_of(model: Any, X: np.ndarray) -> Any:
@@ -148,12 +157,24 @@ def law_of(model: Any, X: np.ndarray) -> Any:
     return model.predictive(X, noise="clean" if student else True)
 
 
+def rows_of(root: Path, name: str, split: int) -> list[np.ndarray]:
+    """Return the rows of a training and of a test set as they were published."""
+    paths = (root / "splits" / f"{name}_{part}_{split}.txt" for part in ("train", "test"))
+    return [np.loadtxt(path, dtype=int, encoding=UTF8) for path in paths]
+
+
+def drawn_rows(rows: int, split: int) -> list[np.ndarray]:
+    """Return the same of any split: nine tenths of a permutation by NumPy's old generator of seed one."""
+    random = np.random.RandomState(1)
+    for _ in range(split + 1):
+        order = random.permutation(rows)
+    return np.split(order, [round(0.9 * rows)])
+
+
 def load(root: Path, name: str, split: int, corrupted: bool) -> tuple[np.ndarray, ...]:
     """Return training and test inputs and targets, with outliers among the training targets where asked."""
-    utf8 = "utf-8-sig"  # with or without a byte order mark
-    table = np.loadtxt(root / f"{name}.csv", delimiter=",", skiprows=1, encoding=utf8)
-    paths = (root / "splits" / f"{name}_{part}_{split}.txt" for part in ("train", "test"))
-    train, test = (np.loadtxt(path, dtype=int, encoding=utf8) for path in paths)
+    table = np.loadtxt(root / f"{name}.csv", delimiter=",", skiprows=1, encoding=UTF8)
+    train, test = rows_of(root, name, split) if split < PUBLISHED else drawn_rows(len(table), split)
     X, y = table[:, :-1], table[:, -1].copy()
     if corrupted:
         rng = np.random.default_rng(split)
@@ -185,15 +206,25 @@ def cell(root: Path, method: str, name: str, split: int, corrupted: bool, learn:
     }
 
 
+def keys(names: list[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the cells by KEY: with what is learned, then as given the models in which ν and the width count."""
+    for corrupted, name, split, method in product((False, True), names, SPLITS, METHODS):
+        yield method, name, split, corrupted, True
+    for name, corrupted, method in product(names, (False, True), (PLAIN, *ROBUST)):
+        for split in range(len(SPLITS), MORE.get(name, 0)):
+            yield method, name, split, corrupted, True
+    for corrupted, name, split, method in product((False, True), names, SPLITS, list(METHODS)[:AS_GIVEN]):
+        yield method, name, split, corrupted, False
+
+
 def run(root: Path, names: list[str], path: Path) -> None:
     """Fill in the cells that are missing, and write the file whole after each."""
     rows = read_rows(path)
     done = {tuple(row[field] for field in KEY) for row in rows}
-    for learn, corrupted, name, split, method in product((True, False), (False, True), names, SPLITS, METHODS):
-        key = dict(zip(KEY, (method, name, split, corrupted, learn), strict=True))
-        if tuple(key.values()) in done:
+    for one in keys(names):
+        if one in done:
             continue
-        numbers = cell(root, method, name, split, corrupted, learn)
+        key, numbers = dict(zip(KEY, one, strict=True)), cell(root, *one)
         numbers = {field: f"{value:.5g}" for field, value in numbers.items()}
         rows.append(key | numbers)
         print(*rows[-1].values(), flush=True)
@@ -203,6 +234,11 @@ def run(root: Path, names: list[str], path: Path) -> None:
 def of(rows: list[dict[str, Any]], *key: Any) -> list[dict[str, Any]]:
     """Return the rows, one a split, of (method, data, corrupted, learned)."""
     return [r for r in rows if (r["method"], r["data"], r["corrupted"], r["learned"]) == key]
+
+
+def first(rows: list[dict[str, Any]], splits: int) -> list[dict[str, Any]]:
+    """Return the rows of the first splits."""
+    return [row for row in rows if row["split"] < splits]
 
 
 def summary(rows: list[dict[str, Any]], field: str, *key: Any) -> tuple[float, float]:
@@ -219,7 +255,8 @@ def shown(mean: float, error: float) -> str:
 
 
 def table(rows: list[dict[str, Any]], learn: bool) -> str:
-    """Return the results as Markdown."""
+    """Return the results of the published splits as Markdown."""
+    rows = first(rows, PUBLISHED)
     lines = [
         "| data | model | splits | RMSE | −log density | 50 % | 90 % | 95 % | seconds |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -245,16 +282,19 @@ def paired(rows: list[dict[str, Any]], field: str, one: tuple[Any, ...], other: 
 def reached(rows: list[dict[str, Any]]) -> str:
     """Return as Markdown what outliers cost the models that are to ignore them, and what these models cost without."""
     lines = [
-        "| model | data | error with outliers / without | clean targets in 90 %: without | with outliers "
+        "| model | data | splits | error with outliers / without | clean targets in 90 %: without | with outliers "
         "| error − that of the GP, without | −log density − that of the GP, without |",
-        "|" + "---|" * 7,
+        "|" + "---|" * 8,
     ]
-    for method, name in product(ROBUST, TESTS):
+    all_rows, cells_of = rows, [(name, n) for name in TESTS for n in sorted({PUBLISHED, MORE.get(name, PUBLISHED)})]
+    for method, (name, splits) in product(ROBUST, cells_of):
+        rows = first(all_rows, splits)
         clean, off, plain = (method, name, False, True), (method, name, True, True), (PLAIN, name, False, True)
-        if min(len(of(rows, *key)) for key in (clean, off, plain)) < 2:
+        found = min(len(of(rows, *key)) for key in (clean, off, plain))
+        if found < 2 or (splits > PUBLISHED and found < splits):
             continue
         ratio = np.divide(*paired(rows, "rmse", off, clean).mean(axis=0))
-        cells = [method, name, f"{ratio:.2f}"]
+        cells = [method, name, str(found), f"{ratio:.2f}"]
         for key in (clean, off):
             held, tests = summary(rows, "cover90", *key)[0], TESTS[name] * len(of(rows, *key))
             cells.append(f"{100 * held:.1f} ± {100 * np.sqrt(held * (1 - held) / tests):.1f}")
@@ -267,6 +307,7 @@ def reached(rows: list[dict[str, Any]]) -> str:
 
 def picture(rows: list[dict[str, Any]]) -> None:
     """Draw log density and coverage by model: as given or with outliers, hyper-parameters learned or not."""
+    rows = first(rows, PUBLISHED)
     names = list(dict.fromkeys(row["data"] for row in rows))
     figure = Figure(figsize=(3.2 * len(names), 4.8))
     axes = figure.subplots(2, len(names), sharey=True, squeeze=False)
