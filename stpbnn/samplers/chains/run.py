@@ -17,8 +17,8 @@ from numpyro.infer import NUTS
 from numpyro.infer.mcmc import MCMCKernel
 from threadpoolctl import threadpool_limits
 
+from stpbnn._backend import make_room_for_programs
 from stpbnn._memory import refuse_beyond
-from stpbnn._programs import make_room_for_programs
 from stpbnn.network import Network
 from stpbnn.samplers.chains.blocks import Chains
 from stpbnn.samplers.chains.checkpoint import Checkpoint
