@@ -31,10 +31,10 @@ from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation
 from stpbnn.scale.matrix import matrix_saddle_points, of_layers, of_product
-from stpbnn.scale.minima import descended
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
+from stpbnn.scale.steps import descended
 from stpbnn.scale.wishart_chain import WishartChain, eliminated
 
 __all__ = ["DeepOutputs"]

@@ -22,9 +22,9 @@ from stpbnn.activations import Activation
 from stpbnn.kernels import UNROLLED, Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.scale.design import PLAIN, Design
-from stpbnn.scale.minima import backtracked, newton_step
 from stpbnn.scale.priors import prior_action, prior_curvature, prior_slope
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
+from stpbnn.scale.steps import backtracked, newton_step
 
 __all__ = ["LayeredAction", "LayeredEvaluation", "descend"]
 
