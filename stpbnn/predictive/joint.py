@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cholesky, lapack, solve_triangular
 
+from stpbnn._linalg import log_det_of
+
 __all__ = ["Whitened", "relative_rounding", "whiten"]
 
 TINY = float(np.finfo(np.float64).tiny)
@@ -72,7 +74,7 @@ def whiten(covariance: np.ndarray, residual: np.ndarray, error: float = 0.0) -> 
     lost = columns * error / max(reciprocal * size, TINY) + error * np.sum(alpha**2) / max(1.0, quadratic)
     if not lost / 2 < LOST:
         raise _lost(covariance, error)
-    return Whitened(2 * columns * float(np.log(np.diag(factor)).sum()), quadratic)
+    return Whitened(columns * log_det_of(factor), quadratic)
 
 
 def _lost(covariance: np.ndarray, error: float) -> ValueError:

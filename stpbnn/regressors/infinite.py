@@ -13,8 +13,7 @@ from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian, Mixture
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable import Criterion, WithCriterion
-from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters
-from stpbnn.regressors.network_outliers import NetworkOutliers
+from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters, NetworkOutliers
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
     ACCURACY,
@@ -217,5 +216,5 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
         if self._outliers:
-            return self._columns_law(X, joint=joint, noise=noise)
+            return super()._predictive(X, joint=joint, noise=noise)
         return self._process.law(X, joint=joint, noise=noise)

@@ -18,7 +18,8 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn._slices import slices
 from stpbnn.network import FullyConnected, Network, of_settings
-from stpbnn.samplers.draws import predict, spaced
+from stpbnn.samplers.chains import spaced
+from stpbnn.samplers.draws import predict
 from stpbnn.samplers.process_posterior import function_given, program
 
 __all__ = ["functions"]

@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, block_diag, expm, lapack
 
+from stpbnn._linalg import mirrored
 from stpbnn.kernels import Closure, Tile, feature_map, input_tiles, lower_triangle, map_tiles, renormalised_map
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
@@ -82,7 +83,7 @@ class DeepOutputs(NetworkProblem):
         """The minima that were found, the lowest first; those of the global closure are the starts."""
         net, tiles = self.net, input_tiles(self.net.prior, self.X)
         K = np.tril(lower_triangle(map_tiles(feature_map(net), tiles), len(self.X)))
-        resolvent = Resolvent.spectral(K + np.tril(K, -1).T, self.y, self.temperature, net.prior.bias_variance)
+        resolvent = Resolvent.spectral(mirrored(K), self.y, self.temperature, net.prior.bias_variance)
         found: list[tuple[SaddlePoint, _Point]] = []
         for start in matrix_saddle_points(resolvent, self.widths):
             q, V = of_product(start.order_parameters)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from stpbnn._linalg import mirrored
 from stpbnn.iterative import Blocks, TiledMatrix
 from stpbnn.kernels import KernelMap, cross_kernel, feature_map, symmetric_kernel
 from stpbnn.network import FullyConnected, Prior
@@ -30,8 +31,7 @@ def network_blocks(kernel: KernelMap, prior: Prior, X: Float[np.ndarray, "P N0"]
     def block(rows: slice, columns: slice) -> Float[np.ndarray, "n m"]:
         if rows != columns:
             return cross_kernel(kernel, prior, X[rows], X[columns]).entries
-        lower = symmetric_kernel(kernel, prior, X[rows])
-        return lower + np.tril(lower, -1).T
+        return mirrored(symmetric_kernel(kernel, prior, X[rows]))
 
     return block
 

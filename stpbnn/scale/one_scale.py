@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve
 
+from stpbnn._linalg import log_det_of
 from stpbnn.kernels import feature_map, renormalised_map, symmetric_kernel
 from stpbnn.network import Network
 from stpbnn.scale.contrasts import Contrasts, RestrictedKernel
@@ -221,7 +222,7 @@ class Interpolation(NetworkProblem):
         Q = (gap + root) / 2 if gap > 0 else 2 * quadratic / N / (root - gap)
         if not Q > 0:
             raise np.linalg.LinAlgError(NO_MINIMUM)
-        log_det, u = 2 * float(np.log(np.diag(self.factor)).sum()), np.log(np.array([Q]))
+        log_det, u = log_det_of(self.factor), np.log(np.array([Q]))
         action = float(prior_action(self.widths, u) + P * u[0] + log_det + quadratic / Q)
         residual = float(abs(N * (Q - 1) + P - quadratic / Q) / (N * (Q + 1)))
         hessian = prior_curvature(self.widths, u) + quadratic / Q

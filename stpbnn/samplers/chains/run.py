@@ -25,7 +25,8 @@ from stpbnn.samplers.chains.checkpoint import Checkpoint
 from stpbnn.samplers.chains.collecting import Collector
 from stpbnn.samplers.chains.diagnosis import diagnose, warn_of_chains
 from stpbnn.samplers.chains.fingerprint import fingerprint
-from stpbnn.samplers.draws import KEPT_BYTES, Data, chosen, count, spaced, to_datatree
+from stpbnn.samplers.chains.plan import KEPT_BYTES, chosen, count, spaced
+from stpbnn.samplers.draws import Data, to_datatree
 from stpbnn.samplers.transitions import SplitNUTS
 
 __all__ = ["collect"]
