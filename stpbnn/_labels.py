@@ -62,8 +62,9 @@ def fitting_classes(what: str, labels: np.ndarray, net: Any) -> np.ndarray:
     expected = 2 if net.likelihood == "bernoulli" else net.outputs
     if len(classes) != expected:
         raise ValueError(
-            f"{what}: got {len(classes)} classes for a {net.likelihood} likelihood of {net.outputs} output(s), "
-            f"expected {expected}; give {type(net).__name__}(..., outputs={len(classes)}, likelihood='categorical')"
+            f"{what}: got {len(classes)} classes for a {net.likelihood} likelihood of "
+            f"{check.plural(net.outputs, 'output')}, expected {expected}; "
+            f"give {type(net).__name__}(..., outputs={len(classes)}, likelihood='categorical')"
         )
     return classes
 

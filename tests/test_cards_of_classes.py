@@ -254,7 +254,7 @@ def test_theories_over_a_sweep_are_those_of_each_point(write):
             FullyConnected((3,), outputs=3, likelihood="categorical"),
             [0, 1],
             [0, 1],
-            r"y: got 2 classes for a categorical likelihood of 3 output\(s\)",
+            r"y: got 2 classes for a categorical likelihood of 3 outputs",
         ),
     ],
 )

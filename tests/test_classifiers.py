@@ -430,7 +430,7 @@ LABELS = np.array([0, 1, 0, 1])
         (lambda X: NNGPClassifier(temperature=0).fit(X, LABELS), "temperature: got 0, .*give a positive number"),
         (lambda X: NNGPClassifier(temperature=-1.0).fit(X, LABELS), "temperature: got -1.0"),
         (lambda X: NNGPClassifier(FullyConnected((5,))).fit(X, [0, 1, 2, 1]), r"give FullyConnected\(..., outputs=3\)"),
-        (lambda X: FiniteWidthClassifier(NET).fit(X, [0, 1, 2, 1]), r"got 1 output\(s\) for 3 classes, .*outputs=3\)"),
+        (lambda X: FiniteWidthClassifier(NET).fit(X, [0, 1, 2, 1]), r"got 1 output for 3 classes, .*outputs=3\)"),
         (
             lambda X: FiniteWidthClassifier(FullyConnected((5, 5), outputs=3)).fit(X, [0, 1, 2, 1]),
             "got 2 hidden layers and 3 outputs, expected one hidden layer for several outputs; take NNGPClassifier",

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from stpbnn._memory import refuse_beyond
+from stpbnn._validation import plural
 from stpbnn.cards.schema import toml_value
 from stpbnn.catalogue import THEORIES
 
@@ -47,14 +48,14 @@ def refuse_data(card: Card, data: Arrays) -> None:
     elif outputs != card.network.outputs:
         raise ValueError(
             f"network.outputs: got {card.network.outputs}, expected {outputs}: the targets of {card.data.label} "
-            f"have {outputs} column(s)"
+            f"have {plural(outputs, 'column')}"
         )
     if card.network.kind == "convolutional":
         rows, columns, channels = card.network.image or (28, 28, 1)
         if (numbers := rows * columns * channels) != X.shape[1]:
             raise ValueError(
-                f"network.image: got {rows} x {columns} pixels in {channels} channel(s), {numbers} numbers, but the "
-                f"inputs of {card.data.label} have {X.shape[1]}; give rows, columns and channels of these images"
+                f"network.image: got {rows} x {columns} pixels in {plural(channels, 'channel')}, {numbers} numbers, "
+                f"but the inputs of {card.data.label} have {X.shape[1]}; give the size and channels of these images"
             )
     if not len(data[2]):
         raise ValueError("data.test: got no rows, expected one at least: the training set takes them all")

@@ -161,7 +161,7 @@ class Card(Section):
         >>> Card(name="tiny", title="A tiny network", network=Network(widths=[5], outputs=3), posterior=Posterior(
         ...     temperature=0.1), data=Data(name="digits", classes=[0, 1])).load()
         Traceback (most recent call last):
-        ValueError: network.outputs: got 3, expected 1: the targets of digits have 1 column(s)
+        ValueError: network.outputs: got 3, expected 1: the targets of digits have 1 column
         """
         from stpbnn.cards import limits
 
