@@ -140,7 +140,10 @@ class FactorisedKernel:
         return self.law_of(query, 0.0)
 
     def law_of(self, query: Query, added: float) -> Gaussian:
-        """Return the law of f + noise of that variance, given the kernel at query points; joint if with `within`."""
+        r"""Return the law of f + noise of that variance, given the kernel at query points; joint if with `within`.
+
+        .. math:: \bar f = k A^{-1} y, \qquad \sigma^2 = k_{**} - k A^{-1} k^T \qquad (4.2)
+        """
         mean = _weighted(query.cross, self.alpha) + query.trend
         explained = solve_triangular(self.factor, query.cross.T, lower=True, check_finite=False)
         variance = np.maximum(query.variances - np.einsum("pn,pn->n", explained, explained), 0)

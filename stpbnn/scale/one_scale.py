@@ -46,7 +46,9 @@ def order_parameters(u: Float[np.ndarray, ...] | float, widths: Float[np.ndarray
 
 
 def effective_action(widths: Float[np.ndarray, " L"], u: Float[np.ndarray, " L"], data: Response) -> float:
-    """Return S(Q), eq. (4.1), of one scale ρ = Π_l Q_l.
+    r"""Return S(Q) of one scale ρ = Π_l Q_l, eq. (4.1): the prior's part, and that of the data.
+
+    .. math:: S(Q) = \sum_l N_l (Q_l - \log Q_l) + [\log\det A + y^T A^{-1} y]
 
     Parameters
     ----------
