@@ -135,12 +135,9 @@ def renormalised(
 ) -> Gram:
     r"""Return K^R(Q) in the closure nested, global or wishart (theory notes, section 3), from the inputs' Gram matrix.
 
-    .. math::
-        \text{nested:} \quad & K_l = Q_l\, \kappa(K_{l-1}) / \lambda_l + 1/\lambda_b \\
-        \text{global:} \quad & K^R = \textstyle\prod_l Q_l\; \kappa(K_{L-1}) / \lambda_L + 1/\lambda_b, \quad K_{L-1}
-        \text{ of infinite width} \\
-        \text{wishart:} \quad & K^R = G(K_0; Q_1, \dots), \quad G(K; Q_l, \dots) = G(k; Q_{l+1}, \dots)
-        + (Q_l - 1)\, DG(k; Q_{l+1}, \dots)[\kappa(K)/\lambda_l]
+    * nested: :math:`K_l = Q_l\, \kappa(K_{l-1}) / \lambda_l + 1/\lambda_b`
+    * global: :math:`K^R = \prod_l Q_l\; \kappa(K_{L-1}) / \lambda_L + 1/\lambda_b` with K_{L-1} of infinite width
+    * wishart: :math:`G(K; Q_l, \dots) = G(k; Q_{l+1}, \dots) + (Q_l - 1)\, DG(k; Q_{l+1}, \dots)[\kappa(K)/\lambda_l]`
 
     with :math:`k = \kappa(K)/\lambda_l + 1/\lambda_b`.
 
