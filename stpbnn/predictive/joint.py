@@ -1,4 +1,4 @@
-"""Joint densities: the covariance is factorised, and what rounding has left of it is judged."""
+"""Joint densities, from a factorised covariance; one that rounding has spoiled is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Whitened(NamedTuple):
 
 
 def relative_rounding(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the relative error of a covariance whose variances were these before a subtraction, and are those after.
+    """Return the relative error of a covariance, given its variances before and after a subtraction.
 
     Examples
     --------
