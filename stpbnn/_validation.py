@@ -180,10 +180,11 @@ def plural(count: int, noun: str) -> str:
 
     Examples
     --------
-    >>> plural(1, "chain"), plural(2, "chain")
-    ('1 chain', '2 chains')
+    >>> plural(1, "chain"), plural(2, "chain"), plural(0, "class")
+    ('1 chain', '2 chains', '0 classes')
     """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count} {noun}{'' if count == 1 else ending}"
 
 
 def refuse_no_numbers(what: str, value: Any) -> None:

@@ -439,11 +439,11 @@ LABELS = np.array([0, 1, 0, 1])
         (lambda X: ProportionalLimitClassifier(FullyConnected((5,), outputs=4)).fit(X, LABELS), "got 4 output"),
         (
             lambda X: NNGPClassifier().fit(X, LABELS).score(X, [0, 1, 7, 1]),
-            r"y: got the class\(es\) 7, which the training set lacks",
+            r"y: got the class 7, which the training set lacks",
         ),
         (
             lambda X: NNGPClassifier().fit(X, ["a", "b"] * 2).score(X, ["a", "c", "b", "d"]),
-            r"y: got the class\(es\) 'c', 'd', which the training set lacks",
+            r"y: got the classes 'c', 'd', which the training set lacks",
         ),
         (lambda X: NNGPClassifier().fit(X, LABELS + 0.5), "y: Unknown label type"),
         (lambda X: stpbnn.classification.one_hot(["a", 1]), "labels: got labels of mixed type"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from stpbnn._labels import listed_classes
 from stpbnn._memory import refuse_beyond
 from stpbnn._validation import plural
 from stpbnn.cards.schema import toml_value
@@ -85,7 +86,7 @@ def _refuse_classes(card: Card, data: Arrays) -> None:
     if unknown := [label for label in np.unique(data[3]).tolist() if label not in classes]:
         held_out = "data.test_file" if card.data.test_file else "data.test"
         raise ValueError(
-            f"{held_out}: got the class(es) {', '.join(map(repr, unknown[:8]))}, which the training set lacks; take "
+            f"{held_out}: got {listed_classes(unknown)}, which the training set lacks; take "
             "more training rows or another data.seed, or remove the rows of these classes"
         )
     if len(classes) != expected:

@@ -62,7 +62,7 @@ def encode(what: str, value: Any) -> Any:
         return {"type": type(value).__name__, **{key: encode(f"{what}.{key}", v) for key, v in parameters.items()}}
     shown = " ".join(repr(value).split())
     raise ValueError(
-        f"{what}: got {shown}, which names and numbers cannot describe; expected numbers, strings, networks, or "
+        f"{what}: got {shown}, which cannot be told by names and numbers; expected numbers, strings, networks, or "
         f"kernels of {', '.join(sorted(KERNELS))}"
     )
 

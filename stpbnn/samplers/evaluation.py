@@ -1,4 +1,4 @@
-"""The functions of a posterior at inputs that come later, from the draws that kept their weights."""
+"""The functions of a posterior at new inputs, from the draws that kept their weights."""
 
 from __future__ import annotations
 

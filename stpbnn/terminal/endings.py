@@ -90,7 +90,7 @@ def exit_when_interrupted(noted: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _raised() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt, unless it is ignored."""
+    """Let Ctrl-C raise KeyboardInterrupt, unless it is ignored."""
     before = signal.getsignal(signal.SIGINT)
     if callable(before):
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -120,7 +120,7 @@ def sweep_table(results: xr.Dataset) -> Table:
 
 
 def what_is_predicted(predictions: xr.Dataset) -> str:
-    """Return who predicts, and which of its laws the columns of the table are of."""
+    """Return who predicts, and which law the columns of the table show."""
     names = ", ".join(predictions["theory"].to_numpy().tolist())
     if "label" in predictions:
         return f"{names}; the most probable class, and the probability of each"

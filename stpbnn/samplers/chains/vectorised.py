@@ -1,7 +1,7 @@
-"""What chains are compiled to: a start, steps with their records, and weights; for all chains of a law at once.
+"""The compiled functions of all chains of a law: their start, steps with records, and weights.
 
-A law says what is sampled; whatever changes from one call to the next, temperature and data, are arguments of what is
-compiled, so that many posteriors share a program.
+A law says what is sampled. Temperature and data, which change from call to call, are arguments of the compiled
+functions, so many posteriors share a program.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Keys = tuple[jax.Array, jax.Array]  # the key of a chain, and that of its observ
 class Law:
     """What chains sample and what is recorded of a draw, as functions of the data; equal laws have equal hashes.
 
-    A law that is not sampled over weights has none of them to show.
+    A law without weights keeps the default `weights`, which has none.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Law:
     """
 
     net: Any
-    sigma: Activation = field(init=False)  # by itself: its name may come to mean another one
+    sigma: Activation = field(init=False)  # kept, since its name may come to mean another one
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", self.net.sigma)
