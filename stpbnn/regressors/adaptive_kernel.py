@@ -149,11 +149,9 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
             raise ValueError(
                 f"cluster: got {self.cluster!r} with reaction=False, expected 1: clusters react upon each other"
             )
-        if self.network is not None and self.network.depth > 1:
-            self._check_deep(self.network)
-
-    def _check_deep(self, net: FullyConnected) -> None:
-        """Refuse what is not known of deep networks."""
+        net = self.network
+        if net is None or net.depth == 1:
+            return
         known = (*adaptive.known_sizes(net.depth, net.outputs, net.widths[-1]), "auto")
         if self.cluster not in known or self.second_start:
             raise ValueError(
@@ -165,7 +163,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     def _condition(self) -> None:
         X, net = self.X_train_, self.network_
         check.room_for_kernels("X", len(X), matrices=50 * net.outputs**2)
-        self._refuse_beyond_memory(1 if self.cluster == "auto" else self._divisor())
+        smallest = adaptive.known_sizes(net.depth, net.outputs, net.widths[-1])[0]
+        self._refuse_beyond_memory(smallest if self.cluster == "auto" else self._divisor())
         self.seed_ = seed_of(self.random_state)
         self._solve()
         if self.cluster not in (self.cluster_, "auto"):
@@ -235,13 +234,11 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
 
     def _searched(self, problem: adaptive.Problem) -> tuple[list[adaptive.Solution], list[adaptive.FixedPoint]]:
         """Return what is found from the prior or, where asked, from tilted units: that of the larger evidence."""
-        net, Q = self.network_, np.eye(self.network_.outputs)
+        net, K = self.network_, np.kron(np.eye(self.network_.outputs), problem.kernel)
         if net.depth == 1 or net.outputs == 1:
             saddle = ProportionalLimitRegressor(net, temperature=self.temperature_, mean="drop")
-            Q = np.atleast_1d(saddle.fit(self.X_train_, self.y_train_).order_parameters_)
-        K = np.kron(
-            np.atleast_2d(Q.squeeze() if net.depth == 1 else np.prod(Q) if net.outputs == 1 else Q), problem.kernel
-        )
+            Q = np.asarray(saddle.fit(self.X_train_, self.y_train_).order_parameters_)
+            K = np.kron(np.atleast_2d(Q.squeeze() if net.depth == 1 else np.prod(Q)), problem.kernel)
         settings = self.particles, self.seed_, self.max_iter
         if self.cluster == "auto":
             sizes = adaptive.doubled(problem, adaptive.Start(K, K), *settings, lambda n: fits(self._needed(n)))
