@@ -73,7 +73,7 @@ def run(
         Whether a card may run the code that its activation names.
     **settings
         Keys of the tables [posterior], [sampler] and [theories]: temperature, warmup, draws, chains, seed, sampler,
-        readout, keep_draws, theories, particles, cluster; and name and title.
+        readout, keep_draws, ladder, theories, particles, cluster; and name and title.
 
     Returns
     -------

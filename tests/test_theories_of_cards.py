@@ -44,7 +44,7 @@ def card(tmp_path):
     return made
 
 
-@pytest.mark.parametrize("noise", ["student-t", "robust"])
+@pytest.mark.parametrize("noise", ["student-t", "robust", "auto"])
 def test_a_card_reaches_noise_with_outliers(card, noise):
     given = card(f"theories.noise={noise}", "theories.noise_df=3.0")
     X, y, X_test, _ = given.load()
@@ -98,7 +98,7 @@ def test_clusters_of_a_card_are_those_of_the_regressor(card):
     [
         (
             ["theories.noise=student"],
-            'theories.noise: got "student", expected one of "gaussian", "student-t", "robust"',
+            'theories.noise: got "student", expected one of "gaussian", "student-t", "robust", and "auto"',
         ),
         (["theories.noise=robust", "theories.names=['finite']"], 'theories.noise: got "robust" without the theory'),
         (["theories.noise=robust", "theories.trend=linear"], 'theories.trend: got "linear" with the noise "robust"'),

@@ -116,11 +116,9 @@ def refuse_sampling(card: Card, data: Arrays) -> None:
     """
     import jax
 
-    from stpbnn.samplers import REPLICAS
-
     network, sampler = card.network, card.sampler
     chains, size = sampler.chains, 8 if jax.config.jax_enable_x64 else 4
-    moved = chains * (REPLICAS if sampler.sampler == "tempered" else 1)
+    moved = chains * sampler.replicas
     _refuse_out_of_range(card, f"float{8 * size}")
     (examples, inputs), tests = data[0].shape, len(data[2])
     if card.process is None:

@@ -69,6 +69,16 @@ class Sampler(Section):
     keep_draws: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         default=200, description="a whole number from 0, the draws whose weights are kept for predictions"
     )
+    ladder: Annotated[tuple[Annotated[int, Field(ge=2)], Annotated[float, Field(ge=0, lt=1)]], Strict(False)] | None = (
+        Field(default=None, description='[REPLICAS, LOWEST], of "tempered" alone, such as [18, 0.1]')
+    )
+
+    @property
+    def replicas(self) -> int:
+        """How many copies of a chain move together."""
+        from stpbnn.samplers import REPLICAS
+
+        return 1 if self.sampler != "tempered" else REPLICAS if self.ladder is None else self.ladder[0]
 
 
 class Card(Section):
@@ -121,6 +131,11 @@ class Card(Section):
         self.network.check()
         self.theories.check()
         process, sampler = self.process, self.sampler
+        if sampler.ladder is not None and sampler.sampler != "tempered":
+            raise ValueError(
+                f'sampler.ladder: got {list(sampler.ladder)} with "{sampler.sampler}", expected "tempered"; '
+                "leave it out"
+            )
         if self.network.of_classes:
             check_classes(self)
         if process is None:

@@ -10,15 +10,16 @@ from jaxtyping import Float
 from stpbnn import _validation as check
 from stpbnn.kernels import nngp_map, symmetric_kernel
 from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters
-from stpbnn.regressors.outliers import OUTLIER_NOISES, WithOutliers
+from stpbnn.regressors.noise_choice import WithChosenNoise
+from stpbnn.regressors.outliers import AUTO, OUTLIER_NOISES
 from stpbnn.scale import Columns, Query, Units, infinite_slopes, query_of
 
 __all__ = ["NOISES", "NetworkOutliers"]
 
-NOISES = ("gaussian", *OUTLIER_NOISES)
+NOISES = ("gaussian", *OUTLIER_NOISES, AUTO)
 
 
-class NetworkOutliers(WithOutliers[NetworkHyperparameters], LearnableNetwork):
+class NetworkOutliers(WithChosenNoise[NetworkHyperparameters], LearnableNetwork):
     """Regressors on the kernel of infinite width, with noise "student-t" or "robust" among their settings."""
 
     _units = Units()

@@ -221,6 +221,10 @@ class Sites:
         found[weak] = prior[weak] - self.factors.explained(self.kernel[weak], joint=False)
         return found
 
+    def covariances(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q P"]:
+        """Return those of f at query points with f at the training points; M itself would bury them in its rounding."""
+        return cross - self.factors.damp(cross.T).T @ self.kernel
+
     @cached_property
     def left(self) -> tuple[Vector, Vector]:
         """Means and variances of f at the training points without the part η of a site."""
