@@ -270,7 +270,7 @@ def _of_network(network: Network, settings: Mapping[str, Any], folder: Any) -> d
     sizes, kind = network.hidden, ""
     if isinstance(network, Convolutional):
         plain["kind"], kind = "convolutional", "convolutional "
-    shape = f"{len(sizes)} {kind}hidden layer(s) of {', '.join(map(str, sizes))}, {name}"
+    shape = f"{check.plural(len(sizes), f'{kind}hidden layer')} of {', '.join(map(str, sizes))}, {name}"
     posterior = {} if network.likelihood == "gaussian" else {"temperature": 1.0}
     title = f"Data of one's own: {shape}"
     return {"name": called or "own-data", "title": title, "network": plain, "posterior": posterior}

@@ -101,7 +101,7 @@ class Tempered(GradientKernel):
     trajectory_length : float
         Mean length of a trajectory as an angle; shorter than that of one chain alone, for swaps between them.
     target_accept_prob : float or None
-        Acceptance of trajectories that the step sizes are adapted to.
+        Acceptance rate of trajectories to which the step sizes are adapted.
     **settings
         `init_strategy`, as in `GradientKernel`.
 
