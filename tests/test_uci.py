@@ -42,6 +42,16 @@ def test_outliers_are_among_the_training_targets_only(uci, root):
     assert np.all((moved == 0) | ((moved >= 3) & (moved <= 10)))
 
 
+def test_splits_are_drawn_as_the_published_ones_were(uci):
+    """The first numbers of the published files of yacht and of concrete."""
+    starts = {308: ((73, 304, 228), (162, 101, 114)), 1030: ((339, 244, 882), (480, 56, 473))}
+    for rows, published in starts.items():
+        for split, start in enumerate(published):
+            train, test = uci.drawn_rows(rows, split)
+            assert tuple(train[:3]) == start
+            assert (len(train), len(test)) == (round(0.9 * rows), rows - round(0.9 * rows))
+
+
 def test_all_models_predict_a_line(uci, root):
     """In the units of the target: error and log density near those of the noise, whose standard deviation is 2."""
     for method in [*list(uci.METHODS)[:5], "Student's t noise, 4 df"]:
@@ -58,11 +68,11 @@ def test_cells_that_are_there_are_kept(uci, root, tmp_path, monkeypatch):
     monkeypatch.setattr(uci, "cell", lambda *key: calls.append(key) or answer)
     path = tmp_path / "cells.csv"
     uci.run(root, ["toy"], path)
-    assert len(calls) == 4 * len(uci.METHODS)
+    assert len(calls) == 2 * (len(uci.METHODS) + uci.AS_GIVEN)
     kept = path.read_text().splitlines()
     path.write_text("\n".join(kept[:-3]) + "\n")
     uci.run(root, ["toy"], path)
-    assert len(calls) == 4 * len(uci.METHODS) + 3
+    assert len(calls) == 2 * (len(uci.METHODS) + uci.AS_GIVEN) + 3
     assert path.read_text().splitlines() == kept
 
 
@@ -72,7 +82,7 @@ def test_tables_are_those_of_the_committed_results(uci):
     assert len({tuple(row[field] for field in uci.KEY) for row in rows}) == len(rows)
     assert {row["method"] for row in rows} == set(uci.METHODS)
     first = list(uci.METHODS)[:5]
-    assert sum(row["method"] in first for row in rows) == 5 * 3 * 5 * 2 * 2
+    assert sum(row["method"] in first for row in uci.first(rows, uci.PUBLISHED)) == 5 * 3 * 5 * 2 * 2
     page = (ANALYSIS / "regression.md").read_text()
     assert uci.table(rows, True) in page
     assert uci.table(rows, False) in page
@@ -88,5 +98,5 @@ def test_what_is_reached_is_told_from_paired_splits(uci):
             key = dict(zip(uci.KEY, (method, "yacht", split, corrupted, True), strict=True))
             rows.append(key | dict.fromkeys(uci.FIELDS[5:], error) | {"cover90": 0.9})
     *_, line = uci.reached(rows).splitlines()
-    assert line.split(" | ")[2:5] == ["1.25", "90.0 ± 3.8", "90.0 ± 3.8"]  # (0.09 / 62)^(1/2)
-    assert line.split(" | ")[5:] == ["+0.500 ± 0.500", "+0.500 ± 0.500 |"]
+    assert line.split(" | ")[2:6] == ["2", "1.25", "90.0 ± 3.8", "90.0 ± 3.8"]  # (0.09 / 62)^(1/2)
+    assert line.split(" | ")[6:] == ["+0.500 ± 0.500", "+0.500 ± 0.500 |"]

@@ -221,5 +221,5 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
         if self._outliers:
-            return self._columns_law(X, joint=joint, noise=noise)
+            return super()._predictive(X, joint=joint, noise=noise)
         return self._process.law(X, joint=joint, noise=noise)

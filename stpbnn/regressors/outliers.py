@@ -246,6 +246,9 @@ class WithOutliers[H: Noisy](Learnable[H]):
     def _moments(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._process.moments(self._query(X), self._units) if self._outliers else super()._moments(X)
 
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
+        return self._process.predictive(self._query(X, joint=joint), self._noise_of_new(noise, joint), self._units)
+
     def _checked_noise(self, noise: Any) -> Any:
         if (self._outliers or self.noise == AUTO) and isinstance(noise, str):
             if noise != "clean":

@@ -291,9 +291,6 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
             warnings.warn(found, ConvergenceWarning, stacklevel=5)
         super()._judge()
 
-    def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
-        return self._process.predictive(self._query(X, joint=joint), self._noise_of_new(noise, joint), self._units)
-
     def _left_out(self) -> StudentT | SideBySide | Gaussian | Mixture:
         if self._outliers:
             return self._process.left_out(self._noise_of_new(True, joint=False), self._units)

@@ -43,7 +43,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.scale.either_sign import Precisions
-from stpbnn.scale.extrapolation import extrapolated
+from stpbnn.scale.steps import extrapolated
 from stpbnn.scale.student_noise import StudentNoise, Told
 
 __all__ = ["Sites"]
