@@ -113,7 +113,7 @@ class WithDesign(WithWeights, NetworkRegressor):
         check.one_of("trend", self.trend, TRENDS)
 
     @in_float64
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:  # type: ignore[override]
         """Condition on the training set, at the hyper-parameters of highest evidence where these are learned.
 
         Parameters
