@@ -24,6 +24,7 @@ import jax
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
+from run_folders import without_pictures
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
@@ -85,6 +86,12 @@ def precision(request):
 def float64():
     """Run a test of an internal function in double precision, as the public doors do."""
     with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def no_pictures():
+    with without_pictures():
         yield
 
 
