@@ -43,7 +43,7 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 
 # examples that sample: what they show other tests test, and who changes one runs the file by itself
 LONG_EXAMPLES = "evaluation.functions hamiltonian.SplitHMC langevin.Langevin no_u_turn.SplitNUTS own_data.run"
-LONG_EXAMPLES += " process_posterior.sample_process rank_calibration.ranks curves.theory_curves"
+LONG_EXAMPLES += " process_posterior.sample_process rank_calibration.ranks curves.theory_curves datatree.to_datatree"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -132,6 +132,7 @@ def test_mistakes_are_refused_before_anything_is_run(tmp_path, monkeypatch):
         sweep(CARD, tmp_path)
 
 
+@pytest.mark.long
 def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path):
     """Before its processes are started, which would read the script and come upon the call."""
     script = tmp_path / "script.py"
