@@ -17,6 +17,7 @@ TINY = [
     "data.train=6",
     "data.size=3",
     "data.test=4",
+    "theories.particles=4096",  # as by default: the theories here have none
     CLOSED,
 ]
 

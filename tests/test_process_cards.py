@@ -150,8 +150,8 @@ def test_finite_width_of_relu_is_the_zero_mean_form():
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param([*STUDENT, "network.widths=[5]"], id="student-t", marks=pytest.mark.long),
-        pytest.param(FINITE, id="finite-width"),
+        pytest.param([*STUDENT, "network.widths=[5]"], id="student-t"),
+        pytest.param(FINITE, id="finite-width", marks=pytest.mark.long),
     ],
 )
 def test_run_is_that_of_the_library_and_is_used_and_drawn_again(changes, tmp_path, monkeypatch):
