@@ -264,7 +264,7 @@ class _Walkers:
         centred = series - series.mean()
         spread = float(np.mean(centred**2))
         correlation = float(np.mean(centred[1:] * centred[:-1])) / spread if spread > 0 and len(series) > 1 else 0.0
-        if stuck(correlation, len(self.tilts)):
+        if stuck(correlation, ROUND):
             failed.append("stuck")
         if self.lost:
             failed = ["lost"]
