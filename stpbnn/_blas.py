@@ -1,9 +1,9 @@
 """SciPy's BLAS, loaded so that its threads and XLA's can take turns on the same cores.
 
-OpenBLAS's threads hold a core for 2^26 cycles, 25 ms, after each call, in case that another follows; a deep fit, where
-XLA and LAPACK alternate every few milliseconds, takes half as long again for that. The library reads how long when it
-is loaded, so that where SciPy was imported before, or the variable is set, nothing changes. Factors of a few hundred
-rows gain nothing from a second thread, and where other programs want the same cores they wait for it, each time.
+OpenBLAS's threads hold a core for 2^26 cycles, 25 ms, after each call, in case another follows; a deep fit, where XLA
+and LAPACK alternate every few milliseconds, takes half as long again because of it. The library reads this time when it
+is loaded: nothing changes where SciPy was imported before, or where the variable is set. Factors of a few hundred rows
+gain nothing from a second thread, and where other programs want the same cores they wait for it, each time.
 """
 
 from __future__ import annotations

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from stpbnn import _validation as check
 
-__all__ = ["class_labels", "distinct_classes", "fitting_classes", "refuse_no_labels", "refuse_unknown_labels"]
+__all__ = [
+    "class_labels",
+    "distinct_classes",
+    "fitting_classes",
+    "listed_classes",
+    "refuse_no_labels",
+    "refuse_unknown_labels",
+]
 
 
 def class_labels(what: str, labels: Any) -> np.ndarray:
@@ -62,8 +70,9 @@ def fitting_classes(what: str, labels: np.ndarray, net: Any) -> np.ndarray:
     expected = 2 if net.likelihood == "bernoulli" else net.outputs
     if len(classes) != expected:
         raise ValueError(
-            f"{what}: got {len(classes)} classes for a {net.likelihood} likelihood of {net.outputs} output(s), "
-            f"expected {expected}; give {type(net).__name__}(..., outputs={len(classes)}, likelihood='categorical')"
+            f"{what}: got {len(classes)} classes for a {net.likelihood} likelihood of "
+            f"{check.plural(net.outputs, 'output')}, expected {expected}; "
+            f"give {type(net).__name__}(..., outputs={len(classes)}, likelihood='categorical')"
         )
     return classes
 
@@ -95,13 +104,24 @@ def _kind_of_label(label: Any) -> str:
     return "numbers" if real else type(label).__name__
 
 
+def listed_classes(labels: Sequence[Any]) -> str:
+    """Return the first eight of some classes in words.
+
+    Examples
+    --------
+    >>> listed_classes([7]), listed_classes(["c", "d"])
+    ('the class 7', "the classes 'c', 'd'")
+    """
+    return f"the class{'es' * (len(labels) > 1)} {', '.join(map(check.shown, labels[:8]))}"
+
+
 def refuse_unknown_labels(what: str, labels: Any, classes: np.ndarray) -> None:
     """Refuse class labels that are none of the classes, by their names."""
     given = np.asarray(labels)
     unknown = sorted({label for label in given.ravel().tolist() if label not in classes.tolist()}, key=str)
     if unknown:
         raise ValueError(
-            f"{what}: got the class(es) {', '.join(map(check.shown, unknown[:8]))}, which the training set lacks; "
+            f"{what}: got {listed_classes(unknown)}, which the training set lacks; "
             f"expected labels among {check.shown(classes.tolist())}: leave these examples out, or train with some of "
             "them"
         )

@@ -13,7 +13,7 @@ from scipy.linalg import blas, lapack
 
 from stpbnn._slices import slices
 
-__all__ = ["gram", "lower_cholesky", "mirrored"]
+__all__ = ["gram", "log_det_of", "lower_cholesky", "mirrored"]
 
 LARGE = 8192  # rows from which on a matrix is worked at in parts
 
@@ -51,6 +51,17 @@ def lower_cholesky(A: Float[np.ndarray, "P P"], clean: bool) -> tuple[Float[np.n
     return A, 0
 
 
+def log_det_of(factor: Float[np.ndarray, "P P"]) -> float:
+    """Return log det A of a matrix A, given its Cholesky factor.
+
+    Examples
+    --------
+    >>> log_det_of(np.diag([1.0, np.e]))
+    2.0
+    """
+    return 2 * float(np.log(np.diag(factor)).sum())
+
+
 def mirrored(lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
     """Return the symmetric matrix that has this lower triangle; what is above it is not read.
 
@@ -60,4 +71,6 @@ def mirrored(lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
     array([[1., 2.],
            [2., 3.]])
     """
-    return np.tril(lower) + np.tril(lower, -1).T
+    full = np.tril(lower)
+    full += np.tril(lower, -1).T
+    return full

@@ -1,4 +1,4 @@
-"""JAX as the closed forms use it: in double precision, whatever its flag says; an error where it finds no device."""
+"""Double precision for the closed forms, whatever JAX's flag says."""
 
 from __future__ import annotations
 
@@ -7,25 +7,9 @@ from collections.abc import Callable
 
 import jax
 
-__all__ = ["first_device", "in_float64"]
+from stpbnn._backend import first_device
 
-
-def first_device() -> jax.Device:
-    """Return JAX's first device.
-
-    Raises
-    ------
-    RuntimeError
-        If JAX finds none, with what it says; it may say nothing, with a bare AssertionError.
-    """
-    try:
-        return jax.devices()[0]
-    except (RuntimeError, AssertionError) as error:
-        said = next(iter(str(error).splitlines()), "no backend could be started")
-        raise RuntimeError(
-            f"JAX finds no device for JAX_PLATFORMS={jax.config.jax_platforms!r}: {said}; unset JAX_PLATFORMS, or set "
-            "it to 'cpu'"
-        ) from error
+__all__ = ["in_float64"]
 
 
 def in_float64[**P, R](function: Callable[P, R]) -> Callable[P, R]:

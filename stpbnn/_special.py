@@ -15,7 +15,7 @@ NEAR = 0.25  # from here on the difference below loses less than a digit
 
 
 def exponential_excess(u: ArrayLike) -> np.ndarray:
-    r"""Return what the exponential function is above its tangent at zero.
+    r"""Return how far the exponential function lies above its tangent at zero.
 
     .. math:: e^u - 1 - u = \tfrac{u^2}2 \left(1 + \tfrac u3 \left(1 + \tfrac u4 (1 + \dots)\right)\right)
 

@@ -31,6 +31,7 @@ __all__ = [
     "one_of",
     "out_of_range",
     "path",
+    "plural",
     "real",
     "refuse_no_numbers",
     "room_for_kernels",
@@ -174,11 +175,23 @@ def listed(what: str, values: Any) -> list[Any]:
     return found
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> plural(1, "chain"), plural(2, "chain"), plural(0, "class")
+    ('1 chain', '2 chains', '0 classes')
+    """
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count} {noun}{'' if count == 1 else ending}"
+
+
 def refuse_no_numbers(what: str, value: Any) -> None:
     """Refuse what NumPy would turn into numbers in silence: hidden values, text, dates, time spans, complex numbers."""
     parts = value if isinstance(value, (list, tuple)) else [value]
     if hidden := sum(int(np.ma.getmaskarray(part).sum()) for part in parts if isinstance(part, np.ma.MaskedArray)):
-        raise ValueError(f"{what}: {hidden} value(s) are masked; fill, remove or impute them")
+        raise ValueError(f"{what}: got {plural(hidden, 'masked value')}; fill, remove or impute them")
     try:
         values = np.asarray(value)
     except (TypeError, ValueError):  # such as rows of several lengths: not in silence
@@ -196,7 +209,8 @@ def _finite(what: str, array: np.ndarray) -> np.ndarray:
     if len(bad):
         where = tuple(int(i) for i in bad[0])
         raise ValueError(
-            f"{what}: {len(bad)} value(s) are NaN or infinite, the first at index {where}; remove or impute them"
+            f"{what}: got {plural(len(bad), 'NaN or infinite value')}, the first at index {where}; remove or impute "
+            "such values"
         )
     return array
 
@@ -226,7 +240,7 @@ def inputs(what: str, X: Any, *, features: int | None = None) -> np.ndarray:
     X = numeric(what, X)
     if X.ndim != 2:
         remedy = AS_ROWS if X.ndim > 2 else "reshape(-1, 1) for a single feature or reshape(1, -1) for a single example"
-        told = f"got {X.ndim} dimension(s), shape {X.shape}, expected two, (examples, features); use {remedy}"
+        told = f"got {plural(X.ndim, 'dimension')}, shape {X.shape}, expected two, (examples, features); use {remedy}"
         raise ValueError(f"{what}: {told}")
     if 0 in X.shape:
         raise ValueError(f"{what}: got shape {X.shape}, expected at least one example and one feature")
@@ -244,7 +258,7 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
     if y.shape != tuple(expected):
         raise ValueError(
             f"{what}: got shape {y.shape}, expected {tuple(expected)}: one row for each of the {examples} inputs "
-            f"and {outputs} output(s), as outputs={outputs} of the network says"
+            f"and {plural(outputs, 'output')}, as outputs={outputs} of the network says"
         )
     return _finite(what, y)
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stpbnn import _interrupt
+from stpbnn._backend import keep_compiled
 from stpbnn._version import __version__
-from stpbnn.terminal.compiled import keep_compiled
+from stpbnn.terminal.doctor import doctor
 from stpbnn.terminal.drafts import drafted, new
 from stpbnn.terminal.endings import exit_when_interrupted, refusals_in_one_line
-from stpbnn.terminal.looking import console, datasets, doctor, models
+from stpbnn.terminal.looking import console, datasets, models
 from stpbnn.terminal.options import (
     AllowCodeOption,
     CardArgument,

@@ -73,7 +73,7 @@ def run(
         Whether a card may run the code that its activation names.
     **settings
         Keys of the tables [posterior], [sampler] and [theories]: temperature, warmup, draws, chains, seed, sampler,
-        readout, keep_draws, theories, particles, cluster; and name and title.
+        readout, keep_draws, ladder, theories, particles, cluster; and name and title.
 
     Returns
     -------
@@ -270,7 +270,7 @@ def _of_network(network: Network, settings: Mapping[str, Any], folder: Any) -> d
     sizes, kind = network.hidden, ""
     if isinstance(network, Convolutional):
         plain["kind"], kind = "convolutional", "convolutional "
-    shape = f"{len(sizes)} {kind}hidden layer(s) of {', '.join(map(str, sizes))}, {name}"
+    shape = f"{check.plural(len(sizes), f'{kind}hidden layer')} of {', '.join(map(str, sizes))}, {name}"
     posterior = {} if network.likelihood == "gaussian" else {"temperature": 1.0}
     title = f"Data of one's own: {shape}"
     return {"name": called or "own-data", "title": title, "network": plain, "posterior": posterior}

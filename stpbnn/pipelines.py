@@ -16,8 +16,8 @@ __all__ = ["predictive_of"]
 def predictive_of(model: Any, X: Any, noise: bool = False, *, joint: bool = False) -> Any:
     """Return the predictive law of a fitted regressor at query points, through the pipelines and searches around it.
 
-    The steps before the regressor transform the inputs, as `Pipeline.predict` has them do. Of a search, such as
-    `GridSearchCV`, it is the law of the best estimator.
+    The steps before the regressor transform the inputs, as in `Pipeline.predict`. A search, such as `GridSearchCV`,
+    gives the law of its best estimator.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ import xarray as xr
 from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn._interrupt import look
-from stpbnn._validation import data_set, instance
+from stpbnn._validation import data_set, instance, plural
 from stpbnn.cards import Arrays, Card
 from stpbnn.catalogue import THEORIES, known_theories, short_name
 from stpbnn.classifiers import NetworkClassifier, classifier_of
@@ -93,6 +93,7 @@ def solve(
         data_set("known", known, "theory", source="this function")
     X, y, X_test, y_test = card.load(data)
     network, further, names = card.build(), settings(card), chosen(card)
+    _tell_of_idle_settings(card, names)
     there = [] if known is None else [name for name in names if name in known["theory"]]
     solved, failed, reasons, told = {}, {}, {}, []
     for name, kind in names.items():
@@ -230,7 +231,7 @@ def chosen(card: Card) -> dict[str, str]:
     if names is None:
         return known
     if unknown := [kind for kind in names if kind not in known.values()]:
-        whose = f"{network.depth} hidden layer(s) and {network.outputs} output(s)"
+        whose = f"{plural(network.depth, 'hidden layer')} and {plural(network.outputs, 'output')}"
         whose += ", of classes" * (network.likelihood != "gaussian")
         whose = f'the process "{process.name}"' if process else whose
         condition = THEORIES[unknown[0]].condition
@@ -239,6 +240,16 @@ def chosen(card: Card) -> dict[str, str]:
             f"for {whose}{'; ' * bool(condition)}{condition}"
         )
     return {name: kind for name, kind in known.items() if kind in names}
+
+
+def _tell_of_idle_settings(card: Card, names: Mapping[str, str]) -> None:
+    """Log the settings of [theories] that a card gives, and that none of its theories has."""
+    taken = set().union(*(THEORIES[kind].takes for kind in names.values()))
+    for key, field in type(card.theories).model_fields.items():
+        value = getattr(card.theories, key)
+        if key not in {"names", *taken} and value != field.default:
+            whose = " or ".join(f'"{name}"' for name, entry in THEORIES.items() if key in entry.takes)
+            logger.warning("theories.%s: got %s without the theory %s: it changes nothing here", key, value, whose)
 
 
 def settings(card: Card) -> dict[str, Any]:

@@ -35,7 +35,7 @@ INTERNAL = ["activations.closed_forms", "activations.quadrature", "kernels.closu
 INTERNAL += [f"scale.{name}" for name in ALGEBRA.split()]
 install_import_hook([f"stpbnn.{name}" for name in INTERNAL], "beartype.beartype")
 
-from stpbnn._programs import make_room_for_programs
+from stpbnn._backend import make_room_for_programs
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 

@@ -69,7 +69,7 @@ def test_mistakes_are_told_in_one_line(file, override, message):
 
 
 def test_images_of_another_size_are_refused(file):
-    message = r"network.image: got 4 x 4 pixels in 1 channel\(s\), 16 numbers, but the inputs of digits have 64"
+    message = r"network.image: got 4 x 4 pixels in 1 channel, 16 numbers, but the inputs of digits have 64"
     with pytest.raises(ValueError, match=message):
         cards.load_card(file, ["network.image=[4, 4, 1]"]).load()
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from stpbnn.terminal import compiled
+from stpbnn import _backend
 
 THEORY = ["theory", "smoke-1hl-linear", "--set", "theories.names=['infinite']", "--set"]
 
@@ -14,7 +14,7 @@ THEORY = ["theory", "smoke-1hl-linear", "--set", "theories.names=['infinite']", 
 @pytest.fixture
 def alone(monkeypatch, tmp_path):
     """A home of its own, and an environment that asks nothing."""
-    for name in compiled.ASKED:
+    for name in _backend.ASKED:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -37,7 +37,7 @@ def test_a_command_leaves_programs_and_the_next_one_makes_none(alone):
 def test_the_environment_comes_first(alone, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     before = dict(os.environ)
-    compiled.keep_compiled()
+    _backend.keep_compiled()
     assert dict(os.environ) == before
     assert not alone.exists()
 
@@ -45,17 +45,17 @@ def test_the_environment_comes_first(alone, monkeypatch, name, value):
 def test_a_home_that_cannot_be_written_is_left_alone(alone, monkeypatch):
     alone.parents[1].write_text("a file in its place")
     before = dict(os.environ)
-    compiled.keep_compiled()
+    _backend.keep_compiled()
     assert dict(os.environ) == before
 
 
 def test_the_oldest_programs_go_first(alone, monkeypatch):
-    monkeypatch.setattr(compiled, "LARGEST", 25)
-    folder = alone / compiled._processor()
+    monkeypatch.setattr(_backend, "LARGEST", 25)
+    folder = alone / _backend._processor()
     folder.mkdir(parents=True)
     for age, name in enumerate(("new-cache", "old-cache", "older-cache")):
         (folder / name).write_bytes(b"0123456789")
         os.utime(folder / name, (1e9 - age, 1e9 - age))
-    compiled.keep_compiled()
+    _backend.keep_compiled()
     assert sorted(path.name for path in folder.iterdir()) == ["new-cache", "old-cache"]
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(folder)

@@ -1,10 +1,11 @@
-"""Two hidden layers of the adaptive kernel: units by drawing, exact linear networks, sampled ones, bad input."""
+"""Several hidden layers of the adaptive kernel: units by drawing, exact linear networks, sampled ones, bad input."""
 
 import arviz as az
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick_cases import cases
 from scipy.special import erf
 
 import stpbnn
@@ -80,21 +81,22 @@ def test_backward_signals_and_their_modes(float64):
 
 
 @pytest.mark.parametrize("bias_precision", [None, 4.0])
-@pytest.mark.parametrize("widths", [(3, 3), (4, 2), (2, 5)])
+@pytest.mark.parametrize("widths", [(3, 3), (4, 2), (2, 5), (2, 5, 3), (3, 4, 2, 3)])
 def test_a_network_as_one_cluster_has_the_features_of_the_network(widths, bias_precision):
-    net = FullyConnected(widths, "erf", weight_precision=(1.0, 2.0, 1.0), bias_precision=bias_precision)
+    precisions = (2.0, 0.5, 3.0)[: len(widths) - 1]
+    net = FullyConnected(widths, "erf", weight_precision=(1.0, *precisions, 1.0), bias_precision=bias_precision)
     weights = {name: np.asarray(w) for name, w in net.sample_prior(jax.random.key(0), n_features=2).items()}
     X = np.random.default_rng(0).normal(size=(5, 2))
-    rows, root = max(widths), X / np.sqrt(2)
-    above, below = weights["W2"].T, weights["W1"].T
+    blocks, root = [weights[f"W{layer + 1}"].T for layer in range(len(widths))], X / np.sqrt(2)
     if bias_precision:
-        above = np.column_stack([above, weights["b2"]])
-        below, root = np.column_stack([below, weights["b1"]]), np.column_stack([root, np.full(5, 0.5)])
-    z = np.full((1, rows, above.shape[1] + below.shape[1]), 9.0)  # what is free has no part in it
-    z[0, : len(above), : above.shape[1]], z[0, : len(below), above.shape[1] :] = above, below
-    sigma = Whole(jax.lax.erf, 2.0, widths, 0.5 if bias_precision else 0.0)
-    found = features(sigma, jnp.asarray(z), jnp.asarray(root), None)[0]
-    np.testing.assert_allclose(found.T, net.features(weights, X)[1], rtol=1e-5, atol=1e-6)
+        blocks = [np.column_stack([block, weights[f"b{layer + 1}"]]) for layer, block in enumerate(blocks)]
+        root = np.column_stack([root, np.full(5, 0.5)])
+    z = [np.full((max(widths), block.shape[1]), 9.0) for block in blocks]  # what is free has no part in it
+    for filled, block in zip(z, blocks, strict=True):
+        filled[: len(block)] = block
+    sigma = Whole(jax.lax.erf, precisions, widths, 0.5 if bias_precision else 0.0)
+    found = features(sigma, jnp.asarray(np.column_stack(z[::-1]))[None], jnp.asarray(root), None)[0]
+    np.testing.assert_allclose(found.T, net.features(weights, X)[-1], rtol=1e-5, atol=1e-6)
 
 
 def test_the_second_role_of_a_unit_has_no_bias(float64):
@@ -115,13 +117,14 @@ def test_wide_networks_are_infinite_ones():
     assert np.isnan(model.log_marginal_likelihood_)
 
 
-@pytest.fixture(scope="module")
-def whole():
-    """A linear network of two layers as one cluster, with biases, and its exact posterior."""
+@pytest.fixture(scope="module", params=cases([((4, 3, 3),)], [(4, 3, 3), (4, 3)]))
+def whole(request):
+    """A linear network of two or three layers as one cluster, with biases, and its exact posterior."""
     X, y, Xt = data(P=6)
-    net = FullyConnected((4, 3), "linear", weight_precision=(0.5, 2.0, 1.5), bias_precision=2.0)
+    precisions = (0.5, 2.0, 1.5, 0.7)[: len(request.param) + 1]
+    net = FullyConnected(request.param, "linear", weight_precision=precisions, bias_precision=2.0)
     settings = {"temperature": 0.2, "particles": 512, "max_iter": 140, "random_state": 1}
-    return AdaptiveKernelRegressor(net, cluster=3, **settings).fit(X, y), net, X, y, Xt
+    return AdaptiveKernelRegressor(net, cluster="auto" if net.depth > 2 else 3, **settings).fit(X, y), net, X, y, Xt
 
 
 def test_a_cluster_that_is_the_network_is_exact(whole):
@@ -172,10 +175,25 @@ def test_single_units_of_linear_networks(widths, bias_precision, tmp_path):
 
 
 @pytest.mark.long
-def test_a_cluster_that_is_the_network_against_sampling():
+@pytest.mark.parametrize("widths", [(4, 5), (3, 4, 3)])
+def test_two_outputs_of_a_network_that_is_one_cluster(widths):
+    """Mean and variance of both, against the mixture over matrices of order parameters."""
+    X, y, Xt = data(P=5)
+    Y, net = np.column_stack([y, np.roll(y, 2)]), FullyConnected(widths, "linear", outputs=2)
+    truth = FiniteWidthRegressor(net, temperature=0.2, random_state=0).fit(X, Y).predictive(Xt)
+    model = AdaptiveKernelRegressor(net, temperature=0.2, cluster="auto", particles=4096, random_state=0).fit(X, Y)
+    law, error = model.predictive(Xt), model.standard_error(Xt)
+    assert model.converged_
+    assert (np.abs(law.mean - truth.mean) < 5 * error.mean + 0.02 * truth.std).all()
+    assert (np.abs(law.variance - truth.variance) < 5 * error.variance + 0.02 * truth.variance).all()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("widths", [(4, 4), (4, 4, 4)])
+def test_a_cluster_that_is_the_network_against_sampling(widths):
     X, _, Xt = data()
     y = 2 * np.random.default_rng(1).normal(size=10)
-    net = FullyConnected((4, 4), "erf")
+    net = FullyConnected(widths, "erf")
     posterior = stpbnn.sample(net, X, y, temperature=0.1, X_test=Xt, warmup=500, draws=2000, chains=4, progress=False)
     f = posterior["predictions"]["f_mean"]
     assert float(az.rhat(f).max()) < 1.01
@@ -191,9 +209,13 @@ def test_a_cluster_that_is_the_network_against_sampling():
 @pytest.mark.parametrize(
     ("net", "settings", "message"),
     [
-        (FullyConnected((5, 5, 5)), {}, "network: got 3 hidden layers, expected 1 or 2"),
-        (FullyConnected((5, 6), outputs=2), {}, "network: got two hidden layers and 2 outputs, expected one output"),
-        (FullyConnected((5, 6)), {"cluster": 2}, "cluster, second_start: got 2 and False, expected 1, 6 or 'auto'"),
+        (
+            FullyConnected((5, 5, 7)),
+            {},
+            r"got 1 and False for 3 hidden layers and 1 output\(s\), expected one of \(7, 'auto'\)",
+        ),
+        (FullyConnected((5, 6), outputs=2), {}, r"got 1 and False for 2 hidden layers and 2 .* one of \(6, 'auto'\)"),
+        (FullyConnected((5, 6)), {"cluster": 2}, r"cluster, second_start: got 2 and False .* one of \(1, 6, 'auto'\)"),
         (FullyConnected((6, 6)), {"second_start": True}, "cluster, second_start: got 1 and True"),
     ],
 )

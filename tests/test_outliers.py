@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import mpmath
 import numpy as np
 import pytest
 from conformance import checks
@@ -431,3 +432,25 @@ def test_other_words_for_the_noise_of_new_targets_are_refused():
     model = fitted(X=X, y=y, noise="robust")
     with pytest.raises(ValueError, match="noise: got 'yes', expected True, False or 'clean'"):
         model.predictive(X, noise="yes")
+
+
+def test_variances_far_below_those_of_the_prior_are_not_lost_in_rounding():
+    """Noise of so many degrees of freedom is Gaussian: its posterior in 40 digits. The order of rows is none."""
+    rng = np.random.default_rng(0)
+    X, Xt, T = rng.uniform(-1, 1, size=(30, 1)), np.linspace(-0.8, 0.8, 5)[:, None], 1e-7
+    kernel, y = ConstantKernel(100.0) * RBF(1.0), np.sin(3 * X[:, 0])
+    with mpmath.workdps(40):
+        K, cross = mpmath.matrix(kernel(X) + T * np.eye(30)), mpmath.matrix(kernel(X, Xt))
+        solved = [mpmath.lu_solve(K, cross[:, i]) for i in range(5)]
+        taken = [sum(cross[j, i] * solved[i][j] for j in range(30)) for i in range(5)]
+        expected = np.array([float(mpmath.sqrt(100 - each)) for each in taken])
+    model = fitted(kernel, X, y, noise="student-t", noise_df=1e9, temperature=T)
+    np.testing.assert_allclose(model.predict(Xt, return_std=True)[1], expected, rtol=1e-3)
+    np.testing.assert_allclose(np.diag(model.predict(Xt, return_cov=True)[1]) ** 0.5, expected, rtol=1e-3)
+    y[::6] += 4
+    order = rng.permutation(30)
+    stds = [
+        fitted(kernel, X[i], y[i], noise="student-t", temperature=T).predict(Xt, True)[1]
+        for i in (order, order.argsort())
+    ]
+    np.testing.assert_allclose(*stds, rtol=1e-3)

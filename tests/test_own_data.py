@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 import stpbnn
+from stpbnn.datasets import given_task
+from stpbnn.own_data import _card
 
 RNG = np.random.default_rng(0)
 X, X_TEST = RNG.normal(size=(6, 3)), RNG.normal(size=(4, 3))
@@ -45,6 +47,21 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_written(data, messa
     with pytest.raises(ValueError, match=message):
         stpbnn.run(NET, data=data, folder=tmp_path / "run", **TINY)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("widths", "shape"), [((5,), "1 hidden layer of 5, linear"), ((5, 6), "2 hidden layers of 5, 6, linear")]
+)
+def test_a_title_counts_the_layers(widths, shape):
+    card = _card(
+        stpbnn.FullyConnected(widths, "linear"),
+        given_task((X, Y, X_TEST, Y_TEST)),
+        {"temperature": 0.1},
+        {},
+        None,
+        False,
+    )
+    assert card.title == f"Data of one's own: {shape}"
 
 
 def test_settings_are_those_of_cards():

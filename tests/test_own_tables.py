@@ -191,7 +191,7 @@ def test_a_class_that_training_would_lack_is_shared_out_again(folder):
     assert ("pony" in y, "pony" in yt) == (True, False)
     (folder / "pets.toml").unlink()
     few.assign(kind=range(15)).to_csv("pets.csv", index=False)
-    with pytest.raises(ValueError, match=r"target: got so few rows of the class\(es\) \d.*; remove these rows"):
+    with pytest.raises(ValueError, match=r"target: got so few rows of the classes \d.*; remove these rows"):
         raise words("new", "pets.csv", "-t", "kind", "--classes").exception
 
 

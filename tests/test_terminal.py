@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import stpbnn
 from stpbnn import cli, runs
 from stpbnn.cards import load_card, shipped_cards
-from stpbnn.terminal import looking, records, tables
+from stpbnn.terminal import doctor, records, tables
 
 
 @pytest.fixture(autouse=True)
@@ -202,9 +202,9 @@ def test_doctor_speaks_of_what_is_broken(monkeypatch):
     def no_devices():
         raise RuntimeError("Unable to initialize\nbackend")
 
-    monkeypatch.setattr(looking.metadata, "version", absent)
+    monkeypatch.setattr(doctor.metadata, "version", absent)
     monkeypatch.setattr(jax, "devices", no_devices)
-    found = looking.examine()
+    found = doctor.examine()
     assert found["versions"]["numpyro"] is None
     assert found["devices"] == []
     what = {lack["what"]: lack["remedy"] for lack in found["missing"]}
@@ -213,9 +213,9 @@ def test_doctor_speaks_of_what_is_broken(monkeypatch):
     assert words("doctor").exit_code == 0
 
     monkeypatch.undo()
-    monkeypatch.setattr(looking.shutil, "which", lambda program: "/somewhere/nvidia-smi")
+    monkeypatch.setattr(doctor.shutil, "which", lambda program: "/somewhere/nvidia-smi")
     if all(device.platform == "cpu" for device in jax.devices()):
-        assert any("cuda" in lack["remedy"] for lack in looking.examine()["missing"])
+        assert any("cuda" in lack["remedy"] for lack in doctor.examine()["missing"])
 
 
 def test_the_shell_completes_commands_and_cards_without_jax():

@@ -44,7 +44,7 @@ def card(tmp_path):
     return made
 
 
-@pytest.mark.parametrize("noise", ["student-t", "robust"])
+@pytest.mark.parametrize("noise", ["student-t", "robust", "auto"])
 def test_a_card_reaches_noise_with_outliers(card, noise):
     given = card(f"theories.noise={noise}", "theories.noise_df=3.0")
     X, y, X_test, _ = given.load()
@@ -98,7 +98,7 @@ def test_clusters_of_a_card_are_those_of_the_regressor(card):
     [
         (
             ["theories.noise=student"],
-            'theories.noise: got "student", expected one of "gaussian", "student-t", "robust"',
+            'theories.noise: got "student", expected one of "gaussian", "student-t", "robust", and "auto"',
         ),
         (["theories.noise=robust", "theories.names=['finite']"], 'theories.noise: got "robust" without the theory'),
         (["theories.noise=robust", "theories.trend=linear"], 'theories.trend: got "linear" with the noise "robust"'),
@@ -127,3 +127,18 @@ def test_a_run_of_a_table_with_outliers_says_what_the_chains_have_not(card, tmp_
     assert "noise of 4 degrees of freedom (infinite width alone), and the sampled posterior does not" in text
     again = stpbnn.run(card(*changes[:3]), folder=tmp_path / "run", progress=False)  # theories anew, chains as they are
     assert not np.allclose(again.theory["mean"][0], run.theory["mean"][0], rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "said"),
+    [
+        (["theories.particles=64"], '"infinite"', ['theories.particles: got 64 without the theory "adaptive"']),
+        (["theories.cluster=2"], '"infinite"', ['theories.cluster: got 2 without the theory "adaptive"']),
+        ([], '"infinite"', []),
+    ],
+)
+def test_settings_of_a_theory_that_is_not_solved_are_told(card, caplog, changes, names, said):
+    with caplog.at_level("INFO", logger="stpbnn"):
+        theory(card(*changes, names=names))
+    told = [record.getMessage() for record in caplog.records if "theories." in record.getMessage()]
+    assert [line[: len(start)] for line, start in zip(told, said, strict=True)] == said

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from stpbnn._precision import first_device
+from stpbnn._backend import first_device
 from stpbnn._validation import integer
 from stpbnn.activations.quadrature import HermiteKernel, HermiteMean, elementwise_derivative
 

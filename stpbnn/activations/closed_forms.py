@@ -1,6 +1,6 @@
 r"""Dual kernels and Gaussian means in closed form; each acts entry by entry on variances a, b and covariances c.
 
-Angles are taken by arctan of a ratio: XLA computes it with the width of the machine, and arctan2 one by one.
+Angles are the arctan of a ratio: XLA vectorises arctan, and computes arctan2 one by one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def linear_kernel(a: Entries, b: Entries, c: Entries) -> Entries:
 
 @jax.custom_jvp
 def _determinant(a: Entries, b: Entries, c: Entries) -> Entries:
-    """Return ab − c², which rounding may not turn negative; its slopes are those of ab − c² at parallel inputs too."""
+    """Return ab − c², at least zero; its slopes are those of ab − c² at parallel inputs too."""
     return jnp.maximum(a * b - c * c, 0)
 
 

@@ -16,7 +16,7 @@ Derivatives are again such expectations (Price's theorem):
 :math:`\kappa_{ij} = E[\sigma^{(i)}(h)\,\sigma^{(j)}(h')]` has
 :math:`\partial_c \kappa_{ij} = \kappa_{i+1,j+1}` and :math:`\partial_a \kappa_{ij} = \tfrac12 \kappa_{i+2,j}`.
 The first derivative of σ is JAX's; beyond it the Hermite coefficients are shifted,
-:math:`\sqrt a\, E[g'(h)\, p_n] = \sqrt{n+1}\, E[g(h)\, p_{n+1}]`, so that kinks of σ are differentiated rightly.
+:math:`\sqrt a\, E[g'(h)\, p_n] = \sqrt{n+1}\, E[g(h)\, p_{n+1}]`, so kinks of σ are differentiated correctly.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def follow(
         np.asarray(x, dtype=float)[(slice(P),) * x.ndim] for x in (*shown, *moved.back)
     )
     screened = (prior - second + np.outer(mean, mean)) / problem.ratio  # the modes have its root
-    across = float(signal) * below.precision / (P * problem.ratio)
+    across = float(signal) * below.precisions[-1] / (P * problem.ratio)
     return Particles(position, LayerBelow(slopes, share), (screened + screened.T) / 2, across)
 
 

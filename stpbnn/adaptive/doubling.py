@@ -15,7 +15,7 @@ from stpbnn.adaptive.fields import Problem
 from stpbnn.adaptive.search import Solution, Start, solve
 from stpbnn.adaptive.settled import moved, summary
 
-__all__ = ["cluster_size", "doubled", "nearest_divisor", "sizes", "units_of"]
+__all__ = ["cluster_size", "doubled", "known_sizes", "nearest_divisor", "sizes", "units_of"]
 
 
 def cluster_size(cluster: Any) -> Any:
@@ -46,6 +46,19 @@ def sizes(width: int) -> Iterator[int]:
     yield width
 
 
+def known_sizes(depth: int, outputs: int, width: int) -> tuple[int, ...]:
+    """Return the sizes that "auto" takes, the last of which is the network: of several hidden layers few are known.
+
+    Examples
+    --------
+    >>> known_sizes(1, 2, 10), known_sizes(2, 1, 10), known_sizes(2, 2, 10), known_sizes(3, 1, 10)
+    ((1, 2, 5, 10), (1, 10), (10,), (10,))
+    """
+    if depth == 1:
+        return tuple(sizes(width))
+    return tuple(sorted({1, width})) if depth == 2 and outputs == 1 else (width,)
+
+
 def nearest_divisor(cluster: int, width: int) -> int:
     """Return the divisor of the width that is nearest to a size, the larger one of two.
 
@@ -67,14 +80,15 @@ def doubled(
 ) -> list[Solution]:
     """Return the solutions of all sizes that were tried, that of the largest clusters first.
 
-    Of two hidden layers one unit at a time and the whole network are known. After a size whose particles are stuck the
-    network comes next, for larger clusters of the same units would be stuck as well. `fits` says whether clusters of a
-    size go into memory: where the prediction still moves and larger ones do not, the check "clusters" has failed.
+    After a size whose particles are stuck the network comes next, for larger clusters of the same units would be stuck
+    as well. `fits` says whether clusters of a size go into memory: where the prediction still moves and larger ones
+    do not, the check "clusters" has failed.
     """
     found: list[Solution] = []
     before: np.ndarray | None = None
     width = int(problem.width)
-    left = list(sizes(width)) if problem.below is None else [1, width]
+    depth = 1 if problem.below is None else 1 + len(problem.below.widths)
+    left = list(known_sizes(depth, problem.outputs, width))
     while left:
         if found and "stuck" in found[0].failed and fits(width):
             left = [width]

@@ -35,16 +35,16 @@ BUCKET = 64  # sizes are filled up to multiples: one compilation serves many of 
 
 
 class Below(NamedTuple):
-    """The layer below, of a network of two: inputs in their row space, the root of its kernel, σ, and its width.
+    """The layers below the last: inputs in their row space, the root of the kernel of the highest of them, σ, widths.
 
-    `precision` and `bias` are λ_1 and the standard deviation of the biases of the layer above it.
+    `precisions` and `bias` are λ_1 to λ_(L−1) and the standard deviation of the biases of the layers above the first.
     """
 
     root: Float[np.ndarray, "P r"]
     kernel_root: Float[np.ndarray, "P P"]
     sigma: Callable[[jax.Array], jax.Array]
-    width: int
-    precision: float
+    widths: tuple[int, ...]
+    precisions: tuple[float, ...]
     bias: float
 
 
@@ -52,8 +52,8 @@ class Below(NamedTuple):
 class Problem:
     """Targets, inputs in their row space, K_L of infinite width without the output bias, prior, temperature, width.
 
-    For units of the second layer `root` is that of the kernel of the first, `below` is the first layer, and `ratio` is
-    N_2/N_1.
+    For units of the last of several layers `root` is that of the kernel of the layer below, `below` tells of that one
+    and those beneath, and `ratio` is N_L/N_(L−1).
     """
 
     y: Float[np.ndarray, " DP"]
@@ -76,20 +76,20 @@ class Problem:
 
     @property
     def above(self) -> bool:
-        """Whether a cluster is a unit of the second layer."""
+        """Whether a cluster is a unit of the last of several layers."""
         return isinstance(self.sigma, Upper)
 
     def resized(self, cluster: int) -> Problem:
-        """Return the problem of clusters of another size; of two hidden layers one unit, or all."""
+        """Return the problem of clusters of another size; of several hidden layers one unit, or all."""
         if self.below is None:
             return replace(self, cluster=cluster)
-        root, kernel_root, sigma, width, precision, bias = self.below
+        root, kernel_root, sigma, widths, precisions, bias = self.below
         if cluster == self.width:
-            whole = Whole(sigma, precision, (width, cluster), bias)
-            return replace(self, cluster=cluster, root=root, sigma=whole, ratio=cluster / width)
+            whole = Whole(sigma, precisions, (*widths, cluster), bias)
+            return replace(self, cluster=cluster, root=root, sigma=whole, ratio=cluster / widths[-1])
         if bias:
             kernel_root = np.column_stack([np.full(len(kernel_root), bias), kernel_root])
-        return replace(self, cluster=cluster, root=kernel_root, sigma=Upper(sigma, bias), ratio=self.width / width)
+        return replace(self, cluster=cluster, root=kernel_root, sigma=Upper(sigma, bias), ratio=self.width / widths[-1])
 
     @property
     def coordinates(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-r"""Features of clusters, of one hidden layer and of two: what the readouts of a cluster are multiplied with.
+r"""Features of clusters, of one hidden layer and of several: what the readouts of a cluster are multiplied with.
 
 Two hidden layers, f = Σ_j v_j σ(g_j)/√N_2, g_j = Σ_i W_ji σ(h_i)/√N_1 + b_j. Single out a unit i below. It adds
 X_i ∘ σ(h_i)/√N_1 to f, where the backward signal X_i = Σ_j W_ji v_j σ'(g_j)/√N_2 is a function on the examples,
@@ -57,14 +57,15 @@ class Lower:
 
 @dataclass(frozen=True)
 class Whole:
-    """A network of two hidden layers as one cluster; coordinates (rows, ...) are those of W, the biases and those of h.
+    """A deep network as one cluster: coordinates (rows, ...) are the weights and biases of the last layer, ..., then h.
 
-    There are as many rows as units in the wider layer; the other leaves some of them free.
+    `precisions` are those of the weights between hidden layers. There are as many rows as units in the widest layer;
+    the others leave some of them free.
     """
 
     sigma: Sigma
-    precision: float
-    widths: tuple[int, int]
+    precisions: tuple[float, ...]
+    widths: tuple[int, ...]
     bias: float = 0.0
 
     @property
@@ -74,15 +75,19 @@ class Whole:
 
     @property
     def links(self) -> int:
-        """How many coordinates a unit above has: its weights, and its bias where there are biases."""
-        return self.widths[0] + (self.bias > 0)
+        """How many coordinates there are besides those of h: weights, and biases where there are any."""
+        return sum(self.widths[:-1]) + len(self.precisions) * (self.bias > 0)
 
     def above(self, z: jax.Array, root: jax.Array, free: jax.Array | float) -> jax.Array:
-        """Return σ(g) (M, N_2, P) at coordinates z (M, rows, ...), where root and what is free make h."""
-        below, here = self.widths
-        h = z[:, :, self.links :] @ root.T + free
-        g = z[:, :here, :below] @ self.sigma(h[:, :below]) / jnp.sqrt(jnp.asarray(self.precision * below, z.dtype))
-        return self.sigma(g + self.bias * z[:, :here, below : below + 1] if self.bias else g)
+        """Return σ of the last layer (M, N_L, P) at coordinates z (M, rows, ...); root and what is free make h."""
+        end = self.links
+        there = self.sigma((z[:, :, end:] @ root.T + free)[:, : self.widths[0]])
+        for below, here, precision in zip(self.widths, self.widths[1:], self.precisions, strict=False):
+            end, bias = end - below - (self.bias > 0), end - 1
+            scale = jnp.sqrt(jnp.asarray(precision * below, z.dtype))
+            g = z[:, :here, end : end + below] @ there / scale
+            there = self.sigma(g + self.bias * z[:, :here, bias : bias + 1] if self.bias else g)
+        return there
 
 
 Units = Sigma | Upper | Lower | Whole

@@ -26,25 +26,25 @@ def posed(
     problem = Problem(y.T.ravel(), space.root, kernel, sigma, T, width, prior.precisions[-1], bias, reaction)
     if net.depth == 1:
         return problem
-    first = first_layer(net)
-    values, vectors = np.linalg.eigh(kernels.cross_kernel(kernels.feature_map(first), first.prior, X).entries)
+    lower = without_last_layer(net)
+    values, vectors = np.linalg.eigh(kernels.cross_kernel(kernels.feature_map(lower), lower.prior, X).entries)
     root = (vectors * np.sqrt(np.maximum(values, NEGLIGIBLE * values[-1]))) @ vectors.T
-    below = Below(space.root, root, sigma, net.widths[0], prior.precisions[1], float(np.sqrt(bias)))
-    return replace(problem, below=below).resized(1)
+    below = Below(space.root, root, sigma, tuple(net.widths[:-1]), tuple(prior.precisions[1:-1]), float(np.sqrt(bias)))
+    return replace(problem, below=below).resized(1 if net.depth == 2 else width)
 
 
 NEGLIGIBLE = 1e-10  # eigenvalues below this part of the largest are raised to it
 
 
-def first_layer(net: FullyConnected) -> FullyConnected:
-    """Return the network of the first hidden layer alone."""
-    return replace(net, widths=net.widths[:1], weight_precision=net.precisions[:2])
+def without_last_layer(net: FullyConnected) -> FullyConnected:
+    """Return the network of all hidden layers but the last."""
+    return replace(net, widths=net.widths[:-1], weight_precision=net.precisions[:-1])
 
 
 class Coordinates(NamedTuple):
     """New inputs as combinations of the coordinates of a cluster, and of free ones: (n, r) each, or deviations (n,).
 
-    Of units of the second layer also the kernel of the first, or its diagonal.
+    Of units of the last of several layers also the kernel of the layer below, or its diagonal.
     """
 
     along: Float[np.ndarray, "n r"]
@@ -58,16 +58,16 @@ def coordinates(
     """Return those of new inputs; where only variances are asked for, each may be free by itself."""
     if problem.above:
         assert problem.below is not None
-        first, root = first_layer(net), problem.below.kernel_root
-        features = kernels.feature_map(first)
-        cross = kernels.cross_kernel(features, first.prior, X, X_train)
+        lower, root = without_last_layer(net), problem.below.kernel_root
+        features = kernels.feature_map(lower)
+        cross = kernels.cross_kernel(features, lower.prior, X, X_train)
         linked = np.linalg.solve(root, np.asarray(cross.entries).T).T
         bias = np.full((len(X), int(problem.below.bias > 0)), problem.below.bias)
         along = np.column_stack([bias, linked])
         if not joint:
             within = np.asarray(cross.left)
             return Coordinates(along, np.sqrt(np.maximum(within - np.sum(linked**2, axis=1), 0)), within)
-        within = np.asarray(kernels.cross_kernel(features, first.prior, X).entries)
+        within = np.asarray(kernels.cross_kernel(features, lower.prior, X).entries)
         values, vectors = np.linalg.eigh(within - linked @ linked.T)
         return Coordinates(along, vectors * np.sqrt(np.maximum(values, 0)), within)
     x = whitened_inputs(net.prior, X)

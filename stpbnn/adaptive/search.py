@@ -217,7 +217,7 @@ class _Walkers:
         above = felt if below is None else drive(problem, below.cavity(problem, response, found.a))
         along = modes(problem, below)
         assert problem.below is not None
-        there = along / math.sqrt(problem.below.precision)  # math.sqrt keeps single precision
+        there = along / math.sqrt(problem.below.precisions[-1])  # math.sqrt keeps single precision
         return found.a, above._replace(modes=along), felt._replace(modes=there)
 
     def _screened(self, population: Population, felt: Drive, moved: Move) -> tuple[Float[np.ndarray, "P P"], float]:

@@ -12,7 +12,7 @@ from stpbnn.cards.schema import ARRAYS as ARRAYS
 from stpbnn.cards.schema import SWEEPABLE as SWEEPABLE
 from stpbnn.cards.schema import Arrays, Card, Data, Network, Posterior, Process, Sampler, Theories
 from stpbnn.cards.schema import four as four
-from stpbnn.cards.sharing import shared as shared
+from stpbnn.cards.schema import shared as shared
 from stpbnn.cards.sweep_points import CHANNELS as CHANNELS
 from stpbnn.cards.sweep_points import TEMPERATURE as TEMPERATURE
 from stpbnn.cards.sweep_points import WIDTHS as WIDTHS

@@ -65,7 +65,7 @@ def mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
 
 
 def sweep_mistakes(raw: Mapping[str, Any]) -> dict[str, str]:
-    """Check every value of a sweep in the place where it is to go; return the messages by dotted key.
+    """Check every value of a sweep in its place on the card; return the messages by dotted key.
 
     Parameters
     ----------

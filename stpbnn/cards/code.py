@@ -72,7 +72,7 @@ def allow(name: str, folder: Path) -> None:
     Raises
     ------
     CodeError
-        If there is no such module or function, it fails, or it is none that a network can have.
+        If there is no such module or function, if it fails, or if no network can have the function.
     """
     from stpbnn.activations import Activation, available, register
 
@@ -105,12 +105,12 @@ def folders(card: Card) -> dict[str, Path]:
 
 
 def digests(names: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of the files that activations are from, by their names; of those that are code alone."""
+    """Return the SHA-256 of the file of each activation that is code, by the name of the activation."""
     return {name: hashlib.sha256(_SOURCES[name].content).hexdigest() for name in names if name in _SOURCES}
 
 
 def beside(card: Card) -> dict[str, str]:
-    """Return the modules that the activations of a card are from, as texts by the names of their files."""
+    """Return the texts of the modules that hold the activations of a card, by the names of their files."""
     sources = [_SOURCES[name] for name in named(card) if name in _SOURCES]
     return {source.file: source.content.decode() for source in sources if "/" not in source.file}
 

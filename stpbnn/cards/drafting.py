@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from stpbnn import _validation as check
+from stpbnn._labels import listed_classes
 from stpbnn.cards.likely_settings import likely_precision, likely_temperature
 from stpbnn.cards.loading import load_card
 from stpbnn.cards.schema import Card, toml_value
@@ -133,10 +134,9 @@ def _shared_out(load: Callable[[int], Task]) -> tuple[int, Task]:
         task = load(seed)
         if task.y.dtype.kind == "f" or not (lacking := set(task.yt.tolist()) - set(task.y.tolist())):
             return seed, task
-    rare = ", ".join(map(repr, sorted(lacking)[:SHOWN]))
+    rare = listed_classes(sorted(lacking))
     raise ValueError(
-        f"target: got so few rows of the class(es) {rare} that the training set lacks them; remove these rows, or join "
-        "classes"
+        f"target: got so few rows of {rare} that the training set lacks them; remove these rows, or join classes"
     )
 
 

@@ -9,7 +9,7 @@ __all__ = ["check_classes", "with_settings_of_classes"]
 
 
 def with_settings_of_classes(raw: Any) -> Any:
-    """Return the tables of a card; of classes with their one readout and with T = 1, where it says nothing of them."""
+    """Return the tables of a card; those of classes with the explicit readout and T = 1, unless the card gives them."""
     if not isinstance(raw, Mapping) or _entry(raw.get("network"), "likelihood") in (None, "gaussian"):
         return raw
     posterior = raw.get("posterior", {})
@@ -24,7 +24,7 @@ def with_settings_of_classes(raw: Any) -> Any:
 
 
 def check_classes(card: Any) -> None:
-    """Refuse what goes with numbers as targets alone, by ValueError that names the key."""
+    """Raise ValueError, naming the key, for settings that only numbers as targets have."""
     given = f'with network.likelihood = "{card.network.likelihood}"'
     if card.process is not None:
         raise ValueError(f'process.name: got "{card.process.name}" {given}, expected numbers as targets; leave it out')

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from stpbnn._labels import listed_classes
 from stpbnn._memory import refuse_beyond
+from stpbnn._validation import plural
 from stpbnn.cards.schema import toml_value
 from stpbnn.catalogue import THEORIES
 
@@ -47,14 +49,14 @@ def refuse_data(card: Card, data: Arrays) -> None:
     elif outputs != card.network.outputs:
         raise ValueError(
             f"network.outputs: got {card.network.outputs}, expected {outputs}: the targets of {card.data.label} "
-            f"have {outputs} column(s)"
+            f"have {plural(outputs, 'column')}"
         )
     if card.network.kind == "convolutional":
         rows, columns, channels = card.network.image or (28, 28, 1)
         if (numbers := rows * columns * channels) != X.shape[1]:
             raise ValueError(
-                f"network.image: got {rows} x {columns} pixels in {channels} channel(s), {numbers} numbers, but the "
-                f"inputs of {card.data.label} have {X.shape[1]}; give rows, columns and channels of these images"
+                f"network.image: got {rows} x {columns} pixels in {plural(channels, 'channel')}, {numbers} numbers, "
+                f"but the inputs of {card.data.label} have {X.shape[1]}; give the size and channels of these images"
             )
     if not len(data[2]):
         raise ValueError("data.test: got no rows, expected one at least: the training set takes them all")
@@ -84,7 +86,7 @@ def _refuse_classes(card: Card, data: Arrays) -> None:
     if unknown := [label for label in np.unique(data[3]).tolist() if label not in classes]:
         held_out = "data.test_file" if card.data.test_file else "data.test"
         raise ValueError(
-            f"{held_out}: got the class(es) {', '.join(map(repr, unknown[:8]))}, which the training set lacks; take "
+            f"{held_out}: got {listed_classes(unknown)}, which the training set lacks; take "
             "more training rows or another data.seed, or remove the rows of these classes"
         )
     if len(classes) != expected:
@@ -114,11 +116,9 @@ def refuse_sampling(card: Card, data: Arrays) -> None:
     """
     import jax
 
-    from stpbnn.samplers import REPLICAS
-
     network, sampler = card.network, card.sampler
     chains, size = sampler.chains, 8 if jax.config.jax_enable_x64 else 4
-    moved = chains * (REPLICAS if sampler.sampler == "tempered" else 1)
+    moved = chains * sampler.replicas
     _refuse_out_of_range(card, f"float{8 * size}")
     (examples, inputs), tests = data[0].shape, len(data[2])
     if card.process is None:

@@ -99,7 +99,7 @@ class Network(Section):
     def check(self) -> None:
         """Raise ValueError, naming the key, if the settings do not suit one another.
 
-        Where they plainly do, JAX is not loaded to say so.
+        JAX is not loaded where they plainly do.
         """
         others = ("widths",) if self.kind == "convolutional" else OF_IMAGES
         for key in others:

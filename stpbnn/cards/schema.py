@@ -1,9 +1,12 @@
-"""The schema of a model card, and the card as TOML text."""
+"""The schema of a model card, and the card as TOML text, for oneself and for others."""
 
 from __future__ import annotations
 
 import json
+import os
 from datetime import date, time
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, Strict, model_validator
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 else:
     ProcessName = Literal[tuple(PROCESSES)]
 DEEPEST = 100  # layers
+FILES = ("file", "test_file")
 ARRAYS = "arrays"  # the name of data that were given in Python
 Line = Annotated[str, Field(max_length=1000)]
 
@@ -65,6 +69,16 @@ class Sampler(Section):
     keep_draws: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         default=200, description="a whole number from 0, the draws whose weights are kept for predictions"
     )
+    ladder: Annotated[tuple[Annotated[int, Field(ge=2)], Annotated[float, Field(ge=0, lt=1)]], Strict(False)] | None = (
+        Field(default=None, description='[REPLICAS, LOWEST], of "tempered" alone, such as [18, 0.1]')
+    )
+
+    @property
+    def replicas(self) -> int:
+        """How many copies of a chain move together."""
+        from stpbnn.samplers import REPLICAS
+
+        return 1 if self.sampler != "tempered" else REPLICAS if self.ladder is None else self.ladder[0]
 
 
 class Card(Section):
@@ -117,6 +131,11 @@ class Card(Section):
         self.network.check()
         self.theories.check()
         process, sampler = self.process, self.sampler
+        if sampler.ladder is not None and sampler.sampler != "tempered":
+            raise ValueError(
+                f'sampler.ladder: got {list(sampler.ladder)} with "{sampler.sampler}", expected "tempered"; '
+                "leave it out"
+            )
         if self.network.of_classes:
             check_classes(self)
         if process is None:
@@ -161,7 +180,7 @@ class Card(Section):
         >>> Card(name="tiny", title="A tiny network", network=Network(widths=[5], outputs=3), posterior=Posterior(
         ...     temperature=0.1), data=Data(name="digits", classes=[0, 1])).load()
         Traceback (most recent call last):
-        ValueError: network.outputs: got 3, expected 1: the targets of digits have 1 column(s)
+        ValueError: network.outputs: got 3, expected 1: the targets of digits have 1 column
         """
         from stpbnn.cards import limits
 
@@ -228,3 +247,26 @@ def toml_value(value: Any) -> str:
     if isinstance(value, (date, time)):
         return value.isoformat()
     return hex(value) if isinstance(value, int) and value.bit_length() > LONG else repr(value)
+
+
+def shared(card: Card) -> Card:
+    """Return a card that finds its files beside it: by their names, or by their paths from the folder of them all.
+
+    Examples
+    --------
+    >>> card = Card.model_construct(data=Data(file="/home/me/house.csv", target="price"), sweep={})
+    >>> shared(card).data.file
+    'house.csv'
+    """
+    swept = {key: card.sweep[key] for name in FILES if (key := f"data.{name}") in card.sweep}
+    given = {name: path for name in FILES if (path := getattr(card.data, name))}
+    paths = [*given.values(), *chain.from_iterable(swept.values())]
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths]) if paths else ""
+
+    def inside(path: str) -> str:
+        return Path(os.path.relpath(path, root)).as_posix()
+
+    files = {name: inside(path) for name, path in given.items()}
+    sweep = {key: tuple(map(inside, some)) for key, some in swept.items()}
+    data = card.data.model_copy(update=files | {"data_home": None})
+    return card.model_copy(update={"data": data, "sweep": {**card.sweep, **sweep}})

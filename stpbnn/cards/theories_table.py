@@ -40,9 +40,10 @@ class Theories(Section):
         default=1,
         description='a whole number from 1 or "auto", the hidden units that the adaptive kernel samples jointly',
     )
-    noise: Literal["gaussian", "student-t", "robust"] = Field(
+    noise: Literal["gaussian", "student-t", "robust", "auto"] = Field(
         default="gaussian",
-        description='one of "gaussian", "student-t", "robust", the noise of infinite width; the chains have the first',
+        description='one of "gaussian", "student-t", "robust", and "auto" for that of the first two under which the '
+        "targets, each given the others, are the likelier: the noise of infinite width; the chains have the first",
     )
     noise_df: PositiveFloat | None = Field(
         default=None,
@@ -91,6 +92,7 @@ class Theories(Section):
     def beside_the_chains(self) -> str:
         """What the theories have, and the chains do not; nothing by default."""
         tails = f"Student's t noise of {self.noise_df or NOISE_DF:g} degrees of freedom"
-        noise = {"gaussian": "", "student-t": tails, "robust": "robust noise"}[self.noise]
+        chosen = f"Gaussian noise or {tails}, as leave-one-out chooses"
+        noise = {"gaussian": "", "student-t": tails, "robust": "robust noise", "auto": chosen}[self.noise]
         trend = "" if self.trend == "zero" else f"a {self.trend} trend"
         return " and ".join(filter(None, (f"{noise} (infinite width alone)" if noise else "", trend)))

@@ -129,7 +129,7 @@ class NetworkClassifier(LearnedPrecisions, ClassifierMixin, NetworkHolder, BaseE
         fitting = (1, 2) if classes == 2 else (classes,)
         if self.network.outputs not in fitting:
             raise ValueError(
-                f"network: got {self.network.outputs} output(s) for {classes} classes, expected "
+                f"network: got {check.plural(self.network.outputs, 'output')} for {classes} classes, expected "
                 f"{' or '.join(map(str, fitting))}; give {type(self.network).__name__}(..., outputs={fitting[0]})"
             )
         return self.network

@@ -39,9 +39,9 @@ class NNGPClassifier(NetworkClassifier):
         T > 0: the likelihood is taken to the power 1/T. T = 1 is Bayes, T < 1 a cold posterior.
     approximation : {"auto", "laplace", "ep"}
         How the posterior of the latent function is approximated: by Laplace's Gaussian about its mode, or by one that
-        has its moments (expectation propagation), which is far better where the prior is wide. That costs up to ten
-        times as much for one output, and "auto" takes it there; for C outputs it factorises P (C - 1) rows again and
-        again, and "auto" is Laplace's.
+        has its moments (expectation propagation), which is far better where the prior is wide. For one output it costs
+        up to ten times as much, and "auto" takes it; for C outputs it factorises P (C - 1) rows again and again, and
+        "auto" takes Laplace's.
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions are learned by maximising the log evidence: SciPy's L-BFGS-B, or a callable as
         scikit-learn's Gaussian processes take it. None leaves them as given. They are sought between 1e-5 and 1e5. The

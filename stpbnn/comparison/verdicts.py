@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stpbnn._validation import plural
 from stpbnn.quoting import quote
 from stpbnn.samplers import diagnose
 
@@ -44,8 +45,11 @@ def verdict(one: xr.Dataset, limits: Mapping[str, float], reason: str) -> tuple[
     chains, draws = int(one["chains"]), int(one["draws"])
     worst, smallest = float(one["rhat_worst"]), float(one["ess_smallest"])
     if not math.isfinite(worst) and (chains < 2 or draws < 4):
-        needed = "at least 2 chains of 4 draws are needed"
-        return False, f"no verdict: R-hat cannot be computed from {chains} chain(s) of {draws} draw(s); {needed}"
+        there, needed = (
+            f"{plural(chains, 'chain')} of {plural(draws, 'draw')}",
+            "at least 2 chains of 4 draws are needed",
+        )
+        return False, f"no verdict: R-hat cannot be computed from {there}; {needed}"
     told = f" ({reason})" if reason else ""
     if not one["converged"]:
         found = f"R-hat {worst:.{2 if worst >= 1.015 else 3}f}, bulk ESS {smallest:.0f}"

@@ -45,7 +45,7 @@ def linear_teacher(
     Parameters
     ----------
     seed : int
-        Of the generator.
+        Seed of the generator.
     train, test : int
         Rows.
     size : int
@@ -71,7 +71,7 @@ def erf_teacher(
     Parameters
     ----------
     seed : int
-        Of the generator.
+        Seed of the generator.
     train, test : int
         Rows.
     size : int

@@ -70,10 +70,10 @@ def load(
         the classes themselves, which classifiers and networks with a likelihood of classes take.
         Default: (-1, 1) for two classes, "one-hot" for more.
     standardize : {"auto", "paper", "pixels", "features"} or None
-        Always by numbers of the training set, for both sets. "paper": (x/255 - 0.1307)/0.3081, for pixels of 0 to
-        255. "pixels": by the scalar mean and standard deviation (ddof = 0) of all training inputs. "features": by
-        those of each input; a constant one is only shifted. None: as they are. "auto": the table above.
-        A regression set's targets are centred and scaled alike unless it is None.
+        The scales of both sets, always from numbers of the training set. "paper": (x/255 - 0.1307)/0.3081, for pixels
+        of 0 to 255. "pixels": by the scalar mean and standard deviation (ddof = 0) of all training inputs. "features":
+        by those of each input; a constant one is only shifted. None: as they are. "auto": the table above. A regression
+        set's targets are centred and scaled alike unless it is None.
     seed : int, optional
         None: rows in the order of the file, as the paper takes them. An integer: the rows that remain after the
         choice of classes are permuted by ``numpy.random.default_rng(seed)``, the training file first and then, with
@@ -84,9 +84,9 @@ def load(
         the environment variable ``STPBNN_DATA``, else ``~/.cache/stpbnn``. MNIST and CIFAR-10 are downloaded into it
         once where none of their files is there.
     noise : float, optional
-        Of a teacher: the standard deviation of the noise on its targets, training and test. Default: 0.
+        The standard deviation of the noise on a teacher's targets, training and test. Default: 0.
     hidden_width : int, optional
-        Of the erf teacher: its hidden units M. Default: 10.
+        The hidden units M of the erf teacher. Default: 10.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def load(
 
 
 def _refuse_too_many(train: int, test: int, size: int, hidden_width: int = 0, noise: float = 0.0) -> None:
-    """Refuse a drawn set that does not fit into memory, for the argument of the largest number."""
+    """Refuse a drawn set that does not fit into memory, naming the largest of its arguments."""
     numbers = {"train": train, "test": test, "size": size, "hidden_width": hidden_width}
     key = max(numbers, key=lambda key: numbers[key])
     needed = 8 * ((train + test) * size + (size + max(train, test)) * hidden_width)

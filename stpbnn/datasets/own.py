@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stpbnn._validation import boolean, integer, number, one_of, shown, text
+from stpbnn._validation import boolean, integer, number, one_of, plural, shown, text
 from stpbnn.datasets import selection, table_files
 from stpbnn.datasets.column_kinds import Category
 from stpbnn.datasets.columns import as_text
@@ -180,7 +180,9 @@ def load_table(
     for column in (each for each in numbers if known[each] == "number"):
         if (mark := _mark(clean[0][column])) is not None:
             count = (clean[0][column] == mark).sum()
-            logger.warning("%s: %s has %g in %d row(s), far from all others; %s", name, column, mark, count, EMPTY)
+            logger.warning(
+                "%s: %s has %g in %s, far from all others; %s", name, column, mark, plural(count, "row"), EMPTY
+            )
     arrays = []
     for place, part in ((where[0], training), (where[-1], rest)):
         with _told(place):
@@ -191,7 +193,9 @@ def load_table(
 def _refuse_few(clean: Sequence[pd.DataFrame]) -> None:
     rows = len(clean[-1])
     if rows < (2 if len(clean) == 1 else 1):
-        raise ValueError(f"got {rows} row(s), expected two at least for training and one for the test; give more")
+        raise ValueError(
+            f"got {plural(rows, 'row')}, expected two at least for training and one for the test; give more"
+        )
 
 
 def _counts(column: pd.Series) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from stpbnn._validation import plural
 from stpbnn.datasets.column_kinds import Category, Label, Number
 from stpbnn.datasets.columns import MANY, as_text, whole_numbers
 from stpbnn.datasets.preparation import Preparation
@@ -135,7 +136,7 @@ def _label(column: pd.Series, kind: Kind) -> Label:
     values = sorted(set(labels.tolist()))
     if not 1 < len(values) <= MANY:
         raise ValueError(
-            f"column {column.name!r}, row {column.index[0]}: got {len(values)} class(es) in {len(column)} training "
-            f"rows, expected 2 to {MANY}; choose another target, or more training rows"
+            f"column {column.name!r}, row {column.index[0]}: got {plural(len(values), 'class')} in {len(column)} "
+            f"training rows, expected 2 to {MANY}; choose another target, or more training rows"
         )
     return Label(str(column.name), tuple(values))

@@ -71,7 +71,7 @@ def converted(table: pd.DataFrame, known: Mapping[str, Kind]) -> pd.DataFrame:
 
 
 def without_missing(table: pd.DataFrame, targets: tuple[str, ...], missing: str, notes: list[str]) -> pd.DataFrame:
-    """Return the rows that are kept, and note what was done; ValueError, by column and row, where that is refused.
+    """Return the rows that are kept, and note what was done; ValueError, by column and row, for what is refused.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Roles(NamedTuple):
 
 
 def roles(table: pd.DataFrame, target: object, features: object, drop: object, split: str | None) -> Roles:
-    """Return which columns are what, after a look at whether they are there, once each."""
+    """Return which columns are what; ValueError where one is missing or named twice."""
     there = list(table.columns)
     if target is None:
         raise ValueError(f"target: missing, expected the column to predict, one of {shown(there)}")

@@ -33,7 +33,7 @@ SHEETS = (".xls", ".xlsx", ".xlsm", ".xlsb", ".ods", ".numbers")
 EXPORT = "export the sheet as CSV and give that file"
 FEWER = "give fewer rows or columns"
 COPIES = 30  # bytes of memory that a byte of a text file takes
-FOREIGN = (  # what a file begins with that is none of these, whatever its name
+FOREIGN = (  # the first bytes of files of other kinds, whatever their names
     (b"PK\x03\x04", f"is an Excel workbook or another zip archive; {EXPORT}"),
     (b"\xd0\xcf\x11\xe0", f"is an Excel workbook of the old kind; {EXPORT}"),
     (b"PAR1", "is Parquet; name it .parquet"),
@@ -62,10 +62,10 @@ def read_table(
     Parameters
     ----------
     path : path
-        CSV, TSV and other text, also packed (.gz); Parquet; .npz and .npy, of which arrays with one number a row are
-        columns of their name, and others give columns name0, name1, ...
+        CSV, TSV and other text, also compressed (.gz); Parquet; .npz and .npy, of which arrays with one number a row
+        are columns of their name, and others give columns name0, name1, ...
     separator, decimal, encoding : str, optional
-        Of a text file, where what it looks like is not enough.
+        Settings of a text file, where its look does not tell them.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def read_table(
 
 
 def refuse_options(separator: object, decimal: object, encoding: object) -> None:
-    """Refuse what cannot be the separator, the decimal sign or the encoding of a text file; None is each's default."""
+    """Refuse a separator, decimal sign or encoding that no text file has; None stands for the default."""
     if separator is not None and not (isinstance(separator, str) and len(separator) == 1 and separator not in '\r\n"'):
         raise ValueError(f'separator: got {shown(separator)}, expected one character, such as ";"')
     if decimal is not None:

@@ -208,7 +208,7 @@ def _probability(p: Any) -> float:
 
 
 def _targets(y: Any, mean: np.ndarray, output: int | None = None) -> np.ndarray:
-    """Return checked targets for predictions of such means; of one output where that is asked for."""
+    """Return checked targets that fit these means, those of one output where asked."""
     outputs = 1 if mean.ndim == 1 else mean.shape[1]
     if output is not None and output >= outputs:
         raise ValueError(f"output: got {output}, expected 0..{outputs - 1}")

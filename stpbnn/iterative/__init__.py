@@ -6,7 +6,7 @@ random probes as starting vectors gives, at any of them, solutions, log determin
 
 from stpbnn.iterative.enclosure import enclosed
 from stpbnn.iterative.krylov import Krylov, RitzPairs
-from stpbnn.iterative.tiled_matrix import Blocks, TiledMatrix, network_blocks
+from stpbnn.iterative.tiled_matrix import Blocks, TiledMatrix
 from stpbnn.iterative.trace_measure import SpectralMeasure, found, spectral_measure
 
 __all__ = [
@@ -17,6 +17,5 @@ __all__ = [
     "TiledMatrix",
     "enclosed",
     "found",
-    "network_blocks",
     "spectral_measure",
 ]

@@ -3,17 +3,15 @@
 The lower triangle alone is held: of 60,000 rows 7.2 GB. A product is in single precision within a tile and in double
 precision between tiles, each tile serving its rows and its columns at once. Tiles are shared out between the devices of
 this process, and between processes where JAX's distributed runtime has started several: each works with its own tiles,
-and the sum of what they find is known to all. Products that take hours are announced before they start.
+and the sum of what they find is known to all.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import jax
@@ -22,82 +20,16 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._memory import available
-from stpbnn.kernels import KernelMap, cross_kernel, symmetric_kernel
-from stpbnn.network import Prior
+from stpbnn.iterative.hours import warn_of_hours
 
-__all__ = ["Blocks", "TiledMatrix", "network_blocks"]
+__all__ = ["Blocks", "TiledMatrix"]
 
-PRODUCTS = 20  # the fewest that a Krylov space takes, of 32 vectors each
-LONG = 3600.0  # seconds, beyond which a warning says what is ahead
-LOOKED_AT = 30  # tiles along an edge, up to which an hour is out of reach and nothing is measured
 LARGEST, SMALLEST = 2048, 64  # rows of a tile
 VECTORS = 32  # vectors in the product whose time is measured
 AHEAD = 4  # tiles that are under way on each device
 HELD = 0.8  # share of the free memory that tiles may take; beyond it they are made anew for each product
 
 Blocks = Callable[[slice, slice], Float[np.ndarray, "n m"]]
-
-
-def seconds(size: int, edge: int, made: float, multiplied: float, *, held: bool) -> float:
-    """Return how long the fewest products take, given the seconds that it takes to make one tile, and to multiply it.
-
-    Examples
-    --------
-    Three tiles of the lower triangle are made once, or again for each of 20 products:
-
-    >>> seconds(200, 100, 1.0, 0.5, held=True), seconds(200, 100, 1.0, 0.5, held=False)
-    (33.0, 93.0)
-    """
-    parts = -(-size // edge)
-    tiles = parts * (parts + 1) / 2
-    return tiles * (made * (1 + (0 if held else PRODUCTS)) + PRODUCTS * multiplied)
-
-
-def warn_of_hours(
-    size: int, edge: int, make: Callable[[], Any], multiply: Callable[[Any], Any], *, held: bool, processes: int
-) -> None:
-    """Warn where products with so many rows take longer than an hour, and say how many rows take an hour.
-
-    Parameters
-    ----------
-    size, edge : int
-        Rows of the matrix, and of a tile.
-    make, multiply : callable
-        Return a tile; return a product with it.
-    held : bool
-        Whether tiles are held in memory.
-    processes : int
-        How many share the tiles.
-    """
-    if size <= LOOKED_AT * edge:
-        return
-    multiply(make())  # compiles
-    start = perf_counter()
-    tile = make()
-    between = perf_counter()
-    multiply(tile)
-    spent = seconds(size, edge, between - start, perf_counter() - between, held=held) / processes
-    if spent > LONG:
-        fewer = int(size * (LONG / spent) ** 0.5 // 1000) * 1000
-        again = "" if held else ", which do not fit into memory and are made again for each product"
-        warnings.warn(
-            f"X: got {size:,} examples: products with the tiles of their kernel{again} take {spent / LONG:,.0f} hours "
-            f"or more here; take fewer: {fewer:,} take about an hour",
-            UserWarning,
-            stacklevel=2,
-        )
-
-
-def network_blocks(kernel: KernelMap, prior: Prior, X: Float[np.ndarray, "P N0"]) -> Blocks:
-    """Return the function that makes a block of a network's kernel, given its rows and columns."""
-
-    def block(rows: slice, columns: slice) -> Float[np.ndarray, "n m"]:
-        if rows != columns:
-            return cross_kernel(kernel, prior, X[rows], X[columns]).entries
-        lower = symmetric_kernel(kernel, prior, X[rows])
-        return lower + np.tril(lower, -1).T
-
-    return block
 
 
 @partial(jax.jit, static_argnames="mirrored")

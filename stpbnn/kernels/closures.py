@@ -133,7 +133,13 @@ def _wishart(sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"])
 def renormalised(
     sigma: Activation, prior: Prior, gram: Gram, Q: Float[Array, " L"], closure: Closure = "nested"
 ) -> Gram:
-    """Return K^R(Q) in the closure nested, global or wishart (theory notes, section 3), from the Gram matrix of inputs.
+    r"""Return K^R(Q) in the closure nested, global or wishart (theory notes, section 3), from the inputs' Gram matrix.
+
+    * nested: :math:`K_l = Q_l\, \kappa(K_{l-1}) / \lambda_l + 1/\lambda_b`
+    * global: :math:`K^R = \prod_l Q_l\; \kappa(K_{L-1}) / \lambda_L + 1/\lambda_b` with K_{L-1} of infinite width
+    * wishart: :math:`G(K; Q_l, \dots) = G(k; Q_{l+1}, \dots) + (Q_l - 1)\, DG(k; Q_{l+1}, \dots)[\kappa(K)/\lambda_l]`
+
+    with :math:`k = \kappa(K)/\lambda_l + 1/\lambda_b`.
 
     Parameters
     ----------

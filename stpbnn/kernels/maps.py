@@ -79,7 +79,7 @@ def renormalised_map(net: FullyConnected, Q: Float[np.ndarray, " L"], closure: C
 @overload
 def renormalised_map(net: Network, Q: Float[np.ndarray, " L"], closure: Closure = ...) -> KernelMap: ...
 def renormalised_map(net: Network, Q: Float[np.ndarray, " L"], closure: Closure = "nested") -> KernelMap:
-    """Return C → K^R(Q); of convolutional networks the product of all Q scales the last kernel."""
+    """Return C → K^R(Q); in a convolutional network the product of all Q scales the last kernel."""
     if isinstance(net, Convolutional):
         return PooledMap.of(net, float(np.prod(Q)), net.prior.bias_variance)
     return Partial(_Renormalised(net.activation, closure), net.prior, np.asarray(Q, dtype=np.float64))

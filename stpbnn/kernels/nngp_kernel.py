@@ -217,7 +217,7 @@ def _bounds(what: str, value: Any, count: int) -> list[Any]:
     if len(items) != count or not all(map(_valid, items)):
         raise ValueError(
             f"{what}: got {value!r}, expected 'fixed', a pair (lower, upper) of positive numbers, or one of these for "
-            f"each of {count} precision(s)"
+            f"each of {check.plural(count, 'precision')}"
         )
     return items
 

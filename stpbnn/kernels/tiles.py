@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from scipy.linalg import blas
 
 from stpbnn._linalg import gram as products
+from stpbnn._linalg import mirrored
 from stpbnn._slices import slices
 from stpbnn.kernels.closures import Gram
 from stpbnn.kernels.maps import GramMap, KernelMap
@@ -211,7 +212,7 @@ def cross_kernel(
     """
     if X2 is None:
         within, found = symmetric_kernel(kernel, prior, X1), cross_kernel(kernel, prior, X1, X1[:1])
-        return CrossKernel(within + np.tril(within, -1).T, found.left, found.left)
+        return CrossKernel(mirrored(within), found.left, found.left)
     if isinstance(kernel, PooledMap):
         return CrossKernel(*map(np.asarray, kernel.between(X1, X2)))
     entries, left, right = blas.dgemm(1.0, X2.T, X1.T, trans_a=1).T, np.empty(len(X1)), np.empty(len(X2))

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from scipy.linalg import cho_solve, lapack, solve_triangular
 from scipy.special import expit
 
+from stpbnn._linalg import log_det_of
 from stpbnn.latent.latent_gaussian import scaled_factor
 
 __all__ = ["Bernoulli", "BernoulliCurvature"]
@@ -72,7 +73,7 @@ class BernoulliCurvature:
     @property
     def log_det(self) -> float:
         """The logarithm of det(1 + K W)."""
-        return 2 * float(np.log(np.diag(self.factor)).sum())
+        return log_det_of(self.factor)
 
     def damp(self, v: Vector) -> Vector:
         """Return M v."""

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 from scipy.special import logsumexp, softmax
 
-from stpbnn._linalg import mirrored
+from stpbnn._linalg import log_det_of, mirrored
 from stpbnn.latent.latent_gaussian import positive_factor, scaled_factor
 
 __all__ = ["Categorical", "CategoricalCurvature"]
@@ -65,14 +65,14 @@ class Categorical:
         total = np.zeros(K.shape, order="F")
         for root in np.sqrt(pi.T / self.temperature):
             factor = scaled_factor(K, root)
-            log_det += 2 * float(np.log(np.diag(factor)).sum())
+            log_det += log_det_of(factor)
             inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
             inverse *= root[:, None]
             inverse *= root
             total += inverse
             parts.append(inverse)
         factor = positive_factor(total)
-        log_det += 2 * float(np.log(np.diag(factor)).sum()) + len(K) * np.log(self.temperature)
+        log_det += log_det_of(factor) + len(K) * np.log(self.temperature)
         return CategoricalCurvature(K, pi, self.temperature, parts, factor, log_det)
 
 

@@ -143,7 +143,7 @@ class ClassesOfNetwork(ClassesAction):
         return sum(w * self.slopes(np.log(Q)).precisions for Q, w in zip(kept.nodes, kept.weights, strict=True))
 
     def law(self, point: SaddlePoint, X: Float[np.ndarray, "n N0"]) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and variance (covariances) of the latent function(s) at query points, at a saddle point."""
+        """Return mean and variance (covariances) of the latent functions at query points, at a saddle point."""
         z = np.log(point.order_parameters)
         return self.at(z).law(*self._crossing(X)(z))
 

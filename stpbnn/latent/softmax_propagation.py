@@ -33,7 +33,7 @@ from scipy.linalg import cho_solve, helmert, lapack, solve_triangular
 from scipy.special import log_softmax, ndtri
 from scipy.stats import qmc
 
-from stpbnn._linalg import mirrored
+from stpbnn._linalg import log_det_of, mirrored
 from stpbnn._slices import slices
 from stpbnn.latent.categorical import Categorical
 from stpbnn.latent.laplace import laplace_approximation
@@ -64,7 +64,7 @@ class Contrasts:
     @property
     def log_det(self) -> float:
         """The logarithm of det B."""
-        return 2 * float(np.log(np.diag(self.factor)).sum())
+        return log_det_of(self.factor)
 
     def damp(self, v: Float[np.ndarray, "P d"]) -> Float[np.ndarray, "P d"]:
         """Return M v of contrasts, with M = R B^{-1} R^T."""

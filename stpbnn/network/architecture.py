@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from stpbnn import activations
 from stpbnn._random import standard_normal
-from stpbnn._validation import integer, number, one_of
+from stpbnn._validation import integer, number, one_of, plural
 
 __all__ = ["LIKELIHOODS", "Network", "Prior", "Weights", "counts"]
 
@@ -88,7 +88,8 @@ class Network:
         if not fits[one_of("likelihood", self.likelihood, LIKELIHOODS)]:
             expected = "1 output for two classes" if self.likelihood == "bernoulli" else "one output for each class"
             raise ValueError(
-                f"likelihood: got {self.likelihood!r} with {self.outputs} output(s), expected {expected}; give outputs="
+                f"likelihood: got {self.likelihood!r} with {plural(self.outputs, 'output')}, expected "
+                f"{expected}; give outputs="
             )
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from stpbnn._validation import integer, shown
+from stpbnn._validation import integer, plural, shown
 
 __all__ = ["PADDINGS", "Link", "Window", "incidence", "links", "looked_at", "pairs", "windows"]
 
@@ -56,7 +56,8 @@ def pairs(what: str, value: Any, layers: int) -> Pair | tuple[Pair, ...]:
     elif len(items) == 2 and not any(nested):
         return _pair(what, items)
     raise ValueError(
-        f"{what}: got {shown(value)}, expected a number, (rows, columns), or {layers} such pair(s), one for each layer"
+        f"{what}: got {shown(value)}, expected a number, (rows, columns), or "
+        f"{plural(layers, 'such pair')}, one for each layer"
     )
 
 

@@ -1,4 +1,4 @@
-"""Joint densities: the covariance is factorised, and what rounding has left of it is judged."""
+"""Joint densities, from a factorised covariance; one that rounding has spoiled is refused."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cholesky, lapack, solve_triangular
+
+from stpbnn._linalg import log_det_of
 
 __all__ = ["Whitened", "relative_rounding", "whiten"]
 
@@ -23,7 +25,7 @@ class Whitened(NamedTuple):
 
 
 def relative_rounding(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the relative error of a covariance whose variances were these before a subtraction, and are those after.
+    """Return the relative error of a covariance, given its variances before and after a subtraction.
 
     Examples
     --------
@@ -72,7 +74,7 @@ def whiten(covariance: np.ndarray, residual: np.ndarray, error: float = 0.0) -> 
     lost = columns * error / max(reciprocal * size, TINY) + error * np.sum(alpha**2) / max(1.0, quadratic)
     if not lost / 2 < LOST:
         raise _lost(covariance, error)
-    return Whitened(2 * columns * float(np.log(np.diag(factor)).sum()), quadratic)
+    return Whitened(columns * log_det_of(factor), quadratic)
 
 
 def _lost(covariance: np.ndarray, error: float) -> ValueError:

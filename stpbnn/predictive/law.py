@@ -1,4 +1,4 @@
-"""What all predictive laws share; and independent laws of several query points, side by side."""
+"""What all predictive laws share, and independent laws of several query points side by side."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ class JointMixture(_Coupled):
 class MixtureOfOutputs(_Coupled):
     r"""A finite mixture of joint laws of several outputs at all query points, each with a rotation of its own.
 
-    Its components are made when they are asked for: all their covariances together may be more than fits.
+    Its components are made one at a time, on request: all their covariances together may not fit into memory.
 
     Parameters
     ----------

@@ -9,8 +9,8 @@ from stpbnn.programs.linear_model import factorised_design as factorised_design
 from stpbnn.programs.marginal import marginal_network
 from stpbnn.programs.networks import network, scale_mixture, student_t_network
 from stpbnn.programs.sites import above as above
-from stpbnn.programs.sites import value_above as value_above
 from stpbnn.programs.student import MultivariateStudentT as MultivariateStudentT
+from stpbnn.programs.traced import value_above as value_above
 
 __all__ = [
     "condition",

@@ -17,8 +17,8 @@ from stpbnn._precision import in_float64
 from stpbnn._random import seed_of
 from stpbnn.programs.hyper_draws import hyper_draws
 from stpbnn.programs.kernel_processes import Kernel, Process, entries, factor
-from stpbnn.programs.sites import points, targets
 from stpbnn.programs.student import MultivariateStudentT
+from stpbnn.programs.traced import points, targets
 
 __all__ = ["condition", "log_likelihood", "predict"]
 

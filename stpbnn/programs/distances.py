@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from stpbnn.programs.sites import lengths, points
+from stpbnn.programs.traced import lengths, points
 
 __all__ = ["distance"]
 

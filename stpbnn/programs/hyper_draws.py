@@ -12,7 +12,7 @@ from numpyro import distributions as dist
 
 from stpbnn import _validation as check
 from stpbnn.programs.kernel_processes import Process
-from stpbnn.programs.sites import recalled, value_above
+from stpbnn.programs.traced import value_above
 
 __all__ = ["hyper_draws"]
 
@@ -33,7 +33,7 @@ def hyper_draws(
     if not isinstance(temperature, dist.Distribution):
         value_above("temperature", temperature, 0)
     priors = {**process.priors, "temperature": temperature} | ({} if process.df is None else {"df": process.df})
-    values = {name: jnp.asarray(recalled(name, prior, samples), float) for name, prior in priors.items()}
+    values = {name: jnp.asarray(_recalled(name, prior, samples), float) for name, prior in priors.items()}
     own = {name: prior.shape() for name, prior in priors.items() if isinstance(prior, dist.Distribution)}
     for name, shape in own.items():
         if values[name].shape[values[name].ndim - len(shape) :] != shape:
@@ -48,6 +48,15 @@ def hyper_draws(
         name: value.reshape(size, *own[name]) if name in own else jnp.broadcast_to(value, size)
         for name, value in values.items()
     }, batch
+
+
+def _recalled(name: str, prior: Any, samples: Mapping[str, Any]) -> Any:
+    """Return a fixed value as it is, or the draws of the site `name` among posterior samples."""
+    if not isinstance(prior, dist.Distribution):
+        return prior
+    if name not in samples:
+        raise ValueError(f"samples: got {sorted(samples)}, expected also {name!r}, which has a prior")
+    return samples[name]
 
 
 def _refuse_out_of_range(name: str, values: jax.Array) -> None:

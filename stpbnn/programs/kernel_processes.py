@@ -16,8 +16,9 @@ from numpyro import distributions as dist
 
 from stpbnn import kernels
 from stpbnn.network import FullyConnected, Prior
-from stpbnn.programs.sites import above, degrees_of_freedom, parameter, points, targets, temperature_site, value_above
+from stpbnn.programs.sites import above, degrees_of_freedom, parameter, temperature_site
 from stpbnn.programs.student import MultivariateStudentT
+from stpbnn.programs.traced import points, targets, value_above
 
 __all__ = ["Process", "gaussian_process", "student_t_process"]
 

@@ -14,7 +14,8 @@ from stpbnn._random import standard_normal
 from stpbnn._validation import instance
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.programs.linear_model import design, log_normal
-from stpbnn.programs.sites import points, refuse_labels, targets, temperature_site
+from stpbnn.programs.sites import refuse_labels, temperature_site
+from stpbnn.programs.traced import points, targets
 
 __all__ = ["LinearGaussian", "marginal_network"]
 

@@ -17,11 +17,10 @@ from stpbnn.programs.sites import (
     degrees_of_freedom,
     label_sites,
     parameter,
-    points,
     refuse_labels,
-    targets,
     temperature_site,
 )
+from stpbnn.programs.traced import points, targets
 
 __all__ = ["network", "scale_mixture", "student_t_network"]
 

@@ -21,7 +21,7 @@ def _stirling(x: jax.Array) -> jax.Array:
 
 
 def _normaliser(half: jax.Array, size: float) -> jax.Array:
-    """Return log Γ(a + h) − log Γ(a) − h log(2πa) with a = ν/2 and h = P/2: small and as such computed for large a."""
+    """Return log Γ(a + h) − log Γ(a) − h log(2πa) with a = ν/2 and h = P/2; large a cost no digits."""
     small, large = jnp.minimum(half, LARGE), jnp.maximum(half, LARGE)
     direct = gammaln(small + size) - gammaln(small) - size * jnp.log(2 * jnp.pi * small)
     series = (large + size - 0.5) * jnp.log1p(size / large) - size * (1 + jnp.log(2 * jnp.pi))

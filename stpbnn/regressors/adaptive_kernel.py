@@ -1,4 +1,4 @@
-"""Self-consistent clusters of units: a network of one or two hidden layers whose kernel adapts to the task."""
+"""Self-consistent clusters of units: a network whose kernel adapts to the task."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["AdaptiveKernelRegressor"]
 
 
 class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor):
-    r"""Bayesian network of one or two hidden layers whose kernel adapts to the task, by self-consistent clusters.
+    r"""Bayesian network whose kernel adapts to the task, by self-consistent clusters.
 
     .. math:: p(h_1 \dots h_n) \propto \prod_i N(h_i; 0, C)\, |w|^{1/2} e^{c^T w c/2}, \qquad
               c_i = a\cdot\sigma_i/\sqrt N, \quad w = (\lambda_1 + \sigma_i^T R\, \sigma_j / N)^{-1},
@@ -43,8 +43,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     Parameters
     ----------
     network : FullyConnected or None
-        The network, of one hidden layer, or of two and one output; None means FullyConnected((200,)) with as many
-        outputs as y.
+        The network; None means FullyConnected((200,)) with as many outputs as y. Of more than two hidden layers, or of
+        two and several outputs, only the whole as one cluster is known.
     temperature : float
         T > 0, the variance of the Gaussian likelihood.
     particles : int
@@ -52,8 +52,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         half the size come on top. Better twice the number of examples or more.
     cluster : int or "auto"
         How many units n are sampled jointly, a divisor of the width. "auto" doubles n until the prediction moves by
-        less than its standard error, or a cluster is the network, which comes next where units are stuck. Of two hidden
-        layers 1 and the width of the second are known, the latter for all units of both.
+        less than its standard error, or a cluster is the network, which comes next where units are stuck. Of several
+        hidden layers the width of the last is known, for all units of all layers, and of two and one output also 1.
     reaction : bool
         Whether to correct for the reaction of the others on a cluster itself, a relative n/N.
     second_start : bool
@@ -149,26 +149,22 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
             raise ValueError(
                 f"cluster: got {self.cluster!r} with reaction=False, expected 1: clusters react upon each other"
             )
-        if self.network is not None and self.network.depth > 1:
-            self._check_deep(self.network)
-
-    def _check_deep(self, net: FullyConnected) -> None:
-        """Refuse what is not known of deep networks."""
-        N, use = net.widths[-1], "use ProportionalLimitRegressor"
-        if net.depth > 2:
-            raise ValueError(f"network: got {net.depth} hidden layers, expected 1 or 2: of more none is known; {use}")
-        if net.outputs > 1:
-            raise ValueError(f"network: got two hidden layers and {net.outputs} outputs, expected one output; {use}")
-        if self.cluster not in (1, N, "auto") or self.second_start:
+        net = self.network
+        if net is None or net.depth == 1:
+            return
+        known = (*adaptive.known_sizes(net.depth, net.outputs, net.widths[-1]), "auto")
+        if self.cluster not in known or self.second_start:
             raise ValueError(
-                f"cluster, second_start: got {self.cluster!r} and {self.second_start}, expected 1, {N} or "
-                "'auto', and False: of two hidden layers one unit of each and the whole network are known"
+                f"cluster, second_start: got {self.cluster!r} and {self.second_start} for {net.depth} hidden layers "
+                f"and {net.outputs} output(s), expected one of {known}, and False: the whole network is known, and "
+                "single units of two layers and one output; or use ProportionalLimitRegressor"
             )
 
     def _condition(self) -> None:
         X, net = self.X_train_, self.network_
         check.room_for_kernels("X", len(X), matrices=50 * net.outputs**2)
-        self._refuse_beyond_memory(1 if self.cluster == "auto" else self._divisor())
+        smallest = adaptive.known_sizes(net.depth, net.outputs, net.widths[-1])[0]
+        self._refuse_beyond_memory(smallest if self.cluster == "auto" else self._divisor())
         self.seed_ = seed_of(self.random_state)
         self._solve()
         if self.cluster not in (self.cluster_, "auto"):
@@ -207,7 +203,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     def _needed(self, cluster: int) -> int:
         """Return the bytes that clusters of a size take."""
         units, outputs = adaptive.units_of(int(self.particles), cluster), self.network_.outputs
-        links = 4 * units * self.network_.widths[0] if self.network_.depth > 1 and cluster > 1 else 0
+        units_below = sum(self.network_.widths[:-1]) if cluster == self.network_.widths[-1] else 0  # in one network
+        links = 4 * (units // cluster) * max(self.network_.widths) * units_below
         return 4 * (2 * units * len(self.X_train_) + 4 * units * cluster * outputs**2 + links)
 
     def _solve(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
@@ -237,10 +234,11 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
 
     def _searched(self, problem: adaptive.Problem) -> tuple[list[adaptive.Solution], list[adaptive.FixedPoint]]:
         """Return what is found from the prior or, where asked, from tilted units: that of the larger evidence."""
-        saddle = ProportionalLimitRegressor(self.network_, temperature=self.temperature_, mean="drop")
-        saddle.fit(self.X_train_, self.y_train_)
-        Q = saddle.order_parameters_
-        K = np.kron(np.atleast_2d(Q.squeeze() if self.network_.depth == 1 else np.prod(Q)), problem.kernel)
+        net, K = self.network_, np.kron(np.eye(self.network_.outputs), problem.kernel)
+        if net.depth == 1 or net.outputs == 1:
+            saddle = ProportionalLimitRegressor(net, temperature=self.temperature_, mean="drop")
+            Q = np.asarray(saddle.fit(self.X_train_, self.y_train_).order_parameters_)
+            K = np.kron(np.atleast_2d(Q.squeeze() if net.depth == 1 else np.prod(Q)), problem.kernel)
         settings = self.particles, self.seed_, self.max_iter
         if self.cluster == "auto":
             sizes = adaptive.doubled(problem, adaptive.Start(K, K), *settings, lambda n: fits(self._needed(n)))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from reprlib import repr as short
-from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -60,7 +59,6 @@ class EvidenceSearch[H: Hyperparameters](WithFactors):
     n_restarts_optimizer: int
     random_state: Any
     log_marginal_likelihood_: float
-    _at_bounds: ClassVar[Mapping[tuple[str, str], str]] = MappingProxyType({})  # what it means to end on a bound
 
     def _check_search(self) -> None:
         """Refuse settings of the search that are out of range."""
@@ -96,6 +94,11 @@ class EvidenceSearch[H: Hyperparameters](WithFactors):
     def _objective(self, at: H) -> Evidence:
         """Return what a search makes as large as it can: by default the log evidence."""
         return self._evidence(at, gradient=True)
+
+    @property
+    def _at_bounds(self) -> Mapping[tuple[str, str], str]:
+        """What it means to end on a bound, by the name of a hyper-parameter and "lower" or "upper"."""
+        return {}
 
     @property
     def _tolerance(self) -> float:

@@ -90,8 +90,8 @@ def theory_grid(
         What "proportional" and "finite" do with the Gaussian mean of the features of activations that are not odd.
     df : float
         ν > 2 of "student-t".
-    noise : {"gaussian", "student-t", "robust"}
-        The noise of "infinite".
+    noise : {"gaussian", "student-t", "robust", "auto"}
+        The noise of "infinite"; see `NNGPRegressor`.
     noise_df : float
         The degrees of freedom of its noise "student-t".
     trend : {"zero", "constant", "linear"}

@@ -109,7 +109,7 @@ def warn_of_unsolved(failures: Mapping[str, str], stacklevel: int) -> None:
     if failures:
         told = "\n".join(f"{point}: {reason}" for point, reason in failures.items())
         warnings.warn(
-            f"{len(failures)} point(s) of the grid could not be solved and are NaN:\n{told}",
+            f"{check.plural(len(failures), 'point')} of the grid could not be solved and are NaN:\n{told}",
             ConvergenceWarning,
             stacklevel=stacklevel + 1,
         )

@@ -73,9 +73,9 @@ def posterior_hidden_kernel(model: Any, X: np.ndarray) -> np.ndarray:
     problem, process = getattr(model, "_problem", None), getattr(model, "_process", None)
     if net.depth > 1 or net.outputs > 1 or isinstance(problem, MeanKept) or isinstance(net, Convolutional):
         raise ValueError(
-            f"network: got a {type(net).__name__} of {net.depth} hidden layer(s), {net.outputs} output(s) and the "
-            f"activation {net.sigma.name!r}, expected a FullyConnected of one hidden layer, one output and a kernel "
-            "without a mean of its own (mean='drop')"
+            f"network: got a {type(net).__name__} of {check.plural(net.depth, 'hidden layer')}, "
+            f"{check.plural(net.outputs, 'output')} and the activation {net.sigma.name!r}, expected a "
+            "FullyConnected of one hidden layer, one output and a kernel without a mean of its own (mean='drop')"
         )
     if isinstance(process, Columns):
         raise ValueError(f"noise: got {model.noise!r}, expected 'gaussian', under which alone the mean is known")

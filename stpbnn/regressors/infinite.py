@@ -15,6 +15,7 @@ from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable import Criterion, WithCriterion
 from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters
 from stpbnn.regressors.network_outliers import NetworkOutliers
+from stpbnn.regressors.outliers import OF_NOISE
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
     ACCURACY,
@@ -44,10 +45,11 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
     temperature : float or array of shape (P,)
         T >= 0, the variance of the Gaussian likelihood. T = 0 interpolates, where the kernel is well conditioned. An
         array has the known variance of each training target, and is not learned.
-    noise : {"gaussian", "student-t", "robust"}
+    noise : {"gaussian", "student-t", "robust", "auto"}
         Whether the noise is Gaussian, has the tails of Student's t, T the square of its scale (expectation
         propagation), or is Gaussian with examples that count the less the further they are from what the others make of
-        them, as in StudentTProcessRegressor.
+        them, as in StudentTProcessRegressor. "auto" fits the first two, and keeps that under which the targets given
+        the others are the likelier.
     trend : {"zero", "constant", "linear"}
         What is added to the network: nothing, a constant, or a linear function of the inputs. Its coefficients, of a
         flat prior, are integrated over exactly: the evidence is the restricted likelihood, and predictive laws know of
@@ -86,6 +88,8 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
     log_marginal_likelihood_ : float
         log N(y; 0, A), summed over outputs. With noise "student-t" it is that of power expectation propagation, with
         "robust", which has none, the leave-one-out score under a t law.
+    noise_, loo_log_scores_ : str, and dict of str to float or None
+        The noise as given or chosen, and the leave-one-out log scores by which it was.
     noise_df_, centre_ : float, array of the shape of y, or None
         The degrees of freedom of the noise "student-t"; what each target is compared with under noise "robust".
     noise_variance_ : float or None
@@ -123,14 +127,14 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
     _process: Any
 
     _networks = (FullyConnected, Convolutional)
-    _learned = (*LearnableNetwork._learned, "noise_df_", "centre_", "solver_")
+    _learned = (*LearnableNetwork._learned, "solver_", *OF_NOISE)
 
     def __init__(
         self,
         network: Network | None = None,
         *,
         temperature: Any = 0.01,
-        noise: Literal["gaussian", "student-t", "robust"] = "gaussian",
+        noise: Literal["gaussian", "student-t", "robust", "auto"] = "gaussian",
         trend: Literal["zero", "constant", "linear"] = "zero",
         solver: Solver = "auto",
         criterion: Criterion = "evidence",
@@ -217,5 +221,5 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
 
     def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
         if self._outliers:
-            return self._columns_law(X, joint=joint, noise=noise)
+            return super()._predictive(X, joint=joint, noise=noise)
         return self._process.law(X, joint=joint, noise=noise)

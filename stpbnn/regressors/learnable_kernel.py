@@ -26,7 +26,7 @@ from stpbnn.regressors.kernel_objects import (
 )
 from stpbnn.regressors.learnable import Learnable
 from stpbnn.regressors.noise import WithWeights, split
-from stpbnn.regressors.outliers import WithOutliers
+from stpbnn.regressors.noise_choice import WithChosenNoise
 from stpbnn.scale import Design, Query, Reduced, Units
 
 __all__ = ["KernelOutliers", "LearnableKernel"]
@@ -183,7 +183,7 @@ class LearnableKernel(WithGradient, WithWeights, Learnable[KernelHyperparameters
         return self._process.predictive(query, 0.0, Units(size=self._units.size))
 
 
-class KernelOutliers(WithOutliers[KernelHyperparameters], LearnableKernel):
+class KernelOutliers(WithChosenNoise[KernelHyperparameters], LearnableKernel):
     """Regressors on a kernel object with noise "student-t" or "robust" among their settings."""
 
     def _kernel_at(self, at: KernelHyperparameters) -> Float[np.ndarray, "P P"]:

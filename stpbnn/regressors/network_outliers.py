@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,15 +10,16 @@ from jaxtyping import Float
 from stpbnn import _validation as check
 from stpbnn.kernels import nngp_map, symmetric_kernel
 from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters
-from stpbnn.regressors.outliers import OUTLIER_NOISES, WithOutliers
+from stpbnn.regressors.noise_choice import WithChosenNoise
+from stpbnn.regressors.outliers import AUTO, OUTLIER_NOISES
 from stpbnn.scale import Columns, Query, Units, infinite_slopes, query_of
 
 __all__ = ["NOISES", "NetworkOutliers"]
 
-NOISES = ("gaussian", *OUTLIER_NOISES)
+NOISES = ("gaussian", *OUTLIER_NOISES, AUTO)
 
 
-class NetworkOutliers(WithOutliers[NetworkHyperparameters], LearnableNetwork):
+class NetworkOutliers(WithChosenNoise[NetworkHyperparameters], LearnableNetwork):
     """Regressors on the kernel of infinite width, with noise "student-t" or "robust" among their settings."""
 
     _units = Units()
@@ -54,10 +54,6 @@ class NetworkOutliers(WithOutliers[NetworkHyperparameters], LearnableNetwork):
         at, slopes = self._hyperparameters, self._process.slopes
         of_kernel = infinite_slopes(at.network, self.X_train_, slopes.kernel)
         return np.append(of_kernel, [getattr(at, name) * getattr(slopes, name) for name in at.free])
-
-    def _columns_law(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
-        """Return the law of f, or of a new target, at query points."""
-        return self._process.predictive(self._query(X, joint=joint), self._noise_of_new(noise, joint), self._units)
 
     def _query(self, X: np.ndarray, *, joint: bool = False) -> Query:
         return query_of(nngp_map(self.network_), self.network_.prior, X, self.X_train_, joint=joint)

@@ -15,9 +15,11 @@ from stpbnn.regressors.evidence_search import Hyperparameters
 from stpbnn.regressors.learnable import Learnable
 from stpbnn.scale import ACCURACY, Columns, Downweighted, OutlierMoments, StudentNoise, Units, noise_of_new
 
-__all__ = ["OUTLIER_NOISES", "Noisy", "WithOutliers"]
+__all__ = ["AUTO", "OF_NOISE", "OUTLIER_NOISES", "TAILS", "Noisy", "WithOutliers"]
 
-OUTLIER_NOISES = ("student-t", "robust")
+TAILS, AUTO = "student-t", "auto"
+OUTLIER_NOISES = (TAILS, "robust")
+OF_NOISE = ("noise_df_", "centre_", "loo_log_scores_")  # what is learned of it
 CORE = 3.0  # standard deviations about the median beyond which a target says nothing of the size of the others
 OF_SEARCH = 1e-5  # accuracy of moments, of which the square is that of the evidence
 MATCHED = 1e-7  # relative accuracy of an evidence that is found by iteration
@@ -41,12 +43,13 @@ class Noisy(Hyperparameters, Protocol):
 
 
 class WithOutliers[H: Noisy](Learnable[H]):
-    """Regressors with noise "student-t" or "robust" among their settings.
+    """Regressors with noise "student-t" or "robust" among their settings, or with the choice of the first.
 
     A model adds its kernel at hyper-parameters, and the units of its targets.
     """
 
     noise: str
+    loo_log_scores_: dict[str, float] | None = None  # of the noises that were to choose from
     trend: str
     noise_df: float
     contamination: float
@@ -64,25 +67,31 @@ class WithOutliers[H: Noisy](Learnable[H]):
         raise NotImplementedError
 
     @property
+    def noise_(self) -> str:
+        """The noise of the fit: as given, or of "auto" that of the highest leave-one-out log score."""
+        scores = self.loo_log_scores_
+        return max(scores, key=scores.__getitem__) if scores else self.noise
+
+    @property
     def _outliers(self) -> bool:
         """Whether the noise has outliers."""
-        return self.noise in OUTLIER_NOISES
+        return self.noise_ in OUTLIER_NOISES
 
     def _check_settings(self) -> None:
         check.number("noise_df", self.noise_df)
         check.number("contamination", self.contamination)
         if self.contamination >= 0.5:
             raise ValueError(f"contamination: got {self.contamination!r}, expected a number between 0 and 0.5")
-        if self.optimize_noise_df and self.noise != "student-t":
+        if self.optimize_noise_df and self.noise not in (TAILS, AUTO):
             raise ValueError(f"optimize_noise_df: got True with noise={self.noise!r}, expected noise='student-t'")
-        if self._outliers:
+        if self.noise in (*OUTLIER_NOISES, AUTO):
             self._check_outlier_settings()
         super()._check_settings()
 
     def _check_outlier_settings(self) -> None:
         """Refuse what the noises with outliers do not have."""
         here = f"with noise={self.noise!r}"
-        if getattr(self, "optimize_df", False):
+        if getattr(self, "optimize_df", False) and self.noise != AUTO:
             raise ValueError(
                 f"optimize_df: got True {here}, whose function is a Gaussian process without df; say False"
             )
@@ -95,25 +104,35 @@ class WithOutliers[H: Noisy](Learnable[H]):
             given = "an array" if np.ndim(self.temperature) else 0
             raise ValueError(f"temperature: got {given} {here}, expected a number greater than 0")
 
+    def _refuse_weights(self) -> None:
+        plain = " or ".join(map(repr, self._noises_of_weights))
+        raise ValueError(f"sample_weight: got weights with noise={self.noise!r}, expected noise={plain}")
+
     def _weighted(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> tuple[np.ndarray, np.ndarray]:
         if self._outliers:
-            plain = " or ".join(map(repr, self._noises_of_weights))
-            raise ValueError(f"sample_weight: got weights with noise={self.noise!r}, expected noise={plain}")
+            self._refuse_weights()
         return super()._weighted(X, y, sample_weight)
 
     def _take_up(self, found: H) -> None:
         super()._take_up(found)
-        self.noise_df_ = found.noise_df if self.noise == "student-t" else None
+        self.noise_df_ = found.noise_df if self.noise_ == TAILS else None
+
+    @property
+    def _at_bounds(self) -> dict[tuple[str, str], str]:
+        told = {("noise_df", "upper"): "the data have no outliers: take noise='gaussian'"}
+        if not self._outliers:
+            told["temperature", "upper"] = "all is taken as noise; where targets are outliers, take noise='student-t'"
+        return told
 
     @property
     def _tolerance(self) -> float:
-        return MATCHED if self.noise == "student-t" else super()._tolerance
+        return MATCHED if self.noise_ == TAILS else super()._tolerance
 
     def _columns(self, K: Float[np.ndarray, "P P"], at: H) -> Columns:
         """Return the process at a kernel matrix, of which the lower triangle is read."""
         K, T = mirrored(K), at.temperature
         outputs = self._modelled.reshape(len(K), -1).T
-        if self.noise == "student-t":
+        if self.noise_ == TAILS:
             return Columns(tuple(self._matched(K, outputs, at)), self._modelled.shape)
         assert self.centre_ is not None
         centres = self._units.normalised(self.centre_).reshape(len(K), -1).T
@@ -141,7 +160,7 @@ class WithOutliers[H: Noisy](Learnable[H]):
 
     def _search(self) -> bool:
         """Search; under robust noise twice, with weights that follow what the first search led to."""
-        if self.noise != "robust":
+        if self.noise_ != "robust":
             self._visited = []
             try:
                 return super()._search()
@@ -172,9 +191,9 @@ class WithOutliers[H: Noisy](Learnable[H]):
         return found
 
     def _prepare(self) -> None:
-        self.noise_df_ = float(self.noise_df) if self.noise == "student-t" else None
+        self.noise_df_ = float(self.noise_df) if self.noise_ == TAILS else None
         middle = np.median(self.y_train_, axis=0)
-        self.centre_ = np.broadcast_to(middle, self.y_train_.shape) if self.noise == "robust" else None
+        self.centre_ = np.broadcast_to(middle, self.y_train_.shape) if self.noise_ == "robust" else None
         super()._prepare()
 
     @property
@@ -210,7 +229,7 @@ class WithOutliers[H: Noisy](Learnable[H]):
 
         In the units of targets as they are modelled; None under other noises.
         """
-        if self.noise != "robust":
+        if self.noise_ != "robust":
             return None
         learned = self._searched and "temperature" in self._hyperparameters.free
         return noise_of_new(self._process.columns) if learned else self.temperature_
@@ -218,19 +237,22 @@ class WithOutliers[H: Noisy](Learnable[H]):
     def _moments(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._process.moments(self._query(X), self._units) if self._outliers else super()._moments(X)
 
+    def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
+        return self._process.predictive(self._query(X, joint=joint), self._noise_of_new(noise, joint), self._units)
+
     def _checked_noise(self, noise: Any) -> Any:
-        if self._outliers and isinstance(noise, str):
+        if (self._outliers or self.noise == AUTO) and isinstance(noise, str):
             if noise != "clean":
                 raise ValueError(f"noise: got {check.shown(noise)}, expected True, False or 'clean'")
-            return noise
+            return noise if self._outliers else True
         return check.boolean("noise", noise)
 
     def _noise_of_new(self, noise: Any, joint: bool) -> Any:
         """Return what is added to f: a variance, or weights and variances of a mixture."""
         if not noise:
             return 0.0
-        if self.noise != "student-t":
-            return self.noise_variance_ if self.noise == "robust" else self.temperature_
+        if self.noise_ != TAILS:
+            return self.noise_variance_ if self.noise_ == "robust" else self.temperature_
         assert self.noise_df_ is not None
         law = StudentNoise(self.temperature_, self.noise_df_)
         if noise == "clean":

@@ -33,7 +33,7 @@ __all__ = ["load", "save"]
 
 FORMAT = "stpbnn regressor"
 SCHEMA = 1
-LATER = ("noise_variances_", "noise_df_", "centre_", "solver_")  # older files lack these
+LATER = ("noise_variances_", "noise_df_", "centre_", "solver_", "loo_log_scores_")  # older files lack these
 DENSEST = 1032  # bytes that one byte of a compressed member can stand for
 
 
@@ -163,13 +163,7 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
     if kernel is not None:
         check.number("df_", regressor.df_)
     if "noise_df_" in regressor._learned:
-        if (regressor.noise_df_ is None) == (regressor.noise == "student-t"):
-            raise ValueError(f"noise_df_: got {regressor.noise_df_!r} for noise={regressor.noise!r}")
-        if regressor.noise_df_ is not None:
-            check.number("noise_df_", regressor.noise_df_)
-        centre = regressor.centre_
-        if (centre is None) == (regressor.noise == "robust") or np.shape(y if centre is None else centre) != y.shape:
-            raise ValueError(f"centre_: got shape {np.shape(centre)} for noise={regressor.noise!r}")
+        _check_noise(regressor, y)
     law = getattr(regressor, "order_parameter_posterior_", None)
     if law is not None and not (
         isinstance(law, OrderParameterPosterior)
@@ -180,6 +174,23 @@ def _check_learned(regressor: Any, y: np.ndarray) -> None:
         and math.isclose(law.weights.sum(), 1, rel_tol=1e-6)
     ):
         raise ValueError("order_parameter_posterior_: nodes and weights do not fit the network")
+
+
+def _check_noise(regressor: Any, y: np.ndarray) -> None:
+    """Refuse what was learned of the noise, where it is of another kind than `fit` leaves."""
+    scores = regressor.loo_log_scores_
+    expected = set(regressor._candidates) if regressor.noise == "auto" else set()
+    if set(scores or ()) != expected or not all(
+        type(score) is float and score < np.inf for score in (scores or {}).values()
+    ):
+        raise ValueError(f"loo_log_scores_: got {scores!r} for noise={regressor.noise!r}")
+    noise, df, centre = regressor.noise_, regressor.noise_df_, regressor.centre_
+    if (df is None) == (noise == "student-t"):
+        raise ValueError(f"noise_df_: got {df!r} for noise={noise!r}")
+    if df is not None:
+        check.number("noise_df_", df)
+    if (centre is None) == (noise == "robust") or np.shape(y if centre is None else centre) != y.shape:
+        raise ValueError(f"centre_: got shape {np.shape(centre)} for noise={noise!r}")
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray, np.ndarray, dict[str, np.ndarray]]:

@@ -8,12 +8,12 @@ import numpy as np
 
 from stpbnn import _validation as check
 from stpbnn.regressors.noise import check_noise
-from stpbnn.regressors.outliers import OUTLIER_NOISES
+from stpbnn.regressors.outliers import AUTO, OUTLIER_NOISES
 from stpbnn.scale import TRENDS
 
 __all__ = ["DF_BOUNDS", "check_process_settings"]
 
-NOISES = ("scale", "gaussian", *OUTLIER_NOISES)
+NOISES = ("scale", "gaussian", *OUTLIER_NOISES, AUTO)
 PARAMETRIZATIONS = ("covariance", "scale")
 DF_BOUNDS = {"covariance": (2.01, 1e5), "scale": (0.1, 1e5)}
 

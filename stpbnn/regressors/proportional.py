@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from stpbnn._validation import plural
 from stpbnn.kernels import InputSlopes, network_slopes
 from stpbnn.network import Convolutional, FullyConnected
 from stpbnn.predictive import Gaussian
@@ -178,9 +179,9 @@ class ProportionalLimitRegressor(WithGradient, OrderParameterRegressor):
         images = isinstance(net, Convolutional)
         if images or net.outputs > 1 or (net.depth > 1 and self.closure != "nested"):
             raise ValueError(
-                f"network: got a {type(net).__name__} of {net.outputs} output(s), {net.depth} hidden layer(s) and the "
-                f"closure {self.closure!r}, expected a FullyConnected of one output, and one hidden layer or the "
-                "nested closure: other gradients are not known"
+                f"network: got a {type(net).__name__} of {plural(net.outputs, 'output')}, "
+                f"{plural(net.depth, 'hidden layer')} and the closure {self.closure!r}, expected a "
+                "FullyConnected of one output, and one hidden layer or the nested closure"
             )
         assert isinstance(self._process, FactorisedKernel)
         share = None if conjugate is None else 1 / (1 + conjugate)

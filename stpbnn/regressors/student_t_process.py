@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUND
 from stpbnn.regressors.kernel_objects import KernelHyperparameters, blocks_of
 from stpbnn.regressors.learnable import Criterion, WithCriterion
 from stpbnn.regressors.learnable_kernel import KernelOutliers
+from stpbnn.regressors.outliers import OF_NOISE
 from stpbnn.regressors.process_settings import DF_BOUNDS, check_process_settings
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (
@@ -51,7 +51,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
 
     Outliers are ignored by noise "student-t", T the square of its scale, by expectation propagation, and by "robust",
     the robust and conjugate Gaussian process. With both the function is a Gaussian process of covariance K and has no
-    random scale: `df` and `parametrization` are not used.
+    random scale: `df` and `parametrization` are not used. Where there may be outliers or not, "auto" finds out.
 
     Parameters
     ----------
@@ -65,10 +65,11 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         T >= 0, the variance of the noise (relative to r for noise "scale"), which scikit-learn's Gaussian processes
         call `alpha`. It is seldom known: `optimize_temperature=True` learns it, from this value on. T = 0 interpolates,
         where the kernel is well conditioned. An array has the known variance of each training target.
-    noise : {"scale", "gaussian", "student-t", "robust"}
+    noise : {"scale", "gaussian", "student-t", "robust", "auto"}
         Whether the noise shares the random scale of f, is Gaussian and independent of it, has the tails of Student's t,
         or is Gaussian with examples that count the less the further they are from what the others make of them, under
-        noise with the tails of Student's t.
+        noise with those tails. "auto" fits "scale" and "student-t", which takes the time of both, and keeps that under
+        which the targets given the others are the likelier.
     optimizer : "fmin_l_bfgs_b", callable or None
         How the criterion is maximised, in the convention of scikit-learn's Gaussian processes; None learns nothing.
         Where T is learned, one search begins with kernel and T rescaled to the targets; without outliers one as given.
@@ -96,8 +97,8 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         Whether K (+ T) is the covariance of the process, which exists for ν > 2 only, or its scale matrix, for any
         ν > 0: r ~ InvGamma(ν/2, ν/2). They differ by the constant factor ν/(ν − 2).
     noise_df : float
-        The degrees of freedom of the noise "student-t", given or to start from, and of that by which "robust" finds its
-        outliers. A new target has a variance only where there are more than two.
+        The degrees of freedom of the noise "student-t", given or to start from, and of that by which "robust" finds
+        outliers. New targets have a variance where there are more than two.
     optimize_noise_df : bool
         Whether to learn them.
     contamination : float
@@ -111,6 +112,8 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         The kernel, as learned.
     df_, temperature_, noise_df_ : float
         ν, T and the degrees of freedom of the noise, learned or as given; the last is None for other noises.
+    noise_, loo_log_scores_ : str, and dict of str to float or None
+        The noise as given or chosen, and the leave-one-out log scores by which it was.
     log_marginal_likelihood_, log_marginal_likelihood_value_ : float
         log p(y), all outputs together; the second name is scikit-learn's. With noise "student-t" it is that of power
         expectation propagation, with "robust", which has none, the leave-one-out score under a t law.
@@ -143,16 +146,10 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
     (array([0.14]), 12.0)
     """
 
-    _learned = ("kernel_", "temperature_", "df_", "noise_df_", "noise_variances_", "centre_", "converged_", "solver_")
+    _learned = ("kernel_", "temperature_", "df_", "converged_", "solver_", "noise_variances_", *OF_NOISE)
     _kernels = 4
-    _scored = ("scale",)
+    _plain, _scored = "scale", ("scale",)
     _noises_of_weights = ("gaussian", "scale")
-    _at_bounds = MappingProxyType(
-        {
-            ("df", "upper"): "the data do not tell the process from a Gaussian one: fix df, or take a Gaussian process",
-            ("noise_df", "upper"): "the data have no outliers: take noise='gaussian'",
-        }
-    )
 
     def __init__(
         self,
@@ -160,7 +157,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         *,
         df: float = 5.0,
         temperature: float = 0.01,
-        noise: Literal["scale", "gaussian", "student-t", "robust"] = "scale",
+        noise: Literal["scale", "gaussian", "student-t", "robust", "auto"] = "scale",
         optimizer: Any = "fmin_l_bfgs_b",
         optimize_df: bool = False,
         optimize_temperature: bool = False,
@@ -199,16 +196,19 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
 
     def _bounds(self, start: KernelHyperparameters) -> Float[np.ndarray, "n 2"]:
         """Return the bounds of theta, those of T in the unit that it has: beside r that of the kernel, else of y."""
-        unit = start.variance(self.X_train_) if self.noise == "scale" else self._unit
+        unit = start.variance(self.X_train_) if self.noise_ == "scale" else self._unit
         lowest, highest = TEMPERATURE_BOUNDS
         own = {"temperature": (lowest * unit, highest * unit), "df": DF_BOUNDS[self.parametrization]}
         return start.bounds(own | {"noise_df": NOISE_DF_BOUNDS})
 
-    def _start(self) -> KernelHyperparameters:
-        """Return the hyper-parameters as given, but for a common factor of kernel and temperature.
+    @property
+    def _at_bounds(self) -> dict[tuple[str, str], str]:
+        return {**super()._at_bounds, ("df", "upper"): "the data do not tell the process from a Gaussian one: fix df"}
 
-        That is the one at which the evidence of the closed form, n log c + (ν + n) log(1 + q/cs), is highest. Hence a
-        search does not depend on the unit of the targets.
+    def _start(self) -> KernelHyperparameters:
+        """Return the hyper-parameters as given, but for a factor of kernel and T that suits the unit of the targets.
+
+        That is the one at which the evidence of the closed form, n log c + (ν + n) log(1 + q/cs), is highest.
         """
         given, law, design = self._hyperparameters, self._scale_law(self.df_), self._design
         if "temperature" not in given.free:
@@ -219,7 +219,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         except np.linalg.LinAlgError:
             return given
         factor = law.df * process.quadratic / (law.excess * process.alpha.size)
-        return given.scaled(factor, self.X_train_, beside=self.noise == "scale") if factor > 0 else given
+        return given.scaled(factor, self.X_train_, beside=self.noise_ == "scale") if factor > 0 else given
 
     def _scale_law(self, df: float) -> InverseGamma:
         return InverseGamma(df, self.parametrization == "covariance")
@@ -230,7 +230,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         """Return the process at a kernel matrix, of which the lower triangle is read; it is overwritten."""
         if self._outliers:
             return self._columns(K, at)
-        kind = NoiseBeside if self.noise == "gaussian" and at.temperature > 0 else NoiseInside
+        kind = NoiseBeside if self.noise_ == "gaussian" and at.temperature > 0 else NoiseInside
         return kind.of(K, self._contrasts, self._scale_law(at.df), at.temperature)
 
     def _evidence(self, at: KernelHyperparameters | None, *, gradient: bool) -> Evidence:
@@ -254,7 +254,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         return f"noise={self.noise!r}, expected 'scale' or 'gaussian'" if self._outliers else None
 
     def _iterate(self) -> None:
-        solve = iterated_beside if self.noise == "gaussian" else iterated_inside
+        solve = iterated_beside if self.noise_ == "gaussian" else iterated_inside
         law, blocks = self._scale_law(self.df_), blocks_of(self.kernel_, self.X_train_)
         self._process, errors = solve(blocks, self._contrasts, law, self.temperature_)
         self._blocks = Reduced(*[np.empty((0, 0))] * 3)
@@ -290,9 +290,6 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
             )
             warnings.warn(found, ConvergenceWarning, stacklevel=5)
         super()._judge()
-
-    def _predictive(self, X: np.ndarray, *, joint: bool, noise: Any) -> Any:
-        return self._process.predictive(self._query(X, joint=joint), self._noise_of_new(noise, joint), self._units)
 
     def _left_out(self) -> StudentT | SideBySide | Gaussian | Mixture:
         if self._outliers:

@@ -11,13 +11,14 @@ import arviz_stats as az
 import numpy as np
 import xarray as xr
 
+from stpbnn._validation import plural
 from stpbnn.catalogue import PROCESSES, THEORIES
 from stpbnn.comparison import quote
 from stpbnn.report import processes
 from stpbnn.report.against_data import against_data
 from stpbnn.report.class_words import class_explanation, score_columns, score_rows
 from stpbnn.report.explanation import explanation
-from stpbnn.report.sections import coverage, hidden, layers, plural, simulated, spectrum
+from stpbnn.report.sections import coverage, hidden, layers, simulated, spectrum
 from stpbnn.report.setting import setting
 
 __all__ = ["contents"]

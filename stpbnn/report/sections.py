@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stpbnn._validation import plural
 from stpbnn.comparison import quote
 from stpbnn.report import processes
 
-__all__ = ["coverage", "hidden", "layers", "plural", "simulated", "spectrum"]
+__all__ = ["coverage", "hidden", "layers", "simulated", "spectrum"]
 
 
 def coverage(comparison: xr.Dataset) -> dict[str, Any] | None:
@@ -114,8 +115,3 @@ def hidden(network: Mapping[str, Any]) -> list[int]:
     """Return the sizes of the hidden layers: widths, or channels."""
     sizes: list[int] = network["widths"] if "widths" in network else network["channels"]
     return sizes
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a number with its noun, such as "2 chains"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stpbnn._validation import plural
 from stpbnn.catalogue import PROCESSES
 from stpbnn.report.class_words import class_names
-from stpbnn.report.sections import hidden, plural
+from stpbnn.report.sections import hidden
 
 __all__ = ["setting"]
 

@@ -17,6 +17,7 @@ __all__ = ["digest", "fingerprint", "settings_of"]
 
 NEW = {f"data.{key}" for key in ("openml", *OF_FILES, *OF_TABLES)}  # that have no part in the hash of other data
 NEW |= {f"network.{key}" for key in OF_IMAGES}  # nor in that of other networks
+NEW |= {"sampler.ladder"}
 
 
 def fingerprint(card: Card, data: Arrays) -> str:

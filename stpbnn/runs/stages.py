@@ -71,7 +71,8 @@ def sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) ->
         if card.process is None:
             posterior = samplers.sample(network, X, y, **settings)
         else:
-            del settings["sampler"], settings["readout"], settings["keep_draws"]  # of which a process leaves no choice
+            for key in ("sampler", "readout", "keep_draws", "ladder"):  # of which a process leaves no choice
+                del settings[key]
             posterior = samplers.sample_process(
                 network, X, y, process=card.process.name, df=card.process.df, **settings
             )

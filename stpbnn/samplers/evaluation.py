@@ -1,4 +1,4 @@
-"""The functions of a posterior at inputs that come later, from the draws that kept their weights."""
+"""The functions of a posterior at new inputs, from the draws that kept their weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from stpbnn import _validation as check
 from stpbnn._precision import in_float64
 from stpbnn._slices import slices
 from stpbnn.network import FullyConnected, Network, of_settings
-from stpbnn.samplers.draws import predict, spaced
+from stpbnn.samplers.chains import spaced
+from stpbnn.samplers.draws import predict
 from stpbnn.samplers.process_posterior import function_given, program
 
 __all__ = ["functions"]

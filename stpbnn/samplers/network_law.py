@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import constrain_fn
 
 from stpbnn import programs
-from stpbnn.activations import Activation
 from stpbnn.network import Network
+from stpbnn.samplers.chains import Law
 from stpbnn.samplers.draws import (
     Data,
     References,
@@ -62,7 +62,7 @@ def inputs_of(net: Network, original: Data, rotation: Rotation | None, temperatu
 
 
 @dataclass(frozen=True)
-class NetworkLaw:
+class NetworkLaw(Law):
     """The posterior of a network.
 
     Parameters
@@ -79,15 +79,10 @@ class NetworkLaw:
         That of the temperature, where it is no number.
     """
 
-    net: Network
     readout: str
     keep: str
     sampler: str | Sampler
     prior: Distribution | None = None
-    sigma: Activation = field(init=False)  # by itself: its name may come to mean another one
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", self.net.sigma)
 
     @property
     def lasting(self) -> bool:
@@ -127,7 +122,7 @@ class NetworkLaw:
         return weights if inputs.rotation is None else inputs.rotation.complete(key, weights), T
 
     def weights(self, key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
-        """Return all weights of the draw that is observed, of the original inputs: of the same keys."""
+        """Return all weights of the draw that is observed, of the original inputs."""
         of_inputs, of_readout = jax.random.split(key)
         weights, T = self._completed(of_inputs, position, inputs)
         kept = {} if self.prior is None else {"temperature": T}

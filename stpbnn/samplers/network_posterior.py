@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import xarray as xr
@@ -17,7 +18,7 @@ from stpbnn.programs import above
 from stpbnn.samplers.chains import Chains, Plan, collect
 from stpbnn.samplers.draws import checked_data, encoded, numbers_of_a_chain, rotate
 from stpbnn.samplers.network_law import READOUTS, NetworkLaw, inputs_of
-from stpbnn.samplers.transitions import Sampler, named
+from stpbnn.samplers.transitions import Sampler, Tempered, named
 
 __all__ = ["sample"]
 
@@ -43,6 +44,7 @@ def sample(
     checkpoint: str | os.PathLike[str] | None = None,
     block: int | None = None,
     keep_draws: int = 0,
+    ladder: tuple[int, float] | None = None,
     progress: bool = True,
 ) -> xr.DataTree:
     r"""Sample the posterior of a Bayesian network.
@@ -97,6 +99,10 @@ def sample(
     keep_draws : int
         How many draws, evenly spaced over all chains, leave their weights in the group `weights`, for predictions at
         inputs that come later (`stpbnn.samplers.functions`); fewer where they have more than 8 MB. It changes no draw.
+    ladder : (int, float) or None
+        Of "tempered" alone: how many replicas it has, and the β of the last one, the power to which that takes the
+        likelihood; by default those of `Tempered`. The colder the posterior, the more replicas; a last β of 0.1 is hot
+        enough for modes that go away at 10 T, and a ladder that ends above 0 gives no evidence.
     progress : bool
         Whether to show a progress bar.
 
@@ -173,8 +179,11 @@ def sample(
         temperature = above("temperature", temperature, 0, "and a variance is positive")
     else:
         temperature = check.number("temperature", temperature)
+    told = sampler if isinstance(sampler, str) else ""
     if not callable(sampler):
         named(sampler, net, temperature)  # refuses an unknown name
+    if ladder is not None:
+        sampler, settings["ladder"] = _tempered(sampler, ladder)
     rotated = keep == "observables" and isinstance(net, FullyConnected)  # inputs, into the directions that they span
     units = "widths" if isinstance(net, FullyConnected) else "features in each layer,"
     whose = f"net: got {units} {net.units}, whose weights and features"
@@ -184,5 +193,18 @@ def sample(
     rotation = rotate(original.X, original.X_test) if rotated else None
     law = NetworkLaw(net, readout, keep, sampler, temperature if isinstance(temperature, Distribution) else None)
     engine = Chains(law, plan, inputs_of(net, original, rotation, temperature))
-    told = sampler if isinstance(sampler, str) else ""
     return collect(net, original, engine, settings, sampler=told, temperature=temperature)
+
+
+def _tempered(sampler: str | Sampler, ladder: Any) -> tuple[Sampler, str]:
+    """Return replica exchange with this ladder, and the ladder as text; ValueError where it is none."""
+    if sampler != "tempered":
+        raise ValueError(f"ladder: got {check.shown(ladder)} with sampler={check.shown(sampler)}, expected 'tempered'")
+    if not isinstance(ladder, (tuple, list)) or len(ladder) != 2:
+        raise ValueError(
+            f"ladder: got {check.shown(ladder)}, expected the number of replicas and the power of the last, (18, 0.1)"
+        )
+    replicas, lowest = check.integer("ladder", ladder[0], minimum=2), check.number("ladder", ladder[1], inclusive=True)
+    if lowest >= 1:
+        raise ValueError(f"ladder: got {check.shown(ladder)}, expected a power of the last replica from 0 to below 1")
+    return partial(Tempered, replicas=replicas, lowest=lowest), json.dumps([replicas, lowest])

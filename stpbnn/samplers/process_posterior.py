@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -29,10 +29,9 @@ from numpyro.infer.util import constrain_fn
 from stpbnn import _validation as check
 from stpbnn import programs
 from stpbnn._precision import in_float64
-from stpbnn.activations import Activation
 from stpbnn.catalogue import PROCESSES
 from stpbnn.network import FullyConnected
-from stpbnn.samplers.chains import Chains, Plan, collect
+from stpbnn.samplers.chains import Chains, Law, Plan, collect
 from stpbnn.samplers.draws import Data, References, checked_data, new_targets, references, squared_loss
 
 __all__ = ["function_given", "program", "sample_process"]
@@ -157,26 +156,11 @@ def program(net: FullyConnected, process: str, df: float | None) -> Model:
 
 
 @dataclass(frozen=True)
-class ProcessLaw:
+class ProcessLaw(Law):
     """The posterior of a process: its network, its name, and its degrees of freedom where it has some."""
 
-    net: FullyConnected
     process: str
     df: float | None
-    sigma: Activation = field(init=False)  # by itself: its name may come to mean another one
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", self.net.sigma)
-
-    @property
-    def lasting(self) -> bool:
-        """Whether nothing in it is the caller's own: always."""
-        return True
-
-    @property
-    def weighs(self) -> bool:
-        """Whether weights are known: a process has none."""
-        return False
 
     @cached_property
     def model(self) -> Model:
@@ -190,10 +174,6 @@ class ProcessLaw:
     def given(self, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of the model."""
         return (inputs.data.X, inputs.data.y), {"temperature": inputs.temperature}
-
-    def weights(self, key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
-        """Return nothing."""
-        return {}
 
     def observe(self, key: jax.Array, position: Any, inputs: Inputs) -> dict[str, jax.Array]:
         """Return the scales of a draw and the observables of the function given these."""

@@ -46,7 +46,7 @@ def ranks(
     Parameters
     ----------
     net : FullyConnected or Convolutional
-        The network; of classes the truth draws labels.
+        The network; with classes the truth draws labels.
     kernel : callable
         ``kernel(model)`` makes the NumPyro kernel; it starts at a draw of the prior.
     X : array of shape (P, N_0)
@@ -54,7 +54,7 @@ def ranks(
     x_test : array of shape (N_0,)
         The input at which functions are compared.
     temperature : float
-        T, the variance of the likelihood; of classes one, since only then are labels drawn from it.
+        T, the variance of the likelihood; with classes one, since only then are labels drawn from it.
     readout : {"marginal", "explicit"}
         Whether the chain runs over the hidden weights or over all of them.
     simulations : int
@@ -67,7 +67,7 @@ def ranks(
     Returns
     -------
     dict of str to array
-        Ranks of f(x_test), of the training loss and the readout norm, and of the kernel scale of the last layer; of
+        Ranks of f(x_test), of the training loss and the readout norm, and of the kernel scale of the last layer; for
         several outputs the first of f, and the mean of the readout norms.
 
     References

@@ -27,7 +27,7 @@ def tempered_log_evidence(posterior: xr.DataTree) -> LogEvidence:
 
     .. math:: \log p(y) = \sum_k \log \langle p(y \mid z)^{\beta_k - \beta_{k+1}} \rangle_{k+1}
 
-    Every chain has a ladder, and so an estimate, of its own: the value is their mean. The standard error is that of a
+    Every chain has its own ladder and estimate: the value is their mean. The standard error is that of a
     jackknife over ten blocks of every chain, or the scatter of the chains where that is more.
 
     Parameters

@@ -58,7 +58,7 @@ from stpbnn.scale.left_out_slopes import left_out_score as left_out_score
 from stpbnn.scale.local_problem import LocalProblem as LocalProblem
 from stpbnn.scale.matrix_posterior import products_of_layers as products_of_layers
 from stpbnn.scale.mean_kept import MeanKept
-from stpbnn.scale.minima import bracket_end, descended
+from stpbnn.scale.minima import bracket_end
 from stpbnn.scale.minima import minima as minima_of_slope
 from stpbnn.scale.one_scale import OneScale
 from stpbnn.scale.outlier_moments import OutlierMoments as OutlierMoments
@@ -70,6 +70,7 @@ from stpbnn.scale.problem_choice import MEANS, Mean, enters_by_product, keeps_me
 from stpbnn.scale.problem_choice import by_layer as by_layer
 from stpbnn.scale.problem_choice import order_parameters_shape as order_parameters_shape
 from stpbnn.scale.saddle_point import SaddlePoint, gaussian_log_evidence, laplace
+from stpbnn.scale.steps import descended
 from stpbnn.scale.student_noise import StudentNoise as StudentNoise
 from stpbnn.scale.student_t import INDEFINITE as INDEFINITE
 from stpbnn.scale.student_t import NoiseBeside as NoiseBeside

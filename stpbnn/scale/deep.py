@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, lapack
 
-from stpbnn._linalg import lower_cholesky, mirrored
+from stpbnn._linalg import log_det_of, lower_cholesky, mirrored
 from stpbnn.kernels import (
     Closure,
     Tile,
@@ -150,7 +150,7 @@ class Layered(NetworkProblem):
         """Return -2 log p(log Q, y) without the P log 2π at each log Q; infinity where A is not positive definite."""
         prior = sum(Gamma(N).value(u) for N, u in zip(self.widths, log_q.T, strict=True))
         data = [
-            np.inf if at is None else 2 * np.log(np.diag(at[0])).sum() + self._targets @ at[1]
+            np.inf if at is None else log_det_of(at[0]) + self._targets @ at[1]
             for at in self._conditioned(np.exp(log_q))
         ]
         return prior + np.array(data)

@@ -26,15 +26,16 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, block_diag, expm, lapack
 
+from stpbnn._linalg import mirrored
 from stpbnn.kernels import Closure, Tile, feature_map, input_tiles, lower_triangle, map_tiles, renormalised_map
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.scale.factorised import FactorisedKernel, refuse_ill_conditioned
 from stpbnn.scale.layered import LayeredAction, LayeredEvaluation
 from stpbnn.scale.matrix import matrix_saddle_points, of_layers, of_product
-from stpbnn.scale.minima import descended
 from stpbnn.scale.problem import NetworkProblem
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
+from stpbnn.scale.steps import descended
 from stpbnn.scale.wishart_chain import WishartChain, eliminated
 
 __all__ = ["DeepOutputs"]
@@ -82,7 +83,7 @@ class DeepOutputs(NetworkProblem):
         """The minima that were found, the lowest first; those of the global closure are the starts."""
         net, tiles = self.net, input_tiles(self.net.prior, self.X)
         K = np.tril(lower_triangle(map_tiles(feature_map(net), tiles), len(self.X)))
-        resolvent = Resolvent.spectral(K + np.tril(K, -1).T, self.y, self.temperature, net.prior.bias_variance)
+        resolvent = Resolvent.spectral(mirrored(K), self.y, self.temperature, net.prior.bias_variance)
         found: list[tuple[SaddlePoint, _Point]] = []
         for start in matrix_saddle_points(resolvent, self.widths):
             q, V = of_product(start.order_parameters)

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve, lapack, solve_triangular
 
-from stpbnn._linalg import lower_cholesky, mirrored
+from stpbnn._linalg import log_det_of, lower_cholesky, mirrored
 
 __all__ = ["Precisions"]
 
@@ -71,7 +71,7 @@ class Precisions:
         factor, failure = lower_cholesky(B, clean=True)
         if failure:
             raise np.linalg.LinAlgError("the kernel is not positive semidefinite")
-        positive = cls(root, factor, np.empty((len(W), 0)), 2 * float(np.log(np.diag(factor)).sum()))
+        positive = cls(root, factor, np.empty((len(W), 0)), log_det_of(factor))
         negative = np.flatnonzero(W < 0)
         if not len(negative):
             return positive
@@ -83,7 +83,7 @@ class Precisions:
         if failure:
             raise np.linalg.LinAlgError("the precision of the latent function is not positive definite")
         V = solve_triangular(small, (rest * roots).T, lower=True, check_finite=False).T
-        return cls(root, factor, V, positive.log_det + 2 * float(np.log(np.diag(small)).sum()))
+        return cls(root, factor, V, positive.log_det + log_det_of(small))
 
     def damp(self, v: Float[np.ndarray, "P ..."]) -> Float[np.ndarray, "P ..."]:
         """Return M v."""

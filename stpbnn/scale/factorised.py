@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
 from stpbnn import kernels
-from stpbnn._linalg import lower_cholesky
+from stpbnn._linalg import log_det_of, lower_cholesky
 from stpbnn.kernels import KernelMap
 from stpbnn.network import Network, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian, relative_rounding
@@ -129,7 +129,7 @@ class FactorisedKernel:
     @property
     def log_det(self) -> float:
         """The logarithm of the determinant of A."""
-        return float(2 * np.log(np.diag(self.factor)).sum())
+        return log_det_of(self.factor)
 
     def law(self, X: Float[np.ndarray, "n N0"], *, joint: bool, noise: bool) -> Gaussian:
         """Return the law of f, or of a new target, at query points."""
@@ -140,7 +140,10 @@ class FactorisedKernel:
         return self.law_of(query, 0.0)
 
     def law_of(self, query: Query, added: float) -> Gaussian:
-        """Return the law of f + noise of that variance, given the kernel at query points; joint if with `within`."""
+        r"""Return the law of f + noise of that variance, given the kernel at query points; joint if with `within`.
+
+        .. math:: \bar f = k A^{-1} y, \qquad \sigma^2 = k_{**} - k A^{-1} k^T \qquad (4.2)
+        """
         mean = _weighted(query.cross, self.alpha) + query.trend
         explained = solve_triangular(self.factor, query.cross.T, lower=True, check_finite=False)
         variance = np.maximum(query.variances - np.einsum("pn,pn->n", explained, explained), 0)

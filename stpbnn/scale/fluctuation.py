@@ -16,7 +16,7 @@ D_v,
     \partial E = \langle W, \partial A\rangle, \qquad
     \partial D_v^2 E = \langle W, \partial A''\rangle + 2 \langle W', \partial A'\rangle + \langle V, \partial A\rangle.
 
-W, W' and V are matrix products, made once; what remains is entry by entry, by forward differentiation of the kernel.
+W, W' and V are matrix products, made once; forward differentiation of the kernel, entry by entry, does the rest.
 
 References
 ----------
@@ -42,7 +42,7 @@ Scalar = Float[Array, ""]
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _tangents(net, problem, base, theta, z, v):  # type: ignore[no-untyped-def]
-    """D_v K and D_v² K."""
+    """Return D_v K and D_v² K."""
     first = along(partial(network_kernel, net, problem, base, theta), v)
     return first(z), along(first, v)(z)
 

@@ -6,7 +6,7 @@ are drawn from a multivariate Student's t of that shape, one for each saddle poi
 .. math:: p(y) \approx \frac1n \sum_i w_i, \qquad w_i = \frac{p(\log Q_i)\, N(y; 0, A(Q_i))}{q(\log Q_i)}
 
 They are scrambled Sobol points, whose error falls faster than that of independent draws. A few independent scrambles
-tell the error, and there are more points until it is small.
+give the error; points are added until it is small.
 
 References
 ----------
@@ -84,7 +84,7 @@ def importance_draws(
     observed: Callable[[np.ndarray], np.ndarray] = np.exp,
     accuracy: float = ACCURACY,
 ) -> Draws:
-    """Return weighted draws about centres in any coordinates, where the action has about these Hessians.
+    """Return weighted draws about centres in any coordinates, given approximate Hessians of the action there.
 
     Parameters
     ----------

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from stpbnn.iterative import Blocks, TiledMatrix, network_blocks
-from stpbnn.kernels import cross_kernel, feature_map
-from stpbnn.network import FullyConnected
+from stpbnn._linalg import mirrored
+from stpbnn.iterative import Blocks, TiledMatrix
+from stpbnn.kernels import KernelMap, cross_kernel, feature_map, symmetric_kernel
+from stpbnn.network import FullyConnected, Prior
 from stpbnn.predictive import Gaussian, IndependentOutputs, JointGaussian
 from stpbnn.scale.iterated import NEGLIGIBLE, IteratedProblem, NumericalErrors, Scales
 from stpbnn.scale.one_scale import OneScale
@@ -22,6 +23,17 @@ from stpbnn.scale.student_t import NOT_REACHED, NoiseBeside, NoiseInside
 from stpbnn.scale.trapezoid import scale_posterior
 
 __all__ = ["IteratedKernel", "IteratedScale", "iterated_beside", "iterated_inside", "iterated_problem"]
+
+
+def network_blocks(kernel: KernelMap, prior: Prior, X: Float[np.ndarray, "P N0"]) -> Blocks:
+    """Return the function that makes a block of a network's kernel, given its rows and columns."""
+
+    def block(rows: slice, columns: slice) -> Float[np.ndarray, "n m"]:
+        if rows != columns:
+            return cross_kernel(kernel, prior, X[rows], X[columns]).entries
+        return mirrored(symmetric_kernel(kernel, prior, X[rows]))
+
+    return block
 
 
 def iterated_problem(

@@ -17,14 +17,14 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, lapack, solve_triangular
 
-from stpbnn._linalg import lower_cholesky
+from stpbnn._linalg import log_det_of, lower_cholesky
 from stpbnn.activations import Activation
 from stpbnn.kernels import UNROLLED, Closure, Gram, Tile, lower_triangle, renormalised, weight_tiles
 from stpbnn.network import FullyConnected, Prior
 from stpbnn.scale.design import PLAIN, Design
-from stpbnn.scale.minima import backtracked, newton_step
 from stpbnn.scale.priors import prior_action, prior_curvature, prior_slope
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
+from stpbnn.scale.steps import backtracked, newton_step
 
 __all__ = ["LayeredAction", "LayeredEvaluation", "descend"]
 
@@ -122,7 +122,7 @@ class LayeredAction:
         weights = weight_tiles(self.tiles, self.design.slopes(weight))
         tangents = [np.asarray(dK) for _, dK in pairs]
         slope = sum(np.einsum("lij,ij->l", dK, w) for dK, w in zip(tangents, weights, strict=True))
-        value = prior_action(self.widths, log_q) + 2 * np.log(np.diag(factor)).sum() + self.y @ alpha
+        value = prior_action(self.widths, log_q) + log_det_of(factor) + self.y @ alpha
         gradient = prior_slope(self.widths, log_q) + slope
         residual = np.max(np.abs(gradient) / (self.widths * (np.exp(log_q) + 1)))
         if not np.isfinite(residual):

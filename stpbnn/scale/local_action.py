@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import block_diag, lapack
 
-from stpbnn._linalg import lower_cholesky
+from stpbnn._linalg import log_det_of, lower_cholesky
 from stpbnn._slices import slices
 from stpbnn.scale.local_chain import Descent, LocalChain, Matrices, Pull, joined
 from stpbnn.scale.patch_pairs import PatchPairs, pair_entries, pair_weights
@@ -155,7 +155,7 @@ class LocalAction:
             for i, triangle in enumerate(self.pairs.kernels(pair_entries(self.chain.at(W).Q)), at.start):
                 with contextlib.suppress(np.linalg.LinAlgError):
                     factor, alpha = self._factorised(triangle)
-                    log_det, quadratic = 2 * float(np.log(np.diag(factor)).sum()), float(self.y @ alpha)
+                    log_det, quadratic = log_det_of(factor), float(self.y @ alpha)
                     found[i] = gaussian_log_evidence(log_det, quadratic, len(self.y))
         return found
 
@@ -167,7 +167,7 @@ class LocalAction:
         inverse, _ = lapack.dpotri(factor, lower=1)
         inverse -= np.outer(alpha, alpha)
         pulls = descent.pulled(self.pairs.contracted(inverse))
-        value = self.prior(z) + 2 * np.log(np.diag(factor)).sum() + self.y @ alpha
+        value = self.prior(z) + log_det_of(factor) + self.y @ alpha
         each = [of.gradient(part, pull.inner) for of, part, pull in zip(self.triangles, L, pulls, strict=True)]
         sizes = [of.sizes(part) for of, part in zip(self.triangles, L, strict=True)]  # sizes of the terms that cancel
         gradient = np.concatenate(each)

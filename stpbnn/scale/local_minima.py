@@ -18,10 +18,10 @@ from scipy.optimize import minimize
 
 from stpbnn.scale.local_action import LocalAction, LocalTerms
 from stpbnn.scale.local_chain import Matrices
-from stpbnn.scale.minima import newton_step
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint
+from stpbnn.scale.steps import newton_step
 
 __all__ = ["LocalMinimum", "local_minima"]
 

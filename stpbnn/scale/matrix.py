@@ -29,10 +29,10 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from stpbnn.scale.matrix_fluctuation import symmetric_basis
-from stpbnn.scale.minima import descended
 from stpbnn.scale.one_scale import saddle_points_of_scale
 from stpbnn.scale.resolvent import Resolvent
 from stpbnn.scale.saddle_point import SaddlePoint, laplace
+from stpbnn.scale.steps import descended
 from stpbnn.scale.wishart_chain import WishartChain
 
 __all__ = ["LocalTerms", "local_terms", "matrix_saddle_points", "of_layers", "of_product"]

@@ -60,19 +60,19 @@ class _Setting(NamedTuple):
 
 
 def _layers(setting: _Setting, x: Array) -> Array:
-    """W_l of every layer at C = diag(c) + Σ x_k basis_k."""
+    """Return W_l of every layer at C = diag(c) + Σ x_k basis_k."""
     C = jnp.diag(setting.c) + jnp.tensordot(x, setting.basis, axes=1)
     return jnp.eye(len(C)) + C / setting.widths[:, None, None]
 
 
 def _product(layers: Array) -> Array:
-    """Q, of matrices that commute."""
+    """Return Q, the product of matrices that commute."""
     return reduce(jnp.matmul, layers)
 
 
 @jax.custom_jvp
 def _inverse(M: Array) -> Array:
-    """M^{-1}, whose derivatives are products: quicker to compile than those of a solver."""
+    """Return M^{-1}, whose derivatives are products: they compile faster than those of a solver."""
     return jnp.linalg.inv(M)
 
 
@@ -93,7 +93,7 @@ def _log_det_jvp(primals, tangents):  # type: ignore[no-untyped-def]
 
 
 def _solve(setting: _Setting, Q: Array) -> tuple[Array, Array, Array, Array]:
-    """M_p, its inverse, C and C^{-1} Σ u_p M_p^{-1} Y_p."""
+    """Return M_p, its inverse, C and C^{-1} Σ u_p M_p^{-1} Y_p."""
     M = setting.k[:, None, None] * Q + setting.temperature * jnp.eye(len(Q))
     inverse = _inverse(M)
     C = jnp.eye(len(Q)) + setting.bias * jnp.tensordot(setting.u**2, inverse, axes=1)
@@ -101,7 +101,7 @@ def _solve(setting: _Setting, Q: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def _action(setting: _Setting, x: Array) -> Array:
-    """S, up to a constant."""
+    """Return S, up to a constant."""
     layers = _layers(setting, x)
     Q = _product(layers)
     M, inverse, C, drawn = _solve(setting, Q)
@@ -112,7 +112,7 @@ def _action(setting: _Setting, x: Array) -> Array:
 
 
 def _response(setting: _Setting, G: Array, x: Array) -> Array:
-    """Slope of S when K moves by G."""
+    """Return the slope of S when K moves by G."""
     Q = _product(_layers(setting, x))
     _, inverse, C, drawn = _solve(setting, Q)
     alpha = jnp.einsum("pab,pb->pa", inverse, setting.Y - setting.bias * setting.u[:, None] * drawn)
@@ -123,7 +123,7 @@ def _response(setting: _Setting, G: Array, x: Array) -> Array:
 
 
 def _volume(c: Array, widths: Array) -> Array:
-    """Return what log det of the Hessian in C lacks: that of the layers above Q, and the change of coordinates."""
+    """Return what log det of the Hessian in C leaves out: the layers above Q, and the change of coordinates."""
     w = 1 + c / widths[:, None]
     above = jnp.log(eliminated(widths, widths[:, None] * w, w, jnp)[1:]).sum(axis=0)
     ones = jnp.ones((1, len(c)))
@@ -147,7 +147,7 @@ def _hessian(setting: _Setting) -> Array:
 
 @jax.jit
 def _third(setting: _Setting, directions: Array, signs: Array) -> Array:
-    """Σ s_k ∂D_k² S."""
+    """Return Σ s_k ∂D_k² S."""
     at, action = jnp.zeros(len(setting.basis)), partial(_action, setting)
 
     def term(pair: tuple[Array, Array]) -> Array:

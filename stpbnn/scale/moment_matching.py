@@ -43,7 +43,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn.scale.either_sign import Precisions
-from stpbnn.scale.extrapolation import extrapolated
+from stpbnn.scale.steps import extrapolated
 from stpbnn.scale.student_noise import StudentNoise, Told
 
 __all__ = ["Sites"]
@@ -220,6 +220,10 @@ class Sites:
         found = (1 - self.factors.diagonal() / divided) / divided
         found[weak] = prior[weak] - self.factors.explained(self.kernel[weak], joint=False)
         return found
+
+    def covariances(self, cross: Float[np.ndarray, "q P"]) -> Float[np.ndarray, "q P"]:
+        """Return those of f at query points with f at the training points; M itself would bury them in its rounding."""
+        return cross - self.factors.damp(cross.T).T @ self.kernel
 
     @cached_property
     def left(self) -> tuple[Vector, Vector]:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve
 
+from stpbnn._linalg import log_det_of
 from stpbnn.kernels import feature_map, renormalised_map, symmetric_kernel
 from stpbnn.network import Network
 from stpbnn.scale.contrasts import Contrasts, RestrictedKernel
@@ -45,7 +46,9 @@ def order_parameters(u: Float[np.ndarray, ...] | float, widths: Float[np.ndarray
 
 
 def effective_action(widths: Float[np.ndarray, " L"], u: Float[np.ndarray, " L"], data: Response) -> float:
-    """Return S(Q), eq. (4.1), of one scale ρ = Π_l Q_l.
+    r"""Return S(Q) of one scale ρ = Π_l Q_l, eq. (4.1): the prior's part, and that of the data.
+
+    .. math:: S(Q) = \sum_l N_l (Q_l - \log Q_l) + [\log\det A + y^T A^{-1} y]
 
     Parameters
     ----------
@@ -221,7 +224,7 @@ class Interpolation(NetworkProblem):
         Q = (gap + root) / 2 if gap > 0 else 2 * quadratic / N / (root - gap)
         if not Q > 0:
             raise np.linalg.LinAlgError(NO_MINIMUM)
-        log_det, u = 2 * float(np.log(np.diag(self.factor)).sum()), np.log(np.array([Q]))
+        log_det, u = log_det_of(self.factor), np.log(np.array([Q]))
         action = float(prior_action(self.widths, u) + P * u[0] + log_det + quadratic / Q)
         residual = float(abs(N * (Q - 1) + P - quadratic / Q) / (N * (Q + 1)))
         hessian = prior_curvature(self.widths, u) + quadratic / Q

@@ -102,12 +102,11 @@ class OutlierMoments:
         return (sites.means - sites.variances * sites.linear) / left, sites.variances / left
 
     @cached_property
-    def response(self) -> Square:
-        """The matrix M − RᵀUR, or M where the response is not to be trusted."""
-        sites = self.sites
-        M = sites.matrix
+    def response(self) -> Square | None:
+        """The matrix U; nothing where the response is not to be trusted."""
+        sites, size = self.sites, len(self.gentle.targets)
         if sites.power < 1:
-            return M
+            return None
         _, variance = sites.left
         (g, h), (h_m, fourth) = sites.told.slopes, sites.told.higher
         g_v, h_v = h_m / 2 + g * h, fourth / 2 + h**2 + g * h_m
@@ -116,29 +115,29 @@ class OutlierMoments:
         moments = np.array([[left, g + variance * g_v], [variance**2 * h_m, 2 * left - 1 + variance**2 * h_v]])
         (p, _), (s, t) = _chained(by_left, moments)
         p = p + sites.precision
-        R = np.eye(len(M)) - sites.kernel @ M
-        covariance = R @ sites.kernel
+        covariance = sites.covariances(sites.kernel)
         squares = covariance**2
-        N = np.diag(p) + s[:, None] * np.linalg.solve(np.eye(len(M)) + squares * t, squares * s) / 2
-        U = np.linalg.solve((np.eye(len(M)) - covariance @ N).T, N.T).T
+        N = np.diag(p) + s[:, None] * np.linalg.solve(np.eye(size) + squares * t, squares * s) / 2
+        U = np.linalg.solve((np.eye(size) - covariance @ N).T, N.T).T
         change = np.einsum("ij,ij->i", covariance @ U, covariance)
-        if not (np.abs(change) < TRUSTED * sites.variances).all():
-            return M
-        return M - R.T @ ((U + U.T) / 2) @ R
+        return (U + U.T) / 2 if (np.abs(change) < TRUSTED * sites.variances).all() else None
 
     def explained(self, cross: Float[np.ndarray, "q P"], *, joint: bool) -> Float[np.ndarray, ...]:
         """Return what the targets take from the variances, or covariances, of the kernel at query points."""
-        along = cross @ self.response
-        return along @ cross.T if joint else np.einsum("ij,ij->i", along, cross)
+        told = self.sites.factors.explained(cross, joint=joint)
+        if self.response is None:
+            return told
+        covariances = self.sites.covariances(cross)
+        along = covariances @ self.response
+        return told - (along @ covariances.T if joint else np.einsum("ij,ij->i", along, covariances))
 
     def shapes(self, query: Query) -> Shapes | None:
         """Return the shapes of the laws of f at query points, or nothing without expectation propagation proper."""
         sites = self.sites
         if sites.power < 1:
             return None
-        along = query.cross @ sites.matrix
-        variances = query.variances - np.einsum("ij,ij->i", along, query.cross)
-        return marginal_shapes(sites, query.cross - along @ sites.kernel, variances)
+        variances = query.variances - sites.factors.explained(query.cross, joint=False)
+        return marginal_shapes(sites, sites.covariances(query.cross), variances)
 
 
 def _chained(by: Float[np.ndarray, "2 2 P"], through: Float[np.ndarray, "2 2 P"]) -> Float[np.ndarray, "2 2 P"]:

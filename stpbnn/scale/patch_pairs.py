@@ -3,7 +3,7 @@ r"""Kernels of pairs of positions, and the one kernel that matrices of order par
 .. math:: K(Q) = \sum_l \sum_{ij} Q_{l,ij} M^l_{ij}, \qquad M^l_{ij} = \tfrac12 (K^l_{ij} + K^l_{ji}) / (\lambda_L d)
 
 Q is symmetric, and :math:`K_{ji}(x, x') = K_{ij}(x', x)`: only the parts of :math:`K_{ij}` that are symmetric in the
-examples enter, for i ≤ j. Held are their lower triangles, a quarter of all entries, so that K(Q) and the
+examples enter, for i ≤ j. Their lower triangles are held, a quarter of all entries, so that K(Q) and the
 :math:`\langle B, M_{ij} \rangle` of all pairs are each one product of a matrix and a vector.
 
 References

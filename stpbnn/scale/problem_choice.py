@@ -35,9 +35,9 @@ def keeps_mean(net: Network, mean: str) -> bool:
     possible = net.depth == 1 and net.outputs == 1 and isinstance(net, FullyConnected)
     if mean == "keep" and not (possible or net.sigma.odd):
         raise ValueError(
-            f"mean: got 'keep' for a {type(net).__name__} of {net.depth} hidden layer(s) and {net.outputs} output(s), "
-            "whose activation is not odd; the mean is known for a FullyConnected of one hidden layer and one output, "
-            "use 'drop' or 'auto'"
+            f"mean: got 'keep' for a {type(net).__name__} of {check.plural(net.depth, 'hidden layer')} and "
+            f"{check.plural(net.outputs, 'output')}, whose activation is not odd; the mean is known for a "
+            "FullyConnected of one hidden layer and one output, use 'drop' or 'auto'"
         )
     return mean != "drop" and possible and not net.sigma.odd
 

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, lapack
 
+from stpbnn._linalg import mirrored
 from stpbnn.scale.tridiagonal import Diagonalisation, ReducedKernel
 
 __all__ = ["Response", "Slopes"]
@@ -36,7 +37,7 @@ class Slopes(NamedTuple):
     @property
     def kernel(self) -> Float[np.ndarray, "P P"]:
         """The whole matrix."""
-        return self.lower + np.tril(self.lower, -1).T
+        return mirrored(self.lower)
 
     def in_logarithms(self, of_kernel: Float[np.ndarray, " n"], T: float, b: float) -> Float[np.ndarray, " n+1"]:
         """Return the slopes in the logarithms of the precisions, that of the bias last, and of the temperature."""

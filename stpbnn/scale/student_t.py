@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas, cho_solve, lapack, solve_triangular
 
+from stpbnn._linalg import log_det_of
 from stpbnn._special import log_gamma_ratio
 from stpbnn.predictive import (
     JointMixture,
@@ -129,7 +130,7 @@ class NoiseInside:
     @property
     def log_det(self) -> float:
         """The logarithm of the determinant of A."""
-        return float(2 * np.log(np.diag(self.factor)).sum())
+        return log_det_of(self.factor)
 
     @property
     def log_evidence(self) -> float:

@@ -1,4 +1,4 @@
-r"""The prior of the matrices of several layers: a chain of Wishart laws, and what it costs to move their product.
+r"""The prior of the matrices of several layers: a chain of Wishart laws, and its action at a given product.
 
 In a linear network with D outputs the readout gives the last layer a matrix, and each layer below one of its own,
 
@@ -95,8 +95,8 @@ def eliminated(widths: Any, tops: Any, w: Any, xp: ModuleType = np) -> Any:
     widths : array of shape (L,)
         N_1..N_L.
     tops : array of shape (L, D)
-        What a layer's coordinate has of its own layer's term, N_l w_l where the action is stationary in a chain that
-        enters by its product alone.
+        The curvature of a layer's own term in its coordinate: N_l w_l at a stationary point of a chain that enters by
+        its product alone.
     w : array of shape (L, D)
         Eigenvalues of the W_l.
     xp : module

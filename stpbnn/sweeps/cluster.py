@@ -1,4 +1,4 @@
-"""Processes that share the work: a Dask client, of a cluster within this machine or of a scheduler elsewhere."""
+"""Processes that share the work: a Dask client for a cluster on this machine, or for a scheduler elsewhere."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ONE_THREAD = {
 
 @contextmanager
 def client(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
-    """Give a Dask client, and close it in the end, with its cluster if that is its own.
+    """Yield a Dask client, and close it at the end, with the cluster that it started.
 
     Parameters
     ----------
@@ -82,20 +82,20 @@ def client(scheduler: str | None = None, workers: int = 2) -> Iterator[Client]:
 
 
 class UnguardedError(ValueError, SystemExit):
-    """A script that starts processes as they import it: where nobody catches it, it ends the script in one line."""
+    """Raised where new processes import the script that starts them; uncaught, it ends the script in one line."""
 
     def __init__(self, message: str) -> None:
         SystemExit.__init__(self, message)
 
 
 def refuse_in_its_own_worker() -> None:
-    """End a process that is being started for a cluster and comes upon the call that starts it; that call says why."""
+    """End a new process of a cluster that meets the call which starts it; that call says why."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(1)
 
 
 def _refuse_without_guard() -> None:
-    """Refuse to start processes from the top of a script: each would import it, and come upon the same call."""
+    """Refuse to start processes from the top of a script: each would import it, and meet the same call."""
     main = vars(sys.modules["__main__"])
     top = [info.frame for info in inspect.stack(0) if info.frame.f_globals is main and "__file__" in main]
     if not top or top[-1].f_code.co_name != "<module>":
@@ -114,7 +114,7 @@ def _refuse_without_guard() -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what decides on the draws."""
+    """Return the versions of the packages that decide on the draws."""
     return {name: version(name) for name in PACKAGES}
 
 
@@ -168,7 +168,7 @@ def _started(options: Mapping[str, Any]) -> Any:
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Have threads and processes that are started meanwhile hear no Ctrl-C: this process does, and ends them."""
+    """Keep Ctrl-C from threads and processes that are started meanwhile: this process hears it, and ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -181,7 +181,7 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the log of a cluster of our own to itself: what fails is told as an error or a warning."""
+    """Silence the log of our own cluster: failures show as errors or warnings."""
     log = logging.getLogger("distributed")
     level = log.level
     log.setLevel(logging.CRITICAL)

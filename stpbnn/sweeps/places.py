@@ -65,7 +65,7 @@ def run_places(card: Card, folder: Path, many: bool, given: Task | None) -> dict
 
 
 def _price(card: Card, examples: int, inputs: int) -> float:
-    """Return what orders the points of a sweep: chains times steps times operations of a gradient."""
+    """Return the price of a point, which orders a sweep: chains times steps times operations of a gradient."""
     weights = card.network.products(min(examples, inputs), inputs)  # inputs are rotated into the span of the examples
     return card.sampler.chains * (card.sampler.warmup + card.sampler.draws) * examples * weights
 

@@ -53,7 +53,7 @@ def sweep(
     """Run a card at every point of its sweep and return the results as one data set.
 
     Each point is a run folder, made by `stpbnn.runs.run_card` as a task of Dask, and named after a hash of its settings
-    and data. What is there already is used again, also when the lists of the sweep grow or are put in another order; a
+    and data. Finished points are used again, also when the lists of the sweep grow or change their order; a
     point that was interrupted goes on from its last block. A task whose worker dies is given to another. The cheapest
     points come first.
 
@@ -154,7 +154,7 @@ def sweep(
 
 
 def _run(client: Client, missing: Mapping[Path, Card], data: Task | None) -> Iterator[tuple[Path, str]]:
-    """Run the points and give each as it ends: its folder, and why it failed or nothing."""
+    """Run the points and yield each as it ends: its folder, and why it failed, or nothing."""
     from distributed import as_completed
 
     versions = cluster.versions()

@@ -1,7 +1,7 @@
 """What the command line shows: tables for people, plain values for JSON, and what the doctor finds."""
 
 __all__ = [
-    "compiled",
+    "doctor",
     "drafts",
     "endings",
     "looking",

@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from stpbnn import _interrupt
+from stpbnn._backend import first_device
 
 __all__ = ["exit_when_interrupted", "refusals_in_one_line"]
 
@@ -40,8 +41,6 @@ def refusals_in_one_line() -> Iterator[None]:
     except OSError as error:  # a file that cannot be written
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (RuntimeError, AssertionError):
-        from stpbnn._precision import first_device
-
         try:
             first_device()
         except RuntimeError as missing:
@@ -91,7 +90,7 @@ def exit_when_interrupted(noted: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _raised() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt, unless it is ignored."""
+    """Let Ctrl-C raise KeyboardInterrupt, unless it is ignored."""
     before = signal.getsignal(signal.SIGINT)
     if callable(before):
         signal.signal(signal.SIGINT, signal.default_int_handler)

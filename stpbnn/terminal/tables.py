@@ -20,7 +20,6 @@ __all__ = [
     "cards_table",
     "curves_table",
     "datasets_table",
-    "doctor_table",
     "sweep_table",
     "theory_table",
     "what_is_predicted",
@@ -121,7 +120,7 @@ def sweep_table(results: xr.Dataset) -> Table:
 
 
 def what_is_predicted(predictions: xr.Dataset) -> str:
-    """Return who predicts, and which of its laws the columns of the table are of."""
+    """Return who predicts, and which law the columns of the table show."""
     names = ", ".join(predictions["theory"].to_numpy().tolist())
     if "label" in predictions:
         return f"{names}; the most probable class, and the probability of each"
@@ -144,30 +143,4 @@ def datasets_table(described: Iterable[tuple[str, str, bool]]) -> Table:
     table = Table("name", "what it is", "found", box=SIMPLE, caption=Text(own), caption_justify="left")
     for name, summary, found in described:
         table.add_row(name, summary, "yes" if found else "no")
-    return table
-
-
-def doctor_table(findings: Mapping[str, Any]) -> Table:
-    """Return what `stpbnn.terminal.looking.examine` found, a line for each thing."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for package, version in findings["versions"].items():
-        table.add_row(package, version or "not installed")
-    table.add_section()
-    table.add_row("machine", f"{findings['platform']}, {findings['cores']} cores")
-    devices = [f"{device['platform']}:{device['id']} ({device['kind']})" for device in findings["devices"]]
-    table.add_row("devices", ", ".join(devices) or "none")
-    precision = findings["precision"]
-    table.add_row("precision", f"chains {precision['chains'] or 'unknown'}, closed forms {precision['closed_forms']}")
-    for library in findings["blas"]:
-        table.add_row("BLAS", f"{library['library']} {library['version']}, threads: {library['threads']}")
-    data = findings["data"]
-    table.add_row("data", f"{data['folder']} ({data['named_by']})")
-    found = [name for name, there in data["found"].items() if there]
-    table.add_row("found", ", ".join(found) or "none")
-    for lack in findings["missing"]:
-        table.add_row("missing", f"{lack['what']}: {lack['remedy']}")
-    if not findings["missing"]:
-        table.add_row("missing", "nothing")
     return table

@@ -65,7 +65,8 @@ def doors():
             | chain
             | {"sampler": (choice, "hmc"), "readout": (optional(choice), "marginal"), "keep": (choice, "observables")}
             | {"temperature": (optional(positive), 0.1)}
-            | {"until": (goals, None), "block": (optional(integers), None), "keep_draws": (integers, 0)},
+            | {"until": (goals, None), "block": (optional(integers), None), "keep_draws": (integers, 0)}
+            | {"ladder": (optional(listed), None)},
         ),
         "classification.one_hot": (classification.one_hot, {"labels": (labels, ["a", "b"])}),
         "classification.predicted_classes": (

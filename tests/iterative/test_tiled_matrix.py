@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from stpbnn import FullyConnected
-from stpbnn.iterative import TiledMatrix, network_blocks
+from stpbnn.iterative import TiledMatrix
 from stpbnn.kernels import feature_map, symmetric_kernel
+from stpbnn.scale.iterated_scale import network_blocks
 
 RNG = np.random.default_rng(0)
 P = 150

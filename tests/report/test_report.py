@@ -267,7 +267,7 @@ def test_the_least_that_a_posterior_can_hold_is_enough():
     posterior = xr.DataTree.from_dict({"predictions": xr.Dataset({"f": (("chain", "draw", "test_point"), f)})})
     theory = xr.Dataset({"mean": (("theory", "test_point"), np.zeros((1, 2))), "variance": 1.0}, {"theory": ["zero"]})
     page = Page(render(posterior, theory, compare_predictions(posterior, theory)))
-    assert "R-hat cannot be computed from 1 chain(s) of 50 draw(s)" in page.words
+    assert "R-hat cannot be computed from 1 chain of 50 draws" in page.words
     assert "Generalisation error" not in [text for _, text in page.headings]
 
 

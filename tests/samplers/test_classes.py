@@ -174,7 +174,7 @@ def test_scores_are_those_of_scikit_learn():
         (lambda X: stpbnn.sample(BINARY, X, [0, 1, 0, 1], temperature=0), "temperature: got 0"),
         (
             lambda X: stpbnn.sample(BINARY, X, [0, 1, 0, 1], X_test=X[:1], y_test=[7]),
-            r"y_test: got the class\(es\) 7, which the training set lacks",
+            r"y_test: got the class 7, which the training set lacks",
         ),
         (lambda X: stpbnn.NNGPRegressor(BINARY).fit(X, X[:, 0]), "network: got the likelihood 'bernoulli'"),
         (lambda X: programs.marginal_network(BINARY), "net: got the likelihood 'bernoulli'"),

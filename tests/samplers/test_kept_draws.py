@@ -7,7 +7,7 @@ from small_run import Metropolis
 
 from stpbnn import FullyConnected, sample
 from stpbnn.samplers import functions, sample_process
-from stpbnn.samplers.draws.thinning import KEPT_BYTES, count
+from stpbnn.samplers.chains.plan import KEPT_BYTES, count
 
 RNG = np.random.default_rng(0)
 X, X_TEST = RNG.normal(size=(6, 9)), RNG.normal(size=(5, 9))

@@ -297,14 +297,14 @@ def replaced(array, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"X": lambda X: replaced(X, np.nan)}, r"X: 1 value\(s\) are NaN or infinite, the first at index \(1, 0\)"),
-        ({"y": lambda y: replaced(y, np.inf)}, r"y: 1 value\(s\) are NaN or infinite"),
-        ({"X": lambda X: X[:, 0]}, r"X: got 1 dimension\(s\), shape \(8,\), expected two"),
+        ({"X": lambda X: replaced(X, np.nan)}, r"X: got 1 NaN or infinite value, the first at index \(1, 0\)"),
+        ({"y": lambda y: replaced(y, np.inf)}, r"y: got 1 NaN or infinite value"),
+        ({"X": lambda X: X[:, 0]}, r"X: got 1 dimension, shape \(8,\), expected two"),
         ({"X": lambda X: X[:0], "y": lambda y: y[:0]}, r"X: got shape \(0, 3\), expected at least one example"),
         ({"X": lambda X: X[:5]}, r"y: got shape \(8,\), expected \(5,\)"),
         ({"X": lambda X: X.astype(str)[:, :1] + "a"}, "X: got text, expected numbers"),
         ({"X_test": lambda Xt: Xt[:, :2]}, "X_test: got 2 features, expected 3 as in the training set"),
-        ({"X_test": lambda Xt: replaced(Xt, np.nan)}, "X_test: 1 value"),
+        ({"X_test": lambda Xt: replaced(Xt, np.nan)}, "X_test: got 1 NaN or infinite value"),
         ({"X_test": lambda Xt: None}, "y_test: got targets without X_test"),
         ({"y_test": lambda yt: yt[:2]}, r"y_test: got shape \(2,\), expected \(4,\)"),
     ],

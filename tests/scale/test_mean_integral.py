@@ -209,7 +209,7 @@ def test_means_dropped_and_refused():
         kept.posterior_kernel()
     with pytest.raises(ValueError, match="got 'keep' for a FullyConnected of 2 hidden"):
         FiniteWidthRegressor(FullyConnected((5, 5), "relu"), mean="keep").fit(X, y)
-    with pytest.raises(ValueError, match=r"got 'keep' for a FullyConnected of 1 hidden layer\(s\) and 2 output"):
+    with pytest.raises(ValueError, match=r"got 'keep' for a FullyConnected of 1 hidden layer and 2 outputs"):
         ProportionalLimitRegressor(FullyConnected((5,), "relu", 2), mean="keep").fit(X, np.stack([y, y], axis=1))
     with pytest.raises(ValueError, match="mean: got 'kept'"):
         FiniteWidthRegressor(net, mean="kept").fit(X, y)

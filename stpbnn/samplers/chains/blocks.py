@@ -183,7 +183,7 @@ class Chains:
         return self.placed(jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes))
 
     def steps(self, block: Block, count: int) -> Iterator[Block]:
-        """Go on until the block holds `count` draws, and give it about twice a second; it stays valid afterwards."""
+        """Yield the block about twice a second until it holds `count` draws; it stays valid afterwards."""
         places = np.full(jax.tree.leaves(block.store)[0].shape[1], -1, np.int32)  # in `kept`, by slots of the store
         places[np.asarray(block.keep, int) - block.first] = np.arange(len(block.keep))
         size = 1  # the first call compiles

@@ -158,7 +158,7 @@ class Checkpoint:
             raise self._damaged(path, error) from None
 
     def blocks(self, draws: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Give the finished blocks up to so many draws, each with the number of its first draw."""
+        """Yield the finished blocks up to so many draws, each with the number of its first draw."""
         done = 0
         for path in sorted(self.folder.glob("draws-*.nc")):
             first, last = (int(number) for number in path.stem.split("-")[1:])
@@ -179,7 +179,7 @@ class Checkpoint:
     ) -> None:
         """Write a block of draws (chain, draw, ...), then the state of the chains after it.
 
-        With the block go the weights (chain, ...) of those of its draws that keep them, by the number of the draw.
+        The weights (chain, ...) of the draws that keep them go with the block, by the number of the draw.
 
         Raises
         ------

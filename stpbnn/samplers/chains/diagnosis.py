@@ -165,11 +165,9 @@ def _of_swaps(posterior: xr.DataTree) -> list[str]:
     swaps = _group(posterior, "sample_stats").get("swap_prob")
     if swaps is None or (rate := float((means := swaps.mean(("chain", "draw"))).min())) >= SELDOM:
         return []
-    replicas = 1 + math.ceil(float((1 - means).sum()) / (1 - USUAL))
-    return [
-        f"neighbours swap in {rate:.0%} of the tries: more replicas, "
-        f"sampler=lambda model: stpbnn.samplers.Tempered(model, replicas={max(replicas, swaps.sizes['pair'] + 2)})"
-    ]
+    replicas = max(1 + math.ceil(float((1 - means).sum()) / (1 - USUAL)), swaps.sizes["pair"] + 2)
+    lowest = float(posterior["sample_stats"]["power"].min())
+    return [f"neighbours swap in {rate:.0%} of the tries: more replicas, ladder=({replicas}, {lowest:g})"]
 
 
 def _longer(posterior: xr.DataTree, smallest: float) -> str:

@@ -20,7 +20,7 @@ from stpbnn.samplers.draws import Data
 
 __all__ = ["described", "fingerprint"]
 
-SETTINGS = (  # of JAX: what makes other random numbers of a seed, or rounds differently
+SETTINGS = (  # flags of JAX that change random numbers or rounding
     "jax_default_prng_impl",
     "jax_threefry_partitionable",
     "jax_random_seed_offset",
@@ -36,7 +36,7 @@ SETTINGS = (  # of JAX: what makes other random numbers of a seed, or rounds dif
 PROBES = np.array([-1.5, -0.5, 0.5, 1.5])
 ROUNDING = re.compile(
     "fast|precision|isa|deterministic|optimization"
-)  # of XLA: the others change time and memory alone
+)  # flags of XLA that change numbers; others change time and memory alone
 
 
 def fingerprint(

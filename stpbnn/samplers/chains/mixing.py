@@ -74,7 +74,7 @@ def rhat_limit(
         \hat R^2 \le 1 + \frac mS\, \frac{\chi^2_{m-1;\,1 - a/(2n)}}{m - 1}
         \quad\text{for all } n \text{ series, with probability } 1 - a \text{ at least.}
 
-    A thousand test points exceed 1.01 by chance alone with a thousand effective draws; this limit they keep.
+    A thousand test points exceed 1.01 by chance alone with a thousand effective draws; they keep this limit.
 
     Parameters
     ----------

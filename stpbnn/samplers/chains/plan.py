@@ -1,21 +1,23 @@
-"""How long chains run, how many there are, when they stop, and where their draws go."""
+"""How long chains run, how many there are, when they stop, where their draws go, and which keep their weights."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 
-__all__ = ["Plan"]
+__all__ = ["KEPT_BYTES", "Plan", "chosen", "count", "spaced"]
 
 GOALS = {"ess": 0.0, "rhat": 1.0, "seconds": 0.0}  # of `until`, and what each must exceed
 COPIES = 4  # of what a chain moves: position, momentum, gradient, proposal
+KEPT_BYTES = 2**23  # of all weights that are kept, at 4 bytes each
 MOST = 2**31  # steps, which are counted in 32 bits
 
 
@@ -95,3 +97,51 @@ class Plan:
         if "rhat" in goals and self.chains == 1:
             raise ValueError("until: got a goal for R-hat with one chain, expected at least two: raise chains")
         return goals
+
+
+def count(keep: int, chains: int, draws: int, one: int) -> int:
+    """Return how many draws of each chain keep their weights: one at least, where that fits into `KEPT_BYTES`.
+
+    Parameters
+    ----------
+    keep : int
+        How many are asked for, of all chains together; 0 for none.
+    chains, draws : int
+        Number of chains, and of the draws of each.
+    one : int
+        Numbers that the weights of a draw have.
+
+    Examples
+    --------
+    >>> count(200, 4, 1000, 2000), count(200, 4, 1000, 100_000), count(200, 4, 1000, 10**6), count(0, 4, 1000, 10)
+    (50, 5, 0, 0)
+    """
+    room = KEPT_BYTES // (4 * one * chains)
+    return min(max(keep // chains, 1), draws, room) if keep else 0
+
+
+def spaced(draws: int, each: int) -> list[int]:
+    """Return the numbers of `each` draws out of so many, evenly spaced, the last draw among them.
+
+    Examples
+    --------
+    >>> spaced(1000, 5), spaced(3, 2)
+    ([199, 399, 599, 799, 999], [0, 2])
+    """
+    return [(i + 1) * draws // each - 1 for i in range(each)]
+
+
+def chosen(kept: Iterable[int], wanted: Sequence[int]) -> list[int]:
+    """Return of the draws that were kept those nearest to the ones that are wanted, each once.
+
+    They differ where a run was stopped early, or where more draws joined it.
+
+    Examples
+    --------
+    >>> chosen([19, 39, 59, 79, 119], [29, 59, 89, 119]), chosen([], [3])
+    ([19, 59, 79, 119], [])
+    """
+    there = np.sort(np.fromiter(kept, dtype=int))
+    if not len(there):
+        return []
+    return sorted({int(there[np.abs(there - number).argmin()]) for number in wanted})

@@ -17,15 +17,16 @@ from numpyro.infer import NUTS
 from numpyro.infer.mcmc import MCMCKernel
 from threadpoolctl import threadpool_limits
 
+from stpbnn._backend import make_room_for_programs
 from stpbnn._memory import refuse_beyond
-from stpbnn._programs import make_room_for_programs
 from stpbnn.network import Network
 from stpbnn.samplers.chains.blocks import Chains
 from stpbnn.samplers.chains.checkpoint import Checkpoint
 from stpbnn.samplers.chains.collecting import Collector
 from stpbnn.samplers.chains.diagnosis import diagnose, warn_of_chains
 from stpbnn.samplers.chains.fingerprint import fingerprint
-from stpbnn.samplers.draws import KEPT_BYTES, Data, chosen, count, spaced, to_datatree
+from stpbnn.samplers.chains.plan import KEPT_BYTES, chosen, count, spaced
+from stpbnn.samplers.draws import Data, to_datatree
 from stpbnn.samplers.transitions import SplitNUTS
 
 __all__ = ["collect"]

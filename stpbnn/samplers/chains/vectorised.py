@@ -1,16 +1,16 @@
-"""What chains are compiled to: a start, steps with their records, and weights; for all chains of a law at once.
+"""The compiled functions of all chains of a law: their start, steps with records, and weights.
 
-A law says what is sampled; whatever changes from one call to the next, temperature and data, are arguments of what is
-compiled, so that many posteriors share a program.
+A law says what is sampled. Temperature and data, which change from call to call, are arguments of the compiled
+functions, so many posteriors share a program.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import potential_energy
+
+from stpbnn.activations import Activation
 
 __all__ = ["Law", "Programs", "programs_of"]
 
@@ -37,35 +39,54 @@ REMEMBERED = 8  # laws whose programs are kept for the next posterior
 Keys = tuple[jax.Array, jax.Array]  # the key of a chain, and that of its observables
 
 
-class Law(Protocol):
-    """What chains sample and what is recorded of a draw, as functions of the data; hashable, and equal if the same."""
+@dataclass(frozen=True)
+class Law:
+    """What chains sample and what is recorded of a draw, as functions of the data; equal laws have equal hashes.
 
-    def __hash__(self) -> int:
-        """Return the same number for equal laws."""
+    A law without weights keeps the default `weights`, which has none.
+
+    Parameters
+    ----------
+    net : FullyConnected or Convolutional
+        The network whose posterior, or whose process, is sampled.
+    """
+
+    net: Any
+    sigma: Activation = field(init=False)  # kept, since its name may come to mean another one
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma", self.net.sigma)
 
     @property
     def lasting(self) -> bool:
         """Whether equal laws have the same programs for ever: nothing in them is the caller's own."""
-
-    @property
-    def model(self) -> Callable[..., Any]:
-        """The NumPyro model."""
+        return True
 
     @property
     def weighs(self) -> bool:
         """Whether `weights` is known."""
+        return False
 
-    def build(self, data: Any) -> MCMCKernel:
+    @cached_property
+    def model(self) -> Callable[..., Any]:
+        """The NumPyro model."""
+        raise NotImplementedError
+
+    def build(self, inputs: Any) -> MCMCKernel:
         """Return a new kernel; called inside of compiled functions."""
+        raise NotImplementedError
 
-    def given(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def given(self, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return positional and keyword arguments of the model."""
+        raise NotImplementedError
 
-    def observe(self, key: jax.Array, position: Any, data: Any) -> dict[str, jax.Array]:
+    def observe(self, key: jax.Array, position: Any, inputs: Any) -> dict[str, jax.Array]:
         """Return the observables of a draw by name."""
+        raise NotImplementedError
 
-    def weights(self, key: jax.Array, position: Any, data: Any) -> dict[str, jax.Array]:
-        """Return the weights of the draw that `observe` sees with the same key."""
+    def weights(self, key: jax.Array, position: Any, inputs: Any) -> dict[str, jax.Array]:
+        """Return all weights of the draw that `observe` sees with the same key, of the original inputs."""
+        return {}
 
 
 def programs_of(law: Law, warmup: int, devices: int) -> Programs:

@@ -4,18 +4,14 @@ from stpbnn.samplers.draws.observables import encoded, new_labels, new_targets, 
 from stpbnn.samplers.draws.overlap import References, kernel_overlap, position_overlap, references
 from stpbnn.samplers.draws.readout import draw_readout, observe_marginal, predict
 from stpbnn.samplers.draws.rotation import Rotation, rotate
-from stpbnn.samplers.draws.thinning import KEPT_BYTES, chosen, count, spaced
 from stpbnn.samplers.draws.training_data import Data, checked_data, numbers_of_a_chain
 from stpbnn.samplers.draws.tree import to_datatree
 
 __all__ = [
-    "KEPT_BYTES",
     "Data",
     "References",
     "Rotation",
     "checked_data",
-    "chosen",
-    "count",
     "draw_readout",
     "encoded",
     "kernel_overlap",
@@ -29,7 +25,6 @@ __all__ = [
     "predict",
     "references",
     "rotate",
-    "spaced",
     "squared_loss",
     "to_datatree",
 ]

@@ -1,4 +1,4 @@
-"""What is kept of every draw: functions, losses and order parameters; of classes labels, probabilities and scores."""
+"""What is kept of every draw: functions, losses and order parameters; for classes labels, probabilities and scores."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def kernel_scales(net: Network, X: jax.Array, features: list[jax.Array]) -> jax.
     r"""Return tr K̂_l / tr(κ(K̂_{l-1})/λ_l) for every layer: how much larger the sampled kernel is than expected.
 
     :math:`\hat K_l = \sigma(h^l)\sigma(h^l)^T / (\lambda_l N_l)` is the kernel of the sampled features, and the
-    expectation is over the weights of layer l under the prior, given the layer below. Of convolutional networks both
+    expectation is over the weights of layer l under the prior, given the layer below. For convolutional networks both
     are averaged over positions.
     """
     prior, kappa = net.prior, net.sigma.kernel
@@ -69,7 +69,7 @@ def kernel_scales(net: Network, X: jax.Array, features: list[jax.Array]) -> jax.
 def of_hidden(net: Network, weights: Weights, X: jax.Array, features: list[jax.Array]) -> dict[str, jax.Array]:
     r"""Return what is observed of the weights of the readout and of the hidden features.
 
-    That is the norm of the readout, the scales of the hidden kernels and, of one output of a convolutional network
+    These are the norm of the readout, the scales of the hidden kernels and, for one output of a convolutional network
     whose readout has weights of its own at each of d <= 64 positions, the overlap of these weights,
 
     .. math:: Q_{ij} = \frac{\lambda_L}{N_L} \sum_a v_{ai} v_{aj}

@@ -23,7 +23,7 @@ __all__ = ["Rotation", "rotate"]
 
 
 class Rotation(NamedTuple):
-    """Rotated inputs, scaled so that a network of as many inputs as they have columns is the original network."""
+    """Rotated inputs, scaled so that a network with one input a column is the original network."""
 
     X_train: np.ndarray
     """(P, r): the training inputs as the chains see them."""
@@ -75,8 +75,8 @@ def rotate(X: ArrayLike, X_test: ArrayLike | None = None) -> Rotation:
 
     .. math:: X \mapsto \sqrt{(r + s) / N_0}\; X E, \qquad E^T E = 1
 
-    so that X Xᵀ/N_0, and with it the law of the functions, is unchanged. It pays where r < N_0: wherever there are
-    fewer examples than inputs, and for images with pixels that never change.
+    so that X Xᵀ/N_0, and with it the law of the functions, is unchanged. It pays where r < N_0: with fewer examples
+    than inputs, and with pixels that never change.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ SAMPLERS: dict[str, Sampler] = {
 
 
 def named(sampler: str, net: Network, temperature: Any) -> Sampler:
-    """Return the sampler of a name: what makes a kernel of a model; where T is fixed, "langevin" is that of the paper.
+    """Return the sampler of this name, which makes a kernel from a model; at fixed T "langevin" is the paper's.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def named(sampler: str, net: Network, temperature: Any) -> Sampler:
     net : Network
         The network; its precisions λ set the scales c = Tλ of "langevin".
     temperature : float, numpyro.distributions.Distribution or None
-        T, or its prior, or nothing in the place of a prior; it may be traced.
+        T, its prior, or None for a prior; T may be traced.
     """
     if isinstance(sampler, MCMCKernel):
         kind = type(sampler).__name__

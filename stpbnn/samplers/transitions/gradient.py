@@ -74,7 +74,7 @@ class GradientKernel(MCMCKernel):
     step_size : float
         The step size, or where its adaptation starts.
     target_accept_prob : float or None
-        The mean acceptance probability that the step size is adapted to; None keeps the step size.
+        The mean acceptance probability to which the step size is adapted; None keeps the step size.
     init_strategy : callable
         NumPyro's strategy for the start of a model.
 

@@ -55,7 +55,7 @@ def rotate_and_kick(
 class SplitHMC(GradientKernel):
     r"""Hamiltonian Monte Carlo that integrates a standard normal prior exactly.
 
-    Right for every potential, and made for U(z) = |z|²/2 + V(z): the whitened weights of a network. The length of
+    It is right for every potential, and made for U(z) = |z|²/2 + V(z): the whitened weights of a network. The length of
     trajectories varies from half to three halves of the given one, over a sequence of low discrepancy that all chains
     share, so that a batch of chains moves in step.
 
@@ -70,7 +70,7 @@ class SplitHMC(GradientKernel):
     trajectory_length : float
         Mean length of a trajectory as an angle: π/2 turns one draw of the prior into another, independent one.
     target_accept_prob : float or None
-        Acceptance that the step size is adapted to in warm-up; None keeps it.
+        Acceptance rate to which the warm-up adapts the step size; None keeps the step size.
 
     Raises
     ------

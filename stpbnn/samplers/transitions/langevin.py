@@ -142,7 +142,7 @@ class MALA(GradientKernel):
     step_size : float
         ε, or where its adaptation starts.
     target_accept_prob : float or None
-        Acceptance that the step size is adapted to in warm-up, 0.574 in high dimension; None keeps it.
+        Acceptance rate to which the warm-up adapts the step size, 0.574 in high dimension; None keeps the step size.
     precondition : bool
         Whether C is the diagonal of the covariance, estimated over the second quarter of the warm-up; else C = 1.
     num_steps : int

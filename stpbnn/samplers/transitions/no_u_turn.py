@@ -22,8 +22,8 @@ class SplitNUTS(GradientKernel):
 
     Trajectories double until they turn back, as in `numpyro.infer.NUTS`, whose trees these are; a step of angle θ is
     the one of `SplitHMC`, and the mass matrix is that of the prior, one. No trajectory is longer than about half a
-    turn, after which the prior would lead back: its depth is at most log₂(1 + π/θ), to the nearest integer. Right for
-    every potential, and made for U(z) = |z|²/2 + V(z): the whitened weights of a network.
+    turn, after which the prior would lead back: its depth is at most log₂(1 + π/θ), to the nearest integer. It is right
+    for every potential, and made for U(z) = |z|²/2 + V(z): the whitened weights of a network.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ class SplitNUTS(GradientKernel):
     step_size : float
         The angle θ of a step, or where its adaptation starts.
     max_tree_depth : int
-        A trajectory has fewer than two to this power steps, whatever their size.
+        A trajectory has fewer than 2**max_tree_depth steps, whatever their size.
     target_accept_prob : float or None
-        Acceptance that the step size is adapted to in warm-up; None keeps it.
+        Acceptance rate to which the warm-up adapts the step size; None keeps the step size.
 
     Raises
     ------

@@ -99,9 +99,9 @@ class Tempered(GradientKernel):
     step_size : float
         The angle of a step, where the adaptation of each replica starts.
     trajectory_length : float
-        Mean length of a trajectory as an angle.
+        Mean length of a trajectory as an angle; shorter than that of one chain alone, for swaps between them.
     target_accept_prob : float or None
-        Acceptance of trajectories that the step sizes are adapted to.
+        Acceptance rate of trajectories to which the step sizes are adapted.
     **settings
         `init_strategy`, as in `GradientKernel`.
 
@@ -132,7 +132,7 @@ class Tempered(GradientKernel):
         replicas: int = REPLICAS,
         lowest: float = 0.0,
         step_size: float = 0.3,
-        trajectory_length: float = math.pi / 2,
+        trajectory_length: float = math.pi / 5,
         target_accept_prob: float | None = 0.8,
         **settings: Any,
     ) -> None:

@@ -176,10 +176,31 @@ def test_chains_in_different_modes_are_named_with_the_remedy(posterior):
 def test_swaps_that_are_seldom_ask_for_replicas(posterior):
     tree = posterior.copy(deep=True)
     tree["sample_stats/swap_prob"] = 0.05 * tree["sample_stats/swap_prob"] / tree["sample_stats/swap_prob"].mean()
-    assert (
-        "5% of the tries: more replicas, sampler=lambda model: stpbnn.samplers.Tempered(model, replicas=7)"
-        in diagnose(tree).attrs["remedy"]
-    )
+    assert "5% of the tries: more replicas, ladder=(7, 0)" in diagnose(tree).attrs["remedy"]
+
+
+def test_a_ladder_is_that_of_the_kernel(posterior):
+    short = SETTINGS | {"draws": 20, "warmup": 200}
+    by_name = sample(FullyConnected((N,), "linear"), X, Y, **short | {"sampler": "tempered", "ladder": (5, 0.0)})
+    assert by_name.attrs["sampler"] == "tempered"
+    assert by_name.attrs["ladder"] == "[5, 0.0]"
+    assert by_name["sample_stats"].sizes["rung"] == 5
+    f, of_kernel = by_name["predictions"]["f"], posterior["predictions"]["f"]
+    np.testing.assert_array_equal(f.values, of_kernel.isel(draw=slice(20)).values)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ladder": (5, 0.1)}, r"ladder: got \(5, 0.1\) with sampler='hmc', expected 'tempered'"),
+        ({"ladder": (1, 0.1), "sampler": "tempered"}, "ladder: got 1, expected an integer of at least 2"),
+        ({"ladder": (5, 1.0), "sampler": "tempered"}, r"ladder: got \(5, 1.0\), expected a power"),
+        ({"ladder": 5, "sampler": "tempered"}, "ladder: got 5, expected the number of replicas"),
+    ],
+)
+def test_refused_ladders(settings, message):
+    with pytest.raises(ValueError, match=message):
+        sample(FullyConnected((N,), "linear"), X, Y, **{"temperature": T, "progress": False} | settings)
 
 
 @pytest.mark.parametrize(
