@@ -1,9 +1,8 @@
 """The classifier of infinite width beside scikit-learn's, on the same kernel: processor time and differences."""
 
-import time
-
 import numpy as np
 import pytest
+from peer import processor_seconds
 from sklearn.gaussian_process import GaussianProcessClassifier
 
 from stpbnn import FiniteWidthClassifier, FullyConnected, NNGPClassifier, NNGPKernel, ProportionalLimitClassifier
@@ -16,12 +15,6 @@ def data(P, classes=2):
     X, Xt = rng.normal(size=(P, 20)), rng.normal(size=(P, 20))
     scores = np.tanh(X @ rng.normal(size=(20, classes))) + 0.5 * rng.normal(size=(P, classes))
     return X, scores.argmax(axis=1), Xt
-
-
-def processor_seconds(function):
-    start = time.process_time()
-    function()
-    return time.process_time() - start
 
 
 @pytest.mark.parametrize("P", [500, 1000, 2000])

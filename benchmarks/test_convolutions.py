@@ -11,11 +11,10 @@ in grey.
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
-from peer import PYTHON
+from peer import PYTHON, processor_seconds
 
 import stpbnn
 
@@ -36,12 +35,6 @@ def example(name, side, P, P_test):
     X, y, X_test = X[first], y[first].astype(float), X_test[others]
     mean, spread = X.mean(), X.std(ddof=1)
     return (X - mean) / spread, y, (X_test - mean) / spread
-
-
-def processor_seconds(function):
-    start = time.process_time()
-    function()
-    return time.process_time() - start
 
 
 @needs_peer

@@ -37,6 +37,23 @@ def expectation(g1, g2, a, b, c):
     return sum(part.estimate for part in parts) / (2 * math.pi)
 
 
+def erf_dual(a, b, c):
+    return 2 / np.pi * np.arcsin(2 * c / np.sqrt((1 + 2 * a) * (1 + 2 * b)))
+
+
+def relu_dual(a, b, c):
+    u = np.clip(c / np.sqrt(a * b), -1, 1)
+    return np.sqrt(a * b) / (2 * np.pi) * (u * (np.pi - np.arccos(u)) + np.sqrt(1 - u * u))
+
+
+DUALS = {"erf": erf_dual, "relu": relu_dual, "linear": lambda a, b, c: c}
+
+
+def erf_kernel(C, left, right):
+    """E[erf(h) erf(h')] between two sets of inputs: their covariances, and the variances of each."""
+    return erf_dual(left[:, None], right[None, :], C)
+
+
 def average(g, a):
     """E[g(h)] by adaptive quadrature, with a kink at zero allowed."""
     return quad(lambda z: g(np.float64(a**0.5 * z)) * norm.pdf(z), -12, 12, points=[0], epsabs=1e-13, limit=200)[0]

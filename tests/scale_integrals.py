@@ -1,15 +1,12 @@
 """A small problem, its kernels, and integrals by quadrature."""
 
 import numpy as np
+from gaussian_averages import erf_kernel
 
 
 def problem(P=8, N0=5, seed=0, queries=3):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(P, N0)), rng.normal(size=P), rng.normal(size=(queries, N0))
-
-
-def erf_kernel(C, left, right):
-    return 2 / np.pi * np.arcsin(2 * C / np.sqrt(np.outer(1 + 2 * left, 1 + 2 * right)))
 
 
 def prior_kernel(activation, Z, Q, bias=0.0):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from regression_data import basis
 from scipy.optimize import approx_fprime, minimize
 from scipy.stats import multivariate_normal
 from sklearn import config_context
@@ -20,10 +21,6 @@ Y = np.column_stack([3 + X @ [1.0, -2.0], -1 + X[:, 0] ** 2]) + 0.3 * RNG.normal
 VARIANCES = RNG.uniform(0.05, 0.6, size=P)
 NET = FullyConnected((9,), "erf", bias_precision=2.0)
 TRENDS = ["constant", "linear"]
-
-
-def basis(X, trend):
-    return np.column_stack([np.ones(len(X)), X])[:, : {"zero": 0, "constant": 1, "linear": 3}[trend]]
 
 
 def universal_kriging(kernel, noise, trend, y, X=X, new=NEW):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gaussian_averages import DUALS
 from quick_cases import cases
 
 from stpbnn import FullyConnected, kernels
@@ -13,16 +14,6 @@ X = np.random.default_rng(0).normal(size=(6, 4))
 Z = np.random.default_rng(1).normal(size=(3, 4))
 
 
-def erf_dual(a, b, c):
-    return 2 / np.pi * np.arcsin(2 * c / np.sqrt((1 + 2 * a) * (1 + 2 * b)))
-
-
-def relu_dual(a, b, c):
-    u = np.clip(c / np.sqrt(a * b), -1, 1)
-    return np.sqrt(a * b) / (2 * np.pi) * (u * (np.pi - np.arccos(u)) + np.sqrt(1 - u * u))
-
-
-DUALS = {"erf": erf_dual, "relu": relu_dual, "linear": lambda a, b, c: c}
 NETS = [
     FullyConnected((5,), "erf"),
     FullyConnected((5, 6), "relu", weight_precision=(0.5, 2.0, 3.0)),

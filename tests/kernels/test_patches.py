@@ -5,6 +5,7 @@ from itertools import product
 import jax
 import numpy as np
 import pytest
+from gaussian_averages import DUALS
 
 from stpbnn import Convolutional, _memory
 from stpbnn.kernels import patch_kernels, patches
@@ -20,19 +21,9 @@ NETS = [
 ]
 
 
-def arcsin(a, b, c):
-    return 2 / np.pi * np.arcsin(2 * c / np.sqrt((1 + 2 * a) * (1 + 2 * b)))
-
-
-def arccos(a, b, c):
-    cosine = np.clip(c / np.sqrt(a * b), -1, 1)
-    angle = np.arccos(cosine)
-    return np.sqrt(a * b) * (np.sin(angle) + (np.pi - angle) * cosine) / (2 * np.pi)
-
-
 def written_out(net, x, z):
     """Return K_ij between two images, position by position and window by window."""
-    kappa = {"erf": arcsin, "relu": arccos}[net.activation]
+    kappa = DUALS[net.activation]
     rows, columns, _ = net.image
     pixels = list(product(range(rows), range(columns)))
     images = {(one, p): image.reshape(net.image)[p] for one, image in (("x", x), ("z", z)) for p in pixels}

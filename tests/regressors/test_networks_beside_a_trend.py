@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from gaussian_averages import erf_kernel
+from regression_data import basis
 from scipy.optimize import approx_fprime, brentq
 from scipy.special import logsumexp
 from scipy.stats import gamma
@@ -20,10 +22,6 @@ DEEP = FullyConnected((4, 6), "erf", bias_precision=2.0)
 SETTINGS = [("constant", T), ("linear", VARIANCES), ("zero", VARIANCES)]
 
 
-def basis(X, trend):
-    return np.column_stack([np.ones(len(X)), X])[:, : {"zero": 0, "constant": 1, "linear": 3}[trend]]
-
-
 def kriging(K, k, k0, noise, trend, y):
     """Mean and covariance of f at new points, and the restricted log likelihood, in plain algebra."""
     H, h = basis(X, trend), basis(NEW, trend)
@@ -37,17 +35,12 @@ def kriging(K, k, k0, noise, trend, y):
     return k @ inverse @ rest + h @ beta, covariance, value
 
 
-def erf_features(A, a, b):
-    """K_1 of erf units, of weight precision one, given the covariance of their inputs."""
-    return 2 / np.pi * np.arcsin(2 * A / np.sqrt(np.outer(1 + 2 * a, 1 + 2 * b)))
-
-
 def blocks(*scales):
     """The renormalised kernel of erf layers between training points, new ones with these, and among them."""
     Z = np.vstack([X, NEW])
     K = Z @ Z.T / 2 + 0.5
     for scale in scales:
-        K = scale * erf_features(K, np.diag(K), np.diag(K)) + 0.5
+        K = scale * erf_kernel(K, np.diag(K), np.diag(K)) + 0.5
     return K[:P, :P], K[P:, :P], K[P:, P:]
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from regression_data import images
 from scipy.linalg import sqrtm
 
 from stpbnn import Convolutional, FullyConnected
@@ -16,12 +17,6 @@ from stpbnn.scale.wishart_chain import WishartChain
 T = 0.2
 ROW = {"image": (1, 4, 1), "weight_precision": (0.7, 1.3, 0.8)}
 NET = Convolutional((9, 7), (1, 2), 1, activation="linear", bias_precision=2.0, **ROW)
-
-
-def images(P, seed=0, pixels=4):
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((P, pixels)) + rng.standard_normal((P, 1))
-    return X, 2 * np.tanh(X[:, 0]) + 0.3 * rng.standard_normal(P)
 
 
 def overlapping(Q, below, xp=np):

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from regression_data import images
 from scipy.linalg import expm, sqrtm
 from scipy.optimize import minimize
 
@@ -14,12 +15,6 @@ from stpbnn.scale.local_minima import best_multiples
 from stpbnn.scale.local_posterior import ACCURACY
 
 N, T, BIAS = 12, 0.2, 0.25
-
-
-def images(P, seed=0, pixels=4):
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((P, pixels)) + rng.standard_normal((P, 1))
-    return X, 2 * np.tanh(X[:, 0]) + 0.3 * rng.standard_normal(P)
 
 
 def network(channels=N, activation="erf", **settings):
