@@ -243,6 +243,7 @@ def test_files_that_are_none_are_refused(tmp_path):
         stpbnn.load(tmp_path / "damaged")
 
 
+@pytest.mark.long
 def test_particles_are_not_moved_a_second_time(tmp_path, monkeypatch):
     kind = AdaptiveKernelRegressor(FullyConnected((10,)), particles=24, max_iter=12, random_state=1, second_start=True)
     with warnings.catch_warnings(action="ignore"):
