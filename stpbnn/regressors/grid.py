@@ -18,7 +18,7 @@ from stpbnn.catalogue import THEORIES
 from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.regressors.errors import GeneralizationError, own_errors
 from stpbnn.regressors.grid_points import GridPoints, shown, warn_of_unsolved
-from stpbnn.regressors.network_outliers import NOISES
+from stpbnn.regressors.learnable_network import NOISES
 from stpbnn.regressors.of_theory import regressor_of
 from stpbnn.regressors.solver import SOLVERS, Solver
 from stpbnn.scale import TRENDS, ZERO_TARGETS, Mean, WidthCurve, by_layer, keeps_mean, refuse_singular

@@ -13,8 +13,7 @@ from stpbnn.network import Convolutional, FullyConnected, Network
 from stpbnn.predictive import Gaussian, Mixture
 from stpbnn.regressors.gradients import WithGradient
 from stpbnn.regressors.learnable import Criterion, WithCriterion
-from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters
-from stpbnn.regressors.network_outliers import NetworkOutliers
+from stpbnn.regressors.learnable_network import LearnableNetwork, NetworkHyperparameters, NetworkOutliers
 from stpbnn.regressors.outliers import OF_NOISE
 from stpbnn.regressors.solver import Solver, WithSolver
 from stpbnn.scale import (

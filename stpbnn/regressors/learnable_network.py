@@ -1,4 +1,4 @@
-"""Precisions and temperature of a network, learned by maximising the log evidence."""
+"""Precisions, temperature and noise of a network, learned by maximising the log evidence."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from stpbnn import _validation as check
 from stpbnn._precision import in_float64
-from stpbnn.kernels import hyperparameters, nngp_map
+from stpbnn.kernels import hyperparameters, nngp_map, symmetric_kernel
 from stpbnn.network import Network
 from stpbnn.regressors.errors import NOTHING_EXPLAINED
 from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence
 from stpbnn.regressors.hidden_kernel import posterior_hidden_kernel
 from stpbnn.regressors.learnable import Learnable
 from stpbnn.regressors.network_regressor import WithDesign
-from stpbnn.scale import conditioned_kernel
+from stpbnn.regressors.noise_choice import WithChosenNoise
+from stpbnn.regressors.outliers import AUTO, OUTLIER_NOISES
+from stpbnn.scale import Columns, Query, Units, conditioned_kernel, infinite_slopes, query_of
 
-__all__ = ["LearnableNetwork", "NetworkHyperparameters"]
+__all__ = ["NOISES", "LearnableNetwork", "NetworkHyperparameters", "NetworkOutliers"]
 
+NOISES = ("gaussian", *OUTLIER_NOISES, AUTO)
 PRECISION_BOUNDS = (1e-5, 1e5)  # that of the readout over the mean square of the targets, whose inverse is its unit
 
 
@@ -193,3 +197,43 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], WithDesign):
         self._needs_factors("posterior_kernel")
         inputs = self.X_train_ if X is None else self._query_points(X)
         return posterior_hidden_kernel(self, inputs)
+
+
+class NetworkOutliers(WithChosenNoise[NetworkHyperparameters], LearnableNetwork):
+    """Regressors on the kernel of infinite width, with noise "student-t" or "robust" among their settings."""
+
+    _units = Units()
+
+    def _check_settings(self) -> None:
+        check.one_of("noise", self.noise, NOISES)
+        if check.boolean("optimize_noise_df", self.optimize_noise_df) and self.optimizer is None:
+            raise ValueError("optimize_noise_df: got True with optimizer=None; give an optimizer")
+        super()._check_settings()
+
+    def _kernel_at(self, at: NetworkHyperparameters) -> Float[np.ndarray, "P P"]:
+        return symmetric_kernel(nngp_map(at.network), at.network.prior, self.X_train_)
+
+    @property
+    def _hyperparameters(self) -> NetworkHyperparameters:
+        noise_df = self.noise_df_ or self.noise_df
+        return replace(super()._hyperparameters, noise_df=noise_df, noise_df_free=bool(self.optimize_noise_df))
+
+    @property
+    def hyperparameters_(self) -> dict[str, float]:
+        """Precisions and temperature by name, as given or learned, and degrees of freedom that were learned."""
+        own = {"noise_df": self._hyperparameters.noise_df} if self.optimize_noise_df else {}
+        return super().hyperparameters_ | own
+
+    def _conditioned_columns(self) -> Columns:
+        """Return the process, output by output."""
+        at = self._hyperparameters
+        return self._columns(self._kernel_at(at), at)
+
+    def _columns_gradient(self) -> Float[np.ndarray, " n"]:
+        """Return the gradient of its log evidence in theta."""
+        at, slopes = self._hyperparameters, self._process.slopes
+        of_kernel = infinite_slopes(at.network, self.X_train_, slopes.kernel)
+        return np.append(of_kernel, [getattr(at, name) * getattr(slopes, name) for name in at.free])
+
+    def _query(self, X: np.ndarray, *, joint: bool = False) -> Query:
+        return query_of(nngp_map(self.network_), self.network_.prior, X, self.X_train_, joint=joint)
