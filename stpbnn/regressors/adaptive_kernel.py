@@ -156,8 +156,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         if self.cluster not in known or self.second_start:
             raise ValueError(
                 f"cluster, second_start: got {self.cluster!r} and {self.second_start} for {net.depth} hidden layers "
-                f"and {net.outputs} output(s), expected one of {known}, and False: the whole network is known, and "
-                "single units of two layers and one output; or use ProportionalLimitRegressor"
+                f"and {check.plural(net.outputs, 'output')}, expected one of {known}, and False: the whole network "
+                "is known, and single units of two layers and one output; or use ProportionalLimitRegressor"
             )
 
     def _condition(self) -> None:
