@@ -162,7 +162,8 @@ def table() -> str:
 def counts() -> str:
     """Return in how many cells a theory is near enough, and in how many its error bar covers the difference."""
     lines = [
-        "| pair | L | theory | cells | settled | total within | variance within 10 % | covered at 95 %: total | variance |",
+        "| pair | L | theory | cells | settled | total within | variance within 10 % | covered at 95 %: total "
+        "| variance |",
         "|" + "---|" * 9,
     ]
     for pair, (layers, method, near) in product(PAIRS, ((1, "one unit", 5), (1, "auto", 5), (2, "one unit", 10))):
