@@ -162,19 +162,21 @@ def table() -> str:
 def counts() -> str:
     """Return in how many cells a theory is near enough, and in how many its error bar covers the difference."""
     lines = [
-        "| pair | L | theory | cells | total within | variance within 10 % | covered at 95 %: total | variance |",
-        "|" + "---|" * 8,
+        "| pair | L | theory | cells | settled | total within | variance within 10 % | covered at 95 %: total "
+        "| variance |",
+        "|" + "---|" * 9,
     ]
     for pair, (layers, method, near) in product(PAIRS, ((1, "one unit", 5), (1, "auto", 5), (2, "one unit", 10))):
         kind = (pair, layers, method)
-        chosen = [
-            compared(row, truth)
-            for row, truth in pairs()
-            if (row["pair"], row["layers"], row["method"]) == kind and decides(truth)
+        there = [
+            both
+            for both in pairs()
+            if (both[0]["pair"], both[0]["layers"], both[0]["method"]) == kind and decides(both[1])
         ]
+        chosen, settled = [compared(*both) for both in there], sum(row["converged"] for row, _ in there)
         within = [sum(abs(off[i].value) < most for off in chosen) for i, most in enumerate((near, 10))]
         covered = [sum(abs(off[i].z) < ndtri(0.975) for off in chosen) for i in range(2)]
-        cells = *kind, len(chosen), f"{within[0]} ({near} %)", within[1], *covered
+        cells = *kind, len(chosen), settled, f"{within[0]} ({near} %)", within[1], *covered
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
