@@ -50,6 +50,17 @@ def slope_truth(name, a, b, c):
     return expectation(SLOPES[name], SLOPES[name], a, b, c)
 
 
+@cache
+def kernel(name):
+    """The compiled dual kernel, as the library uses it: one program for all that is tried."""
+    return jax.jit(activations.get(name).kernel)
+
+
+@cache
+def slopes(name):
+    return jax.jit(jax.grad(activations.get(name).kernel, argnums=(0, 1, 2)))
+
+
 def test_every_registered_activation_is_tested_here():
     assert set(FUNCTIONS) == set(activations.available())
     assert set(BUILT_IN) <= set(activations.available())
@@ -68,7 +79,7 @@ def test_function_and_its_oddness(name, precision):
 @pytest.mark.parametrize(("a", "b", "c"), COVARIANCES + CORNERS)
 def test_kernel_is_the_gaussian_expectation(name, a, b, c, precision):
     dtype, tolerance = precision
-    value = activations.get(name).kernel(*(jnp.array(x, dtype) for x in (a, b, c)))
+    value = kernel(name)(*np.array([a, b, c], dtype))
     assert value.dtype == dtype
     size = (average(lambda h: FUNCTIONS[name](h) ** 2, a) * average(lambda h: FUNCTIONS[name](h) ** 2, b)) ** 0.5
     np.testing.assert_allclose(value, kernel_truth(name, a, b, c), rtol=tolerance, atol=tolerance * size)
@@ -78,19 +89,16 @@ def test_kernel_is_the_gaussian_expectation(name, a, b, c, precision):
 @pytest.mark.parametrize(("a", "b", "c"), COVARIANCES[:4] + CORNERS)
 def test_derivative_in_the_covariance_is_the_kernel_of_the_slopes(name, a, b, c, precision):
     dtype, tolerance = precision
-    slope = jax.grad(activations.get(name).kernel, argnums=2)(*(jnp.array(x, dtype) for x in (a, b, c)))
     expected = slope_truth(name, a, b, c)
-    np.testing.assert_allclose(slope, expected, rtol=20 * tolerance, atol=1e-11)
+    np.testing.assert_allclose(slopes(name)(*np.array([a, b, c], dtype))[2], expected, rtol=20 * tolerance, atol=1e-11)
 
 
 @every_activation
 @pytest.mark.parametrize(("a", "b", "c"), COVARIANCES)
 def test_gradient_agrees_with_central_differences(name, a, b, c, float64):
-    kernel = activations.get(name).kernel
-    point, steps = jnp.array([a, b, c]), 1e-6 * min(a, b) * jnp.eye(3)
-    gradient = jax.grad(lambda p: kernel(*p))(point)
-    numeric = (kernel(*(point + steps).T) - kernel(*(point - steps).T)) / (2 * steps[0, 0])
-    np.testing.assert_allclose(gradient, numeric, rtol=2e-6, atol=1e-8)
+    point, steps = np.array([a, b, c]), 1e-6 * min(a, b) * np.eye(3)
+    numeric = (kernel(name)(*(point + steps).T) - kernel(name)(*(point - steps).T)) / (2 * steps[0, 0])
+    np.testing.assert_allclose(slopes(name)(*point), numeric, rtol=2e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", cases(set(SMOOTH) - {"silu", "gelu"}, SMOOTH))
@@ -122,11 +130,15 @@ def test_mean_is_the_gaussian_expectation(name, variance, precision):
         np.testing.assert_allclose(slope, expected, rtol=20 * tolerance)
 
 
+@cache
+def between(name):
+    return jax.jit(jax.value_and_grad(lambda x, y: activations.get(name).kernel(x @ x, y @ y, x @ y)))
+
+
 def along_inputs(name, dtype):
-    """F(x) = E[σ(w·x) σ(w·y)] as a function of the input x, at fixed y."""
-    y = jnp.array([0.6, 0.8], dtype)
-    kernel = activations.get(name).kernel
-    return y, jax.value_and_grad(lambda x: kernel(x @ x, y @ y, x @ y))
+    """F(x) = E[σ(w·x) σ(w·y)] and its gradient as a function of the input x, at fixed y."""
+    y = np.array([0.6, 0.8], dtype)
+    return y, lambda x: between(name)(x, y)
 
 
 # the gradient is E[w σ'(w·x) σ(w·y)], along y where x and y are parallel; there h = w·y has variance 1
@@ -152,8 +164,8 @@ def test_gradient_is_exact_at_equal_parallel_and_zero_inputs(name, stretch, prec
 def test_extreme_norms_stay_finite(name, scale, precision):
     dtype, _ = precision
     y, function = along_inputs(name, dtype)
-    root = jnp.array(scale**0.5, dtype)
-    for x in (root * y, root * y * (1 + 1e-6), root * jnp.array([2.0, -1.0], dtype)):
+    root = dtype.type(scale**0.5)
+    for x in (root * y, root * y * dtype.type(1 + 1e-6), root * np.array([2.0, -1.0], dtype)):
         value, gradient = function(x)
         assert np.all(np.isfinite([value, *gradient]))
 
@@ -162,8 +174,7 @@ def test_extreme_norms_stay_finite(name, scale, precision):
 def test_small_inputs_keep_their_digits(name, precision):
     """κ(a, a, a) → σ'(0)² a for σ(0) = 0, to rounding, where a closed form could subtract equal numbers."""
     dtype, tolerance = precision
-    a = jnp.array(1e-12, dtype)
-    value = activations.get(name).kernel(a, a, a)
+    value = kernel(name)(*np.full(3, 1e-12, dtype))
     expected = average(lambda h: FUNCTIONS[name](h) ** 2, 1e-12)
     np.testing.assert_allclose(value, expected, rtol=10 * tolerance, atol=1e-20)
 
