@@ -68,20 +68,25 @@ def load(row: dict[str, Any]) -> tuple[np.ndarray, ...]:
     return X, row["scale"] * y, Xt, row["scale"] * yt
 
 
-def sampled(net: stpbnn.FullyConnected, T: float, data: tuple[np.ndarray, ...]) -> dict[str, Any]:
+def sampled(
+    net: stpbnn.FullyConnected, T: float, data: tuple[np.ndarray, ...], seconds: float = 1200
+) -> dict[str, Any]:
     """Return the generalisation error of the posterior, with its Monte Carlo error."""
     X, y, Xt, yt = data
-    until = {"ess": 400, "rhat": 1.01, "seconds": 1200}
+    until = {"ess": 400, "rhat": 1.01, "seconds": seconds}
     posterior = stpbnn.sample(net, X, y, temperature=T, X_test=Xt, draws=2000, until=until, progress=False)
     f, variance = posterior["predictions"]["f_mean"], posterior["predictions"]["f_variance"]
-    total = ((f - yt) ** 2 + variance).mean("test_point")
-    bias = float(((f.mean(("chain", "draw")) - yt) ** 2).mean())
+    mean = f.mean(("chain", "draw"))
+    total, spread = ((f - yt) ** 2 + variance).mean("test_point"), ((f - mean) ** 2 + variance).mean("test_point")
+    bias = float(((mean - yt) ** 2).mean())
     return {
         "reference": "HMC",
         "bias": bias,
         "variance": float(total.mean()) - bias,
         "error": float(az.mcse(total)),
+        "error_variance": float(az.mcse(spread)),
         "rhat": float(az.rhat(f).max()),
+        "ess": float(az.ess(f).min()),
         "draws": f.sizes["draw"],
     }
 
@@ -99,7 +104,7 @@ def reference(row: dict[str, Any]) -> dict[str, Any]:
         found |= {"rhat": 1.0, "draws": 0}
     else:
         found = sampled(net, T, data)
-    return found | {
+    return {key: found[key] for key in ("reference", "bias", "variance", "error", "rhat", "draws")} | {
         "evidence_finite_width": exact.log_marginal_likelihood_,
         "finite_width": total.total,
         "infinite_width": limit.total,

@@ -38,6 +38,25 @@ FIRST = [  # cases and sizes: where one unit at a time fails, and clusters that 
 ]
 
 
+def told(model: stpbnn.AdaptiveKernelRegressor, Xt: np.ndarray, yt: np.ndarray) -> dict[str, Any]:
+    """Return what clusters predict of a test set, the parts of its error, and how the search ended."""
+    found, error = model.generalization_error(Xt, yt), model.generalization_error_standard_error(Xt, yt)
+    shift = model.generalization_error_systematic_error(Xt, yt)
+    return {
+        "cluster": model.cluster_,
+        "sizes": " ".join(map(str, model.clusters_)),
+        "bias": found.squared_bias,
+        "variance": found.variance,
+        "monte_carlo": error.total,
+        "monte_carlo_variance": error.variance,
+        "systematic": shift.total,
+        "systematic_variance": shift.variance,
+        "converged": model.converged_,
+        "failed": " ".join(model.failed_checks_),
+        "autocorrelation": model.autocorrelation_,
+    }
+
+
 def run(row: dict[str, Any], cluster: int | str) -> dict[str, Any]:
     """Return what clusters of a size find, or how large they became."""
     X, y, Xt, yt = load(row)
@@ -46,25 +65,8 @@ def run(row: dict[str, Any], cluster: int | str) -> dict[str, Any]:
         warnings.simplefilter("ignore", ConvergenceWarning)  # is in the table
         model = stpbnn.AdaptiveKernelRegressor(net, temperature=row["T"], cluster=cluster, random_state=SEED)
         model.fit(X, y)
-    found, error = model.generalization_error(Xt, yt), model.generalization_error_standard_error(Xt, yt)
-    shift = model.generalization_error_systematic_error(Xt, yt)
-    return {key: row[key] for key in KEYS} | {
-        "asked": cluster,
-        "cluster": model.cluster_,
-        "sizes": " ".join(map(str, model.clusters_)),
-        "cluster_bias": found.squared_bias,
-        "cluster_variance": found.variance,
-        "monte_carlo": error.total,
-        "monte_carlo_variance": error.variance,
-        "systematic": shift.total,
-        "systematic_variance": shift.variance,
-        "converged": model.converged_,
-        "failed": " ".join(model.failed_checks_),
-        "autocorrelation": model.autocorrelation_,
-        "cpu_seconds": time.process_time() - start,
-        "seed": SEED,
-        "stpbnn": stpbnn.__version__,
-    }
+    ended = {"cpu_seconds": time.process_time() - start, "seed": SEED, "stpbnn": stpbnn.__version__}
+    return {key: row[key] for key in KEYS} | {"asked": cluster} | told(model, Xt, yt) | ended
 
 
 def table() -> str:
@@ -79,13 +81,13 @@ def table() -> str:
         truth = posterior[tuple(row[key] for key in KEYS)]
         total, one = truth["bias"] + truth["variance"], truth["adaptive_bias"] + truth["adaptive_variance"]
         noise = np.hypot(row["monte_carlo"], truth["error"]) / total
-        off = (row["cluster_bias"] + row["cluster_variance"]) / total - 1
-        variance = row["cluster_variance"] / truth["variance"] - 1
+        off = (row["bias"] + row["variance"]) / total - 1
+        variance = row["variance"] / truth["variance"] - 1
         lines.append(
             f"| {row['data']} | {row['activation']} | {row['P']} | {row['N']} | {row['T']:g} | {row['scale']:g} "
             f"| {truth['reference']} | {truth['bias']:.4g} + {truth['variance']:.4g} "
             f"| {row['cluster']}{' (auto)' if row['asked'] == 'auto' else ''} "
-            f"| {row['cluster_bias']:.4g} + {row['cluster_variance']:.4g} "
+            f"| {row['bias']:.4g} + {row['variance']:.4g} "
             f"| {100 * off:+.1f} ± {100 * noise:.1f} ± {100 * row['systematic'] / total:.1f} | {100 * variance:+.1f} "
             f"| {100 * (one / total - 1):+.1f} | {'yes' if row['converged'] else 'no: ' + row['failed']} "
             f"| {row['cpu_seconds']:.0f} |"

@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish: a flag that is looked at where work can stop, in place of an exception at any line.
+"""Ctrl-C as a flag, looked at where work can stop, in place of an exception at any line.
 
 Python raises KeyboardInterrupt wherever it happens to be. In a callback of a compiled program, or while a garbage
 collector runs, it is printed and forgotten, and the work goes on. A flag is not forgotten.
@@ -24,7 +24,7 @@ MESSAGE = "stpbnn: interrupted; `stpbnn run` and `stpbnn sweep` go on from what 
 
 
 class Interruption:
-    """A handler that notes the first Ctrl-C, and leaves the second to the handler that was there before."""
+    """A handler that notes the first Ctrl-C, and leaves the second to the previous handler."""
 
     def __init__(self, before: Callable[[int, FrameType | None], Any]) -> None:
         self.before = before
@@ -38,10 +38,10 @@ class Interruption:
 
 
 class Noted:
-    """A context in which a first Ctrl-C is noted for `look`, and a second one goes to the handler of before.
+    """A context in which a first Ctrl-C is noted for `look`, and a second one goes to the previous handler.
 
     Nothing changes outside of the main thread, or where Ctrl-C is ignored, or ends the process without Python, or is
-    noted already. A wish that nobody has looked at is passed on in the end.
+    noted already. A Ctrl-C that nobody has looked at is passed on in the end.
     """
 
     def __enter__(self) -> None:
@@ -82,6 +82,6 @@ def leave(*_: Any) -> NoReturn:
 
 
 def leave_at_once() -> None:
-    """Have Ctrl-C end this process at once: for a command that has nothing to tidy up, as while it is imported."""
+    """Let Ctrl-C end this process at once: for a command with nothing to tidy up, such as one being imported."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)

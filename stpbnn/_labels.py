@@ -116,7 +116,7 @@ def listed_classes(labels: Sequence[Any]) -> str:
 
 
 def refuse_unknown_labels(what: str, labels: Any, classes: np.ndarray) -> None:
-    """Refuse class labels that are none of the classes, by their names."""
+    """Refuse class labels that the training set lacks, and name them."""
     given = np.asarray(labels)
     unknown = sorted({label for label in given.ravel().tolist() if label not in classes.tolist()}, key=str)
     if unknown:

@@ -1,7 +1,7 @@
-"""Products and factors of matrices, of large ones in parts.
+"""Products and factors of matrices; large ones are worked in parts.
 
 With several threads and AVX-512, dsyrk of OpenBLAS 0.3.31 to 0.3.34, and dpotrf with it, reads past its buffers from
-some 16,000 rows on: numpy.linalg.cholesky ends there with a segmentation fault. Here such matrices are worked at a few
+some 16,000 rows on: numpy.linalg.cholesky ends there with a segmentation fault. Here such matrices are worked a few
 thousand rows at a time.
 """
 

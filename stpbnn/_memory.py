@@ -17,9 +17,9 @@ MEMINFO, MEMBERSHIP, GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), 
 def available() -> int:
     """Return the bytes of memory that this process may still use: what is free, within the limits of its job.
 
-    On Linux memory counts as free where the system says that it can be had without swapping; limits are those of
-    containers and batch systems (control groups) and of `ulimit -v`. Elsewhere it is the physical memory, and where the
-    system does not tell even that, the largest number of the machine.
+    On Linux free memory is what the system offers without swapping; limits are those of containers and batch systems
+    (control groups) and of `ulimit -v`. Elsewhere it is the physical memory, and where the system does not tell even
+    that, the largest number of the machine.
 
     Examples
     --------

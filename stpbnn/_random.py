@@ -1,4 +1,4 @@
-"""Random numbers: seeds and generators of any kind as those of scikit-learn; JAX's, quick to compile."""
+"""Random numbers: seeds and generators of any kind, as scikit-learn takes them; those of JAX, quick to compile."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def _finite(what: str, array: np.ndarray) -> np.ndarray:
 
 
 def numeric(what: str, value: Any) -> np.ndarray:
-    """Return numbers as a float64 array of its own, which stays as it is when the caller's changes."""
+    """Return numbers as a float64 array, a copy of the caller's."""
     refuse_no_numbers(what, value)
     try:
         with np.errstate(over="ignore"):  # infinite, which is refused
@@ -265,7 +265,7 @@ def targets(what: str, y: Any, *, examples: int, outputs: int) -> np.ndarray:
 
 @contextmanager
 def named(what: str) -> Iterator[None]:
-    """Have the errors of another library's checks name the argument, in one line."""
+    """Make the errors of another library's checks name the argument, in one line."""
     try:
         yield
     except (TypeError, ValueError, OverflowError) as error:

@@ -57,7 +57,7 @@ class DamagedError(ValueError):
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it to `path` at the end; on any error nothing remains of it.
+    """Yield a temporary path to write to, and rename it to `path` at the end; on any error nothing remains of it.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     Raises
     ------
     OSError
-        If they cannot be had; of the kind and with the number that the system gave, and what to do.
+        If they cannot be had: of the system's kind and number, with what to do.
     """
     try:
         return Path(path).read_bytes()
@@ -168,7 +168,7 @@ def read_netcdf(
 
 
 def destination(what: str, path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file that is to be written, after a look at whether it can be.
+    """Return the path of a file that is to be written; ValueError where it cannot be.
 
     Parameters
     ----------

@@ -24,6 +24,7 @@ import jax
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
+from run_folders import without_pictures
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
@@ -42,7 +43,7 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 
 # examples that sample: what they show other tests test, and who changes one runs the file by itself
 LONG_EXAMPLES = "evaluation.functions hamiltonian.SplitHMC langevin.Langevin no_u_turn.SplitNUTS own_data.run"
-LONG_EXAMPLES += " process_posterior.sample_process rank_calibration.ranks curves.theory_curves"
+LONG_EXAMPLES += " process_posterior.sample_process rank_calibration.ranks curves.theory_curves datatree.to_datatree"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -85,6 +86,12 @@ def precision(request):
 def float64():
     """Run a test of an internal function in double precision, as the public doors do."""
     with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def no_pictures():
+    with without_pictures():
         yield
 
 

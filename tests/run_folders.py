@@ -1,4 +1,8 @@
-"""What a run folder holds, and a card of the smallest run."""
+"""What a run folder holds, a card of the smallest run, and runs whose report is one word."""
+
+import contextlib
+
+import pytest
 
 FILES = ["card.toml", "checkpoint", "comparison.nc", "posterior.nc", "report.html", "run.json", "theory.nc"]
 
@@ -13,6 +17,7 @@ TINY = [
     "data.train=6",
     "data.size=3",
     "data.test=4",
+    "theories.particles=4096",  # as by default: the theories here have none
     CLOSED,
 ]
 
@@ -27,3 +32,14 @@ def snapshot(folder):
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
         for path in folder.rglob("*")
     }
+
+
+@contextlib.contextmanager
+def without_pictures():
+    """Have runs write a report of one word meanwhile: drawing one takes longer than a small run."""
+    from stpbnn import files
+    from stpbnn.runs import stages
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "write_report", lambda run: files.write_text(run.report, "report"))
+        yield

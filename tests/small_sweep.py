@@ -3,6 +3,7 @@
 from stpbnn import cards
 
 TINY = ["sampler.warmup=10", "sampler.draws=100", "sampler.chains=2", "data.size=3", "data.test=4"]
+TINY += ["theories.particles=4096"]  # as by default: the theories here have none
 
 
 CLOSED = "theories.names=['infinite', 'proportional', 'finite']"

@@ -17,7 +17,8 @@ from stpbnn.files import write_netcdf
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
 FIGURES = ("figure1", "figure2", "figure3", "closures", "finite_width", "student_t", "gaps", "adaptive")
-MODULES = ("collect", "learning", "readme", "rows", *FIGURES, "primer")
+TABLES = ("clusters", "deep_adaptive", "digit_pairs")
+MODULES = ("collect", "learning", "readme", "rows", *FIGURES, *TABLES, "primer")
 
 
 @pytest.fixture(scope="module")
@@ -145,19 +146,20 @@ def test_averages_over_draws_of_the_data_leave_out_what_is_missing(analysis):
     assert rows[2][4:] == ["0.22(1)", "37(7) %"]
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", [*FIGURES, *TABLES])
 def test_tables_and_figures_are_those_of_the_committed_results(analysis, name, tmp_path, monkeypatch):
-    """Drawn anew, the tables of the page are what they are, and there is a figure."""
+    """Drawn anew, the tables of the page are what they are, and there is a figure where a script draws one."""
     page, drawn = tmp_path / "README.md", {}
     page.write_bytes((ANALYSIS / "README.md").read_bytes())
     monkeypatch.setattr(analysis[name], "README", page)
-    monkeypatch.setattr(analysis[name], "save", lambda figure, name, *_: drawn.update({name: figure}))
+    save = {"raising": name in FIGURES}
+    monkeypatch.setattr(analysis[name], "save", lambda figure, name, *_: drawn.update({name: figure}), **save)
     monkeypatch.setattr(analysis["finite_width"], "PICTURE", tmp_path / "widths.png")
     monkeypatch.setattr(sys, "argv", [name])
     analysis[name].main()
     assert page.read_text(encoding="utf-8") == (ANALYSIS / "README.md").read_text(encoding="utf-8")
-    assert list(drawn) == [name]
-    assert all((ANALYSIS / "results" / f"{name}.{suffix}").is_file() for suffix in ("png", "svg"))
+    assert list(drawn) == [name] * (name in FIGURES)
+    assert all((ANALYSIS / "results" / f"{each}.{suffix}").is_file() for each in drawn for suffix in ("png", "svg"))
 
 
 def test_finished_points_of_a_later_sweep_replace_those_of_an_earlier_one(analysis):

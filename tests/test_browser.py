@@ -260,11 +260,15 @@ WRAPPED = """() => [...document.querySelectorAll("pre > code > span[id]")]
   .map((line) => line.textContent)"""
 
 
+SITE = os.environ.get("STPBNN_SITE")
+of_the_site = (lambda test: test) if SITE else pytest.mark.long  # to build five pages takes long
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The folder of the documentation."""
-    if built := os.environ.get("STPBNN_SITE"):
-        return Path(built)
+    if SITE:
+        return Path(SITE)
     if NAMED is None:
         pytest.importorskip("material")
         pytest.importorskip("latex2mathml")
@@ -284,6 +288,7 @@ def site(tmp_path_factory):
     return folder / "site"
 
 
+@of_the_site
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1280])
 def test_no_page_of_the_documentation_is_cut(opened, site, width, scheme):
@@ -303,6 +308,7 @@ def test_no_page_of_the_documentation_is_cut(opened, site, width, scheme):
             assert turned == (scheme == "dark" and "dark" not in picture.get_attribute("src")), name
 
 
+@of_the_site
 def test_the_documentation_is_searched_from_a_folder(opened, site):
     page = opened(site / "theory.html")
     page.locator("input.md-search__input").click()

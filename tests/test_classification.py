@@ -58,7 +58,7 @@ def test_two_classes_of_one_output():
         (lambda: one_hot([1.0, np.nan]), "expected finite numbers or text"),
         (lambda: predicted_classes(np.ones((3, 2)), [0, 1, 2]), "expected one column a class"),
         (lambda: predicted_classes([0.5], [0, 1, 2]), "one output for two classes"),
-        (lambda: predicted_classes([[np.nan, 1.0]], [0, 1]), "predictions: 1 value"),
+        (lambda: predicted_classes([[np.nan, 1.0]], [0, 1]), "predictions: got 1 NaN or infinite value"),
         (lambda: accuracy([0.5, 1.0], [0], [0, 1]), "labels: got 1 of them, expected 2"),
         (lambda: accuracy([0.5, 1.0], [0, 5], [0, 1]), r"labels: got \[5\], expected labels among \[0, 1\]"),
     ],

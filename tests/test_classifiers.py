@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conformance import checks
+from quick_cases import cases
 from scipy.integrate import quad
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logsumexp, roots_hermitenorm, softmax
@@ -68,7 +69,7 @@ def peer(X, y, net, scale=1.0):
     return GaussianProcessClassifier(ConstantKernel(scale) * NNGPKernel(net), optimizer=None).fit(X, y)
 
 
-@pytest.mark.parametrize("net", [NET, FullyConnected((9, 8), "relu", weight_precision=0.02)])
+@pytest.mark.parametrize("net", cases([NET], [NET, FullyConnected((9, 8), "relu", weight_precision=0.02)]))
 def test_infinite_width_is_scikit_learns_classifier(net):
     """Evidence, its gradient and the latent law; probabilities are the exact average over that law.
 
@@ -364,7 +365,7 @@ def test_softmax_is_averaged_as_by_quadrature():
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.1])
+@pytest.mark.parametrize("temperature", cases([0.1], [1.0, 0.1]))
 @pytest.mark.parametrize(
     ("classifier", "approximation"),
     [*((kind, "laplace") for kind in CLASSIFIERS), (ProportionalLimitClassifier, "ep"), (NNGPClassifier, "ep")],

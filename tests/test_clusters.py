@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import erf
+from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected
@@ -94,6 +95,34 @@ def test_clusters_that_do_not_fit_into_memory_do_not_count_as_settled():
     found = doubled(problem, start, particles=16, seed=0, max_iter=12, fits=lambda cluster: cluster < 3)
     assert [each.whole.cluster for each in found] == [1]
     assert "clusters" in found[0].failed
+
+
+def test_particles_that_are_stuck_do_not_count_as_settled():
+    """Four units, strong signal, cold: chains that hardly move agree with each other, far above the exact variance."""
+    X, y, Xt = data()
+    net = FullyConnected((4,), "linear")
+    exact = FiniteWidthRegressor(net, temperature=0.02).fit(X, 3 * y).predictive(Xt)
+    settings = {"temperature": 0.02, "particles": 256, "max_iter": 140, "random_state": 0}
+    with pytest.warns(ConvergenceWarning, match=r"its units hardly move \(autocorrelation 0\.9"):
+        model = AdaptiveKernelRegressor(net, cluster=4, **settings).fit(X, 3 * y)
+    assert model.predictive(Xt).variance.mean() > 1.5 * exact.variance.mean()
+    assert (model.converged_, model.failed_checks_) == (False, ("stuck",))
+
+
+@pytest.mark.filterwarnings("ignore:the self-consistent kernel has not settled")  # in so few moves
+def test_after_clusters_that_are_stuck_comes_the_network():
+    """As many inputs as their dimension and few units: those that tilt never relax, alone or in pairs."""
+    rng = np.random.default_rng(0)
+    X, y, Xt = rng.normal(size=(20, 20)), rng.normal(size=20), rng.normal(size=(7, 20))
+    net = FullyConnected((6,), "linear")
+    exact = FiniteWidthRegressor(net, temperature=0.05).fit(X, y).predictive(Xt)
+    settings = {"temperature": 0.05, "particles": 256, "max_iter": 60, "random_state": 0}
+    model = AdaptiveKernelRegressor(net, cluster="auto", **settings).fit(X, y)
+    law, error = model.predictive(Xt), model.standard_error(Xt)
+    assert model.clusters_ == [1, 6]
+    assert "stuck" not in model.failed_checks_
+    assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 0.05 * exact.std).all()
+    assert law.variance.mean() == pytest.approx(exact.variance.mean(), rel=0.1)
 
 
 @pytest.mark.long

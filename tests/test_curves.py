@@ -25,7 +25,7 @@ def swept(settings=(*BASE, CLOSED), **sweep):
         {"network__activation": ["relu", "erf"], "posterior__temperature": [0.2]},
         {"network__weight_precision": [[1.0, 2.0], 0.5], "data__noise": [0.1, 0.5], "network__widths": [[3], [4]]},
         {"network__widths": [[3], [4, 5]], "sampler__seed": [0, 1]},
-        {"network__widths": [[30], [30, 4, 3]], "theories.names": None},
+        pytest.param({"network__widths": [[30], [30, 4, 3]], "theories.names": None}, marks=pytest.mark.long),
     ],
     ids=lambda sweep: " ".join(sweep),
 )

@@ -224,7 +224,7 @@ def test_residuals_and_covariances_beyond_all_bounds_are_no_solution(residual, c
         (
             FullyConnected((5, 5, 7)),
             {},
-            r"got 1 and False for 3 hidden layers and 1 output\(s\), expected one of \(7, 'auto'\)",
+            r"got 1 and False for 3 hidden layers and 1 output, expected one of \(7, 'auto'\)",
         ),
         (FullyConnected((5, 6), outputs=2), {}, r"got 1 and False for 2 hidden layers and 2 .* one of \(6, 'auto'\)"),
         (FullyConnected((5, 6)), {"cluster": 2}, r"cluster, second_start: got 2 and False .* one of \(1, 6, 'auto'\)"),

@@ -28,6 +28,7 @@ WITH_CODE = {name: blocks for name, page in PAGES.items() if (blocks := BLOCK.fi
 
 # of these a day looks at the calls alone
 SLOW = ["adaptive", "choosing", "classification", "command-line", "convolutions", "diagnosing"]
+SLOW += ["report", "start", "table-to-intervals"]
 
 
 @pytest.mark.parametrize(

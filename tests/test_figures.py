@@ -133,7 +133,10 @@ def test_notebooks_do_not_warn_of_many_figures_in_a_cell(screen):
             many()
 
 
-@pytest.mark.parametrize("arguments", [(300,), (5, 3), (30, 2), (1,)], ids=str)
+LARGE = [pytest.param(many, marks=pytest.mark.long) for many in ((300,), (5, 3))]
+
+
+@pytest.mark.parametrize("arguments", [(30, 2), (1,), *LARGE], ids=str)
 def test_every_figure_can_be_saved(arguments, tmp_path):
     for name, plot in every(*made(*arguments)).items():
         path = tmp_path / f"{name}.svg"

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import xarray as xr
+from run_folders import without_pictures
 
 import stpbnn
 from stpbnn import forecasts
@@ -27,7 +28,8 @@ TINY = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "own"
-    return stpbnn.run(NET, data=(X, Y, X_TEST, Y_TEST), folder=folder, keep_draws=40, progress=False, **TINY)
+    with without_pictures():
+        return stpbnn.run(NET, data=(X, Y, X_TEST, Y_TEST), folder=folder, keep_draws=40, progress=False, **TINY)
 
 
 @pytest.fixture(scope="module")

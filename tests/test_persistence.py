@@ -148,8 +148,8 @@ def test_files_of_another_kind_are_refused(tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("what", "change", "message"),
     [
-        ("X", lambda X: np.where(X.max() == X, np.nan, X), "training set is damaged: X: 1 value.* NaN"),
-        ("y", lambda y: np.where(y == y.max(), np.inf, y), "training set is damaged: y: 1 value.* infinite"),
+        ("X", lambda X: np.where(X.max() == X, np.nan, X), "training set is damaged: X: got 1 NaN or infinite value"),
+        ("y", lambda y: np.where(y == y.max(), np.inf, y), "training set is damaged: y: got 1 NaN or infinite value"),
         ("X", lambda X: X[:, :0], "training set is damaged"),
         ("y", lambda y: np.stack([y, y], axis=1), "do not match .*1 outputs for targets of 2"),
         ("temperature_", lambda T: float("nan"), "damaged .*header holds NaN"),
@@ -243,6 +243,7 @@ def test_files_that_are_none_are_refused(tmp_path):
         stpbnn.load(tmp_path / "damaged")
 
 
+@pytest.mark.long
 def test_particles_are_not_moved_a_second_time(tmp_path, monkeypatch):
     kind = AdaptiveKernelRegressor(FullyConnected((10,)), particles=24, max_iter=12, random_state=1, second_start=True)
     with warnings.catch_warnings(action="ignore"):

@@ -47,6 +47,7 @@ def document(*arguments):
     return json.loads(result.stdout)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_in_json_has_the_numbers_of_its_folder(tmp_path, monkeypatch, caplog):
     folder = tmp_path / "run"
     changes = [word for change in TINY for word in ("--set", change)]

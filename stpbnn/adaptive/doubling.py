@@ -80,14 +80,19 @@ def doubled(
 ) -> list[Solution]:
     """Return the solutions of all sizes that were tried, that of the largest clusters first.
 
-    `fits` says whether clusters of a size go into memory: where the prediction still moves and larger ones do not, the
-    check "clusters" has failed.
+    After a size whose particles are stuck the network comes next, for larger clusters of the same units would be stuck
+    as well. `fits` says whether clusters of a size go into memory: where the prediction still moves and larger ones
+    do not, the check "clusters" has failed.
     """
     found: list[Solution] = []
     before: np.ndarray | None = None
     width = int(problem.width)
     depth = 1 if problem.below is None else 1 + len(problem.below.widths)
-    for cluster in known_sizes(depth, problem.outputs, width):
+    left = list(known_sizes(depth, problem.outputs, width))
+    while left:
+        if found and "stuck" in found[0].failed and fits(width):
+            left = [width]
+        cluster = left.pop(0)
         if found and not fits(cluster):
             found[0] = found[0]._replace(failed=(*found[0].failed, "clusters"))
             break

@@ -25,7 +25,7 @@ from stpbnn.adaptive.below import LayerBelow, follow, modes
 from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move, from_prior, move
-from stpbnn.adaptive.settled import checked, summary
+from stpbnn.adaptive.settled import checked, stuck, summary
 
 __all__ = ["Populations", "Solution", "Start", "solve"]
 
@@ -141,7 +141,7 @@ def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: i
             walkers.iterate(half=step // half, keep=step % max(1, 2 * half // SNAPSHOTS) == 0)
         done += 2 * half
         found = walkers.solution()
-        if found.converged or found.lost or done + 2 * half > max_iter:
+        if set(found.failed) <= {"stuck"} or found.lost or done + 2 * half > max_iter:
             return found
 
 
@@ -262,12 +262,14 @@ class _Walkers:
         drift, bias, failed = (np.inf, np.inf, ["drift"]) if rows is None else checked(rows, GROUPS)
         if self.acceptance <= MOVING:
             failed.append("acceptance")
-        if self.lost:
-            failed = ["lost"]
         series = np.array([np.concatenate(tilts) for tilts in self.tilts]) if self.tilts else np.zeros((2, 1))
         centred = series - series.mean()
         spread = float(np.mean(centred**2))
         correlation = float(np.mean(centred[1:] * centred[:-1])) / spread if spread > 0 and len(series) > 1 else 0.0
+        if stuck(correlation, ROUND):
+            failed.append("stuck")
+        if self.lost:
+            failed = ["lost"]
         averages = [self._averages(p) for p in self.populations]
         snapshots = [p.snapshots or [p.last()] for p in self.populations if p.last is not None]
         return Solution(

@@ -11,12 +11,13 @@ from jaxtyping import Float
 
 from stpbnn.adaptive.fields import Averages, Problem, Response, fields
 
-__all__ = ["checked", "monte_carlo_error", "moved", "summary"]
+__all__ = ["checked", "monte_carlo_error", "moved", "stuck", "summary"]
 
 SIGNIFICANT = 4.0  # drift in standard errors: the five-per-cent level of two drifts with as few populations
 NEGLIGIBLE = 0.005  # a relative difference that is accepted whatever the standard error
 COARSE = 0.25  # a larger one is no solution however large the noise
 BIASED = 3.0  # what half of the particles change, in its standard errors
+FORGETTING = 2  # correlation times that half of a round must have
 
 
 def summary(problem: Problem, averages: Averages) -> list[float]:
@@ -51,6 +52,26 @@ def checked(rows: Float[np.ndarray, "groups 2 k"], whole: int) -> tuple[float, f
     if bias > BIASED and _most(less, scale) > NEGLIGIBLE:
         failed.append("particles")
     return drift, bias, failed
+
+
+def stuck(correlation: float, moves: int) -> bool:
+    """Return whether particles hardly forget where they were within half of a round, so that no two halves differ.
+
+    The correlation time of an autoregressive series is (1 + ρ)/(1 − ρ).
+
+    Parameters
+    ----------
+    correlation : float
+        ρ, from one move to the next.
+    moves : int
+        Of both halves of a round.
+
+    Examples
+    --------
+    >>> stuck(0.8, 60), stuck(0.98, 60), stuck(0.98, 1000)
+    (False, True, False)
+    """
+    return moves / 2 * (1 - correlation) < FORGETTING * (1 + correlation)
 
 
 def monte_carlo_error(whole: Float[np.ndarray, "groups ..."], halved: Float[np.ndarray, "few ..."]) -> np.ndarray:

@@ -18,7 +18,7 @@ __all__ = ["FixedPoint", "packed", "unpacked"]
 ALONE: dict[str, int | tuple[int, ...]] = {"position": 3, "twin": 3, "covariance": (3, 5), "mean": 3}
 TOLD = ("drift", "bias", "acceptance", "autocorrelation", "tilt", "moves")
 TOLD_BEFORE = ("drift", "converged", "acceptance", "autocorrelation", "tilt", "moves", "lost")  # in older files
-CHECKS = ("drift", "particles", "acceptance", "lost", "clusters")  # older files lack the last
+CHECKS = ("drift", "particles", "acceptance", "lost", "clusters", "stuck")  # older files lack the last ones
 
 
 class FixedPoint(NamedTuple):

@@ -135,10 +135,14 @@ def _load(module: str, path: Path) -> Any:
                 f"network.activation: got the module {module!r}, expected {path.name} beside the card, in "
                 f"{path.parent}, or a module on Python's path"
             ) from None
-        raise CodeError(f"network.activation: {module} needs {error.name}, which is not installed") from None
+        raise CodeError(
+            f"network.activation: {module} needs {error.name}, which is not installed; install it"
+        ) from None
     except Exception as error:  # whatever somebody else's module raises
         said = " ".join(str(error).split())[:LONGEST]
-        raise CodeError(f"network.activation: {module} cannot be run ({type(error).__name__}: {said})") from None
+        raise CodeError(
+            f"network.activation: {module} cannot be run ({type(error).__name__}: {said}); mend it"
+        ) from None
 
 
 def _functions(module: Any) -> list[str]:

@@ -236,7 +236,7 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise ValueError(f"{path}: not valid TOML: nested too deeply") from None
+        raise ValueError(f"{path}: not valid TOML: nested too deeply; expected tables of keys") from None
     except ValueError as error:
         raise ValueError(f"{path}: not valid TOML: {str(error).partition(';')[0]}") from None
 

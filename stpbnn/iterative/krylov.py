@@ -1,6 +1,6 @@
 """A block Krylov space of a symmetric matrix, orthogonalised in full, which grows step by step.
 
-What single precision adds to a product is orthogonalised with it: the projection of the matrix stays exact to rounding.
+The error of single precision is orthogonalised with the product: the projection of the matrix stays exact to rounding.
 
 References
 ----------
@@ -74,7 +74,7 @@ class Krylov:
         self._next = kept
 
     def _beside(self, Q: Float[np.ndarray, "P b"]) -> Float[np.ndarray, "P b"]:
-        """Return orthonormal vectors made orthogonal to the space: of small remainders rounding is a large part."""
+        """Return orthonormal vectors, orthogonal to the space also where small remainders are mostly rounding."""
         for _ in range(MOST_TURNS):
             along = self.coordinates(Q)
             if not np.abs(along).max(initial=0.0) > ORTHOGONAL:
@@ -126,9 +126,9 @@ class Krylov:
     def closed(self, pairs: RitzPairs) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n k"]]:
         """Return the values of the rule of Gauss and Radau with nodes at zero, and its vectors along the Ritz vectors.
 
-        The projection of a positive semidefinite matrix is continued to the vectors that come next by the least that
-        keeps it so. Of functions whose derivatives alternate in sign this rule and that of the Ritz values lie on
-        either side of the truth.
+        The projection of a positive semidefinite matrix is continued to the next vectors by the least that keeps it so.
+        For functions whose derivatives alternate in sign this rule and that of the Ritz values lie on either side of
+        the truth.
         """
         drawn = self.remainder @ pairs.vectors[self._last :]
         floor = max(-pairs.values[0], np.finfo(np.float64).eps * pairs.values[-1], np.finfo(np.float64).tiny)
@@ -137,7 +137,7 @@ class Krylov:
         return values, vectors[: len(pairs.values)].T
 
     def outside(self, coordinates: Float[np.ndarray, "k m"]) -> Float[np.ndarray, " m"]:
-        """Return what of K times vectors of the space is outside of it: its norm."""
+        """Return the norm of the part of K times vectors of the space that lies outside of it."""
         return np.linalg.norm(self.remainder @ coordinates[self._last :], axis=0)
 
     def coordinates(self, V: Float[np.ndarray, "P m"]) -> Float[np.ndarray, "k m"]:

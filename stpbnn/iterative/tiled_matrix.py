@@ -1,6 +1,6 @@
 """Products with a symmetric matrix in tiles of single precision, held in memory or made anew each time.
 
-The lower triangle alone is held: of 60,000 rows 7.2 GB. A product is in single precision within a tile and in double
+The lower triangle alone is held: 7.2 GB for 60,000 rows. A product is in single precision within a tile and in double
 precision between tiles, each tile serving its rows and its columns at once. Tiles are shared out between the devices of
 this process, and between processes where JAX's distributed runtime has started several: each works with its own tiles,
 and the sum of what they find is known to all.

@@ -1,13 +1,13 @@
-r"""The spectrum of a large matrix as nodes and weights: what stands for its trace, log determinant and the like.
+r"""The spectrum of a large matrix as nodes and weights, which give its trace, log determinant and the like.
 
 .. math:: \mathrm{tr} f(K) \approx \sum_j w_j f(\theta_j), \qquad \sum_j w_j (1, \theta_j, \theta_j^2)
           = (P,\, \mathrm{tr} K,\, \|K\|_F^2)
 
 Eigenvalues that the Krylov space has found count once. The rest of the spectrum is known by random probes: each gives
 the nodes and weights of a Gauss quadrature, and these are corrected, by a polynomial of second degree, until the three
-moments above, known from the entries, are exact. Of the error there are three parts: the scatter of the probes about
-that correction; what a space that stops early cannot tell, by how far the rules of Gauss and of Gauss and Radau are
-apart; and what the rounding of the entries of K does to a function of it.
+moments above, known from the entries, are exact. The error has three parts: the scatter of the probes about that
+correction; the truncation of the space, by how far the rules of Gauss and of Gauss and Radau are apart; and the
+rounding of the entries of K.
 
 References
 ----------

@@ -31,7 +31,7 @@ KEPT = 2**22  # derivatives, of all entries in all hyper-parameters, that are ke
 
 @in_float64
 def unit_tiles(X: Points) -> list[Tile]:
-    """Return X X^T / N_0, tile by tile: what all kernels of fully-connected networks on the inputs X are made of."""
+    """Return X X^T / N_0, tile by tile, from which all kernels of fully-connected networks on X are made."""
     return input_tiles(Prior((1.0,), 0.0), X)
 
 
@@ -94,7 +94,7 @@ class OfProducts:
 
     @property
     def _numbers(self) -> tuple[FullyConnected, Any]:
-        """What the compiled functions depend on, everything but numbers, widths and outputs; and the numbers."""
+        """The network without numbers, widths and outputs, on which compiled functions depend; and the numbers."""
         plain = replace(self.net, widths=(1,) * self.net.depth, outputs=1)
         structure = hyperparameters.with_values(plain, np.zeros(len(hyperparameters.names(self.net))))
         return structure, hyperparameters.log_values(self.net)
@@ -119,7 +119,7 @@ class OfProducts:
         return np.sum([pull(tile.values, part) for tile, part in zip(inputs.tiles, parts, strict=True)], axis=0)
 
     def linearised(self, inputs: Any) -> tuple[Float[np.ndarray, "P P"], PullBack]:
-        """Return the lower triangle on `Inputs`, and what pulls weights back: of few entries by derivatives kept."""
+        """Return the lower triangle on `Inputs`, and its pull-back, which keeps the derivatives of few entries."""
         tiles, (net, log_values) = inputs.tiles, self._numbers
         if len(tiles) * tiles[0].values.entries.size * len(log_values) > KEPT:
             return self.lower(inputs), partial(self.pulled, inputs)

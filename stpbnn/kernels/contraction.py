@@ -47,7 +47,7 @@ CLOSE = 1e-6  # share of the largest squared distance below which x_i² + x_j² 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs X (P, N_0), with what kernels need of them at any hyper-parameters, computed at first use."""
+    """Inputs X (P, N_0), with what kernels need at any hyper-parameters, computed at first use."""
 
     X: Float[np.ndarray, "P N0"]
 
@@ -88,7 +88,7 @@ def value_and_pullback(kernel: Kernel, inputs: Inputs) -> tuple[Square, Callable
     array of shape (P, P)
         The kernel.
     callable
-        The pull-back: derivatives are in the order of `kernel.theta`. Of the weights the lower triangle is read.
+        The pull-back: derivatives are in the order of `kernel.theta`. It reads the lower triangle of the weights.
 
     Examples
     --------

@@ -44,7 +44,7 @@ class NNGPKernel(NetworkHolder, Kernel):
     bias_precision_bounds : "fixed" or a pair of floats
         The same for λ_b; without meaning where there are no biases.
     weight_precision : float, sequence of L + 1 floats or None
-        λ to start from in the place of the network's, whose own None leaves.
+        λ to start from in the place of the network's; None leaves its own.
     bias_precision : float or None
         The same for λ_b.
 

@@ -8,8 +8,8 @@ dual kernel, the covariances :math:`C_{ij}(x, x') = E[h_i(x) h_j(x')]` are, laye
     K^l_{ij} = \kappa(C^l_{ii}, C^l_{jj}, C^l_{ij}), \qquad
     C^{l+1}_{ij} = \frac{1}{\lambda_l k} \sum_u K^l_{i+u, j+u} \;(+ 1/\lambda_b)
 
-with zeros where a window leaves the layer below. Pairs of equal positions depend on such pairs alone, at every layer:
-a readout of its own weights at each position needs no others. `patch_kernels` and `position_kernels` are those of the
+with zeros where a window leaves the layer below. At every layer pairs of equal positions depend on such pairs alone: a
+readout with its own weights at each position needs no others. `patch_kernels` and `position_kernels` are those of the
 last features, between two sets of images.
 """
 
@@ -74,7 +74,7 @@ def windowed(K: Array, below: tuple[int, int], window: Window, sides: int) -> Ar
 
 
 class LayerGrams(NamedTuple):
-    """What a hidden layer has: the covariances C of its units, with those of their biases, and the kernel κ(C)."""
+    """The covariances C of the units of a hidden layer, biases included, and its kernel κ(C)."""
 
     covariances: PatchGram
     kernels: PatchGram
@@ -90,8 +90,7 @@ def layer_grams(layers: Layers, prior: Prior, seen: PatchPair, *, pairs: bool) -
     prior : Prior
         Precisions and bias variance, which may be traced and differentiated.
     seen : PatchPair
-        What the windows of the first layer see. Of inputs that are one and the same no rounding sets covariances apart
-        from variances.
+        What the windows of the first layer see. For identical inputs no rounding sets covariances apart from variances.
     pairs : bool
         Whether all pairs of positions are wanted, or equal positions alone.
     """

@@ -1,4 +1,4 @@
-"""What the windows of the first layer see of inputs, position by position, and tile by tile of a kernel."""
+"""What the windows of the first layer see of inputs, position by position, and in tiles of a kernel."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _edge(layers: Layers, examples: int, *, pairs: bool) -> int:
 def pair_tiles(
     layers: Layers, X1: Float[np.ndarray, "n features"], X2: Float[np.ndarray, "m features"] | None, *, pairs: bool
 ) -> Iterator[PairTile]:
-    """Yield the tiles between two sets of inputs, of one set with itself (None) those with rows from columns on."""
+    """Yield the tiles between two sets of inputs; for one set with itself (None) those of the lower triangle."""
     other = X1 if X2 is None else X2
     height, width = _edge(layers, len(X1), pairs=pairs), _edge(layers, len(other), pairs=pairs)
     for columns in slices(len(other), width):

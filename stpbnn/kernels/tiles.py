@@ -2,11 +2,11 @@
 
 The products of the inputs are one matrix multiplication. Every kernel map acts on the entries of their Gram matrix one
 by one, so that a tile of C is all that a tile of K^R needs. Tiles have few shapes, which are compiled once for all sets
-of inputs; and while one tile is copied into place, the next are under way. Of a set with itself half of the matrix is
-computed, and the lower triangle stored, in the order that LAPACK reads, with zeros above it.
+of inputs; and while one tile is copied into place, the next are under way. The kernel of a set with itself is computed
+by half: its lower triangle is stored in the order that LAPACK reads, with zeros above it.
 
-Here and wherever matrices of that size are multiplied, it is by SciPy's BLAS: NumPy has a library of its own, whose
-threads would wait for work on the cores that SciPy's and XLA's want.
+Matrices of that size are multiplied by SciPy's BLAS, here and elsewhere: NumPy has a library of its own, whose threads
+would wait for work on the cores that SciPy's and XLA's want.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def map_tiles(kernel: GramMap, grams: Iterable[Tile]) -> Iterator[Tile]:
 def lower_triangle(
     tiles: Iterable[Tile], examples: int, upper: Float[np.ndarray, "P P"] | None = None
 ) -> Float[np.ndarray, "P P"]:
-    """Put the tiles of a symmetric matrix of that many examples together, where asked in the place of another."""
+    """Return the lower triangle that tiles make up, written over a given matrix where asked."""
     upper = np.zeros((examples, examples)) if upper is None else upper
     for rows, columns, values in tiles:
         place = upper[columns, rows]

@@ -9,7 +9,7 @@ Matrices :math:`Q_1..Q_L` over the positions of the hidden layers give a network
     \Gamma^l_{pq} = g^l_{pq} K^l_{pq} + m^l_{pq}
 
 so that it is :math:`\sum_i K^L_{ii}` where no layer fluctuates, :math:`Q_l = M Q_{l+1}` and :math:`Q_L = 1`. A layer
-enters the one above by the part of that kernel which is in proportion to its covariance,
+enters the one above by the part of its kernel that is proportional to the covariance,
 
 .. math::
     \kappa(C_{ii}, C_{jj}, C_{ij}) = \kappa_0 + r\, C_{ij}, \qquad \kappa_0 = \kappa(C_{ii}, C_{jj}, 0)
@@ -105,7 +105,7 @@ _tile = jax.jit(_weighed, static_argnums=0)
 def pair_kernels(
     net: Convolutional, X: Float[np.ndarray, "n features"], X2: Float[np.ndarray, "m features"] | None = None
 ) -> Iterator[tuple[slice, slice, list[Float[np.ndarray, "d d rows columns"]]]]:
-    """Yield rows, columns and the kernels of all layers; of a set with itself (None) what the lower triangle needs.
+    """Yield rows, columns and the kernels of all layers; for a set with itself (None) those of the lower triangle.
 
     Parameters
     ----------

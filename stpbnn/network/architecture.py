@@ -108,7 +108,7 @@ class Network:
         return tuple(getattr(self, self._hidden))
 
     def with_hidden(self, sizes: int | Iterable[int]) -> Self:
-        """Return a network with other hidden layers, as many as this one has where one number is given for all.
+        """Return a network with other hidden layers; a single number is the size of each of the present layers.
 
         Parameters
         ----------

@@ -11,7 +11,7 @@ __all__ = ["NetworkHolder", "known_network"]
 
 
 def known_network(network: Any, kinds: tuple[type[Network], ...], instead: str) -> Network:
-    """Return a network of a known kind; refuse others with what to take instead."""
+    """Return a network of a known kind; refuse others, and say what to take instead."""
     if isinstance(network, Network) and not isinstance(network, kinds):
         expected = " or ".join(f"a stpbnn.{kind.__name__}" for kind in kinds)
         raise ValueError(f"network: got {shown(network)}, expected {expected}; take {instead}, or stpbnn.sample")

@@ -74,7 +74,7 @@ def windows(image: tuple[int, int, int], sizes: Any, strides: Any, padding: str,
     image : tuple of int
         Rows, columns and channels.
     sizes, strides : pair of int, or one for each layer
-        Of the windows, and of the steps between them.
+        Sizes of the windows, and of the steps between them.
     padding : {"valid", "same"}
         Whether windows stay within the layer below, or zeros around it give every step its window.
     layers : int
@@ -199,7 +199,7 @@ def _places(window: Window, below: tuple[int, int]) -> Int[np.ndarray, "d k"]:
 
 
 def looked_at(windows: tuple[Window, ...]) -> list[Bool[np.ndarray, " d"]]:
-    """Return which positions of every hidden layer have a part in the outputs: those of the last layer all have."""
+    """Return which positions of every hidden layer have a part in the outputs: all of the last layer."""
     found = [np.ones(math.prod(windows[-1].grid), dtype=bool)]
     for below, window in zip(windows[-2::-1], windows[:0:-1], strict=True):
         places = _places(window, below.grid)[found[0]]
@@ -210,7 +210,7 @@ def looked_at(windows: tuple[Window, ...]) -> list[Bool[np.ndarray, " d"]]:
 
 
 def incidence(windows: tuple[Window, ...], layer: int) -> Float[np.ndarray, "p d"]:
-    """Return 1 where a window of a hidden layer, from 0, looks at a position below, of windows that count; else 0."""
+    """Return 1 where a window that counts, of a hidden layer from 0, looks at a position below, and 0 elsewhere."""
     places = _places(windows[layer], windows[layer - 1].grid)
     found = np.zeros((math.prod(windows[layer - 1].grid), len(places)))
     for window in np.flatnonzero(looked_at(windows)[layer]):

@@ -52,8 +52,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         half the size come on top. Better twice the number of examples or more.
     cluster : int or "auto"
         How many units n are sampled jointly, a divisor of the width. "auto" doubles n until the prediction moves by
-        less than its standard error, or a cluster is the network. Of several hidden layers the width of the last is
-        known, for all units of all layers, and of two and one output also 1.
+        less than its standard error, or a cluster is the network, which comes next where units are stuck. Of several
+        hidden layers the width of the last is known, for all units of all layers, and of two and one output also 1.
     reaction : bool
         Whether to correct for the reaction of the others on a cluster itself, a relative n/N.
     second_start : bool
@@ -87,10 +87,10 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         Drift of the averages, and what half of the particles change, in their standard errors, when the search ended.
     acceptance_, autocorrelation_ : float
         Of the particles' moves: their mean acceptance, and the correlation of the tilt from one move to the next. Near
-        one it tells of units that are stuck on one side of a barrier, which makes the search slow.
+        one it tells of units that are stuck on one side of a barrier.
     converged_, failed_checks_ : bool, tuple of str
         Whether the search had settled, and which of its checks failed: "drift", "particles", "acceptance",
-        "lost", "clusters".
+        "lost", "clusters", "stuck".
     network_, temperature_, seed_ : FullyConnected, float, int
         What was used.
 
@@ -156,8 +156,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         if self.cluster not in known or self.second_start:
             raise ValueError(
                 f"cluster, second_start: got {self.cluster!r} and {self.second_start} for {net.depth} hidden layers "
-                f"and {net.outputs} output(s), expected one of {known}, and False: the whole network is known, and "
-                "single units of two layers and one output; or use ProportionalLimitRegressor"
+                f"and {check.plural(net.outputs, 'output')}, expected one of {known}, and False: the whole network "
+                "is known, and single units of two layers and one output; or use ProportionalLimitRegressor"
             )
 
     def _condition(self) -> None:

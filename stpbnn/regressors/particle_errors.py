@@ -32,6 +32,7 @@ class ParticleErrors:
     drift_: float
     particle_bias_: float
     acceptance_: float
+    autocorrelation_: float
 
     def _told(self, failed: str) -> str:
         """Return what a check that failed says, and what helps."""
@@ -41,6 +42,8 @@ class ParticleErrors:
             "particles": f"half of the particles change it by {self.particle_bias_:.1f} standard errors; give more",
             "acceptance": f"of the moves {self.acceptance_:.0%} are accepted; give a larger max_iter",
             "lost": "its kernels grew beyond all bounds: there is no solution; take larger clusters",
+            "stuck": f"its units hardly move (autocorrelation {self.autocorrelation_:.3f}), and their agreement shows "
+            "nothing; give larger clusters or cluster='auto', or sample the network",
             "clusters": "the prediction still moves with the size of clusters, and larger ones do not fit into memory; "
             "give fewer particles or a machine with more memory",
         }[failed]

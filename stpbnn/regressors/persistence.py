@@ -208,7 +208,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray, np.
             contents = {key: archive[key] for key in archive}
         header = json.loads(str(contents.get("header", "null")), parse_constant=_constant)
     except DAMAGE as error:
-        raise ValueError(f"{name!r}: the file is damaged ({error})") from error
+        raise ValueError(f"{name!r}: the file is damaged ({error}); save the model again") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT or not {"X", "y"} <= set(contents):
         raise ValueError(f"{name!r}: not a file that stpbnn.save wrote: there is no header of the format {FORMAT!r}")
     if header.get("schema") != SCHEMA:

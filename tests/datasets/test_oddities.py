@@ -228,8 +228,8 @@ REFUSED = {
         PLAIN.replace("kind", "prise").replace("price", "kind").replace("prise", "price"),
         "column 'price', row 2: got the text 'flat', expected numbers as targets; for classes give the network a like",
     ),
-    "one row": ("a,price\n1,2\n", "got 1 row(s), expected two at least for training and one for the test"),
-    "no row": ("a,price\n", "got 0 row(s), expected two at least for training and one for the test"),
+    "one row": ("a,price\n1,2\n", "got 1 row, expected two at least for training and one for the test"),
+    "no row": ("a,price\n", "got 0 rows, expected two at least for training and one for the test"),
     "empty file": ("", "is empty, expected a line of column names and lines of values"),
     "total below": (PLAIN + "445,Total,\n", "column 'price', row 7: the value is missing, one of 1; remove its row"),
     "bytes of zeros": (bytes(100), "is no text: it holds zero bytes"),
@@ -323,4 +323,4 @@ def test_marks_of_missing_values_are_pointed_out(tmp_path, caplog, cell, told):
     path = tmp_path / "house.csv"
     path.write_text(PLAIN.replace("60,", f"{cell},"))
     load_table(path, "price", test=1)
-    assert (f"area has {cell} in 1 row(s), far from all others; leave the cell empty" in caplog.text) == told
+    assert (f"area has {cell} in 1 row, far from all others; leave the cell empty" in caplog.text) == told

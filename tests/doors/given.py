@@ -11,6 +11,7 @@ import xarray as xr
 from numpyro.distributions import LogNormal
 from numpyro.infer import HMC, MCMC
 from report_data import made
+from run_folders import without_pictures
 
 import stpbnn
 from stpbnn import FullyConnected as Net
@@ -83,7 +84,7 @@ def with_weights():
 def finished():
     """A finished run, read back into memory from a folder that is gone."""
     settings = {"temperature": 0.1, "warmup": 10, "draws": 20, "chains": 2, "keep_draws": 40, "theories": ["infinite"]}
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), without_pictures():
         warnings.simplefilter("ignore")
         return stpbnn.run(NET, (X, Y, XT, YT), folder, progress=False, **settings)
 

@@ -139,7 +139,7 @@ def test_covariance_of_the_draws(df):
     ("kernel", "priors"),
     [
         pytest.param(squared_exponential, {"lengthscale": dist.LogNormal(0.0, 1.0)}, marks=pytest.mark.long),
-        (matern, {"lengthscale": dist.LogNormal(0.0, 1.0)}),
+        pytest.param(matern, {"lengthscale": dist.LogNormal(0.0, 1.0)}, marks=pytest.mark.long),
         pytest.param(exponential, {"lengthscale": dist.LogNormal(0.0, 1.0)}, marks=pytest.mark.long),
         (FullyConnected((5, 5), "relu"), {"weight_precision": dist.LogNormal(0.0, 1.0)}),
         pytest.param(FullyConnected((5,), "erf"), {"bias_precision": dist.LogNormal(0.0, 1.0)}, marks=pytest.mark.long),

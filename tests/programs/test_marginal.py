@@ -7,6 +7,7 @@ import numpyro.distributions as dist
 import pytest
 from numpyro.infer import Predictive
 from numpyro.infer.util import log_density
+from quick_cases import cases
 from scipy import stats
 
 from stpbnn import FullyConnected, programs
@@ -19,7 +20,7 @@ NETS = [
 ]
 
 
-@pytest.mark.parametrize("net", NETS, ids=str)
+@pytest.mark.parametrize("net", cases(NETS[1:], NETS), ids=str)
 def test_log_density_is_prior_plus_gaussian(net):
     weights = net.sample_prior(jax.random.key(1), 4)
     hidden = {k: v for k, v in weights.items() if k not in ("v", f"b{net.depth + 1}")}

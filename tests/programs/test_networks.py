@@ -89,9 +89,9 @@ def test_scale_mixture_refuses_what_it_cannot_do():
         (X, np.zeros(1), r"y: got shape \(1,\), expected \(6,\)"),
         (X, np.zeros((6, 1)), r"y: got shape \(6, 1\), expected \(6,\)"),
         (X, 0.5, r"y: got shape \(\), expected \(6,\)"),
-        (X, np.full(6, np.nan), "y: 6 value"),
+        (X, np.full(6, np.nan), "y: got 6 NaN or infinite values"),
         (X[0], np.zeros(6), "X: got 1 dimension"),
-        (X * np.inf, np.zeros(6), "X: 24 value"),
+        (X * np.inf, np.zeros(6), "X: got 24 NaN or infinite values"),
     ],
 )
 def test_data_of_wrong_shape_are_refused(program, inputs, y, message):

@@ -249,9 +249,7 @@ def test_setting_names_the_data_set_of_the_card():
 MANY_AND_FEW = [{"points": 60}, {"points": 20}, {"points": 1}, {"outputs": 2}]
 
 
-@pytest.mark.parametrize(
-    "settings", cases([case for case in MANY_AND_FEW if case != {"points": 20}], MANY_AND_FEW), ids=str
-)
+@pytest.mark.parametrize("settings", cases([{"points": 60}, {"outputs": 2}], MANY_AND_FEW), ids=str)
 def test_many_points_few_points_and_several_outputs(settings):
     html = rendered(**settings)
     assert len(Page(html).all("img")) >= 6

@@ -3,8 +3,7 @@ import shutil
 import pytest
 from run_folders import TINY
 
-from stpbnn import cards, files, runs
-from stpbnn.runs import stages
+from stpbnn import cards, runs
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +28,3 @@ def no_sampling(monkeypatch):
         raise AssertionError("sampled again")
 
     monkeypatch.setattr("stpbnn.samplers.sample", sample)
-
-
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """A report of one word, for tests that look at everything else."""
-    monkeypatch.setattr(stages, "write_report", lambda run: files.write_text(run.report, "report"))

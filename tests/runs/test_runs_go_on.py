@@ -119,7 +119,9 @@ def test_theories_may_change_without_sampling_anew(folder, finished):
 
 
 @pytest.mark.usefixtures("no_sampling")
-@pytest.mark.parametrize("lost", [False, True], ids=["not settled", "no solution"])
+@pytest.mark.parametrize(
+    "lost", [pytest.param(False, id="not settled", marks=pytest.mark.long), pytest.param(True, id="no solution")]
+)
 def test_a_theory_without_a_solution_is_listed_and_the_run_goes_on(folder, monkeypatch, lost):
     """A search that stops early, and one that raises: the reason is told, stored and shown; figures leave it out."""
     fit, reason = stpbnn.AdaptiveKernelRegressor.fit, "has not settled after 12 moves"
@@ -183,6 +185,7 @@ def test_interrupted_run_leaves_only_whole_files_and_goes_on(card, finished, tmp
     assert contents(tmp_path) == [name for name in FILES if name != "checkpoint"]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_pictures")
 def test_sampling_that_was_interrupted_goes_on_where_it_stopped(card, finished, tmp_path, monkeypatch):
     steps = Chains.steps

@@ -53,6 +53,7 @@ def test_what_is_kept_changes_no_draw(kept):
         functions(plain, X_TEST)
 
 
+@pytest.mark.long
 def test_an_interrupted_run_keeps_the_same_weights(kept, tmp_path):
     settings = QUICK | {"checkpoint": tmp_path, "block": 10}
     sample(NET, X, Y, draws=20, keep_draws=4, **settings)

@@ -195,11 +195,12 @@ def test_seeds_and_lean_trees():
     assert not {"W1", "v", "test_loss"} & set(lean["posterior"].data_vars)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sampler", "readout"),
     [
-        pytest.param("mala", "marginal", marks=pytest.mark.long),
-        pytest.param("nuts", "explicit", marks=pytest.mark.long),
+        ("mala", "marginal"),
+        ("nuts", "explicit"),
         (lambda model: HMC(model, num_steps=5, trajectory_length=None), "explicit"),
     ],
     ids=["mala", "explicit", "callable"],
@@ -244,6 +245,7 @@ def test_a_chain_that_is_not_hamiltonian():
     assert posterior.attrs["sampler"] == "BarkerMH"
 
 
+@pytest.mark.long
 def test_temperature_with_a_prior_is_part_of_the_posterior():
     """A linear network on two inputs: p(T | y) by quadrature over Q and T on a grid."""
     X, y = np.array([[1.0, 0.5], [-0.3, 2.0], [0.7, 0.7]]), np.array([1.0, -2.0, 0.5])

@@ -48,7 +48,7 @@ NETS = [
 ]
 
 
-QUICK = [("nested", NETS[1]), ("nested", NETS[2]), ("wishart", NETS[2]), ("global", NETS[0]), ("global", NETS[3])]
+QUICK = [("nested", NETS[1]), ("wishart", NETS[2]), ("global", NETS[3])]
 
 
 @pytest.mark.parametrize(("closure", "net"), cases(QUICK, kernels.CLOSURES, NETS), ids=str)

@@ -16,6 +16,7 @@ from stpbnn.sweeps import results, sweep
 pytest.importorskip("distributed")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_results_are_those_of_single_runs(finished, tmp_path):
     folder, whole = finished
     assert whole["finished"].all()
@@ -45,6 +46,8 @@ def test_what_is_finished_is_not_run_again_in_any_order_of_the_lists(finished, t
     assert other["seconds"].values.tolist() == [whole["seconds"].sel(width=8).values.tolist()] * 2
 
 
+@pytest.mark.long
+@pytest.mark.usefixtures("no_pictures")
 def test_a_longer_list_and_a_damaged_file_are_run_and_said_so(finished, scheduler, tmp_path, caplog):
     """Of three points one is new and one is cut in half; the third one's file stays as it is."""
     folder = shutil.copytree(finished[0], tmp_path / "swept")
@@ -62,13 +65,16 @@ def test_a_longer_list_and_a_damaged_file_are_run_and_said_so(finished, schedule
     assert len(list((folder / "points").iterdir())) == 3
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
         ({"card.toml": b"[network"}, "card.toml: cannot be read"),
         pytest.param({"run.json": b"{}"}, "has no 'device'", marks=pytest.mark.long),
         ({"theory.nc": b"torn"}, "theory.nc: cannot be read"),
-        ({"run.json": None, "posterior.nc": None, "checkpoint/settings.json": b"{"}, None),
+        pytest.param(
+            {"run.json": None, "posterior.nc": None, "checkpoint/settings.json": b"{"}, None, marks=pytest.mark.long
+        ),
     ],
 )
 def test_every_damaged_file_is_made_anew(finished, scheduler, tmp_path, caplog, damage, told):
@@ -90,21 +96,26 @@ def test_every_damaged_file_is_made_anew(finished, scheduler, tmp_path, caplog, 
     assert cards.load_card(point / "card.toml").network.widths == (8,)
 
 
-def test_other_theories_are_solved_without_sampling_anew(finished, scheduler, tmp_path):
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("key", "theory"),
+    [("proportional", "proportional limit"), pytest.param("adaptive", "adaptive kernel", marks=pytest.mark.long)],
+)
+def test_other_theories_are_solved_without_sampling_anew(finished, scheduler, tmp_path, key, theory):
     folder = shutil.copytree(finished[0], tmp_path / "swept")
-    card = swept(
-        "theories.names=['infinite', 'adaptive']", "theories.particles=64", network__widths=[[8]], data__train=[6]
-    )
+    names = f"theories.names=['infinite', '{key}']"
+    card = swept(names, "theories.particles=64", network__widths=[[8]], data__train=[6])
     posterior = folder / "points" / finished[1]["point"].sel(width=8, train=6).item() / "posterior.nc"
     before = posterior.stat()
     whole = sweep(card, folder, scheduler=scheduler, progress=False)
-    assert whole["theory"].values.tolist() == ["infinite width", "adaptive kernel"]
+    assert whole["theory"].values.tolist() == ["infinite width", theory]
     assert (posterior.stat().st_mtime_ns, posterior.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
     point = whole.sel(width=8, train=6)
     np.testing.assert_array_equal(point["error_posterior"], finished[1]["error_posterior"].sel(width=8, train=6))
-    own = point["theory_error_mcse"].sel(part="total")
-    assert own.sel(theory="infinite width") == 0 < own.sel(theory="adaptive kernel")
-    assert np.isfinite(point["readout_second_moment"].sel(theory="adaptive kernel"))
+    if key == "adaptive":
+        own = point["theory_error_mcse"].sel(part="total")
+        assert own.sel(theory="infinite width") == 0 < own.sel(theory=theory)
+        assert np.isfinite(point["readout_second_moment"].sel(theory=theory))
 
 
 def test_points_of_other_depths_and_theories_share_a_table(finished):

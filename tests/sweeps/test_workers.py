@@ -132,6 +132,7 @@ def test_mistakes_are_refused_before_anything_is_run(tmp_path, monkeypatch):
         sweep(CARD, tmp_path)
 
 
+@pytest.mark.long
 def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path):
     """Before its processes are started, which would read the script and come upon the call."""
     script = tmp_path / "script.py"
@@ -240,17 +241,13 @@ def test_interruption_leaves_what_is_written_and_no_process(tmp_path):
     assert [path.stat().st_mtime_ns for path in finished] == before
 
 
-def test_workers_hear_no_ctrl_c_nor_does_this_process_miss_any(scheduler):
-    """A terminal sends it to them as well: in their imports it would be a traceback each."""
+def test_a_cluster_has_as_many_workers_as_asked_for_and_they_hear_no_ctrl_c():
+    """A terminal sends it to them as well: in their imports it would be a traceback each. This process misses none."""
     blocked = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, [])
-    with cluster.client(scheduler) as client:
-        assert all(signal.SIGINT in found for found in client.run(blocked).values())
-    assert signal.SIGINT not in blocked()
-
-
-def test_a_cluster_of_its_own_has_as_many_workers_as_asked_for():
     with cluster.client(workers=1) as one:
         assert list(one.nthreads().values()) == [1]
+        assert all(signal.SIGINT in found for found in one.run(blocked).values())
+    assert signal.SIGINT not in blocked()
 
 
 def test_the_cheapest_points_come_first(monkeypatch, tmp_path):

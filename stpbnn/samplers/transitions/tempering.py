@@ -144,7 +144,8 @@ class Tempered(GradientKernel):
         self._lowest = number("lowest", lowest, inclusive=True)
         if not self._lowest < 1:
             raise ValueError(f"lowest: got {shown(lowest)}, expected an inverse temperature from 0 to below 1")
-        self._within = SplitHMC(model, trajectory_length=trajectory_length, target_accept_prob=target_accept_prob)
+        self._length = number("trajectory_length", trajectory_length)
+        self._within = SplitHMC(model, trajectory_length=self._length, target_accept_prob=target_accept_prob)
 
     def transition(self, key: jax.Array, gradient: Any, state: ChainState, z: jax.Array) -> Any:
         """Return what a trajectory of one replica leads to."""

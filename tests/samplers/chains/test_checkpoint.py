@@ -134,6 +134,7 @@ def test_a_full_disk_stops_it_with_a_clear_error_and_room_lets_it_go_on(whole, t
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.long
 def test_a_really_full_disk(tmp_path):
     """A file system of 100 kB, where one can be made."""
     disk = tmp_path / "disk"

@@ -121,6 +121,7 @@ def test_compiling_is_no_part_of_the_estimated_time(tmp_path, capsys):
         assert all("<?" in sight for sight in seen)
 
 
+@pytest.mark.long
 def test_chains_that_hardly_move_are_named():
     def wild(model):
         return HMC(model, step_size=1e4, adapt_step_size=False, num_steps=1, trajectory_length=None)

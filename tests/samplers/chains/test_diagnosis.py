@@ -59,6 +59,7 @@ def passing(rho, chains, draws, repetitions):
     return passed, naive
 
 
+@pytest.mark.long
 def test_perfect_chains_of_200_predictions_pass_where_1_01_is_exceeded_by_chance():
     passed, naive = passing(0.0, 4, 200, 10)
     assert passed == 10

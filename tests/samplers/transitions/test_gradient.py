@@ -18,7 +18,6 @@ KERNELS = {
     "preconditioned": lambda m: MALA(m, precondition=True),
     "langevin": Langevin,
 }
-QUICK = [pytest.param(name, marks=() if name == "langevin" else pytest.mark.long) for name in KERNELS]
 X, y = np.random.default_rng(0).normal(size=(5, 3)), np.linspace(-1, 1, 5)
 MODEL = programs.marginal_network(FullyConnected((4,), "erf"))
 DATA = (jnp.asarray(X), jnp.asarray(y))
@@ -31,7 +30,8 @@ def chains(make, seed=0, **settings):
     return mcmc
 
 
-@pytest.mark.parametrize("kernel", QUICK)
+@pytest.mark.long
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_chains_go_on_where_they_stopped(kernel):
     """Twice four draws, the second four from the state that the first left, in a kernel object of its own."""
     whole = chains(KERNELS[kernel])
@@ -50,7 +50,8 @@ def test_chains_go_on_where_they_stopped(kernel):
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole.get_samples(group_by_chain=True)["W1"])
 
 
-@pytest.mark.parametrize("kernel", [pytest.param(name, marks=pytest.mark.long) for name in KERNELS])
+@pytest.mark.long
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_chain_methods_agree(kernel):
     """The same keys give the same chains, one by one or side by side, to rounding."""
     with jax.enable_x64(True):

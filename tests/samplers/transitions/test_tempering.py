@@ -107,6 +107,7 @@ def test_swaps_keep_the_law_of_all_orders_and_reach_two_rungs():
     assert np.all(np.abs(rates.mean(axis=0) - exact) < 4 * rates.std(axis=0) / n**0.5)
 
 
+@pytest.mark.long
 def test_interrupted_it_has_the_same_draws(posterior, tmp_path):
     net = FullyConnected((N,), "linear")
     sample(net, X, Y, draws=250, block=250, checkpoint=tmp_path, **SETTINGS)
@@ -144,6 +145,7 @@ def test_chains_with_ladders_of_their_own_are_not_pooled():
     np.testing.assert_allclose([value, error], [-1, 0], atol=1e-12)
 
 
+@pytest.mark.long
 def test_two_modes_have_their_weights():
     """Of z ~ N(0, 1) with a likelihood that is narrow about -2 and +1: one chain stays where it starts."""
 

@@ -1,0 +1,194 @@
+"""Pairs of digits that are harder than 0 against 1: theories, and clusters of units, against sampled posteriors.
+
+    uv run python analysis/digit_pairs.py --data DATA     # runs what is missing, cheap first, then writes the tables
+    uv run python analysis/digit_pairs.py                 # tables only
+
+erf, T = 0.03, the first P images of a pair in file order, 200 test images, labels -1 and 1. A row is a cell and a
+method. Where settings of the search were chosen, it was on 4 against 9 alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import functools
+import os
+import time
+import warnings
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from adaptive import RESULTS, sampled
+from clusters import SEED, told
+from deep_adaptive import z_value
+from readme import README, put_table
+from rows import fill, read_rows
+from scipy.special import ndtri
+from sklearn.exceptions import ConvergenceWarning
+
+import stpbnn
+from stpbnn import adaptive
+
+FOUND = RESULTS.with_name("digit_pairs.csv")
+PAIRS = {"4 against 9": (4, 9), "5 against 6": (5, 6)}
+T, TEST, SECONDS = 0.03, 200, 1800
+KEYS = ("pair", "P", "N", "layers", "method")
+METHODS = {1: ("HMC", "proportional limit", "auto", "one unit"), 2: ("HMC", "proportional limit", "one unit")}
+CASES = [
+    (pair, P, N, layers, method)
+    for P, layers in ((120, 1), (120, 2), (300, 1), (300, 2))
+    for N in (40, 100)
+    for pair in PAIRS
+    for method in METHODS[layers]
+]
+COLUMNS = {
+    **dict.fromkeys(
+        ("bias", "variance", "monte_carlo", "monte_carlo_variance", "systematic", "systematic_variance"), 0.0
+    ),
+    **dict.fromkeys(("cluster", "sizes", "converged", "failed", "autocorrelation", "rhat", "ess", "draws"), ""),
+}
+
+
+def load(pair: str, P: int) -> tuple[np.ndarray, ...]:
+    """Return training and test set."""
+    images = {"classes": PAIRS[pair], "labels": (-1, 1), "size": 784}
+    return stpbnn.datasets.load("mnist", train=P, test=TEST, **images)
+
+
+@functools.lru_cache(1)
+def solved(pair: str, P: int, N: int, layers: int) -> stpbnn.AdaptiveKernelRegressor:
+    """Return clusters that are doubled until the prediction stays; of two layers one unit of each."""
+    net, cluster = stpbnn.FullyConnected((N,) * layers, "erf"), "auto" if layers == 1 else 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # is in the table
+        model = stpbnn.AdaptiveKernelRegressor(net, temperature=T, cluster=cluster, random_state=SEED)
+        return model.fit(*load(pair, P)[:2])
+
+
+def smallest(model: stpbnn.AdaptiveKernelRegressor) -> stpbnn.AdaptiveKernelRegressor:
+    """Return what the smallest clusters alone have found."""
+    alone = copy.copy(model)
+    alone._recondition(adaptive.packed(model._process.space, model._sizes[-1:], []))
+    return alone
+
+
+def run(pair: str, P: int, N: int, layers: int, method: str) -> dict[str, Any]:
+    """Return what a method finds; seconds of a search are those of all its sizes."""
+    data, start = load(pair, P), time.process_time()
+    X, y, Xt, yt = data
+    net = stpbnn.FullyConnected((N,) * layers, "erf")
+    if method == "HMC":
+        found = sampled(net, T, data, SECONDS)
+        found |= {"monte_carlo": found["error"], "monte_carlo_variance": found["error_variance"]}
+    elif method == "proportional limit":
+        limit = stpbnn.ProportionalLimitRegressor(net, temperature=T).fit(X, y).generalization_error(Xt, yt)
+        found = {"bias": limit.squared_bias, "variance": limit.variance}
+    else:
+        model = solved(pair, P, N, layers)
+        found = told(model if method == "auto" else smallest(model), Xt, yt)
+    versions = {"seed": SEED, "stpbnn": stpbnn.__version__, "jax": jax.__version__, "device": jax.devices()[0].platform}
+    cell = dict(zip(KEYS, (pair, P, N, layers, method), strict=True))
+    taken = {"cpu_seconds": round(time.process_time() - start, 1)}
+    return cell | {key: found.get(key, empty) for key, empty in COLUMNS.items()} | taken | versions
+
+
+class Off(NamedTuple):
+    """How far a theory is off, in per cent of the posterior, with the errors of both and its normal score.
+
+    The first error is that of both samplings, the second what the last doubling of the clusters changed.
+    """
+
+    value: float
+    noise: float
+    systematic: float
+    z: float
+
+    def __str__(self) -> str:
+        more = "" if np.isnan(self.systematic) else f" ± {self.systematic:.1f}"
+        return f"{self.value:+.1f} ± {self.noise:.1f}{more}"
+
+
+def compared(row: dict[str, Any], truth: dict[str, Any]) -> tuple[Off, Off]:
+    """Return how far total and variance are off."""
+    found = []
+    for part in ("", "_variance"):
+        here, there = (each["variance"] + (0 if part else each["bias"]) for each in (row, truth))
+        own, posterior, systematic = row["monte_carlo" + part], truth["monte_carlo" + part], row["systematic" + part]
+        z = z_value(here - there, np.hypot(own, np.nan_to_num(systematic)), posterior)
+        found.append(Off(*(100 / there * np.array([here - there, np.hypot(own, posterior), systematic])), z))
+    return found[0], found[1]
+
+
+def decides(truth: dict[str, Any]) -> bool:
+    """Return whether a sampled posterior is known well enough."""
+    return bool(
+        truth["rhat"] < 1.01
+        and truth["ess"] > 400
+        and truth["monte_carlo"] < 0.01 * (truth["bias"] + truth["variance"])
+    )
+
+
+def pairs() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return rows of theories, in the order of CASES, and those of the posterior beside them."""
+    rows = {tuple(row[key] for key in KEYS): row for row in read_rows(FOUND)}
+    there = [case for case in CASES if case in rows and case[4] != "HMC" and (*case[:4], "HMC") in rows]
+    return [(rows[case], rows[*case[:4], "HMC"]) for case in there]
+
+
+def table() -> str:
+    """Return the table of the cells whose posterior was sampled."""
+    lines = [
+        "| pair | P | N | L | posterior | theory | n | bias² + variance | off, % | variance off, % | z | settled "
+        "| CPU seconds |",
+        "|" + "---|" * 13,
+    ]
+    for row, truth in pairs():
+        total, variance = compared(row, truth)
+        cells = [row[key] for key in KEYS[:4]]
+        cells.append(f"{truth['bias']:.4g} + {truth['variance']:.4g}{'' if decides(truth) else ' (hollow)'}")
+        cells += [row["method"], row["cluster"], f"{row['bias']:.4g} + {row['variance']:.4g}"]
+        if row["method"] == "proportional limit":
+            cells += [f"{total.value:+.1f}", f"{variance.value:+.1f}", "", ""]
+        else:
+            settled = "yes" if row["converged"] else f"no: {row['failed']}"
+            cells += [total, variance, f"{total.z:+.1f}, {variance.z:+.1f}", settled]
+        lines.append(f"| {' | '.join(map(str, cells))} | {row['cpu_seconds']:.0f} |")
+    return "\n".join(lines)
+
+
+def counts() -> str:
+    """Return in how many cells a theory is near enough, and in how many its error bar covers the difference."""
+    lines = [
+        "| pair | L | theory | cells | total within | variance within 10 % | covered at 95 %: total | variance |",
+        "|" + "---|" * 8,
+    ]
+    for pair, (layers, method, near) in product(PAIRS, ((1, "one unit", 5), (1, "auto", 5), (2, "one unit", 10))):
+        kind = (pair, layers, method)
+        chosen = [
+            compared(row, truth)
+            for row, truth in pairs()
+            if (row["pair"], row["layers"], row["method"]) == kind and decides(truth)
+        ]
+        within = [sum(abs(off[i].value) < most for off in chosen) for i, most in enumerate((near, 10))]
+        covered = [sum(abs(off[i].z) < ndtri(0.975) for off in chosen) for i in range(2)]
+        cells = *kind, len(chosen), f"{within[0]} ({near} %)", within[1], *covered
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is missing, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    data = parser.parse_args().data
+    if data is not None:
+        os.environ["STPBNN_DATA"] = str(data)
+        fill(FOUND, KEYS, CASES, run)
+    put_table(README, "digit pairs", f"{table()}\n\n{counts()}")
+
+
+if __name__ == "__main__":
+    main()
