@@ -11,9 +11,10 @@ from scipy.special import erf
 import stpbnn
 from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected, NNGPRegressor
 from stpbnn.adaptive.below import LayerBelow, modes, move_below
-from stpbnn.adaptive.fields import Problem
+from stpbnn.adaptive.fields import Averages, Problem
 from stpbnn.adaptive.layers import Lower, Upper, Whole, backward, features
 from stpbnn.adaptive.neuron import Drive, Readout, log_weight, moments_of_clusters, posterior_readout
+from stpbnn.adaptive.search import Start, _Walkers
 
 
 def data(P=10, N0=4, seed=0):
@@ -204,6 +205,17 @@ def test_a_cluster_that_is_the_network_against_sampling(widths):
     assert model.converged_
     assert (np.abs(law.mean - f.mean(("chain", "draw")).values) < 5 * np.hypot(error.mean, az.mcse(f).values)).all()
     np.testing.assert_allclose(law.variance, variance, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("residual", "covariance", "lost"), [(1.0, 1.0, False), (1.0, 1e7, True), (1.0, np.nan, True), (100.0, 1.0, True)]
+)
+def test_residuals_and_covariances_beyond_all_bounds_are_no_solution(residual, covariance, lost):
+    """Times the targets, and times the kernel of infinite width: of two layers G can run away where K_w does not."""
+    K, T = np.eye(4), 0.1
+    walkers = _Walkers(Problem(np.ones(4), K, K, jnp.tanh, T, 5, 1.0), 64, 0, Start(K, K))
+    walkers._approach(walkers.populations[0], residual * np.ones(4) / T, Averages(K, covariance * K, np.zeros(4)))
+    assert bool(walkers.lost) is lost
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ WIDER, FALLING = 8.0, 40  # times the width at first, and the iterations until i
 GAIN = 0.15
 SLOWER = 20  # moves after which the gain has fallen to a half
 MOVING = 0.5  # a smaller acceptance is no solution
-RUNAWAY = 1e4
+RUNAWAY = 1e4  # times the kernel of infinite width
+BEYOND = 30  # times the targets: residuals that are no solution
 
 
 class Start(NamedTuple):
@@ -234,8 +235,9 @@ class _Walkers:
         self.history.append(float(np.linalg.norm((found.K - K) @ a) / (np.linalg.norm(K @ a) or 1.0)))
         population.K = K + self.gain * (found.K - K)
         population.G = population.G + self.gain * (found.covariance() - population.G)
-        size = np.trace(population.K)
+        size = abs(np.trace(population.K)) + abs(np.trace(population.G))
         self.lost |= not np.isfinite(size) or size > RUNAWAY * problem.outputs * np.trace(problem.kernel)
+        self.lost |= bool(problem.temperature * np.linalg.norm(a) > BEYOND * np.linalg.norm(problem.y) > 0)
 
     def _adapt(self, moved: list[Move]) -> None:
         self.acceptance = float(np.mean([float(m.acceptance) for m in moved]))
