@@ -118,7 +118,7 @@ def test_wide_networks_are_infinite_ones():
     assert np.isnan(model.log_marginal_likelihood_)
 
 
-@pytest.fixture(scope="module", params=cases([((4, 3, 3),)], [(4, 3, 3), (4, 3)]))
+@pytest.fixture(scope="module", params=cases([((4, 2, 3),)], [(4, 2, 3), (4, 3)]))
 def whole(request):
     """A linear network of two or three layers as one cluster, with biases, and its exact posterior."""
     X, y, Xt = data(P=6)

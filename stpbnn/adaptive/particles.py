@@ -88,7 +88,7 @@ def move(
         return features(sigma, z, root, drive.modes)
 
     position, momentum, probability = walk(featured, key, position, drive, steps)
-    n, of_position = sigma.widths[1] if isinstance(sigma, Whole) else position.shape[1], featured(position)
+    n, of_position = sigma.widths[-1] if isinstance(sigma, Whole) else position.shape[1], featured(position)
     twins = featured(momentum)[:, :n]
     readout, _, _ = posterior_readout(of_position, drive)
     found = moments_of_clusters(of_position, readout, twins, drive.precision)
