@@ -295,9 +295,9 @@ def reached(rows: list[dict[str, Any]]) -> str:
             continue
         ratio = np.divide(*paired(rows, "rmse", off, clean).mean(axis=0))
         cells = [method, name, str(found), f"{ratio:.2f}"]
-        for key in (clean, off):
-            held, tests = summary(rows, "cover90", *key)[0], TESTS[name] * len(of(rows, *key))
-            cells.append(f"{100 * held:.1f} ± {100 * np.sqrt(held * (1 - held) / tests):.1f}")
+        both = paired(rows, "cover90", clean, off)
+        for held in both.mean(axis=0):
+            cells.append(f"{100 * held:.1f} ± {100 * np.sqrt(held * (1 - held) / (TESTS[name] * len(both))):.1f}")
         for field in ("rmse", "nlpd"):
             lost = np.diff(-paired(rows, field, clean, plain), axis=1)
             cells.append(f"{lost.mean():+.3f} ± {lost.std(ddof=1) / np.sqrt(len(lost)):.3f}")

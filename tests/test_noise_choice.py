@@ -5,12 +5,13 @@ import warnings
 import numpy as np
 import pytest
 from conformance import checks
+from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 import stpbnn
-from stpbnn import FullyConnected, NNGPRegressor, StudentTProcessRegressor
+from stpbnn import FullyConnected, NNGPKernel, NNGPRegressor, StudentTProcessRegressor
 from stpbnn.predictive import Mixture, StudentT
 
 LEARNS = {"temperature": 0.1, "optimize_temperature": True, "noise": "auto"}
@@ -53,6 +54,34 @@ def test_the_fit_is_that_of_the_noise_that_is_chosen(fits):
     assert isinstance(model.predictive(X, noise=True), StudentT if model.noise_ == "scale" else Mixture)
     clean = chosen.predictive(X, noise="clean" if model.noise_ == "student-t" else True)
     np.testing.assert_array_equal(model.predictive(X, noise="clean").variance, clean.variance)
+
+
+def test_scores_are_those_of_the_laws():
+    """Without learning: conditionals of SciPy's multivariate t and normal, and by drawing f from its prior."""
+    X, y = sine(6, True, seed=0)
+    kernel, T, others = 1.0 * RBF(0.8), 0.1, [np.delete(np.arange(6), i) for i in range(6)]
+    K = kernel(X)
+
+    def score(law):
+        return sum(law(np.arange(6)).logpdf(y) - law(rest).logpdf(y[rest]) for rest in others)
+
+    def cut(i):
+        return np.zeros(len(i)), K[np.ix_(i, i)] + T * np.eye(len(i))
+
+    def scaled(i):
+        mean, covariance = cut(i)
+        return stats.multivariate_t(mean, covariance * 3 / 5, df=5)
+
+    f = np.random.default_rng(1).standard_normal((50_000, 6)) @ np.linalg.cholesky(K).T
+    likely = stats.t(4, scale=np.sqrt(T)).pdf(y - f)
+    drawn = sum(np.log(likely.prod(axis=1).mean() / likely[:, rest].prod(axis=1).mean()) for rest in others)
+    settings = {"temperature": T, "optimizer": None, "noise": "auto"}
+    scores = StudentTProcessRegressor(kernel, **settings).fit(X, y).loo_log_scores_
+    assert scores == {"scale": pytest.approx(score(scaled), rel=1e-8), "student-t": pytest.approx(drawn, abs=0.4)}
+    net = FullyConnected((9,), "erf", bias_precision=1.0)
+    K = NNGPKernel(net)(X)
+    gaussian = NNGPRegressor(net, **settings).fit(X, y).loo_log_scores_["gaussian"]
+    assert gaussian == pytest.approx(score(lambda i: stats.multivariate_normal(*cut(i))), rel=1e-8)
 
 
 def test_the_choice_is_kept_in_files(fits, tmp_path):

@@ -100,3 +100,6 @@ def test_what_is_reached_is_told_from_paired_splits(uci):
     *_, line = uci.reached(rows).splitlines()
     assert line.split(" | ")[2:6] == ["2", "1.25", "90.0 ± 3.8", "90.0 ± 3.8"]  # (0.09 / 62)^(1/2)
     assert line.split(" | ")[6:] == ["+0.500 ± 0.500", "+0.500 ± 0.500 |"]
+    more = dict(zip(uci.KEY, (uci.ROBUST[0], "yacht", 2, True, True), strict=True))
+    rows.append(more | dict.fromkeys(uci.FIELDS[5:], 9.0) | {"cover90": 0.1})  # of a split that the others lack
+    assert uci.reached(rows).splitlines()[-1] == line
