@@ -177,7 +177,8 @@ THEORIES: dict[str, Theory] = {
             "AdaptiveKernelRegressor",
             _adaptive,
             takes=("particles", "cluster", "random_state"),
-            condition="the adaptive kernel is for fully-connected networks of one hidden layer, or two and one output",
+            condition="the adaptive kernel is for fully-connected networks of one hidden layer, or two and one output; "
+            'more, as one cluster, in Python alone: AdaptiveKernelRegressor(cluster="auto")',
         ),
         Theory(
             "student-t",

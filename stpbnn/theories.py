@@ -127,8 +127,22 @@ def solve(
         warnings.warn(message, category, stacklevel=3)
     whole = _joined(parts).reindex(theory=list(names), fill_value=FILL)
     why = [reasons[name] if name in failed else str(whole["reason"].sel(theory=name).item()) for name in names]
-    whole.attrs["beside_the_chains"] = card.theories.beside_the_chains
+    whole.attrs["beside_the_chains"] = _beside_the_chains(card, solved, known)
     return whole.assign(reason=("theory", why)), solved
+
+
+def _beside_the_chains(card: Card, solved: Mapping[str, Model], known: xr.Dataset | None) -> str:
+    """Return what the theories have and the chains do not; the noise that was chosen, where one was, is logged."""
+    if card.theories.noise != "auto":
+        return card.theories.beside_the_chains
+    for name, model in solved.items():
+        if scores := getattr(model, "loo_log_scores_", None):
+            noise = max(scores, key=scores.__getitem__)
+            told = ", ".join(f"{score:.4g} for {of}" for of, score in scores.items())
+            logger.info('%s: the noise "%s" is chosen by leave-one-out log scores: %s', name, noise, told)
+            return card.theories.model_copy(update={"noise": noise}).beside_the_chains
+    before = {} if known is None else known.attrs
+    return str(before.get("beside_the_chains", card.theories.beside_the_chains))
 
 
 def model_of(kind: str, network: Network, temperature: float, **further: Any) -> Model:

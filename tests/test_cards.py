@@ -104,6 +104,13 @@ def test_activations_and_cards_are_suggested_whatever_the_case(write):
     assert message("Digits-1HL-erf").endswith("; did you mean digits-1hl-erf?")
 
 
+@pytest.mark.parametrize("value", ["[]", "[18]", "[1, 0.1]", "[18, 1.0]", "[18, -0.1]", "[18, 0.1, 2]", '"hot"', "18"])
+def test_a_ladder_is_two_numbers_within_bounds(write, value):
+    """What is given is shown: a list that is too short is not missing."""
+    path = write(f'{MINIMAL}[sampler]\nsampler = "tempered"\nladder = {value}\n')
+    assert f"sampler.ladder: got {value}, expected [K, b], the number of replicas from 2 and the power" in message(path)
+
+
 def test_minutes_may_be_left_out(write):
     card = load_card(write(MINIMAL.replace("minutes = 1\n", "")))
     assert card.minutes is None

@@ -55,6 +55,19 @@ def test_a_card_reaches_noise_with_outliers(card, noise):
     np.testing.assert_allclose(*(each["mean"].sel(theory="proportional limit") for each in (found, plain)))
 
 
+def test_the_noise_that_was_chosen_is_told(card, caplog):
+    """Every eighth target is off; the temperature leaves room for them, or none at all."""
+    for temperature, noise, beside in ((0.05, "student-t", "Student's t noise of 4"), (50.0, "gaussian", "")):
+        given = card("theories.noise=auto", f"posterior.temperature={temperature}", names='"infinite"')
+        with caplog.at_level("INFO", "stpbnn"):
+            found = theory(given)
+        assert f'infinite width: the noise "{noise}" is chosen by leave-one-out log scores: ' in caplog.text
+        assert found.attrs["beside_the_chains"].startswith(beside)
+        assert "chooses" not in found.attrs["beside_the_chains"]
+        assert theory(given, known=found).attrs == found.attrs
+        caplog.clear()
+
+
 def test_degrees_of_freedom_that_a_card_leaves_out_are_those_of_the_regressors(card):
     given, df = card("theories.noise=student-t"), stpbnn.NNGPRegressor().noise_df
     assert "noise_df" not in settings(given)

@@ -123,12 +123,22 @@ def _near(key: str, known: Iterable[str]) -> str | None:
 
 
 def _found(raw: Mapping[str, Any]) -> dict[str, str]:
-    """Return the kinds of pydantic's errors by dotted key: of 'network.widths', whatever lies within its value."""
+    """Return the kinds of pydantic's errors by dotted key: of 'network.widths', whatever lies within its value.
+
+    "missing" is a key alone, not an entry that a list should have.
+    """
     try:
         Card.model_validate(_bounded(raw))
     except ValidationError as error:
-        return {_dotted(raw, each["loc"]): each["type"] for each in error.errors()}
+        found = {_dotted(raw, each["loc"]): each["type"] for each in error.errors()}
+        return {key: "short" if kind == "missing" and _given(raw, key) else kind for key, kind in found.items()}
     return {}
+
+
+def _given(raw: Mapping[str, Any], key: str) -> bool:
+    """Return whether a card has a key."""
+    table, _, leaf = key.partition(".")
+    return table in raw and (not leaf or leaf in raw[table])
 
 
 def _bounded(value: Any, tables: int = 2) -> Any:

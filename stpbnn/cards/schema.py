@@ -70,7 +70,11 @@ class Sampler(Section):
         default=200, description="a whole number from 0, the draws whose weights are kept for predictions"
     )
     ladder: Annotated[tuple[Annotated[int, Field(ge=2)], Annotated[float, Field(ge=0, lt=1)]], Strict(False)] | None = (
-        Field(default=None, description='[REPLICAS, LOWEST], of "tempered" alone, such as [18, 0.1]')
+        Field(
+            default=None,
+            description="[K, b], the number of replicas from 2 and the power of the last from 0 to below 1, such as "
+            '[18, 0.1], of "tempered" alone',
+        )
     )
 
     @property

@@ -187,9 +187,11 @@ def sample(
     rotated = keep == "observables" and isinstance(net, FullyConnected)  # inputs, into the directions that they span
     units = "widths" if isinstance(net, FullyConnected) else "features in each layer,"
     whose = f"net: got {units} {net.units}, whose weights and features"
-    plan.refuse_beyond_memory(
-        numbers_of_a_chain(net, original, rotated=rotated), whose, "take narrower layers or fewer points"
-    )
+    moved = numbers_of_a_chain(net, original, rotated=rotated)
+    plan.refuse_beyond_memory(moved, whose, "take narrower layers or fewer points")
+    if ladder is not None:
+        whose = f"ladder: got {ladder[0]} replicas, whose weights and features"
+        plan.refuse_beyond_memory(int(ladder[0]) * moved, whose, "take fewer replicas")
     rotation = rotate(original.X, original.X_test) if rotated else None
     law = NetworkLaw(net, readout, keep, sampler, temperature if isinstance(temperature, Distribution) else None)
     engine = Chains(law, plan, inputs_of(net, original, rotation, temperature))

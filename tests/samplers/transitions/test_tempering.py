@@ -198,6 +198,7 @@ def test_a_ladder_is_that_of_the_kernel(posterior):
         ({"ladder": (1, 0.1), "sampler": "tempered"}, "ladder: got 1, expected an integer of at least 2"),
         ({"ladder": (5, 1.0), "sampler": "tempered"}, r"ladder: got \(5, 1.0\), expected a power"),
         ({"ladder": 5, "sampler": "tempered"}, "ladder: got 5, expected the number of replicas"),
+        ({"ladder": (10**12, 0.1), "sampler": "tempered"}, "ladder: got 10{12} replicas, .* take fewer"),
     ],
 )
 def test_refused_ladders(settings, message):
