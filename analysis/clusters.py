@@ -8,16 +8,13 @@ Cases and posteriors are those of results/adaptive.csv. A case takes one to five
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from adaptive import CASES, KEYS, RESULTS, case, load
-from readme import README, put_table
+from readme import README, fill_and_put
 from rows import read_rows, write_rows
 from sklearn.exceptions import ConvergenceWarning
 
@@ -95,19 +92,18 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def fill_sizes() -> None:
+    """Run the cases of chosen sizes that have no row, then those of "auto"."""
+    done = [tuple(row[key] for key in (*KEYS, "asked")) for row in read_rows(FOUND)]
+    for row, cluster in [*FIRST, *((row, "auto") for row in CASES)]:
+        if (*row.values(), cluster) not in done:
+            write_rows(FOUND, [*read_rows(FOUND), run(row, cluster)])
+            done.append((*row.values(), cluster))
+
+
 def main() -> None:
     """Run what is missing, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    data = parser.parse_args().data
-    if data is not None:
-        os.environ["STPBNN_DATA"] = str(data)
-        done = [tuple(row[key] for key in (*KEYS, "asked")) for row in read_rows(FOUND)]
-        for row, cluster in [*FIRST, *((row, "auto") for row in CASES)]:
-            if (*row.values(), cluster) not in done:
-                write_rows(FOUND, [*read_rows(FOUND), run(row, cluster)])
-                done.append((*row.values(), cluster))
-    put_table(README, "clusters", table())
+    fill_and_put(__doc__, fill_sizes, README, "clusters", table)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,14 @@ and more than seven where units tilt strongly (CIFAR-10, erf).
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from collect import RESULTS
 from last_layer import DATA, sampled
-from readme import README, put_table
+from readme import README, fill_and_put
 from rows import fill, read_rows
 from scipy.special import ndtri
 from scipy.stats import t as student
@@ -112,13 +109,7 @@ def table() -> str:
 
 def main() -> None:
     """Run what is missing, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    data = parser.parse_args().data
-    if data is not None:
-        os.environ["STPBNN_DATA"] = str(data)
-        fill(FOUND, KEYS, CASES, run)
-    put_table(README, "deep adaptive", table())
+    fill_and_put(__doc__, lambda: fill(FOUND, KEYS, CASES, run), README, "deep adaptive", table)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,11 @@ method. Where settings of the search were chosen, it was on 4 against 9 alone.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import functools
-import os
 import time
 import warnings
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +21,7 @@ import numpy as np
 from adaptive import RESULTS, sampled
 from clusters import SEED, told
 from deep_adaptive import z_value
-from readme import README, put_table
+from readme import README, fill_and_put
 from rows import fill, read_rows
 from scipy.special import ndtri
 from sklearn.exceptions import ConvergenceWarning
@@ -183,13 +180,9 @@ def counts() -> str:
 
 def main() -> None:
     """Run what is missing, and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    data = parser.parse_args().data
-    if data is not None:
-        os.environ["STPBNN_DATA"] = str(data)
-        fill(FOUND, KEYS, CASES, run)
-    put_table(README, "digit pairs", f"{table()}\n\n{counts()}")
+    fill_and_put(
+        __doc__, lambda: fill(FOUND, KEYS, CASES, run), README, "digit pairs", lambda: f"{table()}\n\n{counts()}"
+    )
 
 
 if __name__ == "__main__":

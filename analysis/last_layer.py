@@ -10,17 +10,14 @@ those of figure 2. A quarter of an hour on one core.
 
 from __future__ import annotations
 
-import argparse
-import os
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from collect import RESULTS, results
 from figure2 import DATA, erf
 from learning import cells, digits
-from readme import README, put_table
+from readme import README, fill_and_put
 from rows import fill, read_rows
 from sklearn.exceptions import ConvergenceWarning
 
@@ -97,13 +94,7 @@ def table() -> str:
 
 def main() -> None:
     """Run what is missing, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    data = parser.parse_args().data
-    if data is not None:
-        os.environ["STPBNN_DATA"] = str(data)
-        fill(FOUND, KEYS, POINTS, run)
-    put_table(README, "last layer", table())
+    fill_and_put(__doc__, lambda: fill(FOUND, KEYS, POINTS, run), README, "last layer", table)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,13 @@ First 200 training and 100 test images of MNIST, 0 against 1, T = 0.01. Half an 
 
 from __future__ import annotations
 
-import argparse
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from adaptive import case, load
 from collect import RESULTS
 from learning import digits
-from readme import README, put_table
+from readme import README, fill_and_put
 from rows import fill, read_rows
 
 import stpbnn
@@ -59,14 +56,14 @@ def table(found: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run what is missing, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    data = parser.parse_args().data
-    if data is not None:
-        os.environ["STPBNN_DATA"] = str(data)
-        cases = [(activation, N, seed) for activation, N in CASES for seed in SEEDS]
-        fill(FOUND, ("activation", "N", "seed"), cases, run)
-    put_table(README, "spread", table(read_rows(FOUND)))
+    cases = [(activation, N, seed) for activation, N in CASES for seed in SEEDS]
+    fill_and_put(
+        __doc__,
+        lambda: fill(FOUND, ("activation", "N", "seed"), cases, run),
+        README,
+        "spread",
+        lambda: table(read_rows(FOUND)),
+    )
 
 
 if __name__ == "__main__":
