@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from numpyro.distributions import Distribution
@@ -20,11 +21,13 @@ __all__ = ["Sampler", "built_by", "named"]
 
 Sampler = Callable[[Callable[..., Any]], MCMCKernel]
 
+ROWS = ("W1",)  # the weights of an input are a row: inputs differ in how far the data pin them down, units do not
+
 SAMPLERS: dict[str, Sampler] = {
-    "hmc": SplitHMC,
-    "nuts": SplitNUTS,
+    "hmc": partial(SplitHMC, rows=ROWS),
+    "nuts": partial(SplitNUTS, rows=ROWS),
     "mala": lambda model: MALA(model, num_steps=10),
-    "tempered": Tempered,
+    "tempered": partial(Tempered, rows=ROWS),
     "langevin": lambda model: Langevin(model, step_size=1e-3),
 }
 

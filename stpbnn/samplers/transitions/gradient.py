@@ -160,7 +160,7 @@ class GradientKernel(MCMCKernel):
             return self._potential_fn  # type: ignore[return-value]
         return self._potential_of(*model_args, **(model_kwargs or {}))
 
-    def _initial_extra(self, z: jax.Array) -> Any:
+    def _initial_extra(self, z: Any) -> Any:
         return None
 
     def _first(self, key: jax.Array, z: Any, U: jax.Array, slope: Any) -> ChainState:
@@ -169,7 +169,7 @@ class GradientKernel(MCMCKernel):
         zero, none = jnp.zeros((), flat.dtype), jnp.zeros((), int)
         step_size = jnp.asarray(self._step_size, flat.dtype)
         averaging = dual_averaging()[0](jnp.log(step_size))
-        adaptation = Adaptation(step_size, averaging, self._initial_extra(flat))
+        adaptation = Adaptation(step_size, averaging, self._initial_extra(z))
         return ChainState(none, z, U, slope, U, none, zero, zero, jnp.array(False), adaptation, key)
 
     def _next(self, potential: Callable[[Any], jax.Array], state: ChainState) -> ChainState:

@@ -15,14 +15,15 @@ not from the number of weights, and steps are several times longer than those of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from stpbnn._validation import number
-from stpbnn.samplers.transitions.gradient import ChainState, Gradient, GradientKernel, Move
+from stpbnn.samplers.transitions.gradient import ChainState, Gradient, Move
+from stpbnn.samplers.transitions.masses import SplitKernel
 
 __all__ = ["SplitHMC", "rotate_and_kick"]
 
@@ -40,8 +41,8 @@ def rotate_and_kick(
     ----------
     gradient : callable
         The potential U = |z|²/2 + V and its gradient.
-    angle : float
-        θ < π.
+    angle : jax.Array
+        θ < π, for all coordinates or each of them.
     z, p, slope : jax.Array
         Position, momentum, and the gradient of U at the position.
     """
@@ -52,7 +53,7 @@ def rotate_and_kick(
     return z, p - angle / 2 * slope - of_prior * z, potential, slope
 
 
-class SplitHMC(GradientKernel):
+class SplitHMC(SplitKernel):
     r"""Hamiltonian Monte Carlo that integrates a standard normal prior exactly.
 
     It is right for every potential, and made for U(z) = |z|²/2 + V(z): the whitened weights of a network. The length of
@@ -70,12 +71,16 @@ class SplitHMC(GradientKernel):
     trajectory_length : float
         Mean length of a trajectory as an angle: π/2 turns one draw of the prior into another, independent one.
     target_accept_prob : float or None
-        Acceptance rate to which the warm-up adapts the step size; None keeps the step size.
+        Acceptance rate to which the warm-up adapts the step size; None keeps the step size, and the masses.
+    rows : sequence of str or None
+        Sites of which each row has a mass of its own, as the weights of one input in W1, that is learned in warm-up; the
+        other sites have one mass each. None means that all masses are one, as those of the prior. The named samplers of
+        `stpbnn.sample` have ("W1",).
 
     Raises
     ------
     ValueError
-        For a step size, length or rate out of range.
+        For a step size, length or rate out of range, and rows that are no names.
 
     References
     ----------
@@ -93,8 +98,6 @@ class SplitHMC(GradientKernel):
     (20, 4, 8)
     """
 
-    statistics = (*GradientKernel.statistics, "energy")
-
     def __init__(
         self,
         model: Callable[..., Any] | None = None,
@@ -103,14 +106,22 @@ class SplitHMC(GradientKernel):
         step_size: float = 0.3,
         trajectory_length: float = math.pi / 2,
         target_accept_prob: float | None = 0.8,
+        rows: Sequence[str] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(
-            model, potential_fn=potential_fn, step_size=step_size, target_accept_prob=target_accept_prob, **settings
+            model,
+            potential_fn=potential_fn,
+            step_size=step_size,
+            target_accept_prob=target_accept_prob,
+            rows=rows,
+            **settings,
         )
         self._length = number("trajectory_length", trajectory_length)
 
-    def transition(self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array) -> Move:
+    def move(
+        self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array, frequency: jax.Array | float
+    ) -> Move:
         """Draw a momentum, follow the trajectory, accept or stay."""
         of_momentum, of_choice = jax.random.split(key)
         angle = jnp.minimum(state.adapt_state.step_size, LARGEST_ANGLE)
@@ -120,7 +131,7 @@ class SplitHMC(GradientKernel):
         here = (z, p, state.potential_energy, state.z_grad)
 
         def step(_: Any, at: tuple) -> tuple:
-            return rotate_and_kick(gradient, angle, at[0], at[1], at[3])
+            return rotate_and_kick(gradient, angle * frequency, at[0], at[1], at[3])
 
         there = jax.lax.fori_loop(0, steps, step, here)
         energy, proposed = (at[2] + jnp.sum(at[1] ** 2) / 2 for at in (here, there))

@@ -207,8 +207,9 @@ class MALA(GradientKernel):
         steps = jnp.asarray(self._num_steps)
         return Move(z, U, slope, U, steps, total / self._num_steps, jnp.array(False))
 
-    def _initial_extra(self, z: jax.Array) -> Any:
-        return (jnp.ones_like(z), welford_covariance()[0](z.size)) if self._precondition else None
+    def _initial_extra(self, z: Any) -> Any:
+        flat = ravel_pytree(z)[0]
+        return (jnp.ones_like(flat), welford_covariance()[0](flat.size)) if self._precondition else None
 
     def adapt_extra(self, state: ChainState, move: Move) -> Any:
         """Gather the variance in the second quarter of the warm-up, and use it from there on."""

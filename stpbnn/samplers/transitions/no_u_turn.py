@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,17 +11,18 @@ import jax.numpy as jnp
 from numpyro.infer.hmc_util import IntegratorState, build_tree, euclidean_kinetic_energy
 
 from stpbnn._validation import integer
-from stpbnn.samplers.transitions.gradient import ChainState, Gradient, GradientKernel, Move
+from stpbnn.samplers.transitions.gradient import ChainState, Gradient, Move
 from stpbnn.samplers.transitions.hamiltonian import LARGEST_ANGLE, rotate_and_kick
+from stpbnn.samplers.transitions.masses import SplitKernel
 
 __all__ = ["SplitNUTS"]
 
 
-class SplitNUTS(GradientKernel):
+class SplitNUTS(SplitKernel):
     r"""The no-U-turn sampler that integrates a standard normal prior exactly.
 
     Trajectories double until they turn back, as in `numpyro.infer.NUTS`, whose trees these are; a step of angle θ is
-    the one of `SplitHMC`, and the mass matrix is that of the prior, one. No trajectory is longer than about half a
+    the one of `SplitHMC`, as are its masses. No trajectory is longer than about half a
     turn, after which the prior would lead back: its depth is at most log₂(1 + π/θ), to the nearest integer. It is right
     for every potential, and made for U(z) = |z|²/2 + V(z): the whitened weights of a network.
 
@@ -36,12 +37,16 @@ class SplitNUTS(GradientKernel):
     max_tree_depth : int
         A trajectory has fewer than 2**max_tree_depth steps, whatever their size.
     target_accept_prob : float or None
-        Acceptance rate to which the warm-up adapts the step size; None keeps the step size.
+        Acceptance rate to which the warm-up adapts the step size; None keeps the step size, and the masses.
+    rows : sequence of str or None
+        Sites of which each row has a mass of its own, as the weights of one input in W1, that is learned in warm-up; the
+        other sites have one mass each. None means that all masses are one, as those of the prior. The named samplers of
+        `stpbnn.sample` have ("W1",).
 
     Raises
     ------
     ValueError
-        For a step size, depth or rate out of range.
+        For a step size, depth or rate out of range, and rows that are no names.
 
     References
     ----------
@@ -59,8 +64,6 @@ class SplitNUTS(GradientKernel):
     (20, 4, 8)
     """
 
-    statistics = (*GradientKernel.statistics, "energy")
-
     def __init__(
         self,
         model: Callable[..., Any] | None = None,
@@ -69,14 +72,22 @@ class SplitNUTS(GradientKernel):
         step_size: float = 0.3,
         max_tree_depth: int = 10,
         target_accept_prob: float | None = 0.8,
+        rows: Sequence[str] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(
-            model, potential_fn=potential_fn, step_size=step_size, target_accept_prob=target_accept_prob, **settings
+            model,
+            potential_fn=potential_fn,
+            step_size=step_size,
+            target_accept_prob=target_accept_prob,
+            rows=rows,
+            **settings,
         )
         self.max_tree_depth = integer("max_tree_depth", max_tree_depth)
 
-    def transition(self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array) -> Move:
+    def move(
+        self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array, frequency: jax.Array | float
+    ) -> Move:
         """Draw a momentum, and a point of a trajectory that ends where it turns back."""
         of_momentum, of_tree = jax.random.split(key)
         p = jax.random.normal(of_momentum, z.shape, z.dtype)
@@ -85,7 +96,7 @@ class SplitNUTS(GradientKernel):
 
         def step(angle: jax.Array, _: Any, at: tuple) -> IntegratorState:
             z, p, _, slope = at
-            return IntegratorState(*rotate_and_kick(gradient, angle, z, p, slope))
+            return IntegratorState(*rotate_and_kick(gradient, angle * frequency, z, p, slope))
 
         tree = build_tree(
             step,
