@@ -1,16 +1,17 @@
-r"""Masses of whitened weights, learned in warm-up: rows of inputs that the data pin down move slower than the others.
+r"""Masses of whitened weights, learned in warm-up: rows of W1 that the data pin down move slower than the others.
 
-The steps of `SplitHMC` are limited by the stiffest direction of the likelihood V. For images that is the row of W1 whose
-input spreads most, by far: its curvature is tens to hundreds of times that of the next. With masses m_i the energy is
+Steps are limited by the stiffest directions of the likelihood V. For images these are the weights of the input that
+spreads most: their curvature is ten times that of the next and hundreds of times that of most. With masses m_i the
+energy is
 
 .. math:: H = \tfrac12 |z|^2 + V(z) + \sum_i \frac{p_i^2}{2 m_i}
 
-and the prior's flow turns the i-th coordinate with the frequency :math:`\omega_i = m_i^{-1/2}`. The best mass is the mean
-curvature, and that needs gradients alone, as
+and the prior's flow turns coordinate i with the frequency :math:`\omega_i = m_i^{-1/2}`. Masses are mean curvatures,
+which gradients alone give, since under the law exp(−U)
 
-.. math:: E[(\partial_i U)^2] = E[\partial_i^2 U], \qquad U = \tfrac12 |z|^2 + V,
+.. math:: E[(\partial_i U)^2] = E[\partial_i^2 U], \qquad U = \tfrac12 |z|^2 + V.
 
-under the law exp(−U). Units are exchangeable, so that the entries of a row share a mass.
+Units are exchangeable: the entries of a row share a mass.
 """
 
 from __future__ import annotations
@@ -93,9 +94,9 @@ def frequencies(masses: Masses, z: Any) -> jax.Array:
 
 
 def after(rows: tuple[str, ...], masses: Masses, slope: Any, ends: jax.Array) -> Masses:
-    """Return the masses after one more gradient, set anew where a window ends.
+    r"""Return the masses after one more gradient, set anew where a window ends.
 
-    .. math:: m = \\max(1, \\overline{(\\partial U)^2})
+    .. math:: m = \max(1, \overline{(\partial U)^2})
 
     Parameters
     ----------

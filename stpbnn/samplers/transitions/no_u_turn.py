@@ -39,9 +39,9 @@ class SplitNUTS(SplitKernel):
     target_accept_prob : float or None
         Acceptance rate to which the warm-up adapts the step size; None keeps the step size, and the masses.
     rows : sequence of str or None
-        Sites of which each row has a mass of its own, as the weights of one input in W1, that is learned in warm-up; the
-        other sites have one mass each. None means that all masses are one, as those of the prior. The named samplers of
-        `stpbnn.sample` have ("W1",).
+        Sites of which each row has a mass of its own, learned in warm-up, as the weights of one input in W1; the other
+        sites have one mass each. None means that all masses are one. The named samplers of `stpbnn.sample` have
+        ("W1",).
 
     Raises
     ------

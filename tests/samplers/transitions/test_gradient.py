@@ -14,6 +14,7 @@ from stpbnn.samplers import MALA, Langevin, SplitHMC, SplitNUTS
 KERNELS = {
     "hmc": SplitHMC,
     "nuts": SplitNUTS,
+    "masses": lambda m: SplitHMC(m, rows=("W1",)),
     "mala": MALA,
     "preconditioned": lambda m: MALA(m, precondition=True),
     "langevin": Langevin,
