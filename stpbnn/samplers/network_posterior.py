@@ -18,7 +18,7 @@ from stpbnn.programs import above
 from stpbnn.samplers.chains import Chains, Plan, collect
 from stpbnn.samplers.draws import checked_data, encoded, numbers_of_a_chain, rotate
 from stpbnn.samplers.network_law import READOUTS, NetworkLaw, inputs_of
-from stpbnn.samplers.transitions import ROWS, Sampler, Tempered, named
+from stpbnn.samplers.transitions import Sampler, Tempered, named
 
 __all__ = ["sample"]
 
@@ -209,4 +209,4 @@ def _tempered(sampler: str | Sampler, ladder: Any) -> tuple[Sampler, str]:
     replicas, lowest = check.integer("ladder", ladder[0], minimum=2), check.number("ladder", ladder[1], inclusive=True)
     if lowest >= 1:
         raise ValueError(f"ladder: got {check.shown(ladder)}, expected a power of the last replica from 0 to below 1")
-    return partial(Tempered, rows=ROWS, replicas=replicas, lowest=lowest), json.dumps([replicas, lowest])
+    return partial(Tempered, replicas=replicas, lowest=lowest), json.dumps([replicas, lowest])

@@ -51,6 +51,9 @@ def doors():
         "settings": (None, None),
     }
     rate = {"target_accept_prob": (optional(positive), 0.8)}
+    rows = {
+        "rows": (lambda v: {"text": "W1", "number": 3, "numbers": [1, 2], "set": {"W1"}, "array": np.ones(2)}, None)
+    }
     quoted = {"value": (anything_real, 1.0), "error": (anything_real, 0.1)}
     thresholds = {"max_rhat": (positive, 1.01), "min_ess": (positive, 400), "level": (positive, 0.01)}
     thresholds |= {"max_error_z": (positive, 3.0)}
@@ -113,8 +116,8 @@ def doors():
             kernels | rate | {"precondition": (booleans, False), "num_steps": (integers, 1)},
         ),
         "samplers.Langevin": (samplers.Langevin, kernels | {"scales": (scales, None), "num_steps": (integers, 1)}),
-        "samplers.SplitHMC": (samplers.SplitHMC, kernels | rate | {"trajectory_length": (positive, 1.0)}),
-        "samplers.SplitNUTS": (samplers.SplitNUTS, kernels | rate | {"max_tree_depth": (integers, 5)}),
+        "samplers.SplitHMC": (samplers.SplitHMC, kernels | rate | rows | {"trajectory_length": (positive, 1.0)}),
+        "samplers.SplitNUTS": (samplers.SplitNUTS, kernels | rate | rows | {"max_tree_depth": (integers, 5)}),
         "samplers.Tempered": (
             samplers.Tempered,
             {name: kernels[name] for name in ("step_size", "settings")}

@@ -1,6 +1,5 @@
 """Transitions of Markov chains as NumPyro kernels: Hamiltonian Monte Carlo, no-U-turn, tempering, Langevin."""
 
-from stpbnn.samplers.transitions.by_name import ROWS as ROWS
 from stpbnn.samplers.transitions.by_name import Sampler, built_by, named
 from stpbnn.samplers.transitions.hamiltonian import SplitHMC
 from stpbnn.samplers.transitions.langevin import MALA, Langevin, paper_scales

@@ -27,7 +27,7 @@ SAMPLERS: dict[str, Sampler] = {
     "hmc": partial(SplitHMC, rows=ROWS),
     "nuts": partial(SplitNUTS, rows=ROWS),
     "mala": lambda model: MALA(model, num_steps=10),
-    "tempered": partial(Tempered, rows=ROWS),
+    "tempered": Tempered,
     "langevin": lambda model: Langevin(model, step_size=1e-3),
 }
 

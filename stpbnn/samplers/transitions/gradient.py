@@ -18,9 +18,13 @@ from numpyro.util import identity, is_prng_key
 
 from stpbnn._validation import integer, number
 
-__all__ = ["Adaptation", "ChainState", "GradientKernel", "Move"]
+__all__ = ["Adaptation", "ChainState", "GradientKernel", "Move", "next_averaging", "start_averaging"]
 
 Gradient = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+
+# Dual averaging of log step sizes: γ = 0.3 where Hoffman and Gelman have 0.05, which lets them wander by a factor of
+# ten; the smallest step of all chains side by side sets the pace, so that warm-up took two to three times the steps.
+start_averaging, next_averaging = dual_averaging(gamma=0.3)
 
 
 class Adaptation(NamedTuple):
@@ -168,7 +172,7 @@ class GradientKernel(MCMCKernel):
         (flat, _), (slope, _) = ravel_pytree(z), ravel_pytree(slope)
         zero, none = jnp.zeros((), flat.dtype), jnp.zeros((), int)
         step_size = jnp.asarray(self._step_size, flat.dtype)
-        averaging = dual_averaging()[0](jnp.log(step_size))
+        averaging = start_averaging(jnp.log(step_size))
         adaptation = Adaptation(step_size, averaging, self._initial_extra(z))
         return ChainState(none, z, U, slope, U, none, zero, zero, jnp.array(False), adaptation, key)
 
@@ -186,7 +190,7 @@ class GradientKernel(MCMCKernel):
         return ChainState(i, unravel(move.z), *move[1:6], mean, move.diverging, adaptation, key)
 
     def _adapt(self, missed: jax.Array, state: ChainState, move: Move) -> Adaptation:
-        averaging = dual_averaging()[1](missed, state.adapt_state.averaging)
+        averaging = next_averaging(missed, state.adapt_state.averaging)
         last = state.i == self._num_warmup - 1
         step_size = jnp.exp(jnp.where(last, averaging[1], averaging[0]))
         return Adaptation(step_size, averaging, self.adapt_extra(state, move))

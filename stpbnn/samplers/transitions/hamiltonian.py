@@ -119,9 +119,7 @@ class SplitHMC(SplitKernel):
         )
         self._length = number("trajectory_length", trajectory_length)
 
-    def move(
-        self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array, frequency: jax.Array | float
-    ) -> Move:
+    def _move(self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array, frequency: Any) -> Move:
         """Draw a momentum, follow the trajectory, accept or stay."""
         of_momentum, of_choice = jax.random.split(key)
         angle = jnp.minimum(state.adapt_state.step_size, LARGEST_ANGLE)

@@ -85,9 +85,7 @@ class SplitNUTS(SplitKernel):
         )
         self.max_tree_depth = integer("max_tree_depth", max_tree_depth)
 
-    def move(
-        self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array, frequency: jax.Array | float
-    ) -> Move:
+    def _move(self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array, frequency: Any) -> Move:
         """Draw a momentum, and a point of a trajectory that ends where it turns back."""
         of_momentum, of_tree = jax.random.split(key)
         p = jax.random.normal(of_momentum, z.shape, z.dtype)

@@ -16,29 +16,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from numpyro.infer.hmc_util import dual_averaging
 from numpyro.infer.util import initialize_model, potential_energy
 from numpyro.primitives import Message, Messenger
 from numpyro.util import is_prng_key
 
 from stpbnn._validation import integer, number, shown
-from stpbnn.samplers.transitions.gradient import Adaptation, ChainState, GradientKernel
+from stpbnn.samplers.transitions.gradient import Adaptation, ChainState, GradientKernel, next_averaging, start_averaging
 from stpbnn.samplers.transitions.hamiltonian import SplitHMC
-from stpbnn.samplers.transitions.masses import (
-    Masses,
-    after,
-    first_masses,
-    named_rows,
-    restarted,
-    window_ends,
-)
 
 __all__ = ["Tempered"]
 
@@ -65,7 +56,6 @@ class Ladder(NamedTuple):
     z: jax.Array  # flat positions
     step_size: jax.Array
     averaging: Any  # the states of the step sizes' dual averaging
-    masses: Masses | None  # of each rung
     log_gaps: jax.Array  # (K − 1,) logarithms of β_k − β_{k+1}, up to a common constant
     walker: jax.Array  # the walker at each rung
     was_hot: jax.Array  # of each walker: whether it has come from the last rung since it was at the first
@@ -111,8 +101,6 @@ class Tempered(GradientKernel):
         Mean length of a trajectory as an angle; shorter than that of one chain alone, for swaps between them.
     target_accept_prob : float or None
         Acceptance rate of trajectories to which the step sizes are adapted.
-    rows : sequence of str or None
-        Sites of which each row has a mass of its own, learned at each rung in warm-up, as in `SplitHMC`.
     **settings
         `init_strategy`, as in `GradientKernel`.
 
@@ -145,7 +133,6 @@ class Tempered(GradientKernel):
         step_size: float = 0.3,
         trajectory_length: float = math.pi / 5,
         target_accept_prob: float | None = 0.8,
-        rows: Sequence[str] | None = None,
         **settings: Any,
     ) -> None:
         if model is None or "potential_fn" in settings:
@@ -156,7 +143,7 @@ class Tempered(GradientKernel):
         self._lowest = number("lowest", lowest, inclusive=True)
         if not self._lowest < 1:
             raise ValueError(f"lowest: got {shown(lowest)}, expected an inverse temperature from 0 to below 1")
-        self._length, self._rows = number("trajectory_length", trajectory_length), named_rows(rows)
+        self._length = number("trajectory_length", trajectory_length)
         self._within = SplitHMC(model, trajectory_length=self._length, target_accept_prob=target_accept_prob)
 
     def transition(self, key: jax.Array, gradient: Any, state: ChainState, z: jax.Array) -> Any:
@@ -195,10 +182,9 @@ class Tempered(GradientKernel):
         K, dtype = self._replicas, z.dtype
         step_size = jnp.full(K, self._step_size, dtype)
         betas = jnp.linspace(1, 0, K, dtype=dtype) ** STEEPNESS
-        averaging = jax.vmap(dual_averaging()[0])(jnp.log(step_size))
+        averaging = jax.vmap(start_averaging)(jnp.log(step_size))
         log_gaps = jnp.log(betas[:-1] - betas[1:])
-        masses = None if self._rows is None else jax.vmap(partial(first_masses, self._rows))(starts)
-        ladder = Ladder(z, step_size, averaging, masses, log_gaps, jnp.arange(K), jnp.zeros(K, bool))
+        ladder = Ladder(z, step_size, averaging, log_gaps, jnp.arange(K), jnp.zeros(K, bool))
         zero, none, pairs = jnp.zeros((), dtype), jnp.zeros((), int), jnp.zeros(K - 1, dtype)
         U, slope = energies[0], ravel_pytree(jax.tree.map(lambda x: x[0], slopes))[0]
         adaptation = Adaptation(step_size[0], None)
@@ -219,17 +205,15 @@ class Tempered(GradientKernel):
         def energy(z: jax.Array, power: jax.Array) -> jax.Array:
             return potential_energy(_Powered(self.model, power), model_args, model_kwargs, unravel(z))
 
-        def move(
-            key: jax.Array, z: jax.Array, power: jax.Array, step_size: jax.Array, masses: Masses | None
-        ) -> tuple[Any, jax.Array]:
+        def move(key: jax.Array, z: jax.Array, power: jax.Array, step_size: jax.Array) -> tuple[Any, jax.Array]:
             gradient = jax.value_and_grad(lambda z: energy(z, power))
             U, slope = gradient(z)
-            none, adapted = jnp.zeros(()), Adaptation(step_size, None, masses)
-            here = ChainState(state.i, unravel(z), U, slope, U, none, none, none, none, adapted, key)
+            none = jnp.zeros(())
+            here = ChainState(state.i, None, U, slope, U, none, none, none, none, Adaptation(step_size, None), key)
             found = self.transition(key, gradient, here, z)
             return found, jax.grad(energy, argnums=1)(found.z, power)
 
-        each = (jax.random.split(of_moves, self._replicas), ladder.z, powers, ladder.step_size, ladder.masses)
+        each = (jax.random.split(of_moves, self._replicas), ladder.z, powers, ladder.step_size)
         in_step = jax.default_backend() != "cpu"  # on a CPU one by one: hot replicas take fewer steps
         moved, V = jax.vmap(move)(*each) if in_step else jax.lax.map(lambda replica: move(*replica), each)
         places, swap_prob = _swapped(of_swaps, powers, V)
@@ -238,34 +222,28 @@ class Tempered(GradientKernel):
         back = was_hot[walker[0]]
 
         i, warm = state.i + 1, state.i < self._num_warmup
-        adapted = self._adapted(state.i, ladder, moved.accept_prob, swap_prob, jax.vmap(unravel)(moved.z_grad))
-        kept = (ladder.step_size, ladder.averaging, ladder.masses, ladder.log_gaps)
-        adapted = jax.tree.map(partial(jnp.where, warm), adapted, kept)
-        ladder = Ladder(z, *adapted, walker, was_hot.at[walker[0]].set(False))
+        step_size, averaging, log_gaps = self._adapted(state.i, ladder, moved.accept_prob, swap_prob)
+        kept = (ladder.step_size, ladder.averaging, ladder.log_gaps)
+        step_size, averaging, log_gaps = jax.tree.map(partial(jnp.where, warm), (step_size, averaging, log_gaps), kept)
+        ladder = Ladder(z, step_size, averaging, log_gaps, walker, was_hot.at[walker[0]].set(False))
         first = jax.tree.map(lambda x: x[0], moved)
         U, slope = jax.value_and_grad(energy)(z[0], powers[0])
         n = jnp.where(warm, i, i - self._num_warmup)
         mean = state.mean_accept_prob + (first.accept_prob - state.mean_accept_prob) / n
         return TemperedState(
             *(i, unravel(z[0]), U, slope, U - first.potential_energy + first.energy, first.num_steps),
-            *(first.accept_prob, mean, first.diverging, Adaptation(ladder.step_size[0], None), key, ladder),
+            *(first.accept_prob, mean, first.diverging, Adaptation(step_size[0], None), key, ladder),
             *(powers, swap_prob, jnp.diff(powers) * V[1:], jnp.where(warm, 0, state.round_trips + back)),
         )
 
-    def _adapted(
-        self, i: jax.Array, ladder: Ladder, accept_prob: jax.Array, swap_prob: jax.Array, slopes: Any
-    ) -> tuple:
-        """Return step sizes, their averaging, masses, and gaps: smaller where swaps are refused more often."""
-        step_size, averaging, masses = ladder.step_size, ladder.averaging, ladder.masses
+    def _adapted(self, i: jax.Array, ladder: Ladder, accept_prob: jax.Array, swap_prob: jax.Array) -> tuple:
+        """Return step sizes, the states of their averaging, and gaps: smaller where swaps are refused more often."""
+        step_size, averaging = ladder.step_size, ladder.averaging
         if self._target is not None:
-            averaging = jax.vmap(dual_averaging()[1])(self._target - accept_prob, averaging)
+            averaging = jax.vmap(next_averaging)(self._target - accept_prob, averaging)
             step_size = jnp.exp(jnp.where(i == self._num_warmup - 1, averaging[1], averaging[0]))
-        if self._rows is not None:
-            ends = window_ends(i, self._num_warmup)
-            masses = jax.vmap(partial(after, self._rows, ends=ends))(masses, slope=slopes)
-            averaging = jax.vmap(partial(restarted, ends))(step_size, averaging)
         rate = 1 / (1 + i) ** 0.6
-        return step_size, averaging, masses, ladder.log_gaps + rate * (swap_prob - swap_prob.mean())
+        return step_size, averaging, ladder.log_gaps + rate * (swap_prob - swap_prob.mean())
 
 
 def _swapped(key: jax.Array, powers: jax.Array, V: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -28,7 +28,7 @@ SETTINGS = {
     "chains": 4,
     "seed": 1,
     "progress": False,
-    "sampler": lambda model: Tempered(model, replicas=5, rows=("W1",)),
+    "sampler": lambda model: Tempered(model, replicas=5),
 }
 
 
