@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["parted", "random_numbers", "seed_of", "standard_normal", "streams"]
 
+FEW = 8  # keys that are made at least: the first of them are the same, and one program serves any few
+
 
 def random_numbers(random_state: Any) -> np.random.RandomState:
     """Return the source of random numbers: a Generator's own stream, which moves on, or that of scikit-learn.
@@ -71,7 +73,7 @@ def parted(key: np.ndarray, number: int = 2) -> np.ndarray:
     >>> bool((jax.random.wrap_key_data(keys) == jax.random.split(jax.random.key(0), 3)).all())
     True
     """
-    return np.asarray(_compiled()[0](key, number))
+    return np.asarray(_compiled()[0](key, max(number, FEW)))[:number]
 
 
 def streams(seed: int, number: int) -> np.ndarray:
@@ -83,7 +85,7 @@ def streams(seed: int, number: int) -> np.ndarray:
     >>> bool((streams(7, 3) == jax.random.key_data(jax.random.split(jax.random.key(7), 3))).all())
     True
     """
-    return np.asarray(_compiled()[1](np.uint32(seed), number))
+    return np.asarray(_compiled()[1](np.uint32(seed), max(number, FEW)))[:number]
 
 
 @cache

@@ -15,7 +15,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -276,10 +276,17 @@ def _unread(error: OSError, path: str | os.PathLike[str]) -> OSError:
     return OSError(error.errno, reason, os.fspath(path))
 
 
-def _locked_here() -> AbstractContextManager[Any]:
-    """Return a context in which xarray locks within this process; inside a Dask task it would ask the cluster."""
-    if "distributed" not in sys.modules:
-        return nullcontext()
-    import dask
+@contextmanager
+def _locked_here() -> Iterator[None]:
+    """Let xarray lock within this process; inside a Dask task it would ask the cluster, and load Dask's for that."""
+    if "distributed" in sys.modules:
+        import dask
 
-    return dask.config.set(scheduler="threads")
+        with dask.config.set(scheduler="threads"):
+            yield
+        return
+    sys.modules["distributed"] = None  # type: ignore[assignment]  # not to be had for as long as that
+    try:
+        yield
+    finally:
+        del sys.modules["distributed"]

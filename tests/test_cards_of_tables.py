@@ -76,7 +76,7 @@ def interrupted(house, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("stpbnn.samplers.sample", stopped)
+        patched.setattr("stpbnn.samplers.collect", stopped)
         with pytest.raises(KeyboardInterrupt):
             run_card(load_card("data/card.toml"), "run", progress=False)
     return folder.parent / "run"

@@ -172,7 +172,7 @@ def test_run_is_that_of_the_library_and_is_used_and_drawn_again(changes, tmp_pat
     def again(*args, **kwargs):
         raise AssertionError("sampled again")
 
-    monkeypatch.setattr("stpbnn.samplers.sample_process", again)
+    monkeypatch.setattr("stpbnn.samplers.collect", again)
     assert runs.run_card(card, run.folder, progress=False).posterior.attrs == run.posterior.attrs
     with without_pictures():
         assert runs.rerender(run.folder).comparison["verdict"].equals(run.comparison["verdict"])

@@ -158,18 +158,17 @@ class _Walkers:
         size = max(4, particles // (GROUPS * problem.cluster))
         sizes = [size] * GROUPS + [size // 2] * HALVED
         self.populations = [
-            Population(key, self._position(i, size, key, start), start.K, start.G)
-            for i, (size, key) in enumerate(zip(sizes, keys, strict=True))
+            Population(key, self._position(i, sizes, key, start), start.K, start.G) for i, key in enumerate(keys)
         ]
         self.acceptance, self.moves = 1.0, 0
 
-    def _position(self, group: int, size: int, key: np.ndarray, start: Start) -> jax.Array:
-        rows, links = self.problem.coordinates
-        shape = size, rows, self.root.shape[1] + links
-        if start.position is None:
-            return from_prior(key, shape)
-        units = jnp.roll(start.position, -group * size * shape[1], axis=0)
-        return jnp.resize(units, shape)
+    def _position(self, group: int, sizes: list[int], key: np.ndarray, start: Start) -> jax.Array:
+        size, (rows, links) = sizes[group], self.problem.coordinates
+        row = self.root.shape[1] + links
+        if start.position is None:  # the first of many are the same as few: one program
+            return jax.device_put(np.asarray(from_prior(key, (max(sizes), rows, row)))[:size])
+        units = jnp.roll(start.position, -group * size * rows, axis=0)
+        return jnp.resize(units, (size, rows, row))
 
     def forget(self) -> None:
         for population in self.populations:

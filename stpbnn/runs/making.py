@@ -89,7 +89,8 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
         return finished
     data = card.load(data, sampled=True)  # what is finished need not fit
     posterior = _earlier(folder, card, data)
-    with stages.timed(times, "theory"):
+    chains = stages.posed(card, data, folder, progress) if posterior is None else None
+    with stages.compiled_meanwhile(chains), stages.timed(times, "theory"):
         predictions, models = stages.theories(folder, card, data)
     predictions.attrs["fingerprint"] = mark
 
@@ -105,12 +106,13 @@ def run_card(card: Card, folder: str | os.PathLike[str], data: Arrays | None = N
     stages.keep(models, folder)
     del models  # which hold kernels
     write_netcdf(folder / "theory.nc", predictions)
-    if posterior is None:
+    if chains is not None:
         try:
-            posterior = stages.sample(card, data, mark, folder, progress)
+            posterior = stages.sample(card, data, chains, mark, folder)
         except Exception:  # what the sampler refuses
             _leave_nothing(folder, new)
             raise
+    assert posterior is not None
     if not posterior.attrs.get("remedy"):  # which more draws may be
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     times["sampling"] = posterior.attrs["wall_time_s"]

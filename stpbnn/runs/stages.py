@@ -11,9 +11,10 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -25,7 +26,10 @@ from stpbnn.files import DamagedError, read_netcdf, write_netcdf, write_text
 from stpbnn.runs.marks import digest, settings_of
 from stpbnn.runs.stored import AGAIN, Run
 
-__all__ = ["compared", "keep", "record", "sample", "theories", "timed", "write_report"]
+if TYPE_CHECKING:
+    from stpbnn.samplers import Posed
+
+__all__ = ["compared", "compiled_meanwhile", "keep", "posed", "record", "sample", "theories", "timed", "write_report"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,24 +62,43 @@ def keep(models: Mapping[str, Any], folder: Path) -> None:
         theories.keep(models, folder)
 
 
-def sample(card: Card, data: Arrays, mark: str, folder: Path, progress: bool) -> xr.DataTree:
-    """Sample block after block, write the whole, and return what was written."""
+def posed(card: Card, data: Arrays, folder: Path, progress: bool) -> Posed:
+    """Return the posterior, not sampled yet."""
     from stpbnn import samplers
 
     X, y, X_test, y_test = data
     network, settings = card.build(), card.sampler.model_dump()
     settings |= {"temperature": card.posterior.temperature, "X_test": X_test, "y_test": y_test}
     settings |= {"checkpoint": folder / "checkpoint", "progress": progress}
-    with warnings.catch_warnings():
+    if card.process is None:
+        return samplers.pose(network, X, y, **settings)
+    for key in ("sampler", "readout", "keep_draws", "ladder"):  # of which a process leaves no choice
+        del settings[key]
+    return samplers.pose_process(network, X, y, process=card.process.name, df=card.process.df, **settings)
+
+
+@contextmanager
+def compiled_meanwhile(chains: Posed | None) -> Iterator[None]:
+    """Compile the programs of chains while something else is done: XLA needs no lock of Python's."""
+    programs = [] if chains is None else chains.lowered()
+    with ThreadPoolExecutor(1) as thread:
+        for program in programs:
+            thread.submit(program.compile)
+        try:
+            yield
+        except BaseException:
+            thread.shutdown(cancel_futures=True)
+            raise
+
+
+def sample(card: Card, data: Arrays, chains: Posed, mark: str, folder: Path) -> xr.DataTree:
+    """Sample block after block, write the whole, and return what was written."""
+    from stpbnn import samplers
+
+    X, y, _, _ = data
+    with chains.precision, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "interrupted")  # said below
-        if card.process is None:
-            posterior = samplers.sample(network, X, y, **settings)
-        else:
-            for key in ("sampler", "readout", "keep_draws", "ladder"):  # of which a process leaves no choice
-                del settings[key]
-            posterior = samplers.sample_process(
-                network, X, y, process=card.process.name, df=card.process.df, **settings
-            )
+        posterior = samplers.collect(chains)
     if posterior.attrs["stopped"] == "interrupted":
         raise KeyboardInterrupt
     posterior.attrs["fingerprint"] = mark

@@ -31,10 +31,10 @@ from stpbnn import programs
 from stpbnn._precision import in_float64
 from stpbnn.catalogue import PROCESSES
 from stpbnn.network import FullyConnected
-from stpbnn.samplers.chains import Chains, Law, Plan, collect
+from stpbnn.samplers.chains import Chains, Law, Plan, Posed, collect
 from stpbnn.samplers.draws import Data, References, checked_data, new_targets, references, squared_loss
 
-__all__ = ["function_given", "program", "sample_process"]
+__all__ = ["function_given", "pose_process", "program", "sample_process"]
 
 Model = Callable[..., Any]
 
@@ -131,16 +131,33 @@ def sample_process(
     >>> dict(posterior["posterior"]["r"].sizes), dict(posterior["predictions"]["f_mean"].sizes)
     ({'chain': 2, 'draw': 10}, {'chain': 2, 'draw': 10, 'test_point': 2})
     """
+    return collect(pose_process(**locals()))
+
+
+@in_float64
+def pose_process(
+    net: FullyConnected,
+    X: Any,
+    y: Any,
+    *,
+    process: str,
+    df: float | None,
+    temperature: float,
+    X_test: Any,
+    y_test: Any,
+    **plan: Any,
+) -> Posed:
+    """Return the posterior that `sample_process` samples, whose arguments these are; some of `Plan` are among them."""
     program(net, process, df)  # refuses what no process has
     data = checked_data(net, X, y, X_test, y_test)
     temperature = check.number("temperature", temperature)
-    plan = Plan(warmup, draws, chains, seed, checkpoint=checkpoint, progress=progress)
+    checked = Plan(**plan)
     points = len(data.X) + (0 if data.X_test is None else len(data.X_test))
-    plan.refuse_beyond_memory(points**2, f"X, X_test: got {points} points, whose kernels", "take fewer points")
+    checked.refuse_beyond_memory(points**2, f"X, X_test: got {points} points, whose kernels", "take fewer points")
     law = ProcessLaw(net, process, None if df is None else float(df))
-    engine = Chains(law, plan, Inputs(data, references(net, data.X, data.y), jnp.asarray(temperature)))
+    engine = Chains(law, checked, Inputs(data, references(net, data.X, data.y), jnp.asarray(temperature)))
     settings = {"process": process} if df is None else {"process": process, "df": float(df)}
-    return collect(net, data, engine, settings, sampler="nuts", temperature=temperature)
+    return Posed(net, data, engine, settings, "nuts", temperature)
 
 
 def program(net: FullyConnected, process: str, df: float | None) -> Model:

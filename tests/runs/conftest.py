@@ -27,4 +27,4 @@ def no_sampling(monkeypatch):
     def sample(*args, **kwargs):
         raise AssertionError("sampled again")
 
-    monkeypatch.setattr("stpbnn.samplers.sample", sample)
+    monkeypatch.setattr("stpbnn.samplers.collect", sample)

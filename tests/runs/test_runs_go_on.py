@@ -73,7 +73,7 @@ def test_what_can_be_made_again_is_made_again_where_it_is_damaged(card, folder, 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_folder_whose_first_file_was_not_finished_is_used(card, finished, tmp_path, monkeypatch):
     (tmp_path / f".card.toml.{os.uname().nodename}.{2**22 + 1}.part").write_text("[netw")
-    monkeypatch.setattr("stpbnn.samplers.sample", lambda *args, **kwargs: finished.posterior.copy())
+    monkeypatch.setattr("stpbnn.samplers.collect", lambda *args, **kwargs: finished.posterior.copy())
     runs.run_card(card, tmp_path, progress=False)
     assert contents(tmp_path) == [name for name in FILES if name != "checkpoint"]
 
@@ -174,13 +174,13 @@ def test_interrupted_run_leaves_only_whole_files_and_goes_on(card, finished, tmp
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stpbnn.samplers.sample", interrupted)
+    monkeypatch.setattr("stpbnn.samplers.collect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         runs.run_card(card, tmp_path, progress=False)
     assert contents(tmp_path) == ["card.toml", "theory.nc"]
     with pytest.raises(ValueError, match=r"not finished, there is no posterior.nc; finish it with `stpbnn run"):
         runs.load_run(tmp_path)
-    monkeypatch.setattr("stpbnn.samplers.sample", lambda *args, **kwargs: finished.posterior.copy())
+    monkeypatch.setattr("stpbnn.samplers.collect", lambda *args, **kwargs: finished.posterior.copy())
     runs.run_card(card, tmp_path, progress=False)
     assert contents(tmp_path) == [name for name in FILES if name != "checkpoint"]
 

@@ -2,10 +2,11 @@
 
 import jax
 import numpy as np
+import pytest
 from small_run import data
 
 from stpbnn import FullyConnected, sample
-from stpbnn.samplers import paper_scales
+from stpbnn.samplers import collect, paper_scales, pose
 
 
 def compiled(caplog, **settings):
@@ -26,6 +27,23 @@ def test_three_temperatures_compile_once(caplog):
     assert not none
     assert not also_none
     assert [each.attrs["temperature"] for each in (first, second, third)] == [0.1, 0.2, 0.4]
+
+
+@pytest.mark.parametrize("sampler", ["langevin", "mala", "hmc", "nuts"])
+def test_what_is_compiled_ahead_is_what_the_chains_run(caplog, sampler):
+    X, y, X_test = data()
+    settings = {"temperature": 0.1, "sampler": sampler, "readout": None, "keep_draws": 4, "progress": False}
+    plan = {"warmup": 3, "draws": 4, "chains": 2, "seed": 0}
+    posed = pose(FullyConnected((3,), weight_precision=5.0), X, y, X_test=X_test, y_test=None, **settings, **plan)
+    programs = posed.lowered()
+    assert len(programs) == 3
+    for program in programs:
+        program.compile()
+    with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
+        found = collect(posed)
+    compiling = [str(record.args[0]) for record in caplog.records if str(record.msg).startswith("Compiling")]
+    assert not [name for name in compiling if "advance" in name or "weigh" in name or "lambda" in name]
+    assert dict(found["weights"].sizes)["draw"] == 2
 
 
 def test_the_temperature_that_is_told_is_that_of_the_chains(caplog):

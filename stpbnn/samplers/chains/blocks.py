@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.stages import Lowered
 from numpyro.infer.mcmc import MCMCKernel
 
 from stpbnn._interrupt import look
@@ -182,9 +183,24 @@ class Chains:
         shapes = self._of_all(getattr(self.one[0], self.kernel.sample_field), slots)
         return self.placed(jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes))
 
+    def lowered(self, slots: int, kept: int) -> list[Lowered]:
+        """Return the programs for blocks of so many draws, the longest first, not compiled yet; on one device alone.
+
+        A program that is compiled is the one that the next call with arguments of these shapes runs.
+        """
+        if self.devices > 1:  # whose arguments are placed
+            return []
+        store, room, programs = self.store(slots), self.room_for_weights(kept), self._programs
+        arguments = store, room, self._keys, self.data, 0, 0, 1, _places(store)
+        begun = jax.eval_shape(programs.start, self._keys[0], self.data)
+        found = [programs.advance.lower(begun, *arguments), programs.start.lower(self._keys[0], self.data)]
+        if kept:
+            found.append(programs.weigh.lower(room, self._keys, self.data, np.zeros(kept, np.int32)))
+        return found
+
     def steps(self, block: Block, count: int) -> Iterator[Block]:
         """Yield the block about twice a second until it holds `count` draws; it stays valid afterwards."""
-        places = np.full(jax.tree.leaves(block.store)[0].shape[1], -1, np.int32)  # in `kept`, by slots of the store
+        places = _places(block.store)
         places[np.asarray(block.keep, int) - block.first] = np.arange(len(block.keep))
         size = 1  # the first call compiles
         while block.count < count:
@@ -198,6 +214,11 @@ class Chains:
             seconds = max(time.perf_counter() - start, 1e-6)
             yield block
             size = max(1, min(8 * size, math.ceil(size * SECONDS / seconds)))
+
+
+def _places(store: Any) -> np.ndarray:
+    """Return the places in `kept` of the slots of a store, none as yet."""
+    return np.full(jax.tree.leaves(store)[0].shape[1], -1, np.int32)
 
 
 @partial(jax.jit, static_argnums=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from stpbnn._interrupt import Noted, look
 from stpbnn.samplers.chains.blocks import Arrays, Block, Chains
 from stpbnn.samplers.chains.checkpoint import Checkpoint, kept_of, restored
 from stpbnn.samplers.chains.mixing import convergence, reaches
-from stpbnn.samplers.chains.plan import Plan
+from stpbnn.samplers.chains.plan import Plan, rooms
 
 __all__ = ["Collector"]
 
@@ -57,7 +56,8 @@ class Collector:
     patience: float = 0.0
 
     def __post_init__(self) -> None:
-        self._block, self._until = self.plan.block or self.plan.draws, self.plan.until or {}
+        self._block, self._most_kept = rooms(self.plan, self.keep)
+        self._until = self.plan.until or {}
         self._began = time.perf_counter()
         self._before = 0.0
         self._counted = False
@@ -134,11 +134,6 @@ class Collector:
     def _kept_in(self, first: int, end: int) -> tuple[int, ...]:
         """Return the numbers from `first` to before `end` of the draws whose weights are kept."""
         return tuple(number for number in sorted(self.keep) if first <= number < end)
-
-    @property
-    def _most_kept(self) -> int:
-        """How many draws of a block keep their weights at most."""
-        return max(Counter(number // self._block for number in self.keep).values(), default=0)
 
     def _resumed(self) -> Any:
         """Take up what the checkpoint holds; return the state of the chains, or None where there is none."""

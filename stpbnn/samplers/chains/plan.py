@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from stpbnn import _validation as check
 from stpbnn._memory import refuse_beyond
 
-__all__ = ["KEPT_BYTES", "Plan", "chosen", "count", "spaced"]
+__all__ = ["KEPT_BYTES", "Plan", "chosen", "count", "rooms", "spaced"]
 
 GOALS = {"ess": 0.0, "rhat": 1.0, "seconds": 0.0}  # of `until`, and what each must exceed
 COPIES = 4  # of what a chain moves: position, momentum, gradient, proposal
@@ -129,6 +130,18 @@ def spaced(draws: int, each: int) -> list[int]:
     ([199, 399, 599, 799, 999], [0, 2])
     """
     return [(i + 1) * draws // each - 1 for i in range(each)]
+
+
+def rooms(plan: Plan, keep: Iterable[int]) -> tuple[int, int]:
+    """Return how many draws a block has, and how many of these keep their weights at most, of all that do.
+
+    Examples
+    --------
+    >>> rooms(Plan(warmup=500, draws=1000, chains=4, seed=0, block=100), [50, 120, 180, 990])
+    (100, 2)
+    """
+    block = plan.block or plan.draws
+    return block, max(Counter(number // block for number in keep).values(), default=0)
 
 
 def chosen(kept: Iterable[int], wanted: Sequence[int]) -> list[int]:

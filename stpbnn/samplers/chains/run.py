@@ -6,13 +6,15 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
+from jax.stages import Lowered
 from numpyro.infer import NUTS
 from numpyro.infer.mcmc import MCMCKernel
 from threadpoolctl import threadpool_limits
@@ -25,27 +27,20 @@ from stpbnn.samplers.chains.checkpoint import Checkpoint
 from stpbnn.samplers.chains.collecting import Collector
 from stpbnn.samplers.chains.diagnosis import diagnose, warn_of_chains
 from stpbnn.samplers.chains.fingerprint import fingerprint
-from stpbnn.samplers.chains.plan import KEPT_BYTES, chosen, count, spaced
+from stpbnn.samplers.chains.plan import KEPT_BYTES, Plan, chosen, count, rooms, spaced
 from stpbnn.samplers.draws import Data, to_datatree
 from stpbnn.samplers.transitions import SplitNUTS
 
-__all__ = ["collect"]
+__all__ = ["Posed", "collect"]
 
 logger = logging.getLogger(__name__)
 
 PATIENCE = 5.0  # seconds between two writes to the checkpoint, where the plan does not say how large blocks are
 
 
-def collect(
-    net: Network,
-    original: Data,
-    engine: Chains,
-    settings: Mapping[str, Any],
-    *,
-    sampler: str,
-    temperature: Any,
-) -> xr.DataTree:
-    """Draw, block after block, and return the draws as a tree with a verdict on its chains.
+@dataclass(frozen=True)
+class Posed:
+    """A posterior that is not sampled yet.
 
     Parameters
     ----------
@@ -60,26 +55,58 @@ def collect(
     temperature : float or numpyro.distributions.Distribution
         T, or its prior.
     """
+
+    net: Network
+    original: Data
+    engine: Chains
+    settings: Mapping[str, Any]
+    sampler: str
+    temperature: Any
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan, with the size of its blocks."""
+        plan = self.engine.plan
+        return replace(plan, block=plan.block or min(self.engine.room, plan.draws))
+
+    @cached_property
+    def kept(self) -> int:
+        """How many draws of each chain keep their weights."""
+        return _kept(self.engine)
+
+    @property
+    def precision(self) -> AbstractContextManager[Any]:
+        """A context with the precision of the data, for what is done outside of the function that posed it."""
+        return jax.enable_x64(self.original.X.dtype == np.float64)
+
+    def lowered(self) -> list[Lowered]:
+        """Return the programs that `collect` runs, to be compiled ahead of it, in any thread."""
+        with self.precision:
+            return self.engine.lowered(*rooms(self.plan, spaced(self.plan.draws, self.kept)))
+
+
+def collect(posed: Posed) -> xr.DataTree:
+    """Draw, block after block, and return the draws as a tree with a verdict on its chains."""
+    net, original, engine, temperature = posed.net, posed.original, posed.engine, posed.temperature
     make_room_for_programs()  # after many posteriors of other sizes in this process
-    plan, settings = engine.plan, {**engine.plan.deciding, **settings}
+    plan, settings = engine.plan, {**engine.plan.deciding, **posed.settings}
     kernel = engine.kernel
     one = sum(shape.size * shape.dtype.itemsize for shape in _recorded(engine, kernel).values())
     whose = f"draws: got {plan.draws} of {plan.chains} chains, whose records"
     remedy = "take fewer draws, chains or test points, or keep='observables'"
     refuse_beyond(one * plan.chains * plan.draws, whose, remedy)
     patience = 0.0 if plan.block else PATIENCE
-    plan = replace(plan, block=plan.block or min(engine.room, plan.draws))
+    plan = posed.plan
     mark = fingerprint(net, original, kernel, temperature, {**settings, "devices": engine.devices})
     limits = threadpool_limits(1, user_api="blas") if jax.default_backend() == "cpu" else nullcontext()
     with limits, nullcontext() if plan.checkpoint is None else Checkpoint(plan.checkpoint, mark) as folder:
-        each = _kept(engine)
-        collector = Collector(engine, plan, folder, spaced(plan.draws, each), patience)
+        collector = Collector(engine, plan, folder, spaced(plan.draws, posed.kept), patience)
         collector.run()
 
     attributes = {
         **settings,
         "draws": collector.done,
-        "sampler": sampler or type(kernel).__name__,
+        "sampler": posed.sampler or type(kernel).__name__,
         "temperature": temperature if isinstance(temperature, float) else str(temperature),
         "precision": str(original.X.dtype),
         "stopped": collector.stopped,
@@ -95,7 +122,7 @@ def collect(
     statistics = {name: recorded.pop(name) for name in engine.statistics}
     if "potential" in statistics:
         statistics["lp"] = -statistics.pop("potential")
-    kept = {number: collector.kept[number] for number in chosen(collector.kept, spaced(collector.done, each))}
+    kept = {number: collector.kept[number] for number in chosen(collector.kept, spaced(collector.done, posed.kept))}
     posterior = to_datatree(net, original, recorded, statistics, attributes, engine.data.references, kept)
     diagnosis = diagnose(posterior)
     posterior.attrs |= {name: diagnosis.attrs[name] for name in ("verdict", "remedy")}

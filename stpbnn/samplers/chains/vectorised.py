@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.stages import Wrapped
 from numpyro.infer import HMC
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.infer.util import potential_energy
@@ -127,7 +128,7 @@ class Programs:
 
     def _over_chains(
         self, function: Callable[..., Any], batched: int, shared: int, options: dict[str, Any] | None = None
-    ) -> Callable[..., Any]:
+    ) -> Wrapped:
         """Compile a function of one chain for all of them; its first arguments belong to a chain, the last to all."""
         function = jax.vmap(function, in_axes=(0,) * batched + (None,) * shared)
         if self.devices > 1:
@@ -140,7 +141,7 @@ class Programs:
         return kernel.init(key, self.warmup, None, *self.law.given(data))
 
     @cached_property
-    def start(self) -> Callable[..., Any]:
+    def start(self) -> Wrapped:
         """The program (key, data) for the states at the start."""
         return self._over_chains(lambda key, data: self.init(self.law.build(data), key, data), 1, 1, QUICKLY)
 
@@ -154,7 +155,7 @@ class Programs:
         return jax.jit(jax.vmap(energy, in_axes=(0, None)))
 
     @cached_property
-    def advance(self) -> Callable[..., Any]:
+    def advance(self) -> Wrapped:
         """The program for `count` steps from draw number `first`, into slots of a store, and positions of some.
 
         Its arguments are state, store, kept, keys; data, first, slot, count, places. The draw in slot i of the store
@@ -189,7 +190,7 @@ class Programs:
         return self._over_chains(advance, 4, 5)
 
     @cached_property
-    def weigh(self) -> Callable[..., Any]:
+    def weigh(self) -> Wrapped:
         """The program (kept, keys, data, numbers) for the weights of draws of these numbers; keys as `observe` has."""
 
         def weigh(kept: Any, keys: Keys, data: Any, numbers: jax.Array) -> dict[str, jax.Array]:

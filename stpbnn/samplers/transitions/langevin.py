@@ -124,7 +124,7 @@ class Langevin(GradientKernel):
             return z, *gradient(z)
 
         z, U, slope = jax.lax.fori_loop(0, self._num_steps, step, (z, state.potential_energy, state.z_grad))
-        one, steps = jnp.ones((), z.dtype), jnp.asarray(self._num_steps)
+        one, steps = jnp.ones((), z.dtype), jnp.asarray(self._num_steps, int)
         return Move(z, U, slope, U, steps, one, ~jnp.isfinite(U))
 
 
@@ -204,7 +204,7 @@ class MALA(GradientKernel):
 
         start = (z, state.potential_energy, state.z_grad, jnp.zeros((), z.dtype))
         z, U, slope, total = jax.lax.fori_loop(0, self._num_steps, step, start)
-        steps = jnp.asarray(self._num_steps)
+        steps = jnp.asarray(self._num_steps, int)
         return Move(z, U, slope, U, steps, total / self._num_steps, jnp.array(False))
 
     def _initial_extra(self, z: Any) -> Any:
