@@ -13,9 +13,10 @@ from scipy.linalg import blas, lapack
 
 from stpbnn._slices import slices
 
-__all__ = ["gram", "log_det_of", "lower_cholesky", "mirrored"]
+__all__ = ["gram", "inverse_of", "log_det_of", "lower_cholesky", "mirrored"]
 
 LARGE = 8192  # rows from which on a matrix is worked at in parts
+LEAF, HALVED = 64, 2048  # rows between which a triangle is inverted by halves: beyond them LAPACK takes less memory
 
 
 def gram(X: Float[np.ndarray, "P N"]) -> Float[np.ndarray, "P P"]:
@@ -49,6 +50,31 @@ def lower_cholesky(A: Float[np.ndarray, "P P"], clean: bool) -> tuple[Float[np.n
         if clean:
             A[: part.start, part] = 0
     return A, 0
+
+
+def inverse_of(factor: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
+    """Return the lower triangle of the inverse of a matrix, given its lower Cholesky factor.
+
+    Examples
+    --------
+    >>> inverse_of(np.array([[2.0, 0.0], [1.0, 1.0]])).tolist()
+    [[0.5, 0.0], [-0.5, 1.0]]
+    """
+    if len(factor) > HALVED:
+        return lapack.dpotri(factor, lower=1)[0]
+    return lapack.dlauum(_inverse_triangle(factor), lower=1, overwrite_c=1)[0]
+
+
+def _inverse_triangle(lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, "P P"]:
+    """Return the inverse of a lower triangle: by halves, so that most of the work are products."""
+    if len(lower) <= LEAF:
+        return lapack.dtrtri(lower, lower=1)[0]
+    half, inverse = len(lower) // 16 * 8, np.zeros(lower.shape, order="F")  # whole lines of the cache
+    first, last = _inverse_triangle(lower[:half, :half]), _inverse_triangle(lower[half:, half:])
+    between = blas.dtrmm(-1.0, last, lower[half:, :half], lower=1)
+    inverse[:half, :half], inverse[half:, half:] = first, last
+    inverse[half:, :half] = blas.dtrmm(1.0, first, between, side=1, lower=1, overwrite_b=1)
+    return inverse
 
 
 def log_det_of(factor: Float[np.ndarray, "P P"]) -> float:

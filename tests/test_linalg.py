@@ -25,6 +25,17 @@ def test_in_parts(n):
         np.testing.assert_allclose(factor if clean else np.tril(factor), L, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("n", [1, 8, 9, 16, 17, 45, 70])
+def test_inverse_by_halves_and_at_once(n, monkeypatch):
+    """Given the factor of a matrix, above which nothing is read."""
+    monkeypatch.setattr(_linalg, "LEAF", 16)
+    X = np.random.default_rng(1).normal(size=(n, 90))
+    factor = np.linalg.cholesky(X @ X.T) + np.triu(np.full((n, n), np.nan), 1)
+    for halved in (1000, 60, 1):
+        monkeypatch.setattr(_linalg, "HALVED", halved)
+        np.testing.assert_allclose(np.tril(_linalg.inverse_of(factor)), np.tril(np.linalg.inv(X @ X.T)), rtol=1e-8)
+
+
 @pytest.mark.parametrize("order", [3, 16, 18, 45])
 def test_first_minor_that_is_not_positive(order):
     A = np.eye(45, order="F")

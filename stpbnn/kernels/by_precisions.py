@@ -76,11 +76,6 @@ def _tile_and_slopes(net: FullyConnected, log_values: Theta, unit: Gram) -> tupl
     return value, jax.vmap(along)(jnp.eye(len(log_values)))
 
 
-@jax.jit
-def _contracted(slopes: Float[jax.Array, "n b b"], weights: jax.Array) -> Theta:
-    return jnp.einsum("kij,ij->k", slopes, weights)
-
-
 @partial(jax.jit, static_argnums=0)
 def _pulled(net: FullyConnected, log_values: Theta, unit: Gram, weights: jax.Array) -> Theta:
     return jax.grad(lambda theta: jnp.vdot(weights, _of_unit(net, theta, unit)))(log_values)
@@ -127,9 +122,10 @@ class OfProducts:
         placed = [tile._replace(values=value) for tile, value in zip(tiles, values, strict=True)]
 
         def pulled(weights: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:
-            return np.sum(list(map(_contracted, slopes, weight_tiles(tiles, weights))), axis=0)
+            parts = zip(slopes, weight_tiles(tiles, weights), strict=True)
+            return np.sum([np.tensordot(np.asarray(slope), weight) for slope, weight in parts], axis=0)
 
-        return lower_triangle(placed, len(inputs.X)), in_float64(pulled)
+        return lower_triangle(placed, len(inputs.X)), pulled
 
     def variances(self, X: Points) -> Float[np.ndarray, " n"]:
         """Return the variances at inputs."""

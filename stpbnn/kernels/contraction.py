@@ -41,6 +41,9 @@ Square = Float[np.ndarray, "P P"]
 Packed = Float[np.ndarray, " entries"]
 Theta = Float[np.ndarray, " n"]
 
+Profile = Callable[[Packed], tuple[Packed, Packed]]
+
+KEPT = 2**22  # slopes of entries that are kept between a kernel and its pull-back
 BLOCK = 2**14  # entries that are computed at a time: what stays in a core's cache
 CLOSE = 1e-6  # share of the largest squared distance below which x_i² + x_j² − 2 x_i x_j loses too many digits
 
@@ -178,7 +181,7 @@ def _gaussian(r2: Packed) -> tuple[Packed, Packed]:
 
 
 # by ν of Matern kernels: k and s = −(1/r) dk/dr as functions of r², of which s counts for r > 0 only
-PROFILES: dict[float, Callable[[Packed], tuple[Packed, Packed]]] = {
+PROFILES: dict[float, Profile] = {
     0.5: _half,
     1.5: _three_halves,
     2.5: _five_halves,
@@ -197,6 +200,14 @@ def _between(inputs: Inputs, places: Int[np.ndarray, " k"], v: Float[np.ndarray,
     return total
 
 
+def _by_slopes(w: Packed, profile: Profile, scale: float, d2: Packed) -> Packed:
+    """Return w s."""
+    v = np.empty(len(w))
+    for block in slices(len(w), BLOCK):
+        np.multiply(w[block], profile(scale * d2[block])[1], out=v[block])
+    return v
+
+
 def _stationary(kernel: RBF, inputs: Inputs) -> tuple[Packed, Callable[[Packed], Theta]]:
     """Return the same for RBF and Matern kernels: ∂K_ij/∂log l_d = s_ij (x_id − x_jd)²/l_d², their sum for one l."""
     isotropic, scaled = np.size(kernel.length_scale) == 1, (inputs.X - inputs.X.mean(axis=0)) / kernel.length_scale
@@ -205,18 +216,18 @@ def _stationary(kernel: RBF, inputs: Inputs) -> tuple[Packed, Callable[[Packed],
     else:
         d2, scale = _squared_distances(scaled), 1.0
     profile = PROFILES[getattr(kernel, "nu", np.inf)]
-    blocks = slices(len(d2), BLOCK)
-    K = np.empty(inputs.entries)
-    for block in blocks:
-        K[block] = profile(scale * d2[block])[0]
+    K, slopes = np.empty(inputs.entries), np.empty(inputs.entries if inputs.entries <= KEPT else 0)
+    for block in slices(len(d2), BLOCK):
+        K[block], slope = profile(scale * d2[block])
+        if len(slopes):
+            slopes[block] = slope
 
     def pull(w: Packed) -> Theta:
         if not kernel.n_dims:
             return np.empty(0)
-        pulled = [w[block] * profile(scale * d2[block])[1] for block in blocks]
+        v = w * slopes if len(slopes) else _by_slopes(w, profile, scale, d2)
         if isotropic:
-            return np.array([2 * scale * sum(v @ d2[block] for v, block in zip(pulled, blocks, strict=True))])
-        v = np.concatenate(pulled)
+            return np.array([2 * scale * (v @ d2)])
         close = np.flatnonzero(d2 <= CLOSE * d2.max())
         apart = _between(inputs, close, v[close]) / np.square(kernel.length_scale)
         v[close] = 0

@@ -183,7 +183,8 @@ class NNGPKernel(NetworkHolder, Kernel):
         """Return the lower triangle of the kernel on `Inputs`, and what takes W to Σ_ij W_ij ∂K_ij/∂θ."""
         self._net.refuse_features("X", inputs.X.shape[1])
         K, pulled = by_precisions(self._net).linearised(inputs)
-        return K, in_float64(lambda lower: pulled(lower)[self._free])
+        free = self._free
+        return K, in_float64(lambda lower: pulled(lower)[free])
 
     @in_float64
     def contract(self, inputs: Any, lower: Float[np.ndarray, "P P"]) -> Float[np.ndarray, " n"]:

@@ -270,9 +270,10 @@ def weight_tiles(tiles: Iterable[Tile], lower: Float[np.ndarray, "P P"]) -> list
     for rows, columns, gram in tiles:
         weight = np.zeros(gram.entries.shape)
         part = lower.T[columns, rows]
-        weight[: part.shape[0], : part.shape[1]] = 2 * part
+        place = weight[: part.shape[0], : part.shape[1]]
+        place[...] = np.triu(part) if rows == columns else part
+        place *= 2
         if rows == columns:
-            weight = np.triu(weight)
             weight[np.diag_indices_from(weight)] /= 2
         found.append(weight)
     return found

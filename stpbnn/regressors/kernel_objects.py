@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -35,6 +36,7 @@ __all__ = [
     "unrelated",
 ]
 
+NUMBERS = {RBF: "length_scale", Matern: "length_scale", ConstantKernel: "constant_value", WhiteKernel: "noise_level"}
 UNRELATED = 1e-3  # correlation of two inputs below which one tells nothing of the other
 SMOOTH = 20.0  # ν of finite Matern kernels from which on scikit-learn returns NaN for inputs that coincide
 
@@ -167,9 +169,9 @@ class KernelHyperparameters:
 
     def at(self, theta: Float[np.ndarray, " n"]) -> Self:
         """Return the same at other values of what is learned."""
-        kernel, free = np.split(theta, [self.kernel.n_dims])
+        kernel, free = _moved(self.kernel, theta)
         values: dict[str, Any] = dict(zip(self.free, np.exp(free).tolist(), strict=True))
-        return replace(self, kernel=self.kernel.clone_with_theta(kernel), **values)
+        return replace(self, kernel=kernel, **values)
 
     def variance(self, X: Float[np.ndarray, "P N0"]) -> float:
         """Return the mean variance of the kernel at inputs, or one where it is zero."""
@@ -183,6 +185,26 @@ class KernelHyperparameters:
         kernel = _scaled(self.kernel, factor) or self.kernel
         reached = replace(self, kernel=kernel).variance(X) / self.variance(X)
         return replace(self, kernel=kernel, temperature=self.temperature * (reached if beside else factor))
+
+
+def _moved(kernel: Kernel, theta: Float[np.ndarray, " n"]) -> tuple[Kernel, Float[np.ndarray, " m"]]:
+    """Return a kernel with the first of these logarithms for its own, and the rest of them.
+
+    scikit-learn's `clone_with_theta` looks through all attributes of a kernel several times.
+    """
+    if type(kernel) in (Sum, Product):
+        one, theta = _moved(kernel.k1, theta)
+        two, theta = _moved(kernel.k2, theta)
+        return type(kernel)(one, two), theta
+    if (name := NUMBERS.get(type(kernel))) is None:
+        n = kernel.n_dims
+        return kernel.clone_with_theta(theta[:n]), theta[n:]
+    moved = copy(kernel)
+    if isinstance(getattr(kernel, f"{name}_bounds"), str):  # fixed
+        return moved, theta
+    n = np.size(getattr(kernel, name))
+    setattr(moved, name, np.exp(theta[:n] if n > 1 else theta[0]))
+    return moved, theta[n:]
 
 
 def _scaled(kernel: Kernel, factor: float) -> Kernel | None:

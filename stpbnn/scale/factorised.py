@@ -43,8 +43,7 @@ def well_conditioned_cholesky(A: Float[np.ndarray, "P P"]) -> Float[np.ndarray, 
     numpy.linalg.LinAlgError
         Where A is singular to rounding.
     """
-    lower = np.abs(np.tril(A))
-    norm = float((lower.sum(axis=0) + lower.sum(axis=1) - np.diag(lower)).max())
+    norm = float(blas.dsymv(1.0, np.abs(A), np.ones(len(A)), lower=1).max())
     factor, failure = lower_cholesky(A, clean=True)
     if failure:
         raise np.linalg.LinAlgError(f"the leading minor of order {failure} is not positive")

@@ -17,9 +17,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import blas, cho_solve, lapack, solve_triangular
+from scipy.linalg import blas, cho_solve, solve_triangular
 
-from stpbnn._linalg import log_det_of
+from stpbnn._linalg import inverse_of, log_det_of
 from stpbnn._special import log_gamma_ratio
 from stpbnn.predictive import (
     JointMixture,
@@ -143,7 +143,7 @@ class NoiseInside:
     def slopes(self) -> EvidenceSlopes:
         """Derivatives of the log evidence."""
         nu, s, size, q = self.law.df, self.law.excess, self.alpha.size, self.quadratic
-        inverse, _ = lapack.dpotri(self.factor, lower=1)
+        inverse = inverse_of(self.factor)
         alpha = self.alpha.reshape(len(inverse), -1)
         pull = (nu + size) / (s + q)
         trace, square = self.outputs * np.trace(inverse), pull * np.vdot(alpha, alpha)

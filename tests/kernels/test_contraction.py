@@ -7,6 +7,7 @@ import pytest
 from sklearn.gaussian_process.kernels import Matern
 from student_t_data import KERNELS
 
+from stpbnn.kernels import contraction
 from stpbnn.kernels.contraction import Inputs, value_and_pullback
 
 LARGE = ["fixed", "rbf", "matern 5/2", "network"]  # more blocks and tiles than one
@@ -25,6 +26,15 @@ def test_pullback_is_scikit_learns_gradient(name, examples):
         np.testing.assert_allclose(K, np.tril(expected), rtol=1e-12, atol=1e-15)
         expected = np.tensordot(weights, slopes, 2)
         np.testing.assert_allclose(pullback(np.tril(weights)), expected, rtol=1e-9, atol=1e-12 * examples**2)
+
+
+@pytest.mark.parametrize("name", ["rbf", "matern 5/2"])
+def test_slopes_of_many_entries_are_not_kept(name, monkeypatch):
+    """Against scikit-learn's."""
+    monkeypatch.setattr(contraction, "KEPT", 0)
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    pulled = value_and_pullback(KERNELS[name], Inputs(X))[1](np.tril(np.ones((20, 20))))
+    np.testing.assert_allclose(pulled, KERNELS[name](X, eval_gradient=True)[1].sum(axis=(0, 1)), rtol=1e-10)
 
 
 @pytest.mark.parametrize("nu", [0.5, 1.5, np.inf])
