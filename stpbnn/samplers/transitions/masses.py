@@ -85,12 +85,11 @@ class SplitKernel(GradientKernel):
 
     def transition(self, key: jax.Array, gradient: Gradient, state: ChainState, z: jax.Array) -> Move:
         """Return where a trajectory leads."""
-        masses, frequency = state.adapt_state.extra, 1.0
-        if masses is not None:
-            frequency = ravel_pytree(
-                jax.tree.map(lambda w, x: jnp.broadcast_to(w, x.shape), masses.frequency, state.z)
-            )[0]
-        return self._move(key, gradient, state, z, frequency)
+        masses: Masses | None = state.adapt_state.extra
+        if masses is None:
+            return self._move(key, gradient, state, z, 1.0)
+        of_each = jax.tree.map(lambda w, x: jnp.broadcast_to(w, x.shape), masses.frequency, state.z)
+        return self._move(key, gradient, state, z, ravel_pytree(of_each)[0])
 
     def adapt_extra(self, state: ChainState, move: Move) -> Masses | None:
         """Return the masses after the gradient at the new point: set anew where a window ends."""
