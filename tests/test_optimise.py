@@ -60,6 +60,27 @@ def test_other_starts_are_searched_from_as_if_they_were_the_first():
     assert minimise(walled, np.array([-9.0]), BOUNDS[:1], NAMES[:1]).theta[0] < 0
 
 
+def test_a_search_stops_where_only_an_exponential_tail_is_left_to_follow():
+    """Of a bowl, at the other end of which the tail is lost: both are searched at their full length otherwise."""
+    places = []
+
+    def tailed(theta):
+        places.append(tuple(theta))
+        (a, b), t = theta[:2], theta[2]
+        value = (a - b) ** 2 + 0.1 * (a**2 + b**2) + np.exp(t)
+        return value, np.array([2.2 * a - 2 * b, 2.2 * b - 2 * a, np.exp(t)])
+
+    def searched(*starts):
+        places.clear()
+        bounds, names = np.array([[-20.0, 5.0]] * 3), ["a", "b", "t"]
+        first, *others = (np.array([a, -1.0, 0.0]) for a in starts)
+        return minimise(tailed, first, bounds, names, others=others).value, len(places)
+
+    (value, once), (_, again), (both, together) = searched(2.0), searched(-2.0), searched(2.0, -2.0)
+    assert both == pytest.approx(value, abs=1e-6)
+    assert together < 0.8 * (once + again)
+
+
 def test_the_search_after_others_begins_near_and_ends_where_it_hardly_moves_far_above_them():
     """A bowl steep enough for SciPy's first step to reach a bound, and beside it a plateau that falls slowly."""
     places = []

@@ -370,6 +370,20 @@ def test_new_targets_have_the_tails_of_the_noise():
         fitted(1.5 * RBF(0.8), X, y).predictive(Xt, noise="clean")
 
 
+def test_repeated_inputs_with_equal_targets_lead_to_the_least_noise_that_is_learned():
+    """Which has no lower bound: it is higher there than at any larger T, and the search says so."""
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    X = np.vstack([X, X])
+    y = np.round(2 * np.sin(3 * X.sum(axis=1)))
+    kernel = 1.0 * RBF(0.3, (0.05, 0.5))
+    model = StudentTProcessRegressor(kernel, temperature=0.1, noise="student-t", optimize_temperature=True)
+    with pytest.warns(match="temperature: the optimum lies on the lower bound"):
+        model.fit(X, y)
+    assert model.temperature_ == pytest.approx(1e-6 * np.mean(y**2))
+    higher = [model.log_marginal_likelihood([*model.kernel_.theta, np.log(T)]) for T in (1e-5, 1e-4, 1e-3)]
+    assert model.log_marginal_likelihood_ > higher[0] > higher[1] > higher[2]
+
+
 def test_many_degrees_of_freedom_are_gaussian_noise():
     X, y, Xt = data(outputs=2)
     near = fitted(X=X, y=y, noise="student-t", noise_df=1e9)

@@ -47,7 +47,7 @@ class LearnedPrecisions(EvidenceSearch[NetworkHyperparameters]):
         return self._hyperparameters
 
     def _bounds(self, start: NetworkHyperparameters) -> np.ndarray:
-        return start.bounds(1.0)
+        return start.bounds(1.0, self._temperature_bounds)
 
     def _evidence(self, at: NetworkHyperparameters | None, *, gradient: bool) -> Evidence:
         there = self

@@ -18,10 +18,10 @@ from stpbnn._precision import in_float64
 from stpbnn.regressors.factors import WithFactors
 from stpbnn.regressors.optimise import check_optimizer, minimise
 
-__all__ = ["NOISE_DF_BOUNDS", "TEMPERATURE_BOUNDS", "Evidence", "EvidenceSearch", "Hyperparameters"]
+__all__ = ["NOISE_DF_BOUNDS", "Evidence", "EvidenceSearch", "Hyperparameters"]
 
 NOISE_DF_BOUNDS = (1.0, 1e5)
-TEMPERATURE_BOUNDS = (1e-10, 1e5)  # in units of the mean square of the targets; of the kernel's variance beside r
+TEMPERATURE_BOUNDS = (1e-10, 1e5)
 
 SEARCH_TOLERANCE = 1e7 * float(np.finfo(float).eps)  # SciPy's own
 
@@ -86,6 +86,11 @@ class EvidenceSearch[H: Hyperparameters](WithFactors):
     def _bounds(self, start: H) -> Float[np.ndarray, "n 2"]:
         """Return the bounds of theta."""
         raise NotImplementedError
+
+    @property
+    def _temperature_bounds(self) -> tuple[float, float]:
+        """Bounds of T, in units of the mean square of the targets; of the kernel's variance beside r."""
+        return TEMPERATURE_BOUNDS
 
     def _evidence(self, at: H | None, *, gradient: bool) -> Evidence:
         """Return the log evidence at other hyper-parameters; None means at what was learned."""

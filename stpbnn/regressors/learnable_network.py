@@ -18,7 +18,7 @@ from stpbnn._precision import in_float64
 from stpbnn.kernels import hyperparameters, nngp_map, symmetric_kernel
 from stpbnn.network import Network
 from stpbnn.regressors.errors import NOTHING_EXPLAINED
-from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence
+from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, Evidence
 from stpbnn.regressors.hidden_kernel import posterior_hidden_kernel
 from stpbnn.regressors.learnable import Learnable
 from stpbnn.regressors.network_regressor import WithDesign
@@ -72,7 +72,7 @@ class NetworkHyperparameters:
         values: dict[str, Any] = dict(zip(self.free, np.exp(free).tolist(), strict=True))
         return replace(self, network=network, **values)
 
-    def bounds(self, unit: float) -> Float[np.ndarray, "n 2"]:
+    def bounds(self, unit: float, of_temperature: tuple[float, float]) -> Float[np.ndarray, "n 2"]:
         """Return the bounds of theta; precisions that act on the outputs are in units of the squared targets also."""
         lowest, highest = PRECISION_BOUNDS
         of_outputs = lowest / max(unit, 1.0), highest / min(unit, 1.0)
@@ -81,7 +81,7 @@ class NetworkHyperparameters:
             "weight_precision": of_outputs,
             "bias_precision": of_outputs,
             f"weight_precision[{self.network.depth}]": (lowest / unit, highest / unit),
-            "temperature": (TEMPERATURE_BOUNDS[0] * unit, TEMPERATURE_BOUNDS[1] * unit),
+            "temperature": (of_temperature[0] * unit, of_temperature[1] * unit),
             "noise_df": NOISE_DF_BOUNDS,
         }
         return np.log([own.get(name, usual) for name, usual in bounds.items()])
@@ -114,7 +114,7 @@ class LearnableNetwork(Learnable[NetworkHyperparameters], WithDesign):
         self.network_, self.temperature_ = found.network, found.temperature
 
     def _bounds(self, start: NetworkHyperparameters) -> Float[np.ndarray, "n 2"]:
-        return start.bounds(float(np.mean(self.y_train_**2)) or 1.0)
+        return start.bounds(float(np.mean(self.y_train_**2)) or 1.0, self._temperature_bounds)
 
     def _start(self) -> NetworkHyperparameters:
         """Return the hyper-parameters as given, but for a common factor c of kernel and temperature.

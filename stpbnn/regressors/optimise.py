@@ -223,7 +223,7 @@ def _lbfgs(
         theta, value = unit * intermediate_result.x, float(intermediate_result.fun)
         values.append(value)
         slow = short and len(values) > PACE and value - lowest > HOPELESS * (values[-1 - PACE] - value)
-        if slow or any(_leads_to(end, theta, value, objective(theta)[1]) for end in ends):
+        if slow or any(_leads_to(end, theta, objective) for end in ends):
             raise StopIteration
 
     settings: dict[str, Any] = {"bounds": bounds / unit, "options": {"ftol": tolerance, "gtol": GRADIENT * unit}}
@@ -233,18 +233,26 @@ def _lbfgs(
 
 
 def _leads_to(
-    end: tuple[Float[np.ndarray, " n"], float, str],
-    theta: Float[np.ndarray, " n"],
-    value: float,
-    gradient: Float[np.ndarray, " n"],
+    end: tuple[Float[np.ndarray, " n"], float, str], theta: Float[np.ndarray, " n"], objective: Callable[..., Any]
 ) -> bool:
     """Return whether a place lies in the bowl about an end: near, higher, and with the slope of a parabola there.
 
     A parabola f about its minimum has f(θ) − f(θ*) = (θ − θ*)·∇f(θ)/2; where bounds hold the end, up to twice that.
+    Far from the end it may be along hyper-parameters of which the objective forgets what they are, exponentially, so
+    that the last bit takes many steps: with the others as they are at the end, only such a tail must be left.
     """
-    there, lowest, *_ = end
-    slope = float(gradient @ (theta - there))
-    return bool(np.abs(theta - there).max() < NEAR and 0 <= value - lowest <= slope <= 3 * (value - lowest))
+    (there, lowest, *_), (value, gradient) = end, objective(theta)
+    away = theta - there
+    far, reach = np.abs(away) >= NEAR, np.clip(away, -NEAR, NEAR)
+    if far.all() or not 0 <= value - lowest <= gradient @ reach <= 3 * (value - lowest):
+        return False
+    if not far.any():
+        return True
+    tail, slopes = objective(np.where(far, theta, there))
+    along = (slopes * reach)[far]
+    return bool(
+        lowest <= tail <= value and along.min() >= 0 and tail - lowest <= 2 * along.sum() <= 6 * (tail - lowest)
+    )
 
 
 def _warn_of_bounds(

@@ -23,6 +23,7 @@ OF_NOISE = ("noise_df_", "centre_", "loo_log_scores_")  # what is learned of it
 CORE = 3.0  # standard deviations about the median beyond which a target says nothing of the size of the others
 FAR = 2.0  # times as far, beyond which it may be an outlier
 OF_SEARCH = 1e-5  # accuracy of moments, of which the square is that of the evidence
+LEAST_NOISE = 1e-6  # of the mean square of the targets, below which no moments are matched in a search
 MATCHED = 1e-7  # relative accuracy of an evidence that is found by iteration
 QUARTILE = 0.6744897501960817  # of the standard normal law
 
@@ -125,6 +126,11 @@ class WithOutliers[H: Noisy](Learnable[H]):
     @property
     def _tolerance(self) -> float:
         return MATCHED if self.noise_ == TAILS else super()._tolerance
+
+    @property
+    def _temperature_bounds(self) -> tuple[float, float]:
+        lowest, highest = super()._temperature_bounds
+        return (LEAST_NOISE if self.noise_ == TAILS else lowest), highest
 
     def _columns(self, K: Float[np.ndarray, "P P"], at: H) -> Columns:
         """Return the process at a kernel matrix, of which the lower triangle is read."""

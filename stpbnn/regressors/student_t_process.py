@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn.kernels import Inputs, value_and_pullback
 from stpbnn.predictive import Gaussian, Mixture, SideBySide, StudentT
-from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, TEMPERATURE_BOUNDS, Evidence
+from stpbnn.regressors.evidence_search import NOISE_DF_BOUNDS, Evidence
 from stpbnn.regressors.kernel_objects import KernelHyperparameters, blocks_of
 from stpbnn.regressors.learnable import Criterion, WithCriterion
 from stpbnn.regressors.learnable_kernel import KernelOutliers
@@ -78,7 +78,8 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         says little: the search often ends on a bound, and says so.
     optimize_temperature : bool
         Whether to learn T. Where it is False T stays, and kernel and scale have to account for all noise beyond it: say
-        True unless the noise is known.
+        True unless the noise is known. It ends on the lower bound, and says so, where inputs with equal targets are
+        repeated: these have no noise.
     n_restarts_optimizer : int
         How many further searches from random starts within the bounds.
     normalize_y : bool
@@ -197,7 +198,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
     def _bounds(self, start: KernelHyperparameters) -> Float[np.ndarray, "n 2"]:
         """Return the bounds of theta, those of T in the unit that it has: beside r that of the kernel, else of y."""
         unit = start.variance(self.X_train_) if self.noise_ == "scale" else self._unit
-        lowest, highest = TEMPERATURE_BOUNDS
+        lowest, highest = self._temperature_bounds
         own = {"temperature": (lowest * unit, highest * unit), "df": DF_BOUNDS[self.parametrization]}
         return start.bounds(own | {"noise_df": NOISE_DF_BOUNDS})
 
