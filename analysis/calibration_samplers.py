@@ -30,8 +30,8 @@ X, X_TEST = RNG.normal(size=(4, 2)), RNG.normal(size=2)
 TEMPERATURE, DRAWS, BINS = 0.2, 31, 16
 NETS = {"linear": FullyConnected((3,), "linear"), "erf": FullyConnected((3,), "erf", bias_precision=2.0)}
 SAMPLERS = {
-    "hmc": SplitHMC,
-    "nuts": partial(SplitNUTS, max_tree_depth=6),
+    "hmc": partial(SplitHMC, rows=("W1",)),
+    "nuts": partial(SplitNUTS, rows=("W1",), max_tree_depth=6),
     "tempered": partial(Tempered, replicas=3),
     "mala": partial(MALA, num_steps=3),
     "langevin, step 0.002": partial(Langevin, step_size=0.002, num_steps=20),
