@@ -15,7 +15,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -276,17 +276,10 @@ def _unread(error: OSError, path: str | os.PathLike[str]) -> OSError:
     return OSError(error.errno, reason, os.fspath(path))
 
 
-@contextmanager
-def _locked_here() -> Iterator[None]:
-    """Let xarray lock within this process; inside a Dask task it would ask the cluster, and load Dask's for that."""
-    if "distributed" in sys.modules:
-        import dask
+def _locked_here() -> AbstractContextManager[Any]:
+    """Return a context in which xarray locks within this process; inside a Dask task it would ask the cluster."""
+    if "distributed" not in sys.modules:
+        return nullcontext()
+    import dask
 
-        with dask.config.set(scheduler="threads"):
-            yield
-        return
-    sys.modules["distributed"] = None  # type: ignore[assignment]  # not to be had for as long as that
-    try:
-        yield
-    finally:
-        del sys.modules["distributed"]
+    return dask.config.set(scheduler="threads")

@@ -379,9 +379,22 @@ def test_repeated_inputs_with_equal_targets_lead_to_the_least_noise_that_is_lear
     model = StudentTProcessRegressor(kernel, temperature=0.1, noise="student-t", optimize_temperature=True)
     with pytest.warns(match="temperature: the optimum lies on the lower bound"):
         model.fit(X, y)
-    assert model.temperature_ == pytest.approx(1e-6 * np.mean(y**2))
+    assert model.temperature_ == pytest.approx(1e-6 * np.mean((y - np.median(y)) ** 2))  # none is far from it
     higher = [model.log_marginal_likelihood([*model.kernel_.theta, np.log(T)]) for T in (1e-5, 1e-4, 1e-3)]
     assert model.log_marginal_likelihood_ > higher[0] > higher[1] > higher[2]
+
+
+@pytest.mark.parametrize("case", ["clean", "outliers", "offset"])
+def test_the_noise_is_found_whatever_outliers_and_offset_there_are(case):
+    """Of 1e-4, which is far below the bound that mean squares of the targets would set."""
+    X = np.random.default_rng(0).uniform(-1, 1, (60, 1))
+    y = np.sin(3 * X[:, 0]) + 0.01 * np.random.default_rng(1).standard_t(4, 60)
+    if case == "outliers":
+        y[[7, 30]] = 1e4, -1e4
+    kernel = 1.0 * RBF(0.5, (0.05, 5.0))
+    model = StudentTProcessRegressor(kernel, temperature=0.01, noise="student-t", optimize_temperature=True)
+    model.fit(X, y + 100 * (case == "offset"))
+    assert 3e-5 < model.temperature_ < 3e-4
 
 
 def test_many_degrees_of_freedom_are_gaussian_noise():

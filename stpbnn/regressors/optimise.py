@@ -24,9 +24,7 @@ Optimizer = Callable[..., tuple[Float[np.ndarray, " n"], float]]
 LBFGS = "fmin_l_bfgs_b"
 NOTHING: Mapping[tuple[str, str], str] = MappingProxyType({})
 FLAT = 1e-3  # of the objective, along the hyper-parameters, at a minimum that was reached
-GRADIENT = 1e-5  # of the objective, below which SciPy's search ends, as by default
 NEAR = 1.0  # logarithms of hyper-parameters, within which two searches end at the same place
-PACE, HOPELESS = 3, 20.0  # steps, and how many times what they gained a search must not be above another's end
 OTHER_PLACES = 20  # that are tried where the search cannot begin at its start
 
 
@@ -80,8 +78,7 @@ def minimise(
         SciPy's L-BFGS-B, or a function of scikit-learn's convention: optimizer(obj_func, initial_theta, bounds) with
         obj_func(theta, eval_gradient=True), which returns theta and the value there.
     others : sequence of arrays of shape (n,)
-        Where searches start before that. SciPy's search from `start` then begins with a short step, which leads to
-        other places than its own long one, and ends where it is far above the lowest of them and hardly moves.
+        Starts of searches that come before the one from `start`.
     n_restarts : int
         How many further searches, from starts drawn log-uniformly within the bounds.
     random_state : int, numpy Generator, RandomState or None
@@ -123,7 +120,7 @@ def minimise(
     starts = [np.clip(place, *bounds.T) for place in (*others, start)]
     starts += [random.uniform(*bounds.T) for _ in range(n_restarts)]
     found: list[Any] = []
-    search = partial(_lbfgs, tolerance=tolerance, ends=found, careful=len(others)) if optimizer == LBFGS else optimizer
+    search = partial(_lbfgs, tolerance=tolerance, ends=found) if optimizer == LBFGS else optimizer
     assert callable(search)
     walled = _Walled(objective)
     for place in starts:
@@ -199,60 +196,37 @@ def _lbfgs(
     bounds: Float[np.ndarray, "n 2"],
     tolerance: float,
     ends: Sequence[tuple[Float[np.ndarray, " n"], float, str]],
-    careful: int,
 ) -> tuple[Float[np.ndarray, " n"], float, str]:
     """Return where L-BFGS-B ends, the value there, and what went wrong, if anything.
 
-    It stops where it is about to end at a place where another search has ended. A first step of SciPy's may go from
-    bound to bound. That of the search after `careful` others, if any, goes no further than one, and that search stops
-    as well where at its pace it would not come down to them.
+    It stops where it is about to end at a place where another search has ended.
     """
-    value, gradient = objective(start)
-    if not np.isfinite(value):
+    if not np.isfinite(objective(start)[0]):
         return start, np.inf, ""
-    short = 0 < careful == len(ends)
-    steepest = max(np.abs(gradient).max(), 1.0) if short else 1.0
-    unit = 2.0 ** -np.ceil(np.log2(steepest) / 2)  # a power of two: places keep their digits
-    values, lowest = [value], min((end[1] for end in ends), default=np.inf)
-
-    def scaled(x: Float[np.ndarray, " n"]) -> tuple[float, Float[np.ndarray, " n"]]:
-        value, gradient = objective(unit * x)
-        return value, unit * gradient
 
     def watch(intermediate_result: OptimizeResult) -> None:
-        theta, value = unit * intermediate_result.x, float(intermediate_result.fun)
-        values.append(value)
-        slow = short and len(values) > PACE and value - lowest > HOPELESS * (values[-1 - PACE] - value)
-        if slow or any(_leads_to(end, theta, objective) for end in ends):
+        theta, value = intermediate_result.x, float(intermediate_result.fun)
+        if any(_leads_to(end, theta, value, objective(theta)[1]) for end in ends):
             raise StopIteration
 
-    settings: dict[str, Any] = {"bounds": bounds / unit, "options": {"ftol": tolerance, "gtol": GRADIENT * unit}}
-    settings |= {"callback": watch} if ends else {}
-    result = scipy_minimize(scaled, start / unit, jac=True, method="L-BFGS-B", **settings)
-    return unit * result.x, float(result.fun), "" if result.success else str(result.message)
+    settings: dict[str, Any] = {"bounds": bounds, "options": {"ftol": tolerance}, "callback": watch if ends else None}
+    result = scipy_minimize(objective, start, jac=True, method="L-BFGS-B", **settings)
+    return result.x, float(result.fun), "" if result.success else str(result.message)
 
 
 def _leads_to(
-    end: tuple[Float[np.ndarray, " n"], float, str], theta: Float[np.ndarray, " n"], objective: Callable[..., Any]
+    end: tuple[Float[np.ndarray, " n"], float, str],
+    theta: Float[np.ndarray, " n"],
+    value: float,
+    gradient: Float[np.ndarray, " n"],
 ) -> bool:
     """Return whether a place lies in the bowl about an end: near, higher, and with the slope of a parabola there.
 
     A parabola f about its minimum has f(θ) − f(θ*) = (θ − θ*)·∇f(θ)/2; where bounds hold the end, up to twice that.
-    Far from the end it may be along hyper-parameters of which the objective forgets what they are, exponentially, so
-    that the last bit takes many steps: with the others as they are at the end, only such a tail must be left.
     """
-    (there, lowest, *_), (value, gradient) = end, objective(theta)
-    away = theta - there
-    far, reach = np.abs(away) >= NEAR, np.clip(away, -NEAR, NEAR)
-    if far.all() or not 0 <= value - lowest <= gradient @ reach <= 3 * (value - lowest):
-        return False
-    if not far.any():
-        return True
-    tail, slopes = objective(np.where(far, theta, there))
-    along = (slopes * reach)[far]
-    return bool(
-        lowest <= tail <= value and along.min() >= 0 and tail - lowest <= 2 * along.sum() <= 6 * (tail - lowest)
-    )
+    there, lowest, *_ = end
+    slope = float(gradient @ (theta - there))
+    return bool(np.abs(theta - there).max() < NEAR and 0 <= value - lowest <= slope <= 3 * (value - lowest))
 
 
 def _warn_of_bounds(

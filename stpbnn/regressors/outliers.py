@@ -23,7 +23,7 @@ OF_NOISE = ("noise_df_", "centre_", "loo_log_scores_")  # what is learned of it
 CORE = 3.0  # standard deviations about the median beyond which a target says nothing of the size of the others
 FAR = 2.0  # times as far, beyond which it may be an outlier
 OF_SEARCH = 1e-5  # accuracy of moments, of which the square is that of the evidence
-LEAST_NOISE = 1e-6  # of the mean square of the targets, below which no moments are matched in a search
+LEAST_NOISE = 1e-6  # of the mean squared spread of the plausible targets, below which a search matches no moments
 MATCHED = 1e-7  # relative accuracy of an evidence that is found by iteration
 QUARTILE = 0.6744897501960817  # of the standard normal law
 
@@ -130,7 +130,10 @@ class WithOutliers[H: Noisy](Learnable[H]):
     @property
     def _temperature_bounds(self) -> tuple[float, float]:
         lowest, highest = super()._temperature_bounds
-        return (LEAST_NOISE if self.noise_ == TAILS else lowest), highest
+        if self.noise_ != TAILS:
+            return lowest, highest
+        spread = float(np.mean((self._plausible - self._core[0]) ** 2) / (np.mean(self._modelled**2) or 1.0))
+        return LEAST_NOISE * (spread or 1.0), highest
 
     def _columns(self, K: Float[np.ndarray, "P P"], at: H) -> Columns:
         """Return the process at a kernel matrix, of which the lower triangle is read."""

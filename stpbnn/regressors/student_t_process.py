@@ -78,8 +78,9 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         says little: the search often ends on a bound, and says so.
     optimize_temperature : bool
         Whether to learn T. Where it is False T stays, and kernel and scale have to account for all noise beyond it: say
-        True unless the noise is known. It ends on the lower bound, and says so, where inputs with equal targets are
-        repeated: these have no noise.
+        True unless the noise is known. Where inputs with equal targets are repeated, which have no noise, T ends on its
+        lower bound, under noise "student-t" a millionth of the targets' mean square about their median, without
+        outliers, and a warning says so.
     n_restarts_optimizer : int
         How many further searches from random starts within the bounds.
     normalize_y : bool

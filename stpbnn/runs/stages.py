@@ -79,16 +79,16 @@ def posed(card: Card, data: Arrays, folder: Path, progress: bool) -> Posed:
 
 @contextmanager
 def compiled_meanwhile(chains: Posed | None) -> Iterator[None]:
-    """Compile the programs of chains while something else is done: XLA needs no lock of Python's."""
-    programs = [] if chains is None else chains.lowered()
-    with ThreadPoolExecutor(1) as thread:
-        for program in programs:
-            thread.submit(program.compile)
-        try:
-            yield
-        except BaseException:
-            thread.shutdown(cancel_futures=True)
-            raise
+    """Compile the programs of chains in a thread, while something else is done: XLA needs no lock of Python's."""
+    thread = ThreadPoolExecutor(1)
+    for program in [] if chains is None else chains.lowered():
+        thread.submit(program.compile)  # what fails here fails again, and is told, where the chains run it
+    try:
+        yield
+    except BaseException:
+        thread.shutdown(wait=False, cancel_futures=True)  # what is being compiled cannot be stopped
+        raise
+    thread.shutdown()
 
 
 def sample(card: Card, data: Arrays, chains: Posed, mark: str, folder: Path) -> xr.DataTree:
