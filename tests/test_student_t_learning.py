@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from quick_cases import cases
+from scipy.optimize import differential_evolution
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
 from sklearn.model_selection import GridSearchCV
 from student_t_data import KERNELS, NOISES, data, fitted
 
@@ -99,3 +100,17 @@ def test_networks_are_taken_as_given_and_their_kernels_learned():
         cv=3,
     ).fit(X, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_a_search_that_only_passes_another_end_goes_on():
+    """To an optimum that is 1.9 higher, the highest that differential evolution finds."""
+    random = np.random.default_rng(25)
+    random.integers(8, 30), random.integers(1, 4)
+    X = random.normal(size=(19, 1))
+    y = np.sin(2 * X[:, 0]) * random.choice([0.1, 1, 30]) + random.choice([0.01, 0.3, 1]) * random.normal(size=19)
+    settings = {"temperature": 0.1, "noise": "gaussian", "optimize_temperature": True}
+    model = StudentTProcessRegressor(1.0 * Matern(np.ones(1), nu=2.5), **settings).fit(X, y)
+    near = np.array([*model.kernel_.theta, np.log(model.temperature_)])
+    bounds = np.column_stack([near - 4, near + 4])
+    highest = differential_evolution(lambda theta: -model.log_marginal_likelihood(theta), bounds, seed=0, maxiter=30)
+    assert model.log_marginal_likelihood_ > -highest.fun - 1e-3

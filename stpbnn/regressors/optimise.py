@@ -24,7 +24,7 @@ Optimizer = Callable[..., tuple[Float[np.ndarray, " n"], float]]
 LBFGS = "fmin_l_bfgs_b"
 NOTHING: Mapping[tuple[str, str], str] = MappingProxyType({})
 FLAT = 1e-3  # of the objective, along the hyper-parameters, at a minimum that was reached
-NEAR = 1.0  # logarithms of hyper-parameters, within which two searches end at the same place
+NEAR = 0.3  # logarithms of hyper-parameters, within which two searches end at the same place; at 1 some only passed by
 OTHER_PLACES = 20  # that are tried where the search cannot begin at its start
 
 
