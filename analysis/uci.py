@@ -53,6 +53,7 @@ PUBLISHED, MORE = 5, {"yacht": 20}  # splits in files, and of the data sets of w
 AS_GIVEN = 5  # models, the first, are compared without learning as well
 TESTS = {"yacht": 31, "concrete": 103, "wine-quality-red": 160}  # rows of a test set
 UTF8 = "utf-8-sig"  # with or without a byte order mark
+FARTHEST = 10.0  # −log density that the picture shows
 SEARCH, LEAST_NOISE = "fmin_l_bfgs_b", 1e-6
 NET = FullyConnected((100,), "erf", weight_precision=(1.0, 1.0), bias_precision=1.0)
 
@@ -319,8 +320,20 @@ def picture(rows: list[dict[str, Any]]) -> None:
             legend = f"{'learned' if learn else 'not learned'}{', 5 % outliers' if corrupted else ''}"
             colour, marker = "tab:blue" if learn else "tab:orange", "s" if corrupted else "o"
             ax.errorbar(mean, place, xerr=error, fmt=marker, ms=4, color=colour, label=legend)
+            for x, y in zip(mean, place, strict=True):
+                if field == "nlpd" and x > FARTHEST:  # a model that is sure of what is wrong
+                    ax.annotate(
+                        f"{x:.2g} →",
+                        (FARTHEST, y),
+                        ha="right",
+                        va="top" if corrupted else "bottom",
+                        fontsize=7,
+                        color=colour,
+                    )
     for column, name in enumerate(names):
         axes[0, column].set(title=name, xlabel="−log predictive density")
+        shown_at = np.concatenate([line.get_xdata() for line in axes[0, column].lines])
+        axes[0, column].set_xlim(np.nanmin(shown_at) - 0.5, min(np.nanmax(shown_at) + 0.5, FARTHEST))
         axes[1, column].set(xlabel="coverage of 90 % intervals")
         axes[1, column].axvline(0.9, color="0.7", lw=1, zorder=0)
     for ax in axes[:, 0]:

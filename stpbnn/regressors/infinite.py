@@ -63,11 +63,10 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
     optimizer : "fmin_l_bfgs_b", callable or None
         Whether and how precisions and temperature are learned by maximising the criterion: SciPy's L-BFGS-B, or a
         callable as scikit-learn's Gaussian processes take it. None leaves them as given. Precisions are sought between
-        1e-5 and 1e5, that of the readout over the mean square of the targets, and the temperature between 1e-10
-        and 1e5 mean squares of the targets (under noise "student-t" from 1e-6 of those about the median on, without
-        outliers); T = 0 stays. One search begins at the given values,
-        but for a common factor of kernel and T that suits the size of the targets, and under Gaussian noise another at
-        the values as given.
+        1e-5 and 1e5, that of the readout over the mean square of the targets, and the temperature between 1e-10 (under
+        noise "student-t" 1e-6, of deviations from the median, without outliers) and 1e5 mean squares of the targets;
+        T = 0 stays. One search begins at the given values, but for a common factor of kernel and T that suits the size
+        of the targets, and under Gaussian noise another at the values as given.
     n_restarts_optimizer : int
         How many further searches start from values drawn log-uniformly within these bounds.
     noise_df : float

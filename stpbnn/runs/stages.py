@@ -63,7 +63,7 @@ def keep(models: Mapping[str, Any], folder: Path) -> None:
 
 
 def posed(card: Card, data: Arrays, folder: Path, progress: bool) -> Posed:
-    """Return the posterior, not sampled yet."""
+    """Return the posterior of a card, checked and not sampled yet."""
     from stpbnn import samplers
 
     X, y, X_test, y_test = data

@@ -131,7 +131,7 @@ def sample_process(
     >>> dict(posterior["posterior"]["r"].sizes), dict(posterior["predictions"]["f_mean"].sizes)
     ({'chain': 2, 'draw': 10}, {'chain': 2, 'draw': 10, 'test_point': 2})
     """
-    return collect(pose_process(**locals()))
+    return collect(pose_process(**locals()))  # the arguments alone: nothing is assigned above
 
 
 @in_float64

@@ -72,6 +72,16 @@ def test_few_steps_of_warm_up_leave_finite_masses():
             assert np.all(frequency == 1)
 
 
+def test_sites_without_names_have_a_mass_each():
+    """Of curvatures 1 and 100, a tuple of positions."""
+    kernel = SplitHMC(potential_fn=lambda z: jnp.sum(z[0] ** 2) / 2 + 50 * jnp.sum(z[1] ** 2), rows=("W1",))
+    mcmc = MCMC(kernel, **SETTINGS | {"num_samples": 1})
+    mcmc.run(jax.random.key(0), init_params=(jnp.ones((4, UNITS)), jnp.ones((4, UNITS))))
+    masses = [frequency**-2.0 for frequency in mcmc.last_state.adapt_state.extra.frequency]
+    for found, curvature in zip(masses, (1.0, 100.0), strict=True):
+        np.testing.assert_allclose(found, curvature, rtol=0.15)
+
+
 @pytest.mark.parametrize("rows", ["W1", 3, (1, 2), {"W1"}])
 @pytest.mark.parametrize("make", [SplitHMC, SplitNUTS])
 def test_rows_that_are_no_names_are_refused(make, rows):
