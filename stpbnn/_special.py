@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import digamma, gammaln
@@ -50,6 +52,7 @@ def stirling_error(x: float) -> tuple[float, float]:
     return float(value), float(-np.dot(SERIES, (2 * np.arange(len(SERIES)) + 1) * powers) / x)
 
 
+@lru_cache(maxsize=64)  # a search asks for the same ones at every step
 def log_gamma_ratio(a: float, m: float) -> tuple[float, float]:
     r"""Return log Γ(a + m) − log Γ(a) − m log a, which vanishes as a → ∞, and its derivative in a.
 

@@ -169,3 +169,27 @@ def test_a_search_that_leads_where_another_has_ended_stops_before_and_one_that_l
     assert both < once + searched(-1.5)[1] - 2
     assert searched(-0.3, 1.0)[0] == pytest.approx(2, abs=0.01)
     assert searched(1.0, -0.3)[0] == pytest.approx(2, abs=0.01)
+
+
+def test_a_search_does_not_follow_another_to_a_far_end_for_a_thousandth():
+    """Along a hyper-parameter that the objective forgets, as an exponential: where more is to gain, it goes on."""
+    places = []
+
+    def tailed(theta, height):
+        places.append(tuple(theta))
+        (a, b), t = theta[:2], theta[2]
+        value = (a - b) ** 2 + 0.1 * (a**2 + b**2) + height * np.exp(t)
+        return value, np.array([2.2 * a - 2 * b, 2.2 * b - 2 * a, height * np.exp(t)])
+
+    def searched(height, *starts):
+        places.clear()
+        bounds, names = np.array([[-30.0, 5.0]] * 3), ["a", "b", "t"]
+        first, *others = (np.array([a, -1.0, 0.0]) for a in starts)
+        found = minimise(lambda theta: tailed(theta, height), first, bounds, names, others=others)
+        return found.value, np.array(places)[:, 2]
+
+    for height in (1.0, 0.1):
+        (value, once), (_, again), (both, together) = (searched(height, *s) for s in ((2.0,), (-2.0,), (2.0, -2.0)))
+        assert both == pytest.approx(value, abs=1e-5)
+        assert len(together) < len(once) + len(again) - 3
+        assert 1e-4 < height * np.exp(together[len(again) :].min()) < 1e-3

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from quick_cases import cases
-from scipy.optimize import differential_evolution
+from scipy.optimize import differential_evolution, minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
@@ -114,3 +114,35 @@ def test_a_search_that_only_passes_another_end_goes_on():
     bounds = np.column_stack([near - 4, near + 4])
     highest = differential_evolution(lambda theta: -model.log_marginal_likelihood(theta), bounds, seed=0, maxiter=30)
     assert model.log_marginal_likelihood_ > -highest.fun - 1e-3
+
+
+SMALL = {
+    "rbf": lambda d: 1.0 * RBF(1.0),
+    "rbf, lengths": lambda d: 1.0 * RBF(np.ones(d)),
+    "matern 1/2": lambda d: 1.0 * Matern(2.0, nu=0.5),
+    "matern 3/2": lambda d: 1.0 * Matern(0.5, nu=1.5),
+    "matern 5/2, lengths": lambda d: 1.0 * Matern(np.ones(d), nu=2.5),
+    "rbf, constant": lambda d: 1.0 * RBF(0.5) + ConstantKernel(1.0),
+}
+
+
+@pytest.mark.parametrize("name", cases(["matern 3/2"], SMALL))
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_two_searches_together_reach_what_the_better_one_reaches_alone(name):
+    """SciPy's own search from each of both starts, on small problems: no log evidence is lost."""
+
+    def scipys(objective, start, bounds):
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
+        return found.x, found.fun
+
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        X = random.normal(size=(random.integers(10, 60), random.integers(1, 4)))
+        noise = random.choice([0.01, 0.3, 1]) * random.normal(size=len(X))
+        y = np.sin(2 * X).sum(axis=1) * random.choice([0.1, 1, 10]) + noise
+        settings = {"df": 5.0, "temperature": 0.1, "optimize_temperature": True}
+        together, alone = (
+            StudentTProcessRegressor(SMALL[name](X.shape[1]), **settings, **how).fit(X, y).log_marginal_likelihood_
+            for how in ({}, {"optimizer": scipys})
+        )
+        assert together > alone - 1e-3

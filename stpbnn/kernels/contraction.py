@@ -131,12 +131,12 @@ def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]
         K, pulled = kernel.linearised(inputs)
         return _packed(K), lambda w: pulled(_lower(w, P))
     if type(kernel) is ConstantKernel:
-        constant = kernel.constant_value
-        return constant, lambda w: np.full(kernel.n_dims, constant * (2 * w.sum() - w[inputs.diagonal].sum()))
+        constant, learned = kernel.constant_value, _learned(kernel.constant_value_bounds)
+        return constant, lambda w: np.full(learned, constant * (2 * w.sum() - w[inputs.diagonal].sum()))
     if type(kernel) is WhiteKernel:
-        noise = np.zeros(inputs.entries)
+        noise, learned = np.zeros(inputs.entries), _learned(kernel.noise_level_bounds)
         noise[inputs.diagonal] = kernel.noise_level
-        return noise, lambda w: np.full(kernel.n_dims, kernel.noise_level * w[inputs.diagonal].sum())
+        return noise, lambda w: np.full(learned, kernel.noise_level * w[inputs.diagonal].sum())
     if type(kernel) is RBF or (type(kernel) is Matern and kernel.nu in PROFILES):
         return _stationary(kernel, inputs)
 
@@ -145,6 +145,11 @@ def _of(kernel: Kernel, inputs: Inputs) -> tuple[Any, Callable[[Packed], Theta]]
         return np.array([_inner(w, _packed(slope), inputs) for slope in np.moveaxis(slopes, 2, 0)])
 
     return _packed(kernel(inputs.X)), contract
+
+
+def _learned(bounds: Any) -> int:
+    """Return 1 or, for a number that is fixed, 0: scikit-learn's `n_dims` looks through all attributes of a kernel."""
+    return int(not isinstance(bounds, str))
 
 
 def _weighted(pull: Callable[[Packed], Theta], K: Any, w: Packed) -> Theta:
@@ -223,7 +228,7 @@ def _stationary(kernel: RBF, inputs: Inputs) -> tuple[Packed, Callable[[Packed],
             slopes[block] = slope
 
     def pull(w: Packed) -> Theta:
-        if not kernel.n_dims:
+        if not _learned(kernel.length_scale_bounds):
             return np.empty(0)
         v = w * slopes if len(slopes) else _by_slopes(w, profile, scale, d2)
         if isotropic:

@@ -25,6 +25,7 @@ LBFGS = "fmin_l_bfgs_b"
 NOTHING: Mapping[tuple[str, str], str] = MappingProxyType({})
 FLAT = 1e-3  # of the objective, along the hyper-parameters, at a minimum that was reached
 NEAR = 0.3  # logarithms of hyper-parameters, within which two searches end at the same place; at 1 some only passed by
+LITTLE = 1e-3  # of the objective, for which a search does not follow another's way to a far end
 OTHER_PLACES = 20  # that are tried where the search cannot begin at its start
 
 
@@ -223,10 +224,16 @@ def _leads_to(
     """Return whether a place lies in the bowl about an end: near, higher, and with the slope of a parabola there.
 
     A parabola f about its minimum has f(θ) − f(θ*) = (θ − θ*)·∇f(θ)/2; where bounds hold the end, up to twice that.
+    Some of θ may be far away where little is left to gain: where f forgets what they are, as the size of a noise that
+    vanishes, it falls as an exponential, by (1 − exp(θ* − θ)) ∂f/∂θ.
     """
     there, lowest, *_ = end
-    slope = float(gradient @ (theta - there))
-    return bool(np.abs(theta - there).max() < NEAR and 0 <= value - lowest <= slope <= 3 * (value - lowest))
+    away, left = theta - there, value - lowest
+    far = np.abs(away) >= NEAR
+    falls = gradient * (-np.sign(away) * np.expm1(-np.abs(away)) if far.any() else away)
+    if not 0 <= left <= falls.sum() <= 3 * left:
+        return False
+    return not far.any() or bool(left < LITTLE and falls[far].min() >= 0 and falls[~far].sum() >= 0 and not far.all())
 
 
 def _warn_of_bounds(
