@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize
 from scipy.special import ndtr
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
 from student_t_data import data, fitted
 
 import stpbnn
@@ -93,8 +93,11 @@ def test_covariance_is_the_response_of_the_mean_to_a_source():
 
 
 @pytest.mark.parametrize("noise", NOISES)
-def test_gradient_is_that_of_differences_of_the_objective(noise):
+@pytest.mark.parametrize("repeated", [False, True])
+def test_gradient_is_that_of_differences_of_the_objective(noise, repeated):
     X, y = contaminated(outputs=2)
+    if repeated:
+        X[[1, 5, 9]] = X[[3, 4, 4]]
     settings = {"optimize_noise_df": True} if noise == "student-t" else {}
     model = StudentTProcessRegressor(
         1.5 * RBF(0.8), noise=noise, temperature=T, optimize_temperature=True, normalize_y=True, **settings
@@ -285,6 +288,42 @@ def test_robust_process_is_the_generalised_posterior_of_weighted_score_matching(
         np.testing.assert_allclose([law.mean[i], law.variance[i]], [pull @ z[rest], variance], rtol=1e-5)
         score += stats.t(4, pull @ z[rest], (variance / core) ** 0.5).logpdf(y[i])
     assert model.log_marginal_likelihood_ == pytest.approx(score, rel=1e-6)
+
+
+def test_robust_processes_are_judged_by_inputs_left_out():
+    """All targets of an input at once, by the process of the other inputs; laws given others are one by one as ever."""
+    X, y = contaminated()
+    X[[1, 5, 9]] = X[[3, 4, 4]]
+    model = fitted(1.5 * RBF(0.8), X, y, noise="robust", temperature=T)
+    r, K, score = y - model.centre_, (1.5 * RBF(0.8))(X), 0.0
+    c = np.median(np.abs(r)) / stats.norm.ppf(0.75) * stats.norm.ppf(0.95)
+    z, spread = y + 2 * T * r / (c**2 + r**2), 1 + (r / c) ** 2
+    for i in range(len(y)):
+        rest = (X[i] != X).ravel()
+        assert np.sum(~rest) == {1: 2, 3: 2, 4: 3, 5: 3, 9: 3}.get(i, 1)
+        pull = np.linalg.solve(K[rest][:, rest] + T * np.diag(spread[rest]), K[rest, i])
+        variance = K[i, i] - pull @ K[rest, i] + T
+        score += stats.t(4, pull @ z[rest], (variance / variance_taken_for(4.0)) ** 0.5).logpdf(y[i])
+    assert model.log_marginal_likelihood_ == pytest.approx(score, rel=1e-6)
+    rest = np.arange(len(y)) != 4
+    pull = np.linalg.solve(K[rest][:, rest] + T * np.diag(spread[rest]), K[rest, 4])
+    assert model.leave_one_out().mean[4] == pytest.approx(pull @ z[rest], rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:k1__constant_value:sklearn.exceptions.ConvergenceWarning")  # it ends on its bound
+def test_repeated_rows_do_not_tell_robust_processes_that_there_is_no_noise():
+    """Noise of 0.3, half of the rows twice, one of some pairs far off: T and error are as without the copies."""
+    rng = np.random.default_rng(0)
+    X, Xt = rng.uniform(-3, 3, size=(60, 1)), np.linspace(-3, 3, 200)[:, None]
+    y, truth = np.sin(2 * X[:, 0]) + 0.3 * rng.normal(size=60), np.sin(2 * Xt[:, 0])
+    model = StudentTProcessRegressor(
+        1.0 * Matern(1.0, nu=1.5), noise="robust", temperature=0.1, optimize_temperature=True
+    )
+    least, error = model.fit(X, y).temperature_ / 2, np.sqrt(np.mean((model.predict(Xt) - truth) ** 2))
+    X, y = np.concatenate([X, X[:30]]), np.concatenate([y, y[:30]])
+    y[[3, 17, 70]] += np.array([5, -5, 4])
+    assert model.fit(X, y).temperature_ > least
+    assert np.sqrt(np.mean((model.predict(Xt) - truth) ** 2)) < 1.15 * error
 
 
 def test_outliers_are_ignored():

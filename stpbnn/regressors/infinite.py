@@ -87,7 +87,7 @@ class NNGPRegressor(WithSolver, MultiOutputMixin, WithGradient, WithCriterion[Ne
         The effective action S(Q = 1).
     log_marginal_likelihood_ : float
         log N(y; 0, A), summed over outputs. With noise "student-t" it is that of power expectation propagation, with
-        "robust", which has none, the leave-one-out score under a t law.
+        "robust", which has none, the score under a t law of each target given those at other inputs.
     noise_, loo_log_scores_ : str, and dict of str to float or None
         The noise as given or chosen, and the leave-one-out log scores by which it was.
     noise_df_, centre_ : float, array of the shape of y, or None

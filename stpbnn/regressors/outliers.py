@@ -143,10 +143,17 @@ class WithOutliers[H: Noisy](Learnable[H]):
             return Columns(tuple(self._matched(K, outputs, at)), self._modelled.shape)
         assert self.centre_ is not None
         centres = self._units.normalised(self.centre_).reshape(len(K), -1).T
-        columns = (
-            Downweighted.of(K, y, T, centre, self.contamination) for y, centre in zip(outputs, centres, strict=True)
-        )
+        settings = self.contamination, self._repeated
+        columns = (Downweighted.of(K, y, T, centre, *settings) for y, centre in zip(outputs, centres, strict=True))
         return Columns(tuple(columns), self._modelled.shape)
+
+    @property
+    def _repeated(self) -> list[np.ndarray]:
+        """Which training examples have one input, of the inputs that have several."""
+        X = self.X_train_.reshape(len(self.X_train_), -1)
+        _, input_of, times = np.unique(X, axis=0, return_inverse=True, return_counts=True)
+        order = np.split(np.argsort(input_of, kind="stable"), np.cumsum(times)[:-1])
+        return [examples for examples in order if len(examples) > 1]
 
     def _matched(self, K: np.ndarray, outputs: np.ndarray, at: H) -> list[OutlierMoments]:
         """Match moments: of a search to less accuracy, beginning where those of the nearest place ended."""

@@ -118,7 +118,7 @@ class StudentTProcessRegressor(WithSolver, MultiOutputMixin, WithCriterion[Kerne
         The noise as given or chosen, and the leave-one-out log scores by which it was.
     log_marginal_likelihood_, log_marginal_likelihood_value_ : float
         log p(y), all outputs together; the second name is scikit-learn's. With noise "student-t" it is that of power
-        expectation propagation, with "robust", which has none, the leave-one-out score under a t law.
+        expectation propagation, with "robust", which has none, the score of targets given those at other inputs.
     centre_ : array of shape (P,) or (P, D), or None
         What each target is compared with under noise "robust".
     noise_variances_ : array of shape (P,) or None

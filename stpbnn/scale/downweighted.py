@@ -8,12 +8,16 @@ noise of variances T J_i about other targets z:
           z_i = y_i - T\, \partial_y \log w_i^2 = y_i + \frac{2 T r_i}{c^2 + r_i^2}
 
 No likelihood of y belongs to it, hence no evidence. Hyper-parameters are chosen by the log density of each target given
-the others, under a t law of four degrees of freedom, so that outliers do not choose them:
+those at all other inputs, under a t law of four degrees of freedom, so that outliers do not choose them:
 
-.. math:: \sum_i \log t_4\big(y_i;\; z_i - \alpha_i/d_i,\; (1/d_i - T J_i + T)/1.448\big), \qquad
-          \alpha = A^{-1} z, \quad d = \mathrm{diag}\, A^{-1}
+.. math:: \sum_i \log t_4\big(y_i;\; z_i - (M \alpha)_i,\; (M_{ii} - T J_i + T)/1.448\big), \qquad
+          \alpha = A^{-1} z, \quad M_{GG} = ((A^{-1})_{GG})^{-1}
 
-There T is the scale of a loss. What it is worth for predictions is another matter: the variance of the noise of a new
+for the targets G of each input, which is left out as a whole. One by one those with an equal one at the same input are
+foretold exactly as T vanishes: that score rises without bound, outliers beside them cost it a logarithm, and T would
+be learned as nothing.
+
+Here T is the scale of a loss. What it is worth for predictions is another matter: the variance of the noise of a new
 target, `noise_of_new`, is that in the place of the last T at which the same score is highest.
 
 References
@@ -28,7 +32,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 from scipy.linalg import cho_solve, lapack, solve_triangular
 from scipy.optimize import minimize_scalar
@@ -47,6 +51,7 @@ CORE = StudentNoise(1.0, DF).clean_variance  # in units of the squared scale of 
 
 Vector = Float[np.ndarray, " P"]
 Square = Float[np.ndarray, "P P"]
+Repeated = Sequence[Int[np.ndarray, " G"]]
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class Downweighted:
         (z − y)/T.
     temperature : float
         T.
+    repeated : tuple of arrays of int
+        Which targets are of one input, of the inputs that have several.
     """
 
     factor: Square
@@ -72,10 +79,19 @@ class Downweighted:
     alpha: Vector
     push: Vector
     temperature: float
+    repeated: Repeated = ()
     converged: bool = True
 
     @classmethod
-    def of(cls, K: Square, y: Vector, temperature: float, centre: Vector | float, contamination: float) -> Downweighted:
+    def of(
+        cls,
+        K: Square,
+        y: Vector,
+        temperature: float,
+        centre: Vector | float,
+        contamination: float,
+        repeated: Repeated = (),
+    ) -> Downweighted:
         """Condition on targets with this contaminated part; c is the matching quantile of |r|.
 
         Examples
@@ -95,7 +111,7 @@ class Downweighted:
         factor = well_conditioned_cholesky(A)
         shifted = y + temperature * push
         alpha = cho_solve((factor, True), shifted, check_finite=False)
-        return cls(factor, y, spread, shifted, alpha, push, temperature)
+        return cls(factor, y, spread, shifted, alpha, push, temperature, repeated)
 
     @cached_property
     def _inverse(self) -> Square:
@@ -107,14 +123,33 @@ class Downweighted:
         d = np.diag(self._inverse)
         return self.shifted - self.alpha / d, 1 / d - self.temperature * self.spread
 
+    @cached_property
+    def _blocks(self) -> list[tuple[Int[np.ndarray, " G"], Float[np.ndarray, "G G"]]]:
+        """The parts of M that are not single numbers."""
+        return [(G, np.linalg.inv(self._inverse[np.ix_(G, G)])) for G in self.repeated]
+
+    def _foretold(self, v: Vector) -> Vector:
+        """Return M v."""
+        found = v / np.diag(self._inverse)
+        for G, M in self._blocks:
+            found[G] = M @ v[G]
+        return found
+
+    def input_left_out(self) -> tuple[Vector, Vector]:
+        """Return mean and variance of f at each training point given the targets at other inputs."""
+        variance = 1 / np.diag(self._inverse)
+        for G, M in self._blocks:
+            variance[G] = np.diag(M)
+        return self.shifted - self._foretold(self.alpha), variance - self.temperature * self.spread
+
     def _judged(self) -> tuple[Vector, Vector]:
-        """Return how far each target is from the mean given the others, and the squared scale of the t law there."""
-        mean, variance = self.left_out()
+        """Return how far each target is from that mean, and the squared scale of the t law there."""
+        mean, variance = self.input_left_out()
         return self.targets - mean, (variance + self.temperature) / CORE
 
     @property
     def log_evidence(self) -> float:
-        """The leave-one-out score."""
+        """The score."""
         error, scale = self._judged()
         return float(stats.t(DF, scale=np.sqrt(scale)).logpdf(error).sum())
 
@@ -122,13 +157,16 @@ class Downweighted:
     def slopes(self) -> ColumnSlopes:
         """Its derivatives."""
         error, scale = self._judged()
-        d = np.diag(self._inverse)
         pull = (DF + 1) * error / (DF * scale + error**2)
         by_error, by_variance = -pull, (pull * error - 1) / scale / 2 / CORE
-        by_diagonal = -(by_error * self.alpha + by_variance) / d**2
-        b = self._inverse @ (by_error / d)
+        inverse, a, c = self._inverse, self._foretold(by_error), self._foretold(self.alpha)
+        through = inverse * (a * c + by_variance / np.diag(inverse) ** 2)
+        for G, M in self._blocks:
+            crossed = np.outer(a[G], c[G])
+            through[:, G] = inverse[:, G] @ ((crossed + crossed.T) / 2 + (M * by_variance[G]) @ M)
+        b = inverse @ a
         shared = np.outer(b, self.alpha)
-        kernel = -(shared + shared.T) / 2 - (self._inverse * by_diagonal) @ self._inverse
+        kernel = through @ inverse - (shared + shared.T) / 2
         temperature = np.diag(kernel) @ self.spread + (b - by_error) @ self.push + by_variance @ (1 - self.spread)
         return ColumnSlopes(kernel, float(temperature), 0.0)
 
@@ -142,8 +180,9 @@ class Downweighted:
 
 
 def noise_of_new(columns: Sequence[Downweighted]) -> float:
-    """Return the variance of Gaussian noise at which the targets given the others score highest, of all outputs."""
-    means, variances = (np.concatenate(parts) for parts in zip(*(each.left_out() for each in columns), strict=True))
+    """Return the variance of Gaussian noise, for all outputs, at which targets given other inputs' score highest."""
+    left = [each.input_left_out() for each in columns]
+    means, variances = (np.concatenate(parts) for parts in zip(*left, strict=True))
     error = np.concatenate([each.targets for each in columns]) - means
     unit = float(np.median(error**2))
     if not unit > 0:  # most targets are as expected
