@@ -21,6 +21,7 @@ from jaxtyping import Float
 
 from stpbnn._random import parted, streams
 from stpbnn.adaptive.averaging import Snapshot, estimate, snapshot
+from stpbnn.adaptive.evidence import anneal
 from stpbnn.adaptive.below import LayerBelow, follow, modes
 from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive
@@ -128,7 +129,7 @@ def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: i
     """Find a fixed point from where it is told to start."""
     walkers = _Walkers(problem, particles, seed, start)
     done = min(SETTLING, max_iter // 2)
-    falling = min(FALLING, done // 2) if start.position is None else 0
+    falling = min(FALLING, done // 2) if start.position is None and problem.part < 1 else 0
     for step in range(done):
         wider = WIDER ** (1 - step / falling) if step < falling else 1.0
         walkers.problem = replace(problem, width=wider * problem.width)
@@ -165,6 +166,9 @@ class _Walkers:
     def _position(self, group: int, sizes: list[int], key: np.ndarray, start: Start) -> jax.Array:
         size, (rows, links) = sizes[group], self.problem.coordinates
         row = self.root.shape[1] + links
+        if self.problem.part == 1 and start.position is None:  # fields are known: modes get their weights
+            felt = fields(self.problem, start.K, Response.of(self.problem, start.G))
+            return anneal(self.problem, felt, size * self.problem.cluster, int(key[-1])).position
         if start.position is None:  # the first of many are the same as few: one program
             return jax.device_put(np.asarray(from_prior(key, (max(sizes), rows, row)))[:size])
         units = jnp.roll(start.position, -group * size * rows, axis=0)
