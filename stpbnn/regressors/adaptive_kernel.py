@@ -156,8 +156,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         for_layers = f"for {net.depth} hidden layers and {check.plural(net.outputs, 'output')}"
         if self.cluster not in known:
             raise ValueError(
-                f"cluster: got {self.cluster!r} {for_layers}, expected one of {', '.join(map(str, known))}, for single "
-                "units or the whole network; or use ProportionalLimitRegressor"
+                f"cluster: got {self.cluster!r} {for_layers}, expected one of {', '.join(map(str, known))}, the "
+                "sizes that are known; or use ProportionalLimitRegressor"
             )
         if self.second_start:
             raise ValueError(f"second_start: got True {for_layers}, expected False: one layer alone has it")
