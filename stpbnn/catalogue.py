@@ -34,8 +34,8 @@ class Theory:
         regressor has.
     settings : mapping
         Further settings, which are always the same.
-    on_request : bool
-        Whether it is solved only where it is asked for by name.
+    on_request : callable
+        on_request(network) says whether it is solved only where it is asked for by name.
     condition : str
         When it applies, for messages.
     classifier : str
@@ -48,7 +48,7 @@ class Theory:
     applies: Callable[[Network, str | None], bool]
     takes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    on_request: bool = False
+    on_request: Callable[[Network], bool] = lambda net: False
     condition: str = ""
     classifier: str = ""
 
@@ -111,7 +111,12 @@ def _proportional(net: Network, process: str | None) -> bool:
 
 
 def _adaptive(net: Network, process: str | None) -> bool:
-    return _dense(net) and process is None and (net.depth == 1 or (net.depth == 2 and net.outputs == 1))
+    return _dense(net) and process is None
+
+
+def _one_cluster(net: Network) -> bool:
+    """Return whether the adaptive kernel is known for the whole network alone, at the price of its posterior."""
+    return net.depth > 2 or (net.depth == 2 and net.outputs > 1)
 
 
 def _zero_mean(net: Network, process: str | None) -> bool:
@@ -159,7 +164,7 @@ THEORIES: dict[str, Theory] = {
             _zero_mean,
             takes=("trend", "solver"),
             settings={"mean": "drop"},
-            on_request=True,
+            on_request=lambda net: True,
             condition="the proportional limit keeps a mean of the features, that it could drop, for one hidden layer, "
             "one output and an activation that is not odd",
         ),
@@ -177,8 +182,8 @@ THEORIES: dict[str, Theory] = {
             "AdaptiveKernelRegressor",
             _adaptive,
             takes=("particles", "cluster", "random_state"),
-            condition="the adaptive kernel is for fully-connected networks of one hidden layer, or two and one output; "
-            'more, as one cluster, in Python alone: AdaptiveKernelRegressor(cluster="auto")',
+            on_request=_one_cluster,
+            condition="the adaptive kernel is for fully-connected networks",
         ),
         Theory(
             "student-t",
@@ -237,7 +242,7 @@ def known_theories(network: Network, process: str | None = None, *, on_request: 
         for theory in THEORIES.values()
         if (network.likelihood == "gaussian" or theory.classifier)
         and theory.applies(network, process)
-        and (on_request or not theory.on_request)
+        and (on_request or not theory.on_request(network))
     }
 
 

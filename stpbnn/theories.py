@@ -15,11 +15,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn._interrupt import look
 from stpbnn._validation import data_set, instance, plural
+from stpbnn.adaptive import known_sizes
 from stpbnn.cards import Arrays, Card
 from stpbnn.catalogue import THEORIES, known_theories, short_name
 from stpbnn.classifiers import NetworkClassifier, classifier_of
 from stpbnn.comparison import predict_theories
-from stpbnn.network import Network
+from stpbnn.network import FullyConnected, Network
 from stpbnn.regressors import Estimator, load, regressor_of, save
 
 __all__ = ["chosen", "fitted", "keep", "settings", "solve", "theory"]
@@ -40,8 +41,9 @@ def theory(card: Card, data: Arrays | None = None, known: xr.Dataset | None = No
     layers; and the adaptive kernel, for one hidden layer, or two and one output. Of classes there are the first three,
     the proportional limit and the mixture also for several outputs of one hidden layer. A Student's t-process has its
     own closed form beside infinite width; the process of finite width has all but the adaptive kernel. A card may ask
-    for some of them, and for "zero-mean", the proportional limit with the mean of the features dropped where the other
-    keeps it. A theory without a solution does not lose the others: it is listed as not converged, for a `reason`.
+    for some of them, for "zero-mean", the proportional limit with the mean of the features dropped where the other
+    keeps it, and for the adaptive kernel of more layers and outputs, the network as one cluster. A theory without a
+    solution does not lose the others: it is listed as not converged, for a `reason`.
 
     Parameters
     ----------
@@ -242,8 +244,7 @@ def chosen(card: Card) -> dict[str, str]:
     instance("card", card, Card)
     network, names, process = card.build(), card.theories.names, card.process
     known = known_theories(network, process.name if process else None, on_request=names is not None)
-    if names is None:
-        return known
+    names = tuple(known.values()) if names is None else names
     if unknown := [kind for kind in names if kind not in known.values()]:
         whose = f"{plural(network.depth, 'hidden layer')} and {plural(network.outputs, 'output')}"
         whose += ", of classes" * (network.likelihood != "gaussian")
@@ -253,7 +254,22 @@ def chosen(card: Card) -> dict[str, str]:
             f"theories.names: got {unknown[0]!r}, expected some of {', '.join(known.values())}: those that are known "
             f"for {whose}{'; ' * bool(condition)}{condition}"
         )
-    return {name: kind for name, kind in known.items() if kind in names}
+    found = {name: kind for name, kind in known.items() if kind in names}
+    if "adaptive" in found.values():
+        _refuse_cluster(network, card.theories.cluster)
+    return found
+
+
+def _refuse_cluster(network: FullyConnected, cluster: int | str) -> None:
+    """Refuse clusters that the adaptive kernel does not know for several hidden layers."""
+    known = (*known_sizes(network.depth, network.outputs, network.widths[-1]), "auto")
+    if network.depth > 1 and cluster not in known:
+        layers, outputs = plural(network.depth, "hidden layer"), plural(network.outputs, "output")
+        raise ValueError(
+            f"theories.cluster: got {cluster!r} for {layers} and {outputs}, expected one of "
+            f"{', '.join(map(str, known))}: of several hidden layers the whole network is known as one cluster, and "
+            "single units of two and one output"
+        )
 
 
 def _tell_of_idle_settings(card: Card, names: Mapping[str, str]) -> None:

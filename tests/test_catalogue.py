@@ -34,8 +34,10 @@ def test_a_process_has_a_program_and_a_closed_form(process):
     [
         (ONE, None, False, ["infinite", "proportional", "finite", "adaptive"]),
         (ONE, None, True, ["infinite", "proportional", "zero-mean", "finite", "adaptive"]),
-        (DEEP, None, True, ["infinite", "proportional"]),
-        (WIDE, None, True, ["infinite", "proportional"]),
+        (DEEP, None, False, ["infinite", "proportional"]),
+        (DEEP, None, True, ["infinite", "proportional", "adaptive"]),
+        (WIDE, None, False, ["infinite", "proportional"]),
+        (WIDE, None, True, ["infinite", "proportional", "adaptive"]),
         (FullyConnected((7, 5)), None, True, ["infinite", "proportional", "finite", "adaptive"]),
         (SEVERAL, None, False, ["infinite", "proportional", "finite", "adaptive"]),
         (SEVERAL.set_params(widths=(2,)), None, False, ["infinite", "proportional", "adaptive"]),

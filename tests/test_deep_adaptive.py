@@ -224,11 +224,11 @@ def test_residuals_and_covariances_beyond_all_bounds_are_no_solution(residual, c
         (
             FullyConnected((5, 5, 7)),
             {},
-            r"got 1 and False for 3 hidden layers and 1 output, expected one of \(7, 'auto'\)",
+            r"got 1 for 3 hidden layers and 1 output, expected one of 7, auto",
         ),
-        (FullyConnected((5, 6), outputs=2), {}, r"got 1 and False for 2 hidden layers and 2 .* one of \(6, 'auto'\)"),
-        (FullyConnected((5, 6)), {"cluster": 2}, r"cluster, second_start: got 2 and False .* one of \(1, 6, 'auto'\)"),
-        (FullyConnected((6, 6)), {"second_start": True}, "cluster, second_start: got 1 and True"),
+        (FullyConnected((5, 6), outputs=2), {}, r"got 1 for 2 hidden layers and 2 .* one of 6, auto"),
+        (FullyConnected((5, 6)), {"cluster": 2}, "cluster: got 2 for 2 hidden layers .* one of 1, 6, auto"),
+        (FullyConnected((6, 6)), {"second_start": True}, "second_start: got True for 2 hidden layers"),
     ],
 )
 def test_what_is_not_known_of_deep_networks_is_refused(net, settings, message):

@@ -6,6 +6,7 @@ import pytest
 
 import stpbnn
 from stpbnn.cards import load_card
+from stpbnn.catalogue import known_theories
 from stpbnn.terminal.records import theory_records
 from stpbnn.theories import model_of, settings, theory
 
@@ -104,6 +105,20 @@ def test_clusters_of_a_card_are_those_of_the_regressor(card):
     assert (record["cluster"], record["systematic"]["total"]) == (1, 0.0)
     with pytest.raises(ValueError, match=r'theories.cluster: got "all", expected a whole number from 1 or "auto"'):
         card("theories.cluster=all").check()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # few particles, for speed
+def test_a_card_of_three_layers_may_ask_for_the_network_as_one_cluster(card):
+    changes = ["network.widths=[2, 2, 2]", "theories.particles=64", "posterior.temperature=1.0"]
+    assert "adaptive" not in known_theories(card(*changes).build()).values()
+    asked = card(*changes, "theories.cluster=auto", names='"adaptive"')
+    found = theory(asked)
+    assert found["cluster"].item() == 2
+    X, y, X_test, _ = asked.load()
+    again = stpbnn.AdaptiveKernelRegressor(asked.build(), temperature=1.0, cluster="auto", particles=64, random_state=0)
+    np.testing.assert_allclose(found["mean"][0], again.fit(X, y).predict(X_test), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"theories.cluster: got 1 for 3 .*, expected one of 2, auto"):
+        theory(card(*changes, names='"adaptive"'))
 
 
 @pytest.mark.parametrize(

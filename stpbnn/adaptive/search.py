@@ -2,8 +2,9 @@ r"""The search for a self-consistent unit: particles move in fields, and the fie
 
 A stochastic approximation: particles move once in the present fields, and the kernels go a part of the way to what the
 particles show. The network is wide at first, and its width falls to its own while the search goes on: where there are
-several fixed points, that with the weakest tilt is followed. Several populations search independently, each with
-kernels of its own: their spread is the error bar.
+several fixed points, that with the weakest tilt is followed. Where a cluster is the network its fields are known, and
+particles are carried from the prior to the posterior by sequential Monte Carlo, which gives modes their weights.
+Several populations search independently, each with kernels of its own: their spread is the error bar.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from jaxtyping import Float
 from stpbnn._random import parted, streams
 from stpbnn.adaptive.averaging import Snapshot, estimate, snapshot
 from stpbnn.adaptive.below import LayerBelow, follow, modes
+from stpbnn.adaptive.evidence import anneal
 from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move, from_prior, move
@@ -31,6 +33,7 @@ __all__ = ["Populations", "Solution", "Start", "solve"]
 
 GROUPS, HALVED = 4, 2  # independent populations, and those of half the size beside them
 SETTLING, ROUND = 80, 60  # iterations before averages are taken, and in a round of averages
+DISPERSING = 20  # in the place of SETTLING where particles were resampled: copies move apart
 SNAPSHOTS = 8  # of each population, kept for predictions
 WIDER, FALLING = 8.0, 40  # times the width at first, and the iterations until it has fallen to its own
 GAIN = 0.15
@@ -127,8 +130,9 @@ class Population:
 def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: int) -> Solution:
     """Find a fixed point from where it is told to start."""
     walkers = _Walkers(problem, particles, seed, start)
-    done = min(SETTLING, max_iter // 2)
-    falling = min(FALLING, done // 2) if start.position is None else 0
+    settling = SETTLING if problem.part < 1 else DISPERSING
+    done = min(settling, max_iter // 2)
+    falling = min(FALLING, done // 2) if start.position is None and problem.part < 1 else 0
     for step in range(done):
         wider = WIDER ** (1 - step / falling) if step < falling else 1.0
         walkers.problem = replace(problem, width=wider * problem.width)
@@ -137,7 +141,7 @@ def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: i
     while True:
         walkers.forget()
         for step in range(2 * half):
-            walkers.gain = GAIN / (1 + (done + step - SETTLING) / SLOWER) if done + step > SETTLING else GAIN
+            walkers.gain = GAIN / (1 + max(done + step - settling, 0) / SLOWER)
             walkers.iterate(half=step // half, keep=step % max(1, 2 * half // SNAPSHOTS) == 0)
         done += 2 * half
         found = walkers.solution()
@@ -149,9 +153,8 @@ class _Walkers:
     """All populations, and one step of the approximation."""
 
     def __init__(self, problem: Problem, particles: int, seed: int, start: Start) -> None:
-        P, r = problem.root.shape
         self.problem, self.steps, self.lost, self.gain = problem, 2, False, GAIN
-        self.root = jax.device_put(padded(problem.root, up(P), up(r)))
+        self.root = jax.device_put(padded(problem.root, *map(up, problem.root.shape)))
         self.history: list[float] = []
         self.tilts: list[list[np.ndarray]] = []
         keys = streams(seed, GROUPS + HALVED)
@@ -165,6 +168,9 @@ class _Walkers:
     def _position(self, group: int, sizes: list[int], key: np.ndarray, start: Start) -> jax.Array:
         size, (rows, links) = sizes[group], self.problem.coordinates
         row = self.root.shape[1] + links
+        if self.problem.part == 1 and start.position is None:
+            known = fields(self.problem, start.K, Response.of(self.problem, start.G))
+            return anneal(self.problem, known, size * self.problem.cluster, int(key[-1])).position
         if start.position is None:  # the first of many are the same as few: one program
             return jax.device_put(np.asarray(from_prior(key, (max(sizes), rows, row)))[:size])
         units = jnp.roll(start.position, -group * size * rows, axis=0)

@@ -153,12 +153,14 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         if net is None or net.depth == 1:
             return
         known = (*adaptive.known_sizes(net.depth, net.outputs, net.widths[-1]), "auto")
-        if self.cluster not in known or self.second_start:
+        for_layers = f"for {net.depth} hidden layers and {check.plural(net.outputs, 'output')}"
+        if self.cluster not in known:
             raise ValueError(
-                f"cluster, second_start: got {self.cluster!r} and {self.second_start} for {net.depth} hidden layers "
-                f"and {check.plural(net.outputs, 'output')}, expected one of {known}, and False: the whole network "
-                "is known, and single units of two layers and one output; or use ProportionalLimitRegressor"
+                f"cluster: got {self.cluster!r} {for_layers}, expected one of {', '.join(map(str, known))}, the "
+                "sizes that are known; or use ProportionalLimitRegressor"
             )
+        if self.second_start:
+            raise ValueError(f"second_start: got True {for_layers}, expected False: one layer alone has it")
 
     def _condition(self) -> None:
         X, net = self.X_train_, self.network_
