@@ -183,7 +183,7 @@ THEORIES: dict[str, Theory] = {
             _adaptive,
             takes=("particles", "cluster", "random_state"),
             on_request=_one_cluster,
-            condition="the adaptive kernel is for fully-connected networks",
+            condition="the adaptive kernel is for fully-connected networks and real targets, and for no process",
         ),
         Theory(
             "student-t",

@@ -101,7 +101,8 @@ def test_the_network_is_exact_where_chains_from_the_prior_are_stuck():
     """Four units, strong signal, cold: such chains agree with each other, half above the exact variance."""
     X, y, Xt = data()
     net = FullyConnected((4,), "linear")
-    exact = FiniteWidthRegressor(net, temperature=0.02).fit(X, 3 * y).predictive(Xt)
+    fitted = FiniteWidthRegressor(net, temperature=0.02).fit(X, 3 * y)
+    exact = fitted.predictive(Xt)
     settings = {"temperature": 0.02, "particles": 1024, "max_iter": 140, "random_state": 0}
     model = AdaptiveKernelRegressor(net, cluster=4, **settings).fit(X, 3 * y)
     law, error = model.predictive(Xt), model.standard_error(Xt)
@@ -109,6 +110,25 @@ def test_the_network_is_exact_where_chains_from_the_prior_are_stuck():
     assert error.variance.mean() < 0.05 * exact.variance.mean()
     assert (np.abs(law.mean - exact.mean) < 5 * error.mean).all()
     assert (np.abs(law.variance - exact.variance) < 5 * error.variance).all()
+    assert model.log_marginal_likelihood_ == pytest.approx(fitted.log_marginal_likelihood_, abs=0.3)
+
+
+def test_modes_of_the_network_have_their_weights():
+    """One unit, cold, with two modes of weights 0.62 and 0.38, the larger one narrow; truth by quadrature over w."""
+    rng = np.random.default_rng(239)
+    X, y, Xt, T = 3 * rng.normal(size=(8, 2)), rng.choice([-1.0, 1.0], size=8), 3 * rng.normal(size=(5, 2)), 0.001
+    grid = np.linspace(-6, 6, 601)
+    w = np.stack(np.meshgrid(grid[grid >= 0], grid, indexing="ij"), axis=-1).reshape(-1, 2)
+    s = erf(w @ X.T / np.sqrt(2))
+    square, signal = (s**2).sum(axis=1), s @ y
+    log_p = signal**2 / (2 * T * (T + square)) - np.log1p(square / T) / 2 - (w**2).sum(axis=1) / 2
+    p = np.exp(log_p - log_p.max())
+    exact = p / p.sum() @ (erf(w @ Xt.T / np.sqrt(2)) * (signal / (T + square))[:, None])
+    net = FullyConnected((1,), "erf")
+    model = AdaptiveKernelRegressor(net, temperature=T, particles=2048, random_state=0).fit(X, y)
+    error = model.standard_error(Xt).mean
+    assert 0 < error[2] < 0.05  # the modes predict -0.25 and -0.04 there
+    assert abs(model.predict(Xt)[2] - exact[2]) < 4 * error[2]
 
 
 @pytest.fixture(scope="module")

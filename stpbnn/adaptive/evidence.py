@@ -8,11 +8,13 @@ first term)
           z = E_{prior}\, e^{a\cdot x - x^T R x/2}, \quad \tilde z = \int N(x; \mu, \Sigma)\, e^{a\cdot x - x^T R x/2}.
 
 It is stationary in fields and Gaussians, so that errors of the fixed point enter in second order only. log z comes from
-particles that follow the fields as these are switched on (sequential Monte Carlo).
+particles that follow the fields as these are switched on (sequential Monte Carlo), in steps after which most of them
+count. Moves are more accurate than elsewhere: where those in a narrow mode are refused, it loses its weight.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -31,16 +33,22 @@ from stpbnn.adaptive.particles import move
 
 __all__ = ["Annealed", "anneal", "log_evidence", "systematic"]
 
-STAGES = 32
+KEPT = 0.8  # the part of the particles that count, at the least, after a step of the fields
+ACCURATE, FINER = 0.995, 4  # the acceptance below which moves get so many rotations more: narrow modes need them
+SMALLEST, GROWTH, HALVINGS = 1e-4, 0.02, 8  # of a step, absolute or relative to the fields; trials to find its size
 
 
 class Annealed(NamedTuple):
-    """log z of a cluster; its mean tilt, particles (M, n, r) and averages in equilibrium with the fields."""
+    """log z of a cluster; its mean tilt, particles (M, n, r) and averages in equilibrium with the fields.
+
+    Beside them how many rotations a move took in the end.
+    """
 
     log_z: float
     tilt: float
     position: jax.Array
     averages: Averages
+    steps: int
 
     @property
     def units(self) -> jax.Array:
@@ -48,26 +56,56 @@ class Annealed(NamedTuple):
         return self.position.reshape(-1, self.position.shape[2])
 
 
-def anneal(problem: Problem, found: Fields, particles: int, seed: int, stages: int = STAGES) -> Annealed:
-    """Switch the fields on in equal steps: reweight, resample and move particles, drawn from the prior, at each."""
+def anneal(problem: Problem, found: Fields, particles: int, seed: int) -> Annealed:
+    """Switch the fields on step by step: reweight, resample and move particles, drawn from the prior, at each."""
     P, r = problem.root.shape
     root = jax.device_put(padded(problem.root, up(P), up(r)))
     number = max(2, particles // problem.cluster)
     key, start = streams(seed, 2)
     rows, links = problem.coordinates
     position = _drawn(start, (number, rows, links + up(r)))
-    before, log_z, steps = drive(problem, found, 0.0), 0.0, 2
-    for stage in range(1, stages + 1):
+    share, felt, log_z, steps = 0.0, drive(problem, found, 0.0), 0.0, 2
+    while share < 1:
         key, choice, momentum = parted(key, 3)
-        after = drive(problem, found, stage / stages)
-        gain = np.asarray(_gain(problem.sigma, position, root, before, after), dtype=float)
+        weights = partial(_weights, problem.sigma, position, root)
+        share, felt, gain = _further(partial(drive, problem, found), weights, share, weights(felt))
         total = logsumexp(gain)
         log_z += float(total) - np.log(number)
         chosen = systematic(np.exp(gain - total), float(_uniform(choice)))
-        moved = move(problem.sigma, momentum, np.asarray(position)[chosen], root, after, np.int32(steps))
-        position, before = moved.position, after
-        steps += int(np.asarray(moved.acceptance) < 0.9)
-    return Annealed(log_z, float(np.mean(moved.readout.tilt)), position, estimate(problem, moved)[0])
+        moved = move(problem.sigma, momentum, np.asarray(position)[chosen], root, felt, np.int32(steps))
+        position = moved.position
+        steps += FINER * int(np.asarray(moved.acceptance) < ACCURATE)
+    return Annealed(log_z, float(np.mean(moved.readout.tilt)), position, estimate(problem, moved)[0], steps)
+
+
+def _further(
+    felt: Callable[[float], Drive], weights: Callable[[Drive], jax.Array], share: float, before: jax.Array
+) -> tuple[float, Drive, np.ndarray]:
+    """Return the largest share of the fields at which enough particles count, the fields, and what they gain."""
+
+    def at(share: float) -> tuple[float, Drive, np.ndarray]:
+        there = felt(share)
+        gain = np.asarray(weights(there) - before, dtype=float)
+        return share, there, np.where(np.isnan(gain), -np.inf, gain)
+
+    def counts(gain: np.ndarray) -> bool:
+        return 2 * logsumexp(gain) - logsumexp(2 * gain) >= np.log(KEPT * len(gain))
+
+    best = at(1.0)
+    if counts(best[2]):
+        return best
+    low, high = max(SMALLEST, GROWTH * share), 1 - share
+    if low >= high:
+        return best
+    best = at(share + low)
+    for _ in range(HALVINGS):
+        middle = np.sqrt(low * high)
+        trial = at(share + middle)
+        if counts(trial[2]):
+            low, best = middle, trial
+        else:
+            high = middle
+    return best
 
 
 def systematic(weights: Float[np.ndarray, " M"], shift: float) -> np.ndarray:
@@ -85,9 +123,8 @@ _uniform = jax.jit(jax.random.uniform)
 
 
 @partial(jax.jit, static_argnames=("sigma",))
-def _gain(sigma: Units, position: jax.Array, root: jax.Array, before: Drive, after: Drive) -> jax.Array:
-    there = features(sigma, position, root, None)
-    return log_weight(jnp.asarray, there, after)[0] - log_weight(jnp.asarray, there, before)[0]
+def _weights(sigma: Units, position: jax.Array, root: jax.Array, felt: Drive) -> jax.Array:
+    return log_weight(jnp.asarray, features(sigma, position, root, None), felt)[0]
 
 
 def log_evidence(problem: Problem, averages: Averages, log_z: float) -> float:

@@ -3,8 +3,8 @@ r"""The search for a self-consistent unit: particles move in fields, and the fie
 A stochastic approximation: particles move once in the present fields, and the kernels go a part of the way to what the
 particles show. The network is wide at first, and its width falls to its own while the search goes on: where there are
 several fixed points, that with the weakest tilt is followed. Where a cluster is the network its fields are known, and
-particles are carried from the prior to the posterior by sequential Monte Carlo, which gives modes their weights.
-Several populations search independently, each with kernels of its own: their spread is the error bar.
+particles are carried from the prior to the posterior by sequential Monte Carlo, which weighs modes. Several populations
+search independently, each with kernels of its own: their spread is the error bar.
 """
 
 from __future__ import annotations
@@ -36,11 +36,9 @@ SETTLING, ROUND = 80, 60  # iterations before averages are taken, and in a round
 DISPERSING = 20  # in the place of SETTLING where particles were resampled: copies move apart
 SNAPSHOTS = 8  # of each population, kept for predictions
 WIDER, FALLING = 8.0, 40  # times the width at first, and the iterations until it has fallen to its own
-GAIN = 0.15
-SLOWER = 20  # moves after which the gain has fallen to a half
-MOVING = 0.5  # a smaller acceptance is no solution
-RUNAWAY = 1e4  # times the kernel of infinite width
-BEYOND = 30  # times the targets: residuals that are no solution
+GAIN, SLOWER = 0.15, 20  # and the moves after which it has fallen to a half
+MOVING, MOST = 0.5, 64  # a smaller acceptance is no solution; rotations of a move
+RUNAWAY, BEYOND = 1e4, 30  # times the kernel of infinite width, and the targets: what is no solution
 
 
 class Start(NamedTuple):
@@ -130,9 +128,9 @@ class Population:
 def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: int) -> Solution:
     """Find a fixed point from where it is told to start."""
     walkers = _Walkers(problem, particles, seed, start)
-    settling = SETTLING if problem.part < 1 else DISPERSING
+    settling, falls = (SETTLING, start.position is None) if problem.part < 1 else (DISPERSING, False)
     done = min(settling, max_iter // 2)
-    falling = min(FALLING, done // 2) if start.position is None and problem.part < 1 else 0
+    falling = min(FALLING, done // 2) if falls else 0
     for step in range(done):
         wider = WIDER ** (1 - step / falling) if step < falling else 1.0
         walkers.problem = replace(problem, width=wider * problem.width)
@@ -170,7 +168,9 @@ class _Walkers:
         row = self.root.shape[1] + links
         if self.problem.part == 1 and start.position is None:
             known = fields(self.problem, start.K, Response.of(self.problem, start.G))
-            return anneal(self.problem, known, size * self.problem.cluster, int(key[-1])).position
+            carried = anneal(self.problem, known, size * self.problem.cluster, int(key[-1]))
+            self.steps = min(carried.steps, MOST)
+            return carried.position
         if start.position is None:  # the first of many are the same as few: one program
             return jax.device_put(np.asarray(from_prior(key, (max(sizes), rows, row)))[:size])
         units = jnp.roll(start.position, -group * size * rows, axis=0)
@@ -247,7 +247,7 @@ class _Walkers:
     def _adapt(self, moved: list[Move]) -> None:
         self.acceptance = float(np.mean([float(m.acceptance) for m in moved]))
         if self.acceptance < 0.9:
-            self.steps = min(self.steps + 1, 64)
+            self.steps = min(self.steps + 1, MOST)
         elif self.acceptance > 0.97 and self.steps > 1:
             self.steps -= 1
 

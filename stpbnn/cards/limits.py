@@ -14,7 +14,7 @@ from stpbnn._labels import listed_classes
 from stpbnn._memory import refuse_beyond
 from stpbnn._validation import plural
 from stpbnn.cards.schema import toml_value
-from stpbnn.catalogue import THEORIES
+from stpbnn.catalogue import known_theories
 
 if TYPE_CHECKING:
     from stpbnn.cards.schema import Arrays, Card
@@ -65,8 +65,7 @@ def refuse_data(card: Card, data: Arrays) -> None:
     )
     names, particles = card.theories.names, card.theories.particles
     process = card.process.name if card.process else None
-    asked = (names is None or "adaptive" in names) and not card.network.of_classes
-    if asked and THEORIES["adaptive"].applies(card.network.build(), process):
+    if "adaptive" in (names or known_theories(card.network.build(), process).values()):
         refuse_beyond(
             2 * 4 * particles * examples, f"theories.particles: got {particles}, whose features", "take fewer particles"
         )
