@@ -77,8 +77,12 @@ def test_theories_are_those_that_are_known_for_the_network():
     assert names() == ["infinite width", "proportional limit", "finite width", "adaptive kernel"]
     assert names("network.widths=[5,5,5]") == ["infinite width", "proportional limit", "finite width"]
     assert names("theories.names=['adaptive', 'infinite']") == ["infinite width", "adaptive kernel"]
-    with pytest.raises(ValueError, match=r"theories.names: got 'adaptive', expected .*known for 3 hidden layer"):
+    with pytest.raises(ValueError, match=r"theories.cluster: got 1 for 3 hidden layers"):
         names("network.widths=[5,5,5]", "theories.names=['adaptive']")
+    asked = "theories.names=['adaptive']", "theories.cluster=auto"
+    assert names("network.widths=[5,5,5]", *asked) == ["adaptive kernel"]
+    with pytest.raises(ValueError, match=r"theories.names: got 'adaptive', expected .*known for 1 hidden layer"):
+        names("network.likelihood=bernoulli", "sampler.readout=explicit", "posterior.temperature=1", *asked)
     assert names("network.widths=[5,7]")[-1] == "adaptive kernel"
     assert names("network.outputs=2") == ["infinite width", "proportional limit", "finite width", "adaptive kernel"]
     deep = "network.outputs=2", "network.widths=[5,5]"
