@@ -15,12 +15,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 from stpbnn._interrupt import look
 from stpbnn._validation import data_set, instance, plural
-from stpbnn.adaptive import known_sizes
+from stpbnn.adaptive import refuse_unknown
 from stpbnn.cards import Arrays, Card
 from stpbnn.catalogue import THEORIES, known_theories, short_name
 from stpbnn.classifiers import NetworkClassifier, classifier_of
 from stpbnn.comparison import predict_theories
-from stpbnn.network import FullyConnected, Network
+from stpbnn.network import Network
 from stpbnn.regressors import Estimator, load, regressor_of, save
 
 __all__ = ["chosen", "fitted", "keep", "settings", "solve", "theory"]
@@ -256,20 +256,9 @@ def chosen(card: Card) -> dict[str, str]:
         )
     found = {name: kind for name, kind in known.items() if kind in names}
     if "adaptive" in found.values():
-        _refuse_cluster(network, card.theories.cluster)
+        sizes = network.depth, network.outputs, network.widths[-1]
+        refuse_unknown("theories.cluster", card.theories.cluster, *sizes)
     return found
-
-
-def _refuse_cluster(network: FullyConnected, cluster: int | str) -> None:
-    """Refuse clusters that the adaptive kernel does not know for several hidden layers."""
-    known = (*known_sizes(network.depth, network.outputs, network.widths[-1]), "auto")
-    if network.depth > 1 and cluster not in known:
-        layers, outputs = plural(network.depth, "hidden layer"), plural(network.outputs, "output")
-        raise ValueError(
-            f"theories.cluster: got {cluster!r} for {layers} and {outputs}, expected one of "
-            f"{', '.join(map(str, known))}: of several hidden layers the whole network is known as one cluster, and "
-            "single units of two and one output"
-        )
 
 
 def _tell_of_idle_settings(card: Card, names: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ import stpbnn
 from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected
 from stpbnn.adaptive import RowSpace, Start, doubled, posed
 from stpbnn.adaptive.neuron import Drive, log_weight, moments_of_clusters, posterior_readout
+from stpbnn.adaptive.search import _Walkers
 
 
 def data(P=10, N0=4, seed=0):
@@ -111,6 +112,15 @@ def test_the_network_is_exact_where_chains_from_the_prior_are_stuck():
     assert (np.abs(law.mean - exact.mean) < 5 * error.mean).all()
     assert (np.abs(law.variance - exact.variance) < 5 * error.variance).all()
     assert model.log_marginal_likelihood_ == pytest.approx(fitted.log_marginal_likelihood_, abs=0.3)
+
+
+def test_populations_of_the_network_start_apart():
+    X, y, _ = data(P=3)
+    net = FullyConnected((2,), "erf")
+    problem = posed(net, X, y, 0.5, RowSpace.of(net.prior, X), reaction=True).resized(2)
+    walkers = _Walkers(problem, 64, 0, Start(problem.kernel, problem.kernel))
+    places = [np.unique(np.asarray(each.position)[:, 0, 0]) for each in walkers.populations]
+    assert len(np.unique(np.concatenate(places))) == sum(map(len, places))
 
 
 def test_modes_of_the_network_have_their_weights():

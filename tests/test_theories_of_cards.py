@@ -121,6 +121,15 @@ def test_a_card_of_three_layers_may_ask_for_the_network_as_one_cluster(card):
         theory(card(*changes, names='"adaptive"'))
 
 
+def test_features_are_counted_of_a_theory_that_is_solved():
+    """Of three layers the adaptive kernel is not, unless it is asked for."""
+    many = "theories.particles=2000000000"
+    load_card("smoke-1hl-linear", ["network.widths=[5, 5, 5]", many]).load()
+    for changes in ([], ["network.widths=[5, 5, 5]", "theories.names=['adaptive']"]):
+        with pytest.raises(ValueError, match=r"theories.particles: got 2000000000, whose features take"):
+            load_card("smoke-1hl-linear", [many, *changes]).load()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -1,6 +1,6 @@
 """Self-consistent clusters of hidden units: how the kernel of one or more hidden layers adapts to the task."""
 
-from stpbnn.adaptive.doubling import cluster_size, doubled, known_sizes, nearest_divisor, units_of
+from stpbnn.adaptive.doubling import cluster_size, doubled, known_sizes, nearest_divisor, refuse_unknown, units_of
 from stpbnn.adaptive.evidence import anneal, log_evidence
 from stpbnn.adaptive.fields import Averages, Fields, Problem, Response, drive, fields
 from stpbnn.adaptive.particles import RowSpace
@@ -33,6 +33,7 @@ __all__ = [
     "nearest_divisor",
     "packed",
     "posed",
+    "refuse_unknown",
     "solve",
     "units_of",
     "unpacked",

@@ -15,7 +15,7 @@ from stpbnn.adaptive.fields import Problem
 from stpbnn.adaptive.search import Solution, Start, solve
 from stpbnn.adaptive.settled import moved, summary
 
-__all__ = ["cluster_size", "doubled", "known_sizes", "nearest_divisor", "sizes", "units_of"]
+__all__ = ["cluster_size", "doubled", "known_sizes", "nearest_divisor", "refuse_unknown", "sizes", "units_of"]
 
 
 def cluster_size(cluster: Any) -> Any:
@@ -57,6 +57,21 @@ def known_sizes(depth: int, outputs: int, width: int) -> tuple[int, ...]:
     if depth == 1:
         return tuple(sizes(width))
     return tuple(sorted({1, width})) if depth == 2 and outputs == 1 else (width,)
+
+
+def refuse_unknown(name: str, cluster: int | str, depth: int, outputs: int, width: int) -> None:
+    """Refuse a size that is not known of several hidden layers, by the name that it has at the door.
+
+    Examples
+    --------
+    >>> refuse_unknown("cluster", "auto", 3, 1, 10)
+    """
+    known = (*known_sizes(depth, outputs, width), "auto")
+    if depth > 1 and cluster not in known:
+        raise ValueError(
+            f"{name}: got {cluster!r} for {check.plural(depth, 'hidden layer')} and {check.plural(outputs, 'output')}, "
+            f"expected one of {', '.join(map(str, known))}, the sizes that are known; or take the proportional limit"
+        )
 
 
 def nearest_divisor(cluster: int, width: int) -> int:

@@ -128,9 +128,9 @@ class Population:
 def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: int) -> Solution:
     """Find a fixed point from where it is told to start."""
     walkers = _Walkers(problem, particles, seed, start)
-    settling, falls = (SETTLING, start.position is None) if problem.part < 1 else (DISPERSING, False)
+    settling = DISPERSING if walkers.carried else SETTLING
     done = min(settling, max_iter // 2)
-    falling = min(FALLING, done // 2) if falls else 0
+    falling = min(FALLING, done // 2) if start.position is None and not walkers.carried else 0
     for step in range(done):
         wider = WIDER ** (1 - step / falling) if step < falling else 1.0
         walkers.problem = replace(problem, width=wider * problem.width)
@@ -153,8 +153,8 @@ class _Walkers:
     def __init__(self, problem: Problem, particles: int, seed: int, start: Start) -> None:
         self.problem, self.steps, self.lost, self.gain = problem, 2, False, GAIN
         self.root = jax.device_put(padded(problem.root, *map(up, problem.root.shape)))
-        self.history: list[float] = []
-        self.tilts: list[list[np.ndarray]] = []
+        self.carried = problem.part == 1 and start.position is None
+        self.history, self.tilts = list[float](), list[list[np.ndarray]]()
         keys = streams(seed, GROUPS + HALVED)
         size = max(4, particles // (GROUPS * problem.cluster))
         sizes = [size] * GROUPS + [size // 2] * HALVED
@@ -166,11 +166,11 @@ class _Walkers:
     def _position(self, group: int, sizes: list[int], key: np.ndarray, start: Start) -> jax.Array:
         size, (rows, links) = sizes[group], self.problem.coordinates
         row = self.root.shape[1] + links
-        if self.problem.part == 1 and start.position is None:
+        if self.carried:
             known = fields(self.problem, start.K, Response.of(self.problem, start.G))
-            carried = anneal(self.problem, known, size * self.problem.cluster, int(key[-1]))
-            self.steps = min(carried.steps, MOST)
-            return carried.position
+            found = anneal(self.problem, known, size * self.problem.cluster, int(key[-1]))
+            self.steps = min(found.steps, MOST)
+            return found.position
         if start.position is None:  # the first of many are the same as few: one program
             return jax.device_put(np.asarray(from_prior(key, (max(sizes), rows, row)))[:size])
         units = jnp.roll(start.position, -group * size * rows, axis=0)

@@ -65,7 +65,8 @@ def refuse_data(card: Card, data: Arrays) -> None:
     )
     names, particles = card.theories.names, card.theories.particles
     process = card.process.name if card.process else None
-    if "adaptive" in (names or known_theories(card.network.build(), process).values()):
+    known = known_theories(card.network.build(), process, on_request=names is not None).values()
+    if "adaptive" in known and "adaptive" in (names or known):
         refuse_beyond(
             2 * 4 * particles * examples, f"theories.particles: got {particles}, whose features", "take fewer particles"
         )

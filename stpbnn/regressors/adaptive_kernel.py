@@ -152,15 +152,11 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         net = self.network
         if net is None or net.depth == 1:
             return
-        known = (*adaptive.known_sizes(net.depth, net.outputs, net.widths[-1]), "auto")
-        for_layers = f"for {net.depth} hidden layers and {check.plural(net.outputs, 'output')}"
-        if self.cluster not in known:
-            raise ValueError(
-                f"cluster: got {self.cluster!r} {for_layers}, expected one of {', '.join(map(str, known))}, the "
-                "sizes that are known; or use ProportionalLimitRegressor"
-            )
+        adaptive.refuse_unknown("cluster", self.cluster, net.depth, net.outputs, net.widths[-1])
         if self.second_start:
-            raise ValueError(f"second_start: got True {for_layers}, expected False: one layer alone has it")
+            raise ValueError(
+                f"second_start: got True for {net.depth} hidden layers, expected False: one layer alone has it"
+            )
 
     def _condition(self) -> None:
         X, net = self.X_train_, self.network_

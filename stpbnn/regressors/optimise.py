@@ -225,7 +225,7 @@ def _leads_to(
 
     A parabola f about its minimum has f(θ) − f(θ*) = (θ − θ*)·∇f(θ)/2; where bounds hold the end, up to twice that.
     Some of θ may be far away where little is left to gain: where f forgets what they are, as the size of a noise that
-    vanishes, it falls as an exponential, by (1 − exp(θ* − θ)) ∂f/∂θ.
+    vanishes, it falls as an exponential, by (1 − exp(−|θ* − θ|)) |∂f/∂θ|.
     """
     there, lowest, *_ = end
     away, left = theta - there, value - lowest

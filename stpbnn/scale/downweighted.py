@@ -34,10 +34,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
-from scipy.linalg import cho_solve, lapack, solve_triangular
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize_scalar
 
-from stpbnn._linalg import mirrored
+from stpbnn._linalg import inverse_of, mirrored
 from stpbnn.scale.design import Query
 from stpbnn.scale.factorised import well_conditioned_cholesky
 from stpbnn.scale.outputwise import ColumnSlopes
@@ -115,8 +115,7 @@ class Downweighted:
 
     @cached_property
     def _inverse(self) -> Square:
-        inverse, _ = lapack.dpotri(self.factor, lower=1)
-        return mirrored(inverse)
+        return mirrored(inverse_of(self.factor))
 
     def left_out(self) -> tuple[Vector, Vector]:
         """Return mean and variance of f at each training point given the other targets."""
@@ -126,7 +125,8 @@ class Downweighted:
     @cached_property
     def _blocks(self) -> list[tuple[Int[np.ndarray, " G"], Float[np.ndarray, "G G"]]]:
         """The parts of M that are not single numbers."""
-        return [(G, np.linalg.inv(self._inverse[np.ix_(G, G)])) for G in self.repeated]
+        factors = [(G, cholesky(self._inverse[np.ix_(G, G)], lower=True)) for G in self.repeated]
+        return [(G, mirrored(inverse_of(factor))) for G, factor in factors]
 
     def _foretold(self, v: Vector) -> Vector:
         """Return M v."""
