@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from stpbnn._labels import listed_classes
-from stpbnn._memory import refuse_beyond
+from stpbnn._memory import fits, refuse_beyond
 from stpbnn._validation import plural
 from stpbnn.cards.schema import toml_value
 from stpbnn.catalogue import known_theories
@@ -63,13 +63,17 @@ def refuse_data(card: Card, data: Arrays) -> None:
     refuse_beyond(
         KERNELS * 8 * examples**2, f"data.train: got {examples}, whose kernels", "take fewer training examples"
     )
-    names, particles = card.theories.names, card.theories.particles
-    process = card.process.name if card.process else None
+    particles = card.theories.particles
+    features = 2 * 4 * particles * examples
+    if not fits(features) and _adaptive(card):  # in this order: which theories are known takes seconds to import
+        refuse_beyond(features, f"theories.particles: got {particles}, whose features", "take fewer particles")
+
+
+def _adaptive(card: Card) -> bool:
+    """Return whether a run solves the theory of adaptive kernels, which holds the features of its particles."""
+    names, process = card.theories.names, card.process.name if card.process else None
     known = known_theories(card.network.build(), process, on_request=names is not None).values()
-    if "adaptive" in known and "adaptive" in (names or known):
-        refuse_beyond(
-            2 * 4 * particles * examples, f"theories.particles: got {particles}, whose features", "take fewer particles"
-        )
+    return "adaptive" in known and "adaptive" in (names or known)
 
 
 def _refuse_classes(card: Card, data: Arrays) -> None:
