@@ -6,12 +6,15 @@
 
 Of several sweeps of one card the finished points of the later ones count: further points, or longer chains,
 
-    uv run stpbnn sweep figure1-cifar10 -o runs/longer --where train=500 --set sampler.draws=2000
-    uv run python analysis/collect.py analysis/results/figure1-cifar10.nc runs/longer
+    uv run stpbnn sweep figure1-cifar10 -o runs/figure1-cifar10-sweep --where train=500 --set sampler.draws=2000
+    uv run python analysis/collect.py analysis/results/figure1-cifar10.nc runs/figure1-cifar10-sweep
+
+A point whose chains have not converged goes on from the draws that are there.
 
 Closed forms are solved anew, at every point of the card, finished or not, so that they are those of this version,
-whichever sampled the points. The adaptive kernel, which is simulated, is that of the sweep: at its finished points. A
-file has the card and the versions in its attributes, and the device and the seconds of every point.
+whichever sampled the points. The adaptive kernel, which is simulated, is that of the sweep: at its finished points; in
+figures and tables that of searched.py, where it has been run. A file has the card and the versions in its attributes,
+and the device and the seconds of every point.
 """
 
 from __future__ import annotations
@@ -19,9 +22,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
+from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
+from rows import read_rows
 
 from stpbnn.cards import Card
 from stpbnn.files import write_netcdf
@@ -42,6 +49,7 @@ POSTERIOR = (
 )
 AXES = ("theory", "part", "layer")
 SIMULATED, OWN = "adaptive kernel", "theory_error_mcse"
+SEARCHED = RESULTS / "searched.csv"
 
 
 def read(path: Path, remedy: str) -> xr.Dataset:
@@ -55,7 +63,47 @@ def read(path: Path, remedy: str) -> xr.Dataset:
 def results(name: str) -> xr.Dataset:
     """Return the results of a card's sweep."""
     remedy = f"uv run stpbnn sweep {name} -o runs/{name}-sweep && uv run python analysis/collect.py runs/{name}-sweep"
-    return read(RESULTS / f"{name}.nc", remedy)
+    return with_searched(read(RESULTS / f"{name}.nc", remedy), name)
+
+
+def with_searched(data: xr.Dataset, name: str) -> xr.Dataset:
+    """Return a data set with the adaptive kernel of searched.py in the place of what the sweep had found, if anything.
+
+    What the last doubling of the clusters changed is `theory_error_systematic`, their size `cluster`.
+    """
+    found = {row["place"]: row for row in read_rows(SEARCHED) if row["card"] == name}
+    if not found:
+        return data
+    others = [theory for theory in data["theory"].to_numpy() if theory != SIMULATED]
+    data = data.sel(theory=others).reindex(theory=[*others, SIMULATED], fill_value={"theory_converged": False})
+    data["theory_error_systematic"] = xr.zeros_like(data[OWN])
+    data["cluster"] = xr.full_like(data[OWN].isel(part=0, drop=True), float("nan"))
+    swept = list(data["finished"].dims)
+    for values in product(*(data[dim].to_numpy().tolist() for dim in swept)):
+        place = dict(zip(swept, values, strict=True))
+        if (row := found.get(place_of(place))) is None:
+            continue
+        here = place | {"theory": SIMULATED}
+        parts = {"total": row["bias"] + row["variance"], "squared_bias": row["bias"], "variance": row["variance"]}
+        for part, value in parts.items():
+            data["error"].loc[here | {"part": part}] = value
+        for part, key in (("total", ""), ("variance", "_variance")):
+            data[OWN].loc[here | {"part": part}] = row[f"monte_carlo{key}"]
+            data["theory_error_systematic"].loc[here | {"part": part}] = row[f"systematic{key}"]
+        data["cluster"].loc[here] = row["cluster"]
+        data["theory_converged"].loc[here] = row["converged"]
+    return data
+
+
+def place_of(place: Mapping[str, Any]) -> str:
+    """Return a point of a sweep in words.
+
+    Examples
+    --------
+    >>> place_of({"train": 50, "width": "20-20"})
+    'train=50 width=20-20'
+    """
+    return " ".join(f"{dim}={value}" for dim, value in place.items())
 
 
 def card_of(data: xr.Dataset) -> Card:

@@ -57,11 +57,15 @@ def gap(data: xr.Dataset) -> xr.DataArray:
 
 
 def gap_error(data: xr.Dataset) -> xr.DataArray:
-    """Return the Monte Carlo error of that difference: of the posterior, and of the theory where it is simulated."""
+    """Return the error of that difference: of the posterior, and of a theory that is simulated.
+
+    The latter is the Monte Carlo error, and what the last doubling of its clusters changed, where that is known.
+    """
     total = data["error_posterior"].sel(part="total")
-    own = data["theory_error_mcse"].sel(part="total").fillna(0.0) / total if "theory_error_mcse" in data else 0.0
+    names = [name for name in ("theory_error_mcse", "theory_error_systematic") if name in data]
+    own = sum((data[name].sel(part="total").fillna(0.0) / total) ** 2 for name in names)
     of_posterior = noise(data) * data["error"].sel(part="total") / total
-    return 100 * np.sqrt(of_posterior**2 + own**2)
+    return 100 * np.sqrt(of_posterior**2 + own)
 
 
 def digits(value: float, error: float, sign: str = "") -> str:
@@ -97,12 +101,21 @@ def table(sets: Mapping[str, xr.Dataset]) -> str:
             parts[0] += "" if converged(point) else " (hollow)"
             known, found, spread = set(point["theory"].to_numpy()), gap(point), gap_error(point)
             off = [
-                f"{digits(float(found.sel(theory=one)), float(spread.sel(theory=one)), '+')} %" if one in known else ""
+                f"{digits(float(found.sel(theory=one)), float(spread.sel(theory=one)), '+')} %{size_in(point, one)}"
+                if one in known and np.isfinite(found.sel(theory=one))
+                else ""
                 for one in theories
             ]
             overlap = [f"{value:.3f}" for value in (*point["kernel_overlap"].to_numpy(), float(point["nngp_overlap"]))]
             lines.append([name, told(place), *parts, *off, *overlap, f"{float(point['seconds']) / 60:.1f}"])
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def size_in(point: xr.Dataset, theory: str) -> str:
+    """Return the size of the clusters of a theory, in words, and whether it had not settled; nothing if it has none."""
+    size = float(point["cluster"].sel(theory=theory)) if "cluster" in point else np.nan
+    settled = bool(point["theory_converged"].sel(theory=theory))
+    return f", n = {size:.0f}{'' if settled else ', not settled'}" if np.isfinite(size) else ""
 
 
 def missing(sets: Mapping[str, xr.Dataset]) -> str:

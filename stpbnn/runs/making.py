@@ -21,7 +21,7 @@ import xarray as xr
 
 from stpbnn import _validation as check
 from stpbnn._version import __version__
-from stpbnn.cards import Arrays, Card, code
+from stpbnn.cards import Arrays, Card, changed, code
 from stpbnn.datasets import Preparation
 from stpbnn.files import (
     is_leftover,
@@ -151,11 +151,6 @@ def rerender(folder: str | os.PathLike[str], *, allow_code: bool = False) -> Run
     return run
 
 
-def _with_draws(card: Card, draws: int) -> Card:
-    """Return the card with another number of draws."""
-    return card.model_copy(update={"sampler": card.sampler.model_copy(update={"draws": draws})})
-
-
 def _refuse_other(folder: Path, card: Card) -> None:
     """Refuse a folder that holds anything but an earlier run of the same card, with as many draws or fewer."""
     refuse_long_names("folder", folder)
@@ -199,7 +194,7 @@ def _earlier(folder: Path, card: Card, data: Arrays) -> xr.DataTree | None:
     except FileNotFoundError:
         return None
     draws = posterior.attrs.get("draws", card.sampler.draws)
-    if posterior.attrs.get("fingerprint") != fingerprint(_with_draws(card, int(draws)), data):
+    if posterior.attrs.get("fingerprint") != fingerprint(changed(card, {"sampler.draws": int(draws)}), data):
         raise ValueError(
             f"{path}: was sampled with other data than the card loads now; "
             "choose another folder with -o, or remove this one"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from stpbnn.datasets import Task
 from stpbnn.files import DamagedError, remove_leftovers, write_netcdf, write_text
 from stpbnn.runs import fingerprint, run_card
 from stpbnn.sweeps import cluster
+from stpbnn.sweeps.growing import begin_from_shorter
 from stpbnn.sweeps.places import LENGTH, MANY, finished, put_aside, run_places
 from stpbnn.sweeps.results import joined
 
@@ -54,7 +54,8 @@ def sweep(
 
     Each point is a run folder, made by `stpbnn.runs.run_card` as a task of Dask, and named after a hash of its settings
     and data. Finished points are used again, also when the lists of the sweep grow or change their order; a
-    point that was interrupted goes on from its last block. A task whose worker dies is given to another. The cheapest
+    point that was interrupted goes on from its last block, and one that asks for more draws from those of a shorter run
+    whose chains had not converged. A task whose worker dies is given to another. The cheapest
     points come first.
 
     A cluster on this machine is made of new processes, so that a script which calls this needs the usual
@@ -186,6 +187,7 @@ def _point(
         data = card.load() if given is None else given.first(card.data.train)
         if fingerprint(card, data)[:LENGTH] != folder.name:
             return f"the data that {socket.gethostname()} finds are not those of the client; see the paths in [data]"
+        begin_from_shorter(folder, card, data)
         with warnings.catch_warnings(action="ignore"):  # chains and solvers that have not converged: in the results
             try:
                 run_card(card, folder, data, progress=False)
@@ -193,7 +195,6 @@ def _point(
                 put_aside(error.path)
                 write_text(folder / "card.toml", card.to_toml())  # the folder's name says that it is this one
                 run_card(card, folder, data, progress=False)
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # more draws are a point of their own
     except ValueError as error:
         return str(error)
     return ""

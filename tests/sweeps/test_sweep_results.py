@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from stpbnn import cards, cli, figures, runs
 from stpbnn.report import render_sweep
-from stpbnn.sweeps import results, sweep
+from stpbnn.sweeps import growing, results, sweep
 
 pytest.importorskip("distributed")
 
@@ -44,6 +44,45 @@ def test_what_is_finished_is_not_run_again_in_any_order_of_the_lists(finished, t
     xr.testing.assert_equal(again, whole)
     other = sweep(swept(data__train=[6, 6], network__widths=[[8]]), folder, progress=False)
     assert other["seconds"].values.tolist() == [whole["seconds"].sel(width=8).values.tolist()] * 2
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_more_draws_join_those_of_a_shorter_run(finished, scheduler, tmp_path):
+    """Draws and theories of the shorter run are where they were, and stand at the beginning of the longer one."""
+    folder, shorter = shutil.copytree(finished[0], tmp_path / "swept"), finished[1].sel(width=8, train=6)
+    before = folder / "points" / shorter["point"].item()
+    assert not shorter["converged"]
+    card = swept("sampler.draws=150", network__widths=[[8]], data__train=[6])
+    point = sweep(card, folder, scheduler=scheduler, progress=False).sel(width=8, train=6)
+    after = folder / "points" / point["point"].item()
+    assert after != before
+    there, here = (runs.load_run(path).posterior for path in (before, after))
+    assert (there["predictions"].sizes["draw"], here["predictions"].sizes["draw"]) == (100, 150)
+    xr.testing.assert_equal(here["predictions"].isel(draw=slice(100)).to_dataset(), there["predictions"].to_dataset())
+    for path in sorted(before.glob("checkpoint/draws-*.nc")):
+        assert (after / "checkpoint" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_shorter_run_with_other_data_or_unreadable_is_no_beginning(finished, tmp_path):
+    shorter = finished[1].sel(width=8, train=6)
+    before = finished[0] / "points" / shorter["point"].item()
+    copied = shutil.copytree(before, tmp_path / before.name)
+    card = cards.load_card(
+        "smoke-1hl-linear", [*TINY, CLOSED, "network.widths=[8]", "data.train=6", "sampler.draws=150"]
+    )
+    X, y, X_test, y_test = card.data.load()
+    new = tmp_path / "new"
+    growing.begin_from_shorter(new, card, (X, 2 * y, X_test, y_test))
+    fewer = card.model_copy(update={"sampler": card.sampler.model_copy(update={"draws": 50})})
+    growing.begin_from_shorter(new, fewer, (X, y, X_test, y_test))
+    (copied / "card.toml").write_text("[network")
+    growing.begin_from_shorter(new, card, (X, y, X_test, y_test))
+    assert not new.exists()
+    shutil.copy(before / "card.toml", copied)
+    growing.begin_from_shorter(new, card, (X, y, X_test, y_test))
+    assert new.exists()
+    assert not (new / "run.json").exists()  # not finished
 
 
 @pytest.mark.long
