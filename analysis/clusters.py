@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from adaptive import CASES, KEYS, RESULTS, case, load
+from deep_adaptive import z_value
 from readme import README, fill_and_put
 from rows import read_rows, write_rows
+from scipy.special import ndtri
 from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
@@ -92,6 +94,49 @@ def table() -> str:
     return "\n".join(lines)
 
 
+class Off(NamedTuple):
+    """How far a theory is off: relative to the posterior, and as a normal score, with the errors of both."""
+
+    value: float
+    z: float
+
+
+def off(row: dict[str, Any], part: str, truth: float, truth_error: float) -> Off:
+    """Return how far clusters are off in a part of the error: "" is the total, "_variance" the variance.
+
+    The error has three parts: of their populations, of the posterior, and what the last doubling of n changed.
+    """
+    found = row["variance"] + (0 if part else row["bias"])
+    own = np.hypot(row["monte_carlo" + part], np.nan_to_num(row["systematic" + part]))
+    return Off(found / truth - 1, z_value(found - truth, own, truth_error) if own or truth_error else 0.0)
+
+
+def counted(offs: list[tuple[Off, ...]], within: tuple[float, ...]) -> list[str]:
+    """Return in how many cases each part is near enough, and in how many the error bar covers the difference."""
+    found = [f"{sum(abs(one[i].value) < near for one in offs)} ({100 * near:g} %)" for i, near in enumerate(within)]
+    return found + [str(sum(abs(one[i].z) < ndtri(0.975) for one in offs)) for i in range(len(within))]
+
+
+def counts() -> str:
+    """Return in how many cases clusters as large as "auto" takes them are near enough.
+
+    The Monte Carlo error of a sampled total stands for that of its variance, which is smaller.
+    """
+    posterior = {tuple(row[key] for key in KEYS): row for row in read_rows(RESULTS)}
+    there = [row for row in read_rows(FOUND) if row["asked"] == "auto"]
+    offs = []
+    for row in there:
+        truth = posterior[tuple(row[key] for key in KEYS)]
+        total = truth["bias"] + truth["variance"]
+        offs.append((off(row, "", total, truth["error"]), off(row, "_variance", truth["variance"], truth["error"])))
+    lines = [
+        '| "auto": cases | settled | total within | variance within | covered at 95 %: total | variance |',
+        "|" + "---|" * 6,
+        f"| {len(there)} | {sum(row['converged'] for row in there)} | {' | '.join(counted(offs, (0.05, 0.1)))} |",
+    ]
+    return "\n".join(lines)
+
+
 def fill_sizes() -> None:
     """Run the cases of chosen sizes that have no row, then those of "auto"."""
     done = [tuple(row[key] for key in (*KEYS, "asked")) for row in read_rows(FOUND)]
@@ -103,7 +148,7 @@ def fill_sizes() -> None:
 
 def main() -> None:
     """Run what is missing, and write the table."""
-    fill_and_put(__doc__, fill_sizes, README, "clusters", table)
+    fill_and_put(__doc__, fill_sizes, README, "clusters", lambda: f"{table()}\n\n{counts()}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     uv run python analysis/searched.py                      # runs what is missing, the cheap points first
     uv run python analysis/searched.py figure2-mnist-erf    # those of some cards alone
+    uv run python analysis/searched.py table                # table only
 
 A point takes from half a minute to an hour of one core. Figures and tables take the theory from
 results/searched.csv, in the place of what a sweep had found.
@@ -14,10 +15,11 @@ import time
 import warnings
 from typing import Any
 
-from clusters import told
+from clusters import counted, off, told
 from collect import RESULTS, SEARCHED, card_of, place_of, read
 from learning import cells, converged
-from rows import fill
+from readme import README, put_table
+from rows import fill, read_rows
 from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
@@ -26,13 +28,14 @@ from stpbnn.cards import Card, points
 DEEP = ("mnist-erf", "cifar10-erf", "mnist-2hl-relu", "mnist-3hl-relu", "cifar10-2hl-relu", "cifar10-3hl-relu")
 CARDS = ("figure1-mnist", "figure1-cifar10", *(f"figure2-{name}" for name in DEEP), "finite-width", "gaps")
 FURTHER = ("gaps-precision", "closures", "figure1-mnist-seeds", "figure1-cifar10-seeds")
+REMEDY = "uv run python analysis/collect.py SWEEP"
 
 
 def cases(names: tuple[str, ...]) -> dict[tuple[str, str], Card]:
     """Return the cards of all points whose chains have converged, by their sweep and place, the cheap ones first."""
     found = {}
     for name in names:
-        data = read(RESULTS / f"{name}.nc", "uv run python analysis/collect.py SWEEP")
+        data = read(RESULTS / f"{name}.nc", REMEDY)
         for (place, point), card in zip(cells(data), points(card_of(data)).values(), strict=True):
             if bool(point["finished"]) and converged(point):
                 found[name, place_of(place)] = card
@@ -58,16 +61,38 @@ def run(card: Card) -> dict[str, Any]:
     return found | {"cpu_seconds": time.process_time() - start, "stpbnn": stpbnn.__version__}
 
 
+def table() -> str:
+    """Return, for each sweep, at how many of its points clusters are near enough to the posterior."""
+    lines = [
+        "| sweep | points | solved | settled | total within | variance within | covered at 95 %: total | variance |",
+        "|" + "---|" * 8,
+    ]
+    rows = {(row["card"], row["place"]): row for row in read_rows(SEARCHED)}
+    for name in (*CARDS, *FURTHER):
+        offs, settled, data, points_there = [], 0, read(RESULTS / f"{name}.nc", REMEDY), 0
+        for place, point in cells(data):
+            points_there += bool(point["finished"]) and converged(point)
+            if (row := rows.get((name, place_of(place)))) is None:
+                continue
+            settled += row["converged"]
+            truth = [
+                (float(point["error_posterior"].sel(part=part)), float(point["error_mcse"].sel(part=part)))
+                for part in ("total", "variance")
+            ]
+            offs.append((off(row, "", *truth[0]), off(row, "_variance", *truth[1])))
+        within = (0.1, 0.1) if name.startswith("figure2") else (0.05, 0.1)
+        lines.append(f"| {name} | {points_there} | {len(offs)} | {settled} | {' | '.join(counted(offs, within))} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Run what is missing."""
+    """Run what is missing, and write the table."""
     names = tuple(sys.argv[1:])
-    there = cases(names) if names else cases(CARDS) | cases(FURTHER)
+    there = {} if names == ("table",) else cases(names) if names else cases(CARDS) | cases(FURTHER)
     fill(
-        SEARCHED,
-        ("card", "place"),
-        there,
-        lambda name, place: {"card": name, "place": place} | run(there[name, place]),
+        SEARCHED, ("card", "place"), there, lambda name, place: {"card": name, "place": place} | run(there[name, place])
     )
+    put_table(README, "searched", table())
 
 
 if __name__ == "__main__":

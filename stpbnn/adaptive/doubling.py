@@ -113,8 +113,10 @@ def doubled(
             break
         here = problem.resized(cluster)
         found.insert(0, solve(here, start, particles, seed, max_iter))
-        rows = None if found[0].lost else np.array([summary(here, each) for each in found[0].whole.averages])
-        if rows is not None and before is not None and found[0].converged and not moved(rows, before):
+        if cluster == width:
             break
-        before = rows if found[0].converged else None
+        rows = np.array([summary(here, each) for each in found[0].whole.averages]) if found[0].converged else None
+        if rows is not None and before is not None and not moved(rows, before):
+            break
+        before = rows
     return found

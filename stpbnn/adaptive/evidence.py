@@ -9,7 +9,7 @@ first term)
 
 It is stationary in fields and Gaussians, so that errors of the fixed point enter in second order only. log z comes from
 particles that follow the fields as these are switched on (sequential Monte Carlo), in steps after which most of them
-count. Moves are more accurate than elsewhere: where those in a narrow mode are refused, it loses its weight.
+count. Moves are refined while some particles are refused: those in a narrow mode, which would lose its weight.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from stpbnn.adaptive.particles import move
 __all__ = ["Annealed", "anneal", "log_evidence", "systematic"]
 
 KEPT = 0.8  # the part of the particles that count, at the least, after a step of the fields
-ACCURATE, FINER = 0.995, 4  # the acceptance below which moves get so many rotations more: narrow modes need them
+REFUSED, FINER = 0.005, 4  # the part of refused particles beyond which moves get so many rotations more
 SMALLEST, GROWTH, HALVINGS = 1e-4, 0.02, 8  # of a step, absolute or relative to the fields; trials to find its size
 
 
@@ -74,7 +74,7 @@ def anneal(problem: Problem, found: Fields, particles: int, seed: int) -> Anneal
         chosen = systematic(np.exp(gain - total), float(_uniform(choice)))
         moved = move(problem.sigma, momentum, np.asarray(position)[chosen], root, felt, np.int32(steps))
         position = moved.position
-        steps += FINER * int(np.asarray(moved.acceptance) < ACCURATE)
+        steps += FINER * int(np.asarray(moved.refused) > REFUSED)
     return Annealed(log_z, float(np.mean(moved.readout.tilt)), position, estimate(problem, moved)[0], steps)
 
 

@@ -60,13 +60,15 @@ def from_prior(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 class Move(NamedTuple):
     """Particles (M, n, r) after a move, their twins, readout, acceptance, likeness to the twins, moments.
 
-    Beside them the sum of the readouts' own covariances (D, D); of units above also their backward signals.
+    Beside them the part of the particles that are refused more often than not, the sum of the readouts' own covariances
+    (D, D), and of units above their backward signals.
     """
 
     position: jax.Array
     twin: jax.Array
     readout: Readout
     acceptance: jax.Array
+    refused: jax.Array
     likeness: jax.Array
     moments: Moments
     spread: jax.Array
@@ -96,7 +98,8 @@ def move(
     readout = Readout(readout.covariance[:, :n], readout.mean[:, :n], readout.tilt)
     likeness = _likeness(readout, twins, drive) * exact_twins(sigma)
     spread = jnp.einsum("midie->de", readout.covariance[:, :, :, :n])
-    return Move(position, momentum, readout, jnp.mean(probability), likeness, found, spread, back)
+    accepted, refused = jnp.mean(probability), jnp.mean(probability < 0.5)
+    return Move(position, momentum, readout, accepted, refused, likeness, found, spread, back)
 
 
 def walk(

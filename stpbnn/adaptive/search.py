@@ -38,6 +38,7 @@ SNAPSHOTS = 8  # of each population, kept for predictions
 WIDER, FALLING = 8.0, 40  # times the width at first, and the iterations until it has fallen to its own
 GAIN, SLOWER = 0.15, 20  # and the moves after which it has fallen to a half
 MOVING, MOST = 0.5, 64  # a smaller acceptance is no solution; rotations of a move
+ACCEPTED, OF_NETWORKS = (0.9, 0.97), (0.65, 0.85)  # between which moves keep their rotations
 RUNAWAY, BEYOND = 1e4, 30  # times the kernel of infinite width, and the targets: what is no solution
 
 
@@ -151,9 +152,9 @@ class _Walkers:
     """All populations, and one step of the approximation."""
 
     def __init__(self, problem: Problem, particles: int, seed: int, start: Start) -> None:
-        self.problem, self.steps, self.lost, self.gain = problem, 2, False, GAIN
+        self.problem, self.steps, self.moves, self.acceptance = problem, 2, 0, 1.0
         self.root = jax.device_put(padded(problem.root, *map(up, problem.root.shape)))
-        self.carried = problem.part == 1 and start.position is None
+        self.lost, self.gain, self.carried = False, GAIN, problem.part == 1 and start.position is None
         self.history, self.tilts = list[float](), list[list[np.ndarray]]()
         keys = streams(seed, GROUPS + HALVED)
         size = max(4, particles // (GROUPS * problem.cluster))
@@ -161,7 +162,6 @@ class _Walkers:
         self.populations = [
             Population(key, self._position(i, sizes, key, start), start.K, start.G) for i, key in enumerate(keys)
         ]
-        self.acceptance, self.moves = 1.0, 0
 
     def _position(self, group: int, sizes: list[int], key: np.ndarray, start: Start) -> jax.Array:
         size, (rows, links) = sizes[group], self.problem.coordinates
@@ -169,7 +169,7 @@ class _Walkers:
         if self.carried:
             known = fields(self.problem, start.K, Response.of(self.problem, start.G))
             found = anneal(self.problem, known, size * self.problem.cluster, int(key[-1]))
-            self.steps = min(found.steps, MOST)
+            self.steps = min(found.steps // 2, MOST)
             return found.position
         if start.position is None:  # the first of many are the same as few: one program
             return jax.device_put(np.asarray(from_prior(key, (max(sizes), rows, row)))[:size])
@@ -246,10 +246,9 @@ class _Walkers:
 
     def _adapt(self, moved: list[Move]) -> None:
         self.acceptance = float(np.mean([float(m.acceptance) for m in moved]))
-        if self.acceptance < 0.9:
-            self.steps = min(self.steps + 1, MOST)
-        elif self.acceptance > 0.97 and self.steps > 1:
-            self.steps -= 1
+        least, most = OF_NETWORKS if self.carried else ACCEPTED
+        finer = int(self.acceptance < least) - int(self.acceptance > most)
+        self.steps = min(max(self.steps + finer, 1), MOST)
 
     def _rows(self) -> np.ndarray | None:
         """Return the summaries of both halves of a round, for all populations."""

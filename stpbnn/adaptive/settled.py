@@ -1,7 +1,8 @@
 r"""Whether a search has settled: numbers that tell a fixed point, and how they differ.
 
 The numbers are squared bias and variance of f at each training input, had its own target been left out; with
-Λ = (T + N/n Σ)^{-1} the residual is (y − f̄)_i / (T Λ_ii) and the variance 1/Λ_ii − T.
+Λ = (T + N/n Σ)^{-1} the residual is (y − f̄)_i / (T Λ_ii) and the variance 1/Λ_ii − T. Of a cluster that is the network
+Λ is (1 − V/T)/T, which the noise of V makes negative: there the numbers are those of the training inputs as they are.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ FORGETTING = 2  # correlation times that half of a round must have
 
 
 def summary(problem: Problem, averages: Averages) -> list[float]:
-    """Return squared bias and variance of f at training inputs whose own target is left out."""
-    response = Response.of(problem, averages.covariance())
+    """Return squared bias and variance of f at training inputs whose own target is left out, where that is known."""
+    covariance = averages.covariance()
+    if problem.part == 1:
+        residual = problem.y - averages.K @ (problem.whitening @ problem.whitening @ problem.y)
+        return [float(np.mean(residual**2)), float(np.mean(np.diag(covariance)))]
+    response = Response.of(problem, covariance)
     a, R = fields(problem, averages.K, response)
     residual = a - problem.reacting * (R @ (averages.K @ a))
     precision = response.vectors**2 @ (response.r * (1 - problem.reacting * response.g * response.r))
