@@ -1,4 +1,4 @@
-"""Two hidden layers that adapt, against exact linear networks and the sampled posteriors of figure 2.
+"""Deep networks that adapt, against exact linear networks and the sampled posteriors of figure 2.
 
     uv run python analysis/deep_adaptive.py --data DATA     # runs the cases that are missing, then writes the table
     uv run python analysis/deep_adaptive.py                 # table only
@@ -27,15 +27,16 @@ import stpbnn
 FOUND = RESULTS / "deep_adaptive.csv"
 P, TEST, SEED, POPULATIONS = 100, 1000, 0, 4
 CASES = [
-    ("MNIST", "linear", 50, 0.05, 1),
-    ("MNIST", "erf", 50, 0.01, 1),
-    ("CIFAR-10", "erf", 50, 0.01, 1),
-    ("MNIST", "linear", 200, 0.05, 1),
-    *(("CIFAR-10", "linear", N, 0.05, 1) for N in (50, 200)),
-    *((data, "relu", N, 0.01, 1) for data in DATA for N in (50, 200)),
-    ("MNIST", "erf", 50, 0.01, 50),
+    ("MNIST", "linear", 2, 50, 0.05, 1),
+    ("MNIST", "erf", 2, 50, 0.01, 1),
+    ("CIFAR-10", "erf", 2, 50, 0.01, 1),
+    ("MNIST", "linear", 2, 200, 0.05, 1),
+    *(("CIFAR-10", "linear", 2, N, 0.05, 1) for N in (50, 200)),
+    *((data, "relu", 2, N, 0.01, 1) for data in DATA for N in (50, 200)),
+    ("MNIST", "erf", 2, 50, 0.01, 50),
+    *((data, "linear", 3, N, 0.05, N) for N in (50, 200) for data in DATA),
 ]
-KEYS = ("data", "activation", "N", "T", "cluster")
+KEYS = ("data", "activation", "L", "N", "T", "cluster")
 
 
 def load(data: str) -> tuple[np.ndarray, ...]:
@@ -44,27 +45,27 @@ def load(data: str) -> tuple[np.ndarray, ...]:
     return stpbnn.datasets.load(DATA[data], train=P, test=TEST, **images)
 
 
-def truth(data: str, activation: str, N: int, T: float) -> tuple[float, float]:
+def truth(data: str, activation: str, L: int, N: int, T: float) -> tuple[float, float]:
     """Return the total error of the posterior and its Monte Carlo error."""
     if activation == "linear":
         X, y, X_test, y_test = load(data)
-        net = stpbnn.FullyConnected((N, N), activation)
+        net = stpbnn.FullyConnected((N,) * L, activation)
         return stpbnn.FiniteWidthRegressor(net, temperature=T).fit(X, y).generalization_error(X_test, y_test).total, 0.0
-    return sampled(data, activation, 2, N, P) or (np.nan, np.nan)
+    return sampled(data, activation, L, N, P) or (np.nan, np.nan)
 
 
-def run(data: str, activation: str, N: int, T: float, cluster: int) -> dict[str, Any]:
+def run(data: str, activation: str, L: int, N: int, T: float, cluster: int) -> dict[str, Any]:
     """Return what clusters of a size find."""
     X, y, X_test, y_test = load(data)
-    net, start = stpbnn.FullyConnected((N, N), activation), time.process_time()
+    net, start = stpbnn.FullyConnected((N,) * L, activation), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # is in the table
         model = stpbnn.AdaptiveKernelRegressor(net, temperature=T, cluster=cluster, random_state=SEED).fit(X, y)
     found = model.generalization_error(X_test, y_test)
     error = model.generalization_error_standard_error(X_test, y_test)
     limit = stpbnn.ProportionalLimitRegressor(net, temperature=T).fit(X, y).generalization_error(X_test, y_test)
-    total, mcse = truth(data, activation, N, T)
-    return dict(zip(KEYS, (data, activation, N, T, cluster), strict=True)) | {
+    total, mcse = truth(data, activation, L, N, T)
+    return dict(zip(KEYS, (data, activation, L, N, T, cluster), strict=True)) | {
         "bias": found.squared_bias,
         "variance": found.variance,
         "error": error.total,
@@ -89,17 +90,18 @@ def z_value(difference: float, error: float, truth_error: float) -> float:
 def table() -> str:
     """Return the table of the cases that were run."""
     lines = [
-        "| data | σ | N | T | n | posterior | bias² + variance | off, % | z | proportional limit, % | settled "
+        "| data | σ | L | N | T | n | posterior | bias² + variance | off, % | z | proportional limit, % | settled "
         "| CPU seconds |",
-        "|" + "---|" * 12,
+        "|" + "---|" * 13,
     ]
     for row in read_rows(FOUND):
         total = row["bias"] + row["variance"]
         noise = 100 * np.hypot(row["error"], row["truth_error"]) / row["truth"]
         posterior = f"{row['truth']:.4g}" + (f" ± {row['truth_error']:.1g}" if row["truth_error"] else ", exact")
         lines.append(
-            f"| {row['data']} | {row['activation']} | {row['N']} | {row['T']:g} | {row['cluster']} | {posterior} "
-            f"| {row['bias']:.4g} + {row['variance']:.4g} | {100 * (total / row['truth'] - 1):+.1f} ± {noise:.1f} "
+            f"| {row['data']} | {row['activation']} | {row['L']} | {row['N']} | {row['T']:g} | {row['cluster']} "
+            f"| {posterior} | {row['bias']:.4g} + {row['variance']:.4g} "
+            f"| {100 * (total / row['truth'] - 1):+.1f} ± {noise:.1f} "
             f"| {z_value(total - row['truth'], row['error'], row['truth_error']):+.1f} "
             f"| {100 * (row['proportional'] / row['truth'] - 1):+.1f} "
             f"| {'yes' if row['converged'] else 'no: ' + row['failed']} | {row['cpu_seconds']:.0f} |"

@@ -33,13 +33,13 @@ FOUND = RESULTS.with_name("digit_pairs.csv")
 PAIRS = {"4 against 9": (4, 9), "5 against 6": (5, 6)}
 T, TEST, SECONDS = 0.03, 200, 1800
 KEYS = ("pair", "P", "N", "layers", "method")
-METHODS = {1: ("HMC", "proportional limit", "auto", "one unit"), 2: ("HMC", "proportional limit", "one unit")}
+METHODS = ("HMC", "proportional limit", "auto", "one unit")
 CASES = [
     (pair, P, N, layers, method)
     for P, layers in ((120, 1), (120, 2), (300, 1), (300, 2))
     for N in (40, 100)
     for pair in PAIRS
-    for method in METHODS[layers]
+    for method in METHODS
 ]
 COLUMNS = {
     **dict.fromkeys(
@@ -57,11 +57,11 @@ def load(pair: str, P: int) -> tuple[np.ndarray, ...]:
 
 @functools.lru_cache(1)
 def solved(pair: str, P: int, N: int, layers: int) -> stpbnn.AdaptiveKernelRegressor:
-    """Return clusters that are doubled until the prediction stays; of two layers one unit of each."""
-    net, cluster = stpbnn.FullyConnected((N,) * layers, "erf"), "auto" if layers == 1 else 1
+    """Return clusters that are doubled until the prediction stays; of two layers one unit, then the network."""
+    net = stpbnn.FullyConnected((N,) * layers, "erf")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # is in the table
-        model = stpbnn.AdaptiveKernelRegressor(net, temperature=T, cluster=cluster, random_state=SEED)
+        model = stpbnn.AdaptiveKernelRegressor(net, temperature=T, cluster="auto", random_state=SEED)
         return model.fit(*load(pair, P)[:2])
 
 
@@ -163,7 +163,9 @@ def counts() -> str:
         "| variance |",
         "|" + "---|" * 9,
     ]
-    for pair, (layers, method, near) in product(PAIRS, ((1, "one unit", 5), (1, "auto", 5), (2, "one unit", 10))):
+    for pair, (layers, method, near) in product(
+        PAIRS, ((1, "one unit", 5), (1, "auto", 5), (2, "one unit", 10), (2, "auto", 10))
+    ):
         kind = (pair, layers, method)
         there = [
             both
