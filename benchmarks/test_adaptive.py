@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 from stpbnn import adaptive
+from stpbnn.adaptive.fields import drive, padded, up
 from stpbnn.adaptive.particles import move
 
 IMAGES = {"classes": (0, 1), "labels": (-1, 1), "test": 100, "size": 784}
@@ -46,42 +47,61 @@ def exponent(sizes, seconds):
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
-@pytest.mark.benchmark(group="cost of a move, and of an update")
-def test_exponents(benchmark):
-    """Exponents over P (rank r = P) and M of a move of four steps, and over P of the fields, at the upper end."""
-
-    def seconds(P, M):
-        rng = np.random.default_rng(0)
-        root = rng.standard_normal((P, P)) / np.sqrt(P)
-        kernel = root @ root.T
-        with jax.enable_x64(True):
-            problem = adaptive.Problem(rng.standard_normal(P), root, kernel, jax.lax.erf, 0.1, 100.0, 1.0)
-            found = adaptive.fields(problem, kernel, kernel)
-            arguments = jax.random.normal(jax.random.key(0), (M, P), jnp.float32), jnp.asarray(root, jnp.float32)
-            felt = adaptive.drive(problem, found)
-
-            def once():
-                moved = move(jax.lax.erf, jax.random.key(1), *arguments, felt, jnp.int32(4))
-                jax.block_until_ready(moved.moments)
-
-            def update():
-                adaptive.fields(problem, kernel, kernel)
-
-            return tuple(min(timed(f) for _ in range(3)) for f in (once, once, update))[1:]
-
-    def timed(function):
+def least(function, repeats=3):
+    """Return the least of the seconds of some calls, after one that compiles."""
+    function()
+    times = []
+    for _ in range(repeats):
         start = time.perf_counter()
         function()
-        return time.perf_counter() - start
+        times.append(time.perf_counter() - start)
+    return min(times)
 
-    sizes, many = (256, 512, 1024), (1024, 2048, 4096)
-    moves, updates = zip(*(seconds(P, 2048) for P in sizes), strict=True)
-    over_particles = [seconds(512, M)[0] for M in many]
-    benchmark.pedantic(seconds, (512, 2048), rounds=1)
+
+def pose(net, P, cluster):
+    """Return a problem of random inputs in P dimensions, and the kernel of infinite width."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((P, P)), rng.standard_normal(P)
+    problem = adaptive.posed(net, X, y, 0.1, adaptive.RowSpace.of(net.prior, X), True)
+    return problem.resized(cluster), problem.kernel
+
+
+def seconds_of_move(net, P, units, cluster=1, steps=4):
+    """Return the seconds of a move of so many units in clusters, in the fields of the kernel of infinite width."""
+    with jax.enable_x64(True):
+        problem, kernel = pose(net, P, cluster)
+        rows, links = problem.coordinates
+        shape = units // cluster, rows, links + up(problem.root.shape[1])
+        position = jax.random.normal(jax.random.key(0), shape, jnp.float32)
+        root = jax.device_put(padded(problem.root, *map(up, problem.root.shape)))
+        felt = drive(problem, adaptive.fields(problem, kernel, adaptive.Response.of(problem, kernel)))
+        arguments = problem.sigma, jax.random.key(1), position, root, felt, np.int32(steps)
+        return least(lambda: jax.block_until_ready(move(*arguments)))
+
+
+def seconds_of_update(P):
+    """Return the seconds that new fields take."""
+    with jax.enable_x64(True):
+        problem, kernel = pose(stpbnn.FullyConnected((64,), "erf"), P, 1)
+        return least(lambda: adaptive.fields(problem, kernel, adaptive.Response.of(problem, kernel)))
+
+
+@pytest.mark.benchmark(group="cost of a move, and of an update")
+def test_exponents(benchmark):
+    """Exponents over P and M of a move of single units, over n at as many units, over L of a network; of an update."""
+    one = stpbnn.FullyConnected((64,), "erf")
+    P, M, n, L = (256, 512, 1024), (1024, 2048, 4096), (1, 2, 4, 8, 16), (1, 2, 3)
+    moves, updates = [seconds_of_move(one, p, 2048) for p in P], [seconds_of_update(p) for p in P]
+    clusters = [seconds_of_move(one, 256, 2048, cluster) for cluster in n]
+    networks = [seconds_of_move(stpbnn.FullyConnected((64,) * depth, "erf"), 256, 2048, 64) for depth in L]
+    benchmark.pedantic(seconds_of_move, (one, 256, 2048), rounds=1)
     benchmark.extra_info |= {
-        "exponent of a move over P": exponent(sizes, moves),
-        "exponent of a move over M": exponent(many, over_particles),
-        "exponent of an update over P": exponent(sizes, updates),
+        "exponent of a move over P": exponent(P, moves),
+        "exponent of a move over M": exponent(M, [seconds_of_move(one, 512, many) for many in M]),
+        "exponent of a move over n": exponent(n, clusters),
+        "n = 16 beside n = 1": clusters[-1] / clusters[0],
+        "exponent of a network's move over L": exponent(L, networks),
+        "exponent of an update over P": exponent(P, updates),
         "move, P = 1024, s": moves[-1],
         "update, P = 1024, s": updates[-1],
     }
