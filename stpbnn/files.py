@@ -11,6 +11,7 @@ import io
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 import zlib
@@ -34,6 +35,7 @@ __all__ = [
     "read_netcdf",
     "refuse_long_names",
     "remove_leftovers",
+    "temporary_of",
     "write_netcdf",
     "write_text",
     "written_whole",
@@ -75,7 +77,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     remove_leftovers(path.parent, path.name)
-    temporary = _temporary(path)
+    temporary = temporary_of(path)
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -213,7 +215,7 @@ def refuse_long_names(what: str, path: Path) -> None:
 
 
 def remove_leftovers(folder: str | os.PathLike[str], name: str = "") -> None:
-    """Remove temporary files of dead processes of this machine, and any others older than a week.
+    """Remove temporary files and folders of dead processes of this machine, and any others older than a week.
 
     Parameters
     ----------
@@ -223,7 +225,9 @@ def remove_leftovers(folder: str | os.PathLike[str], name: str = "") -> None:
         The file that was written; by default any.
     """
     for path in Path(folder).glob(f".{glob.escape(name[:100])}*.part"):
-        if _is_abandoned(path):
+        if _is_abandoned(path) and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif _is_abandoned(path):
             path.unlink(missing_ok=True)
 
 
@@ -238,8 +242,8 @@ def is_leftover(path: Path) -> bool:
     return re.fullmatch(r"\..+\.\d+\.part", path.name) is not None
 
 
-def _temporary(path: Path) -> Path:
-    """Return the temporary name of a file: it says which process of which machine writes it."""
+def temporary_of(path: Path) -> Path:
+    """Return the temporary name of a file or folder: it says which process of which machine writes it."""
     tail = f".{platform.node()}.{os.getpid()}.part"
     kept = os.fsencode(path.name)[: LONGEST - 1 - len(os.fsencode(tail))].decode(errors="ignore")
     return path.with_name(f".{kept}{tail}")

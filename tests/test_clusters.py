@@ -10,9 +10,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected
-from stpbnn.adaptive import RowSpace, Start, doubled, posed
+from stpbnn.adaptive import RowSpace, Start, doubled, doubling, posed
+from stpbnn.adaptive.fields import Averages, Problem
 from stpbnn.adaptive.neuron import Drive, log_weight, moments_of_clusters, posterior_readout
 from stpbnn.adaptive.search import _Walkers
+from stpbnn.adaptive.settled import summary
 
 
 def data(P=10, N0=4, seed=0):
@@ -88,6 +90,19 @@ def test_the_file_of_a_cluster_predicts_the_same(whole, tmp_path):
     assert (loaded.cluster_, loaded.converged_, loaded.particle_bias_) == (4, True, model.particle_bias_)
 
 
+@pytest.mark.parametrize(("D", "bias"), [(1, 0.0), (1, 2.0), (2, 2.0)])
+def test_what_tells_that_a_network_has_settled_is_its_error_at_training_inputs(D, bias):
+    """Units whose sum u is Gaussian: K and G by conditioning u on y, the error by conditioning f, u with its bias."""
+    rng, P, T = np.random.default_rng(0), 4, 0.3
+    half, y = rng.normal(size=(D * P, D * P)), rng.normal(size=D * P) + 3
+    u, noise = half @ half.T, np.kron(np.eye(D), np.full((P, P), bias)) + T * np.eye(D * P)
+    f, gain = u + noise - T * np.eye(D * P), np.linalg.inv(u + noise)
+    problem = Problem(y, np.eye(P), np.eye(P), jnp.tanh, T, 3, 1.0, bias, cluster=3)
+    found = summary(problem, Averages(u @ gain @ noise, u - u @ gain @ u, np.zeros(D * P)))
+    truth = [np.mean((y - f @ gain @ y) ** 2), np.mean(np.diag(f - f @ gain @ f))]
+    np.testing.assert_allclose(found, truth, rtol=1e-8)
+
+
 def test_clusters_that_do_not_fit_into_memory_do_not_count_as_settled():
     X, y, _ = data(P=3)
     net = FullyConnected((3,), "linear")
@@ -96,6 +111,15 @@ def test_clusters_that_do_not_fit_into_memory_do_not_count_as_settled():
     found = doubled(problem, start, particles=16, seed=0, max_iter=12, fits=lambda cluster: cluster < 3)
     assert [each.whole.cluster for each in found] == [1]
     assert "clusters" in found[0].failed
+
+
+def test_after_a_search_that_is_lost_larger_clusters_are_tried(monkeypatch):
+    X, y, _ = data(P=3)
+    net, solve = FullyConnected((3,), "linear"), doubling.solve
+    problem = posed(net, X, y, 0.5, RowSpace.of(net.prior, X), reaction=True)
+    monkeypatch.setattr(doubling, "solve", lambda *given: solve(*given)._replace(failed=("lost",)))
+    found = doubled(problem, Start(problem.kernel, problem.kernel), 16, 0, 12, lambda _: True)
+    assert [each.whole.cluster for each in found] == [3, 1]
 
 
 def test_the_network_is_exact_where_chains_from_the_prior_are_stuck():

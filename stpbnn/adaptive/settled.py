@@ -25,8 +25,10 @@ def summary(problem: Problem, averages: Averages) -> list[float]:
     """Return squared bias and variance of f at training inputs whose own target is left out, where that is known."""
     covariance = averages.covariance()
     if problem.part == 1:
-        residual = problem.y - averages.K @ (problem.whitening @ problem.whitening @ problem.y)
-        return [float(np.mean(residual**2)), float(np.mean(np.diag(covariance)))]
+        T, leaves = problem.temperature, problem.temperature * problem.whitening @ problem.whitening  # the output bias
+        residual = leaves @ (problem.y - averages.K @ (leaves @ problem.y) / T)
+        variance = np.sum((leaves @ covariance) * leaves, axis=1) + T * (1 - np.diag(leaves))
+        return [float(np.mean(residual**2)), float(np.mean(variance))]
     response = Response.of(problem, covariance)
     a, R = fields(problem, averages.K, response)
     residual = a - problem.reacting * (R @ (averages.K @ a))

@@ -6,6 +6,7 @@ from stpbnn.samplers.chains import collect as collect
 from stpbnn.samplers.chains import convergence as convergence
 from stpbnn.samplers.chains import diagnose
 from stpbnn.samplers.chains import rhat_limit as rhat_limit
+from stpbnn.samplers.chains import surroundings as surroundings
 from stpbnn.samplers.evaluation import functions
 from stpbnn.samplers.network_posterior import sample
 from stpbnn.samplers.posed_network import pose as pose

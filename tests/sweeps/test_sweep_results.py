@@ -1,6 +1,8 @@
 """Sweeps: their results, what is used again, and what they show."""
 
+import json
 import logging
+import platform
 import shutil
 
 import numpy as np
@@ -83,6 +85,54 @@ def test_a_shorter_run_with_other_data_or_unreadable_is_no_beginning(finished, t
     growing.begin_from_shorter(new, card, (X, y, X_test, y_test))
     assert new.exists()
     assert not (new / "run.json").exists()  # not finished
+
+
+@pytest.fixture
+def shorter(finished, tmp_path):
+    """The folder of a run, and what a longer one is begun with beside it."""
+    before = finished[0] / "points" / finished[1].sel(width=8, train=6)["point"].item()
+    changes = [*TINY, CLOSED, "network.widths=[8]", "data.train=6", "sampler.draws=150"]
+    card = cards.load_card("smoke-1hl-linear", changes)
+    return shutil.copytree(before, tmp_path / before.name), (tmp_path / "new", card, card.data.load())
+
+
+def test_a_shorter_run_of_other_versions_is_no_beginning(shorter):
+    """Its draws could not be added to, and the longer run would be refused for them."""
+    settings = shorter[0] / "checkpoint" / "settings.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"jaxlib": "0.0.1"}))
+    growing.begin_from_shorter(*shorter[1])
+    assert not shorter[1][0].exists()
+
+
+def test_a_shorter_run_that_cannot_be_copied_is_told_and_leaves_nothing(shorter, tmp_path, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    growing.begin_from_shorter(*shorter[1])
+    assert [path.name for path in tmp_path.iterdir()] == [shorter[0].name]
+    assert "cannot be copied: [Errno 28] No space left" in caplog.text
+
+
+def test_a_copy_has_the_state_before_its_last_block_and_nothing_of_dead_processes(shorter, tmp_path, monkeypatch):
+    """Another process goes on with the shorter run meanwhile; an earlier copy was killed."""
+    before, (new, *_) = shorter
+    dead = tmp_path / f".new.{platform.node()}.{2**30}.part"
+    for path in (before / "posterior.nc.damaged", before / ".theory.nc.elsewhere.1.part", dead / "card.toml"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    state, copytree = (before / "checkpoint" / "state.npz").read_bytes(), shutil.copytree
+
+    def meanwhile(*arguments, **settings):
+        (before / "checkpoint" / "state.npz").write_bytes(b"later")
+        return copytree(*arguments, **settings)
+
+    monkeypatch.setattr(shutil, "copytree", meanwhile)
+    growing.begin_from_shorter(*shorter[1])
+    assert (new / "checkpoint" / "state.npz").read_bytes() == state
+    assert {path.name for path in tmp_path.iterdir()} == {before.name, "new"}
+    assert {path.name for path in new.iterdir()} == {"card.toml", "checkpoint", "theory.nc"}
+    assert {path.suffix for path in (new / "checkpoint").iterdir()} == {".json", ".nc", ".npz"}
 
 
 @pytest.mark.long

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 from numpyro.infer.mcmc import MCMCKernel
@@ -18,7 +19,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from stpbnn.network import Network
 from stpbnn.samplers.draws import Data
 
-__all__ = ["described", "fingerprint"]
+__all__ = ["described", "fingerprint", "surroundings"]
 
 SETTINGS = (  # flags of JAX that change random numbers or rounding
     "jax_default_prng_impl",
@@ -57,7 +58,6 @@ def fingerprint(
     settings : mapping
         Further settings.
     """
-    device = min(data.X.devices(), key=lambda device: device.id)
     probes = jax.device_put(PROBES.astype(data.X.dtype))  # they tell apart activations of the same name
     slope = np.asarray(net.sigma.function(probes))
     return {
@@ -68,6 +68,21 @@ def fingerprint(
         "sampler": _kernel(kernel),
         **settings,
         "precision": str(data.X.dtype),
+        **surroundings(data.X),
+    }
+
+
+def surroundings(array: jax.Array | None = None) -> dict[str, Any]:
+    """Return device, versions and the flags of JAX: what decides on the draws and is no setting of a run.
+
+    Parameters
+    ----------
+    array : array, optional
+        What lies on the device; by default a new one.
+    """
+    there = jnp.zeros(0) if array is None else array
+    device = min(there.devices(), key=lambda device: device.id)
+    return {
         "device": f"{device.platform}: {device.device_kind}",
         **{name: version(name) for name in ("stpbnn", "numpyro", "jax", "jaxlib")},
         **{name: str(getattr(jax.config, name, None)) for name in SETTINGS},
