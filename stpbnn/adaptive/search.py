@@ -248,7 +248,7 @@ class _Walkers:
         self.acceptance = float(np.mean([float(m.acceptance) for m in moved]))
         least, most = OF_NETWORKS if self.carried else ACCEPTED
         finer = int(self.acceptance < least) - int(self.acceptance > most)
-        self.steps = min(max(self.steps + finer, 1), MOST)
+        self.steps = min(max(self.steps + finer * max(1, self.steps // 8), 1), MOST)
 
     def _rows(self) -> np.ndarray | None:
         """Return the summaries of both halves of a round, for all populations."""
