@@ -80,14 +80,14 @@ def table() -> str:
         truth = posterior[tuple(row[key] for key in KEYS)]
         total, one = truth["bias"] + truth["variance"], truth["adaptive_bias"] + truth["adaptive_variance"]
         noise = np.hypot(row["monte_carlo"], truth["error"]) / total
-        off = (row["bias"] + row["variance"]) / total - 1
+        gap = (row["bias"] + row["variance"]) / total - 1
         variance = row["variance"] / truth["variance"] - 1
         lines.append(
             f"| {row['data']} | {row['activation']} | {row['P']} | {row['N']} | {row['T']:g} | {row['scale']:g} "
             f"| {truth['reference']} | {truth['bias']:.4g} + {truth['variance']:.4g} "
             f"| {row['cluster']}{' (auto)' if row['asked'] == 'auto' else ''} "
             f"| {row['bias']:.4g} + {row['variance']:.4g} "
-            f"| {100 * off:+.1f} ± {100 * noise:.1f} ± {100 * row['systematic'] / total:.1f} | {100 * variance:+.1f} "
+            f"| {100 * gap:+.1f} ± {100 * noise:.1f} ± {100 * row['systematic'] / total:.1f} | {100 * variance:+.1f} "
             f"| {100 * (one / total - 1):+.1f} | {'yes' if row['converged'] else 'no: ' + row['failed']} "
             f"| {row['cpu_seconds']:.0f} |"
         )

@@ -67,17 +67,20 @@ def results(name: str) -> xr.Dataset:
 
 
 def with_searched(data: xr.Dataset, name: str) -> xr.Dataset:
-    """Return a data set with the adaptive kernel of searched.py in the place of what the sweep had found, if anything.
+    """Return a data set with the adaptive kernel of searched.py, where it has been run, in the place of the sweep's.
 
-    What the last doubling of the clusters changed is `theory_error_systematic`, their size `cluster`.
+    What the last doubling of the clusters changed is `theory_error_systematic`, their size `cluster`: single units
+    elsewhere.
     """
     found = {row["place"]: row for row in read_rows(SEARCHED) if row["card"] == name}
     if not found:
         return data
-    others = [theory for theory in data["theory"].to_numpy() if theory != SIMULATED]
-    data = data.sel(theory=others).reindex(theory=[*others, SIMULATED], fill_value={"theory_converged": False})
+    if SIMULATED not in data["theory"]:
+        theories = [*data["theory"].to_numpy(), SIMULATED]
+        data = data.reindex(theory=theories, fill_value={"theory_converged": False})
     data["theory_error_systematic"] = xr.zeros_like(data[OWN])
-    data["cluster"] = xr.full_like(data[OWN].isel(part=0, drop=True), float("nan"))
+    single = (data["theory"] == SIMULATED) & data["error"].notnull().all("part")
+    data["cluster"] = xr.where(single, 1.0, float("nan"))
     swept = list(data["finished"].dims)
     for values in product(*(data[dim].to_numpy().tolist() for dim in swept)):
         place = dict(zip(swept, values, strict=True))

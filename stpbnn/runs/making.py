@@ -213,9 +213,9 @@ def _refuse_changed(folder: Path, preparation: Preparation | None) -> None:
     except (OSError, ValueError):  # of no file, or made anew
         return
     now = {} if preparation is None else preparation.sources or {}
-    if changed := [name for name in now if now[name] != then.get(name)]:
+    if others := [name for name in now if now[name] != then.get(name)]:
         raise ValueError(
-            f"{folder}: the run began with another content of {' and '.join(changed)}; "
+            f"{folder}: the run began with another content of {' and '.join(others)}; "
             "choose another folder with -o, or remove this one"
         )
 
