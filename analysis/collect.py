@@ -49,7 +49,7 @@ POSTERIOR = (
 )
 AXES = ("theory", "part", "layer")
 SIMULATED, OWN = "adaptive kernel", "theory_error_mcse"
-SEARCHED = RESULTS / "searched.csv"
+SEARCHED = "searched.csv"
 
 
 def read(path: Path, remedy: str) -> xr.Dataset:
@@ -72,13 +72,14 @@ def with_searched(data: xr.Dataset, name: str) -> xr.Dataset:
     What the last doubling of the clusters changed is `theory_error_systematic`, their size `cluster`: single units
     elsewhere.
     """
-    found = {row["place"]: row for row in read_rows(SEARCHED) if row["card"] == name}
+    found = {row["place"]: row for row in read_rows(RESULTS / SEARCHED) if row["card"] == name}
     if not found:
         return data
     if SIMULATED not in data["theory"]:
         theories = [*data["theory"].to_numpy(), SIMULATED]
         data = data.reindex(theory=theories, fill_value={"theory_converged": False})
-    data["theory_error_systematic"] = xr.zeros_like(data[OWN])
+    data[OWN] = data[OWN] if OWN in data else xr.zeros_like(data["error"])
+    data["theory_error_systematic"] = xr.zeros_like(data["error"])
     single = (data["theory"] == SIMULATED) & data["error"].notnull().all("part")
     data["cluster"] = xr.where(single, 1.0, float("nan"))
     swept = list(data["finished"].dims)

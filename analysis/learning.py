@@ -113,9 +113,9 @@ def table(sets: Mapping[str, xr.Dataset]) -> str:
 
 def size_in(point: xr.Dataset, theory: str) -> str:
     """Return the size of the clusters of a theory, in words, and whether it had not settled; nothing if it has none."""
-    size = float(point["cluster"].sel(theory=theory)) if "cluster" in point else np.nan
-    settled = bool(point["theory_converged"].sel(theory=theory))
-    return f", n = {size:.0f}{'' if settled else ', not settled'}" if np.isfinite(size) else ""
+    if "cluster" not in point or not np.isfinite(size := float(point["cluster"].sel(theory=theory))):
+        return ""
+    return f", n = {size:.0f}{'' if point['theory_converged'].sel(theory=theory) else ', not settled'}"
 
 
 def missing(sets: Mapping[str, xr.Dataset]) -> str:

@@ -67,7 +67,7 @@ def table() -> str:
         "| sweep | points | solved | settled | total within | variance within | covered at 95 %: total | variance |",
         "|" + "---|" * 8,
     ]
-    rows = {(row["card"], row["place"]): row for row in read_rows(SEARCHED)}
+    rows = {(row["card"], row["place"]): row for row in read_rows(RESULTS / SEARCHED)}
     for name in (*CARDS, *FURTHER):
         offs, settled, data, points_there = [], 0, read(RESULTS / f"{name}.nc", REMEDY), 0
         for place, point in cells(data):

@@ -100,6 +100,24 @@ def test_figure_1_is_drawn_from_result_files_alone(analysis, tmp_path, monkeypat
     assert "CIFAR-10 | P = 100, N = 10" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
+def test_clusters_stand_in_the_place_of_what_a_sweep_had_found(analysis, tmp_path, monkeypatch):
+    """Solved at one point: elsewhere the sweep's own, of single units, or nothing."""
+    row = "figure1-mnist,train=50 width=20,20,0.1,0.15,0.003,0.002,0.004,0.001,False"
+    keys = "card,place,cluster,bias,variance,monte_carlo,monte_carlo_variance,systematic,systematic_variance,converged"
+    (tmp_path / "searched.csv").write_text(f"{keys}\n{row}\n")
+    monkeypatch.setattr(analysis["collect"], "RESULTS", tmp_path)
+    flags = xr.DataArray(np.ones((2, 2, 1), dtype=bool), dims=("train", "width", "theory"))
+    for names, elsewhere in ((["infinite width"], ["+50.0(2) %", "-25.00(8) %"]), (["adaptive kernel"], None)):
+        data = swept("figure1-mnist").assign_coords(theory=names).assign(theory_converged=flags)
+        found = analysis["collect"].with_searched(data, "figure1-mnist")
+        cells = [row.split(" | ") for row in analysis["learning"].table({"MNIST": found}).splitlines()]
+        column = cells[0].index("adaptive kernel")
+        assert cells[3][column] == "-17(3) %, n = 20, not settled"  # 0.25 beside 0.300(9)
+        others = [cells[2][column], cells[4][column]]
+        assert others == (["+50.0(2) %, n = 1", "-25.00(8) %, n = 1"] if elsewhere is None else ["", ""])
+        assert analysis["collect"].with_searched(data, "figure1-cifar10").identical(data)
+
+
 def test_a_missing_result_file_is_named_with_the_command_that_makes_it(analysis, tmp_path, monkeypatch):
     monkeypatch.setattr(analysis["collect"], "RESULTS", tmp_path)
     with pytest.raises(
