@@ -95,7 +95,7 @@ def table() -> str:
 
 
 class Off(NamedTuple):
-    """How far a theory is off: relative to the posterior, and as a normal score, with the errors of both."""
+    """How far a theory is off: relative to the posterior, and as a normal score."""
 
     value: float
     z: float
@@ -104,11 +104,11 @@ class Off(NamedTuple):
 def off(row: dict[str, Any], part: str, truth: float, truth_error: float) -> Off:
     """Return how far clusters are off in a part of the error: "" is the total, "_variance" the variance.
 
-    The error has three parts: of their populations, of the posterior, and what the last doubling of n changed.
+    Three errors make the score: of the populations, of the posterior, and what the last doubling of n changed.
     """
     found = row["variance"] + (0 if part else row["bias"])
     own = np.hypot(row["monte_carlo" + part], np.nan_to_num(row["systematic" + part]))
-    return Off(found / truth - 1, z_value(found - truth, own, truth_error) if own or truth_error else 0.0)
+    return Off(found / truth - 1, z_value(found - truth, own, truth_error))
 
 
 def counted(offs: list[tuple[Off, ...]], within: tuple[float, ...]) -> list[str]:

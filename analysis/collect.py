@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,7 @@ def with_searched(data: xr.Dataset, name: str) -> xr.Dataset:
     data["theory_error_systematic"] = xr.zeros_like(data["error"])
     single = (data["theory"] == SIMULATED) & data["error"].notnull().all("part")
     data["cluster"] = xr.where(single, 1.0, float("nan"))
-    swept = list(data["finished"].dims)
-    for values in product(*(data[dim].to_numpy().tolist() for dim in swept)):
-        place = dict(zip(swept, values, strict=True))
+    for place, _ in cells(data):
         if (row := found.get(place_of(place))) is None:
             continue
         here = place | {"theory": SIMULATED}
@@ -97,6 +95,14 @@ def with_searched(data: xr.Dataset, name: str) -> xr.Dataset:
         data["cluster"].loc[here] = row["cluster"]
         data["theory_converged"].loc[here] = row["converged"]
     return data
+
+
+def cells(data: xr.Dataset) -> Iterator[tuple[dict[str, Any], xr.Dataset]]:
+    """Give the coordinates and the numbers of every point of a sweep."""
+    swept = [str(dim) for dim in data["finished"].dims]
+    for values in product(*(data[dim].to_numpy().tolist() for dim in swept)):
+        place = dict(zip(swept, values, strict=True))
+        yield place, data.sel(place)
 
 
 def place_of(place: Mapping[str, Any]) -> str:

@@ -15,8 +15,8 @@ from itertools import product
 
 import numpy as np
 import xarray as xr
-from collect import RESULTS, card_of, read, results
-from learning import cells, digits, save
+from collect import RESULTS, card_of, cells, read, results
+from learning import digits, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D

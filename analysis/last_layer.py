@@ -14,9 +14,9 @@ import warnings
 from typing import Any
 
 import numpy as np
-from collect import RESULTS, results
+from collect import RESULTS, cells, results
 from figure2 import DATA, erf
-from learning import cells, digits
+from learning import digits
 from readme import README, fill_and_put
 from rows import fill, read_rows
 from sklearn.exceptions import ConvergenceWarning

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from collect import RESULTS
+from collect import RESULTS, cells
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,14 +24,6 @@ NOISE = 0.02  # largest relative Monte Carlo error of a point that is shown as p
 OVERLAPS = ("overlap of K̂ with K", "of K̂ with y yᵀ", "of K with y yᵀ")
 TICKS = (-50, -20, -10, -5, 0, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)  # of the axis of per cents
 SYMBOLS = {"train": "P", "width": "N", "temperature": "T", "depth": "L"}
-
-
-def cells(data: xr.Dataset) -> Iterator[tuple[dict[str, Any], xr.Dataset]]:
-    """Give the coordinates and the numbers of every point of a sweep."""
-    swept = [str(dim) for dim in data["finished"].dims]
-    for values in product(*(data[dim].to_numpy().tolist() for dim in swept)):
-        place = dict(zip(swept, values, strict=True))
-        yield place, data.sel(place)
 
 
 def told(place: Mapping[str, Any]) -> str:

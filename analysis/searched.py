@@ -16,8 +16,8 @@ import warnings
 from typing import Any
 
 from clusters import counted, off, told
-from collect import RESULTS, SEARCHED, card_of, place_of, read
-from learning import cells, converged
+from collect import RESULTS, SEARCHED, card_of, cells, place_of, read
+from learning import converged
 from readme import README, put_table
 from rows import fill, read_rows
 from sklearn.exceptions import ConvergenceWarning

@@ -107,14 +107,14 @@ def test_clusters_stand_in_the_place_of_what_a_sweep_had_found(analysis, tmp_pat
     (tmp_path / "searched.csv").write_text(f"{keys}\n{row}\n")
     monkeypatch.setattr(analysis["collect"], "RESULTS", tmp_path)
     flags = xr.DataArray(np.ones((2, 2, 1), dtype=bool), dims=("train", "width", "theory"))
-    for names, elsewhere in ((["infinite width"], ["+50.0(2) %", "-25.00(8) %"]), (["adaptive kernel"], None)):
-        data = swept("figure1-mnist").assign_coords(theory=names).assign(theory_converged=flags)
+    single = ["+50.0(2) %, n = 1", "-25.00(8) %, n = 1"]
+    for name, elsewhere in (("infinite width", ["", ""]), ("adaptive kernel", single)):
+        data = swept("figure1-mnist").assign_coords(theory=[name]).assign(theory_converged=flags)
         found = analysis["collect"].with_searched(data, "figure1-mnist")
         cells = [row.split(" | ") for row in analysis["learning"].table({"MNIST": found}).splitlines()]
         column = cells[0].index("adaptive kernel")
         assert cells[3][column] == "-17(3) %, n = 20, not settled"  # 0.25 beside 0.300(9)
-        others = [cells[2][column], cells[4][column]]
-        assert others == (["+50.0(2) %, n = 1", "-25.00(8) %, n = 1"] if elsewhere is None else ["", ""])
+        assert [cells[2][column], cells[4][column]] == elsewhere
         assert analysis["collect"].with_searched(data, "figure1-cifar10").identical(data)
 
 
