@@ -9,8 +9,6 @@ method. Where settings of the search were chosen, it was on 4 against 9 alone.
 
 from __future__ import annotations
 
-import copy
-import functools
 import time
 import warnings
 from itertools import product
@@ -27,7 +25,6 @@ from scipy.special import ndtri
 from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
-from stpbnn import adaptive
 
 FOUND = RESULTS.with_name("digit_pairs.csv")
 PAIRS = {"4 against 9": (4, 9), "5 against 6": (5, 6)}
@@ -55,25 +52,8 @@ def load(pair: str, P: int) -> tuple[np.ndarray, ...]:
     return stpbnn.datasets.load("mnist", train=P, test=TEST, **images)
 
 
-@functools.lru_cache(1)
-def solved(pair: str, P: int, N: int, layers: int) -> stpbnn.AdaptiveKernelRegressor:
-    """Return clusters that are doubled until the prediction stays; of two layers one unit, then the network."""
-    net = stpbnn.FullyConnected((N,) * layers, "erf")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # is in the table
-        model = stpbnn.AdaptiveKernelRegressor(net, temperature=T, cluster="auto", random_state=SEED)
-        return model.fit(*load(pair, P)[:2])
-
-
-def smallest(model: stpbnn.AdaptiveKernelRegressor) -> stpbnn.AdaptiveKernelRegressor:
-    """Return what the smallest clusters alone have found."""
-    alone = copy.copy(model)
-    alone._recondition(adaptive.packed(model._process.space, model._sizes[-1:], []))
-    return alone
-
-
 def run(pair: str, P: int, N: int, layers: int, method: str) -> dict[str, Any]:
-    """Return what a method finds; seconds of a search are those of all its sizes."""
+    """Return what a method finds."""
     data, start = load(pair, P), time.process_time()
     X, y, Xt, yt = data
     net = stpbnn.FullyConnected((N,) * layers, "erf")
@@ -84,8 +64,11 @@ def run(pair: str, P: int, N: int, layers: int, method: str) -> dict[str, Any]:
         limit = stpbnn.ProportionalLimitRegressor(net, temperature=T).fit(X, y).generalization_error(Xt, yt)
         found = {"bias": limit.squared_bias, "variance": limit.variance}
     else:
-        model = solved(pair, P, N, layers)
-        found = told(model if method == "auto" else smallest(model), Xt, yt)
+        settings = {"cluster": 1 if method == "one unit" else "auto", "random_state": SEED}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # is in the table
+            model = stpbnn.AdaptiveKernelRegressor(net, temperature=T, **settings).fit(X, y)
+        found = told(model, Xt, yt)
     versions = {"seed": SEED, "stpbnn": stpbnn.__version__, "jax": jax.__version__, "device": jax.devices()[0].platform}
     cell = dict(zip(KEYS, (pair, P, N, layers, method), strict=True))
     taken = {"cpu_seconds": round(time.process_time() - start, 1)}

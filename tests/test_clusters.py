@@ -13,7 +13,7 @@ from stpbnn import AdaptiveKernelRegressor, FiniteWidthRegressor, FullyConnected
 from stpbnn.adaptive import RowSpace, Start, doubled, doubling, posed
 from stpbnn.adaptive.fields import Averages, Problem
 from stpbnn.adaptive.neuron import Drive, log_weight, moments_of_clusters, posterior_readout
-from stpbnn.adaptive.search import _Walkers
+from stpbnn.adaptive.search import ROUND, SETTLING, _Walkers, solve
 from stpbnn.adaptive.settled import summary
 
 
@@ -115,11 +115,11 @@ def test_clusters_that_do_not_fit_into_memory_do_not_count_as_settled():
 
 def test_after_a_search_that_is_lost_larger_clusters_are_tried(monkeypatch):
     X, y, _ = data(P=3)
-    net, solve = FullyConnected((3,), "linear"), doubling.solve
+    net, solved = FullyConnected((4,), "linear"), doubling.solve
     problem = posed(net, X, y, 0.5, RowSpace.of(net.prior, X), reaction=True)
-    monkeypatch.setattr(doubling, "solve", lambda *given: solve(*given)._replace(failed=("lost",)))
+    monkeypatch.setattr(doubling, "solve", lambda *given: solved(*given)._replace(failed=("lost",)))
     found = doubled(problem, Start(problem.kernel, problem.kernel), 16, 0, 12, lambda _: True)
-    assert [each.whole.cluster for each in found] == [3, 1]
+    assert [each.whole.cluster for each in found] == [4, 2, 1]
 
 
 def test_the_network_is_exact_where_chains_from_the_prior_are_stuck():
@@ -193,6 +193,23 @@ def test_after_clusters_that_are_stuck_comes_the_network(narrow):
     assert "stuck" not in model.failed_checks_
     assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 0.05 * exact.std).all()
     assert law.variance.mean() == pytest.approx(exact.variance.mean(), rel=0.1)
+
+
+def test_a_search_for_larger_clusters_does_not_wait_for_those_that_are_stuck(narrow):
+    net, X, y, *_ = narrow
+    problem = posed(net, X, y, 0.05, RowSpace.of(net.prior, X), reaction=True)
+    start = Start(problem.kernel, problem.kernel)
+    found = [solve(problem, start, 64, 0, 200, *ends) for ends in ((), (("lost", "stuck"),))]
+    assert all("stuck" in each.failed for each in found)
+    assert [each.moves for each in found] == [200, SETTLING + ROUND]
+
+
+@pytest.mark.filterwarnings("ignore:the self-consistent kernel has not settled")  # with so few particles
+@pytest.mark.parametrize("net", [FullyConnected((3,), "linear"), FullyConnected((2, 4), "linear")])
+def test_the_network_comes_at_once_where_it_comes_next_in_any_case(net):
+    X, y, _ = data(P=3)
+    model = AdaptiveKernelRegressor(net, temperature=0.5, cluster="auto", particles=16, max_iter=60, random_state=0)
+    assert model.fit(X, y).clusters_ == [net.widths[-1]]
 
 
 @pytest.mark.long

@@ -1,7 +1,8 @@
-"""What a move of the particles shows: averages with their control variate, and snapshots for predictions."""
+"""What moves of the particles show: averages with their control variate, their mean, and snapshots for predictions."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from stpbnn.adaptive.fields import Averages, Problem
 from stpbnn.adaptive.neuron import Drive
 from stpbnn.adaptive.particles import Move
 
-__all__ = ["Snapshot", "estimate", "snapshot"]
+__all__ = ["Mean", "Snapshot", "estimate", "snapshot"]
 
 
 class Snapshot(NamedTuple):
@@ -30,6 +31,20 @@ class Snapshot(NamedTuple):
     def own(self) -> np.ndarray:
         """The covariance of the readouts of the cluster's own units."""
         return self.covariance[:, :, :, : self.covariance.shape[1]]
+
+
+@dataclass
+class Mean:
+    """The mean of averages, as they come."""
+
+    count: int = 0
+    value: Averages | None = None
+
+    def add(self, new: Averages) -> None:
+        """Take one more into account."""
+        self.count += 1
+        old = self.value or new
+        self.value = Averages(*(a + (b - a) / self.count for a, b in zip(old, new, strict=True)))
 
 
 def estimate(problem: Problem, moved: Move) -> tuple[Averages, np.ndarray]:

@@ -96,23 +96,26 @@ def doubled(
     """Return the solutions of all sizes that were tried, that of the largest clusters first.
 
     After a size whose particles are stuck the network comes next, for larger clusters of the same units would be stuck
-    as well. `fits` says whether clusters of a size go into memory: where the prediction still moves and larger ones
-    do not, the check "clusters" has failed.
+    as well. Where it comes next in any case, as nothing could be compared before, it comes at once. `fits` says
+    whether clusters of a size go into memory: where the prediction still moves and larger ones do not, the check
+    "clusters" has failed.
     """
     found: list[Solution] = []
     before: np.ndarray | None = None
     width = int(problem.width)
     depth = 1 if problem.below is None else 1 + len(problem.below.widths)
     left = list(known_sizes(depth, problem.outputs, width))
+    last = fits(width)
     while left:
-        if found and "stuck" in found[0].failed and fits(width):
+        if last and (len(left) == 2 if not found else "stuck" in found[0].failed):
             left = [width]
         cluster = left.pop(0)
         if found and not fits(cluster):
             found[0] = found[0]._replace(failed=(*found[0].failed, "clusters"))
             break
         here = problem.resized(cluster)
-        found.insert(0, solve(here, start, particles, seed, max_iter))
+        ends = ("lost", "stuck") if last and cluster < width else ("lost",)
+        found.insert(0, solve(here, start, particles, seed, max_iter, ends))
         if cluster == width:
             break
         rows = np.array([summary(here, each) for each in found[0].whole.averages]) if found[0].converged else None

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stpbnn._random import parted, streams
-from stpbnn.adaptive.averaging import Snapshot, estimate, snapshot
+from stpbnn.adaptive.averaging import Mean, Snapshot, estimate, snapshot
 from stpbnn.adaptive.below import LayerBelow, follow, modes
 from stpbnn.adaptive.evidence import anneal
 from stpbnn.adaptive.fields import Averages, Problem, Response, drive, fields, padded, up
@@ -98,20 +98,6 @@ class Solution(NamedTuple):
 
 
 @dataclass
-class Mean:
-    """The mean of averages, as they come."""
-
-    count: int = 0
-    value: Averages | None = None
-
-    def add(self, new: Averages) -> None:
-        """Take one more into account."""
-        self.count += 1
-        old = self.value or new
-        self.value = Averages(*(a + (b - a) / self.count for a, b in zip(old, new, strict=True)))
-
-
-@dataclass
 class Population:
     """Particles and the kernels in whose fields they move."""
 
@@ -126,8 +112,10 @@ class Population:
     snapshots: list[Snapshot] = field(default_factory=list)
 
 
-def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: int) -> Solution:
-    """Find a fixed point from where it is told to start."""
+def solve(
+    problem: Problem, start: Start, particles: int, seed: int, max_iter: int, ends: tuple[str, ...] = ("lost",)
+) -> Solution:
+    """Find a fixed point from where it is told to start; checks in `ends` end a search where they fail."""
     walkers = _Walkers(problem, particles, seed, start)
     settling = DISPERSING if walkers.carried else SETTLING
     done = min(settling, max_iter // 2)
@@ -144,7 +132,8 @@ def solve(problem: Problem, start: Start, particles: int, seed: int, max_iter: i
             walkers.iterate(half=step // half, keep=step % max(1, 2 * half // SNAPSHOTS) == 0)
         done += 2 * half
         found = walkers.solution()
-        if set(found.failed) <= {"stuck"} or found.lost or done + 2 * half > max_iter:
+        failed = set(found.failed)
+        if failed <= {"stuck"} or failed & set(ends) or done + 2 * half > max_iter:
             return found
 
 

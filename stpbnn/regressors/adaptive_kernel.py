@@ -53,7 +53,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     cluster : int or "auto"
         How many units n are sampled jointly, a divisor of the width. "auto" doubles n until the prediction moves by
         less than its standard error, or a cluster is the network, which comes next where units are stuck. Of several
-        hidden layers the width of the last is known, for all units of all layers, and of two and one output also 1.
+        hidden layers the width of the last is known, for all units of all layers, which "auto" takes, and of two and
+        one output also 1.
     reaction : bool
         Whether to correct for the reaction of the others on a cluster itself, a relative n/N.
     second_start : bool
