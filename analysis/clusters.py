@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from adaptive import CASES, KEYS, RESULTS, case, load
-from deep_adaptive import z_value
+from differences import Off, counted, offs
 from readme import README, fill_and_put
 from rows import read_rows, write_rows
-from scipy.special import ndtri
 from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
@@ -75,64 +74,43 @@ def table() -> str:
         "| one unit: off, % | settled | CPU seconds |",
         "|" + "---|" * 15,
     ]
-    posterior = {tuple(row[key] for key in KEYS): row for row in read_rows(RESULTS)}
     for row in read_rows(FOUND):
-        truth = posterior[tuple(row[key] for key in KEYS)]
-        total, one = truth["bias"] + truth["variance"], truth["adaptive_bias"] + truth["adaptive_variance"]
-        noise = np.hypot(row["monte_carlo"], truth["error"]) / total
-        gap = (row["bias"] + row["variance"]) / total - 1
-        variance = row["variance"] / truth["variance"] - 1
+        truth, (total, variance) = posterior(row), compared(row)
+        one = (truth["adaptive_bias"] + truth["adaptive_variance"]) / (truth["bias"] + truth["variance"]) - 1
         lines.append(
             f"| {row['data']} | {row['activation']} | {row['P']} | {row['N']} | {row['T']:g} | {row['scale']:g} "
             f"| {truth['reference']} | {truth['bias']:.4g} + {truth['variance']:.4g} "
             f"| {row['cluster']}{' (auto)' if row['asked'] == 'auto' else ''} "
             f"| {row['bias']:.4g} + {row['variance']:.4g} "
-            f"| {100 * gap:+.1f} ± {100 * noise:.1f} ± {100 * row['systematic'] / total:.1f} | {100 * variance:+.1f} "
-            f"| {100 * (one / total - 1):+.1f} | {'yes' if row['converged'] else 'no: ' + row['failed']} "
+            f"| {total} | {100 * variance.value:+.1f} | {100 * one:+.1f} "
+            f"| {'yes' if row['converged'] else 'no: ' + row['failed']} "
             f"| {row['cpu_seconds']:.0f} |"
         )
     return "\n".join(lines)
 
 
-class Off(NamedTuple):
-    """How far a theory is off: relative to the posterior, and as a normal score."""
-
-    value: float
-    z: float
-
-
-def off(row: dict[str, Any], part: str, truth: float, truth_error: float) -> Off:
-    """Return how far clusters are off in a part of the error: "" is the total, "_variance" the variance.
-
-    Three errors make the score: of the populations, of the posterior, and what the last doubling of n changed.
-    """
-    found = row["variance"] + (0 if part else row["bias"])
-    own = np.hypot(row["monte_carlo" + part], np.nan_to_num(row["systematic" + part]))
-    return Off(found / truth - 1, z_value(found - truth, own, truth_error))
-
-
-def counted(offs: list[tuple[Off, ...]], within: tuple[float, ...]) -> list[str]:
-    """Return in how many cases each part is near enough, and in how many the error bar covers the difference."""
-    found = [f"{sum(abs(one[i].value) < near for one in offs)} ({100 * near:g} %)" for i, near in enumerate(within)]
-    return found + [str(sum(abs(one[i].z) < ndtri(0.975) for one in offs)) for i in range(len(within))]
-
-
-def counts() -> str:
-    """Return in how many cases clusters as large as "auto" takes them are near enough.
+def compared(row: dict[str, Any]) -> tuple[Off, Off]:
+    """Return how far clusters are off in total and in variance.
 
     The Monte Carlo error of a sampled total stands for that of its variance, which is smaller.
     """
-    posterior = {tuple(row[key] for key in KEYS): row for row in read_rows(RESULTS)}
+    truth = posterior(row)
+    return offs(row, (truth["bias"] + truth["variance"], truth["error"]), (truth["variance"], truth["error"]))
+
+
+def posterior(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of results/adaptive.csv that has the posterior of a case, and single units."""
+    return next(other for other in read_rows(RESULTS) if all(other[key] == row[key] for key in KEYS))
+
+
+def counts() -> str:
+    """Return in how many cases clusters as large as "auto" takes them are near enough."""
     there = [row for row in read_rows(FOUND) if row["asked"] == "auto"]
-    offs = []
-    for row in there:
-        truth = posterior[tuple(row[key] for key in KEYS)]
-        total = truth["bias"] + truth["variance"]
-        offs.append((off(row, "", total, truth["error"]), off(row, "_variance", truth["variance"], truth["error"])))
+    found = counted([compared(row) for row in there], 0.05, 0.1)
     lines = [
         '| "auto": cases | settled | total within | variance within | covered at 95 %: total | variance |',
         "|" + "---|" * 6,
-        f"| {len(there)} | {sum(row['converged'] for row in there)} | {' | '.join(counted(offs, (0.05, 0.1)))} |",
+        f"| {len(there)} | {sum(row['converged'] for row in there)} | {' | '.join(found)} |",
     ]
     return "\n".join(lines)
 

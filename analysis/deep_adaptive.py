@@ -15,17 +15,16 @@ from typing import Any
 
 import numpy as np
 from collect import RESULTS
+from differences import z_value
 from last_layer import DATA, sampled
 from readme import README, fill_and_put
 from rows import fill, read_rows
-from scipy.special import ndtri
-from scipy.stats import t as student
 from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
 
 FOUND = RESULTS / "deep_adaptive.csv"
-P, TEST, SEED, POPULATIONS = 100, 1000, 0, 4
+P, TEST, SEED = 100, 1000, 0
 CASES = [
     ("MNIST", "linear", 2, 50, 0.05, 1),
     ("MNIST", "erf", 2, 50, 0.01, 1),
@@ -79,12 +78,6 @@ def run(data: str, activation: str, L: int, N: int, T: float, cluster: int) -> d
         "seed": SEED,
         "stpbnn": stpbnn.__version__,
     }
-
-
-def z_value(difference: float, error: float, truth_error: float) -> float:
-    """Return the normal score of a difference whose error comes from four populations."""
-    noise = np.hypot(error, truth_error)
-    return float(-np.sign(difference) * ndtri(student.sf(abs(difference) / noise, POPULATIONS - 1)))
 
 
 def table() -> str:

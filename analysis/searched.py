@@ -1,8 +1,7 @@
 """The adaptive kernel at the sampled points of the figures, its clusters doubled until the prediction stays.
 
-    uv run python analysis/searched.py                      # runs what is missing, the cheap points first
-    uv run python analysis/searched.py figure2-mnist-erf    # those of some cards alone
-    uv run python analysis/searched.py table                # table only
+    uv run python analysis/searched.py --data DATA     # runs what is missing, cheap points first, then writes the table
+    uv run python analysis/searched.py                 # table only
 
 A point takes from half a minute to an hour of one core. Figures and tables take the theory from
 results/searched.csv, in the place of what a sweep had found.
@@ -10,15 +9,15 @@ results/searched.csv, in the place of what a sweep had found.
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from typing import Any
 
-from clusters import counted, off, told
+from clusters import told
 from collect import RESULTS, SEARCHED, card_of, cells, place_of, read
+from differences import Off, counted, offs
 from learning import converged
-from readme import README, put_table
+from readme import README, fill_and_put
 from rows import fill, read_rows
 from sklearn.exceptions import ConvergenceWarning
 
@@ -69,30 +68,34 @@ def table() -> str:
     ]
     rows = {(row["card"], row["place"]): row for row in read_rows(RESULTS / SEARCHED)}
     for name in (*CARDS, *FURTHER):
-        offs, settled, data, points_there = [], 0, read(RESULTS / f"{name}.nc", REMEDY), 0
+        solved, settled, data, points_there = list[tuple[Off, Off]](), 0, read(RESULTS / f"{name}.nc", REMEDY), 0
         for place, point in cells(data):
             points_there += bool(point["finished"]) and converged(point)
             if (row := rows.get((name, place_of(place)))) is None:
                 continue
             settled += row["converged"]
-            truth = [
+            both = [
                 (float(point["error_posterior"].sel(part=part)), float(point["error_mcse"].sel(part=part)))
                 for part in ("total", "variance")
             ]
-            offs.append((off(row, "", *truth[0]), off(row, "_variance", *truth[1])))
-        within = (0.1, 0.1) if name.startswith("figure2") else (0.05, 0.1)
-        lines.append(f"| {name} | {points_there} | {len(offs)} | {settled} | {' | '.join(counted(offs, within))} |")
+            solved.append(offs(row, *both))
+        near = 0.1 if name.startswith("figure2") else 0.05
+        lines.append(
+            f"| {name} | {points_there} | {len(solved)} | {settled} | {' | '.join(counted(solved, near, 0.1))} |"
+        )
     return "\n".join(lines)
+
+
+def fill_points() -> None:
+    """Run the points that have no row, those of figures 1 and 2, widths and gaps first."""
+    there = cases(CARDS) | cases(FURTHER)
+    keys, path = ("card", "place"), RESULTS / SEARCHED
+    fill(path, keys, there, lambda *place: dict(zip(keys, place, strict=True)) | run(there[place]))
 
 
 def main() -> None:
     """Run what is missing, and write the table."""
-    names = tuple(sys.argv[1:])
-    there = {} if names == ("table",) else cases(names) if names else cases(CARDS) | cases(FURTHER)
-    fill(
-        SEARCHED, ("card", "place"), there, lambda name, place: {"card": name, "place": place} | run(there[name, place])
-    )
-    put_table(README, "searched", table())
+    fill_and_put(__doc__, fill_points, README, "searched", table)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from stpbnn.files import write_netcdf
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
 FIGURES = ("figure1", "figure2", "figure3", "closures", "finite_width", "student_t", "gaps", "adaptive")
-TABLES = ("clusters", "deep_adaptive", "digit_pairs")
-MODULES = ("collect", "learning", "readme", "rows", *FIGURES, *TABLES, "primer")
+TABLES = ("clusters", "deep_adaptive", "digit_pairs", "searched")
+MODULES = ("collect", "differences", "learning", "readme", "rows", *FIGURES, *TABLES, "primer")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,35 @@ def test_clusters_stand_in_the_place_of_what_a_sweep_had_found(analysis, tmp_pat
         assert cells[3][column] == "-17(3) %, n = 20, not settled"  # 0.25 beside 0.300(9)
         assert [cells[2][column], cells[4][column]] == elsewhere
         assert analysis["collect"].with_searched(data, "figure1-cifar10").identical(data)
+
+
+def test_a_point_that_was_solved_has_a_row_and_is_counted(analysis, tmp_path, monkeypatch):
+    """Of four points one has converged; 0.202(1) beside 0.2000(2)."""
+    searched, name = analysis["searched"], "figure1-mnist"
+    write_netcdf(tmp_path / f"{name}.nc", swept(name))
+    (tmp_path / "README.md").write_text("<!-- searched: begin -->\n<!-- searched: end -->\n", encoding="utf-8")
+    for what, value in {"RESULTS": tmp_path, "README": tmp_path / "README.md", "CARDS": (name,), "FURTHER": ()}.items():
+        monkeypatch.setattr(searched, what, value)
+    errors = {"monte_carlo": 0.001, "monte_carlo_variance": 0.001, "systematic": 0.0, "systematic_variance": 0.0}
+    monkeypatch.setattr(searched, "run", lambda card: {"bias": 0.1, "variance": 0.102, **errors, "converged": True})
+    monkeypatch.setattr(sys, "argv", ["searched.py", "--data", str(tmp_path)])
+    monkeypatch.setenv("STPBNN_DATA", "")  # is set, and goes back
+    for _ in range(2):  # what was solved is not solved again
+        searched.main()
+    assert (tmp_path / "searched.csv").read_text().splitlines()[1:] == [
+        f"{name},train=50 width=10,0.1,0.102,0.001,0.001,0.0,0.0,True"
+    ]
+    assert f"| {name} | 1 | 1 | 1 | 1 (5 %) | 1 (10 %) | 1 | 1 |" in (tmp_path / "README.md").read_text()
+
+
+def test_what_is_off_is_a_normal_score_of_four_populations(analysis):
+    """Of Student's t with three degrees of freedom 3.182 is the 97.5 % point, which is 1.960 of the normal."""
+    row = {"bias": 1.0, "variance": 1.0 + 3.182 * 0.05, "monte_carlo": 0.0, "systematic": 0.03}
+    row |= {"monte_carlo_variance": 0.04, "systematic_variance": float("nan")}
+    total, variance = analysis["differences"].offs(row, (2.0, 0.04), (1.0, 0.03))
+    assert (total.z, variance.z) == (pytest.approx(1.96, abs=1e-3), pytest.approx(1.96, abs=1e-3))
+    assert (str(total), str(variance)) == ("+8.0 ± 2.0 ± 1.5", "+15.9 ± 5.0")
+    assert total.covered == (total.z < 1.959964)
 
 
 def test_a_missing_result_file_is_named_with_the_command_that_makes_it(analysis, tmp_path, monkeypatch):
