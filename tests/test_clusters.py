@@ -195,6 +195,24 @@ def test_after_clusters_that_are_stuck_comes_the_network(narrow):
     assert law.variance.mean() == pytest.approx(exact.variance.mean(), rel=0.1)
 
 
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore:the self-consistent kernel has not settled")
+@pytest.mark.parametrize("N", [4, 8])
+def test_a_network_whose_moves_are_often_refused_is_right_or_stuck(N):
+    """Cold: of four units half of the moves are refused, and the law is right; of eight hardly one is taken."""
+    rng = np.random.default_rng(10 + N)
+    X, y, Xt = rng.normal(size=(10, 4)), rng.normal(size=10), rng.normal(size=(7, 4))
+    net, T = FullyConnected((N,), "linear"), 1e-4
+    exact = FiniteWidthRegressor(net, temperature=T).fit(X, y).predictive(Xt)
+    model = AdaptiveKernelRegressor(net, cluster=N, temperature=T, particles=1024, random_state=0).fit(X, y)
+    assert model.acceptance_ < 0.6
+    assert model.failed_checks_ == (() if N == 4 else ("stuck",))
+    if model.converged_:
+        law, error = model.predictive(Xt), model.standard_error(Xt)
+        assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 1e-3 * exact.std).all()
+        assert (np.abs(law.variance - exact.variance) < 5 * error.variance).all()
+
+
 def test_a_search_for_larger_clusters_does_not_wait_for_those_that_are_stuck(narrow):
     net, X, y, *_ = narrow
     problem = posed(net, X, y, 0.05, RowSpace.of(net.prior, X), reaction=True)

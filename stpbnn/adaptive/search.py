@@ -253,7 +253,7 @@ class _Walkers:
     def solution(self) -> Solution:
         rows = self._rows()
         drift, bias, failed = (np.inf, np.inf, ["drift"]) if rows is None else checked(rows, GROUPS)
-        if self.acceptance <= MOVING:
+        if self.acceptance <= MOVING and not self.carried:  # particles of a network may be refused, if they move on
             failed.append("acceptance")
         series = np.array([np.concatenate(tilts) for tilts in self.tilts]) if self.tilts else np.zeros((2, 1))
         centred = series - series.mean()
