@@ -5,6 +5,7 @@ A cluster of one unit is the self-consistent neuron, that of all N units the pos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,19 +32,31 @@ def cluster_size(cluster: Any) -> Any:
     )
 
 
+def divisors(width: int) -> list[int]:
+    """Return all divisors, in order.
+
+    Examples
+    --------
+    >>> divisors(50), len(divisors(10**12))
+    ([1, 2, 5, 10, 25, 50], 169)
+    """
+    small = [n for n in range(1, math.isqrt(width) + 1) if width % n == 0]
+    return sorted({*small, *(width // n for n in small)})
+
+
 def sizes(width: int) -> Iterator[int]:
     """Yield 1, then the smallest divisor of the width that is at least twice the one before, up to the width.
 
     Examples
     --------
-    >>> list(sizes(50)), list(sizes(7))
-    ([1, 2, 5, 10, 25, 50], [1, 7])
+    >>> list(sizes(50)), list(sizes(7)), list(sizes(12))
+    ([1, 2, 5, 10, 25, 50], [1, 7], [1, 2, 4, 12])
     """
-    size = 1
-    while size < width:
-        yield size
-        size = next(n for n in range(2 * size, width + 1) if width % n == 0) if 2 * size <= width else width
-    yield width
+    least = 1
+    for size in divisors(width):
+        if size >= least or size == width:
+            yield size
+            least = 2 * size
 
 
 def known_sizes(depth: int, outputs: int, width: int) -> tuple[int, ...]:
@@ -66,8 +79,7 @@ def refuse_unknown(name: str, cluster: int | str, depth: int, outputs: int, widt
     --------
     >>> refuse_unknown("cluster", "auto", 3, 1, 10)
     """
-    known = (*known_sizes(depth, outputs, width), "auto")
-    if depth > 1 and cluster not in known:
+    if depth > 1 and cluster not in (known := (*known_sizes(depth, outputs, width), "auto")):
         raise ValueError(
             f"{name}: got {cluster!r} for {check.plural(depth, 'hidden layer')} and {check.plural(outputs, 'output')}, "
             f"expected one of {', '.join(map(str, known))}, the sizes that are known; or take the proportional limit"
@@ -82,7 +94,7 @@ def nearest_divisor(cluster: int, width: int) -> int:
     >>> nearest_divisor(8, 50)
     10
     """
-    return min((n for n in range(width, 0, -1) if width % n == 0), key=lambda n: abs(n - cluster))
+    return min(reversed(divisors(width)), key=lambda n: abs(n - cluster))
 
 
 def units_of(particles: int, cluster: int) -> int:
