@@ -234,6 +234,7 @@ def test_log_evidence_of_linear_networks():
         assert 5 * error < abs(limit - exact)
 
 
+@pytest.mark.long
 def test_log_evidence_of_small_networks_by_drawing_from_the_prior():
     """log E exp(−|y − f|²/2T) over a million networks of eight erf units."""
     rng = np.random.default_rng(0)

@@ -106,6 +106,7 @@ def test_the_second_role_of_a_unit_has_no_bias(float64):
     np.testing.assert_allclose(found[0], [erf([3.5, 2.5]), [3.0, 4.0]], rtol=1e-12)
 
 
+@pytest.mark.long
 def test_wide_networks_are_infinite_ones():
     """Widths that differ, precisions and biases of both layers."""
     X, y, Xt = data()

@@ -97,7 +97,8 @@ def test_proportional_limit_of_three_layers():
     assert_gradient_is_that_of_refits(ProportionalLimitRegressor, net, *data())
 
 
-@pytest.mark.parametrize("prior", cases(["tied"], PRIORS))
+@pytest.mark.long
+@pytest.mark.parametrize("prior", PRIORS)
 def test_proportional_limit_of_several_outputs(prior):
     X, y = data(outputs=2)
     y[:, 1] += y[:, 0]

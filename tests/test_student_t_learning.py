@@ -102,6 +102,7 @@ def test_networks_are_taken_as_given_and_their_kernels_learned():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.long
 def test_a_search_that_only_passes_another_end_goes_on():
     """To an optimum that is 1.9 higher, the highest that differential evolution finds."""
     random = np.random.default_rng(25)
