@@ -51,16 +51,19 @@ def drive(D=1, P=3, precision=2.0, seed=0):
     return Drive(jnp.asarray(rng.normal(size=(D, P)) / 2), jnp.asarray(response), jnp.asarray(precision))
 
 
+@pytest.mark.parametrize("number", [False, True])
 @pytest.mark.parametrize("D", [1, 2])
-def test_weight_of_a_unit_is_the_integral_over_its_readout(float64, D):
+def test_weight_of_a_unit_is_the_integral_over_its_readout(float64, D, number):
     """∫ dv N(v; 0, 1/λ) exp(v a·σ − v v σRσ/2) and the first two moments of v, by a sum over a fine grid."""
     fields, h = drive(D), np.random.default_rng(1).normal(size=(4, 3))
+    R = np.asarray(fields.response)
+    if number:
+        R, fields = 0.7 * np.eye(3 * D).reshape(R.shape), fields._replace(response=jnp.asarray(0.7))
     value, gradient = log_weight(jax.lax.erf, jnp.asarray(h)[:, None], fields)
     readout, *_ = posterior_readout(jnp.asarray(erf(h))[:, None], fields)
     line = np.linspace(-8, 8, 401)
     v = np.stack(np.meshgrid(*[line] * D), axis=-1).reshape(-1, D)
-    a, R = np.asarray(fields.field), np.asarray(fields.response)
-    log_norms = []
+    a, log_norms = np.asarray(fields.field), []
     for i, features in enumerate(erf(h)):
         pull = np.einsum("p,dpeq,q->de", features, R, features)
         density = np.exp(-(v**2).sum(axis=1) + v @ (a @ features) - np.einsum("nd,de,ne->n", v, pull, v) / 2)

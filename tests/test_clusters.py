@@ -22,13 +22,16 @@ def data(P=10, N0=4, seed=0):
     return rng.normal(size=(P, N0)), rng.normal(size=P), rng.normal(size=(7, N0))
 
 
+@pytest.mark.parametrize("number", [False, True])
 @pytest.mark.parametrize("D", [1, 2])
-def test_weight_and_moments_of_a_cluster_by_drawing_its_readouts(float64, D):
+def test_weight_and_moments_of_a_cluster_by_drawing_its_readouts(float64, D, number):
     """Two units and three examples: E exp(a·x − xRx/2) over readouts, and moments of x under it, by drawing."""
     rng, n, P, N = np.random.default_rng(2), 2, 3, 5.0
     half = rng.normal(size=(D * P, D * P)) / 2
     R, a, h = half @ half.T, rng.normal(size=(D, P)), rng.normal(size=(1, n, P))
     fields = Drive(jnp.asarray(a / np.sqrt(N)), jnp.asarray(R.reshape(D, P, D, P) / N), jnp.asarray(2.0))
+    if number:
+        R, fields = 0.5 * np.eye(D * P), fields._replace(response=jnp.asarray(0.5 / N))
     readout, *_ = posterior_readout(jnp.asarray(erf(h)), fields)
     moments = moments_of_clusters(jnp.asarray(erf(h)), readout, jnp.asarray(erf(h)), fields.precision)
     v = rng.standard_normal((200_000, n, D)) / np.sqrt(2.0)

@@ -197,7 +197,10 @@ def drive(problem: Problem, found: Fields, share: float = 1.0) -> Drive:
     D, P, N = problem.outputs, len(problem.kernel), problem.width
     with np.errstate(over="ignore"):
         field = padded((share / np.sqrt(N) * found.a).reshape(D, P), D, up(P))
-        response = padded((share / N * found.R).reshape(D, P, D, P), D, up(P), D, up(P))
+        if problem.reacting == 1 and not problem.bias_variance:
+            response = padded(np.asarray(share / (N * problem.temperature)))
+        else:
+            response = padded((share / N * found.R).reshape(D, P, D, P), D, up(P), D, up(P))
     return Drive(field, response, padded(np.asarray(problem.precision)))
 
 

@@ -143,7 +143,8 @@ class _Walkers:
     def __init__(self, problem: Problem, particles: int, seed: int, start: Start) -> None:
         self.problem, self.steps, self.moves, self.acceptance = problem, 2, 0, 1.0
         self.root = jax.device_put(padded(problem.root, *map(up, problem.root.shape)))
-        self.lost, self.gain, self.carried = False, GAIN, problem.part == 1 and start.position is None
+        self.known = fields(problem, start.K, Response.of(problem, start.G)) if problem.reacting == 1 else None
+        self.lost, self.gain, self.carried = False, GAIN, self.known is not None and start.position is None
         self.history, self.tilts = list[float](), list[list[np.ndarray]]()
         keys = streams(seed, GROUPS + HALVED)
         size = max(4, particles // (GROUPS * problem.cluster))
@@ -155,9 +156,8 @@ class _Walkers:
     def _position(self, group: int, sizes: list[int], key: np.ndarray, start: Start) -> jax.Array:
         size, (rows, links) = sizes[group], self.problem.coordinates
         row = self.root.shape[1] + links
-        if self.carried:
-            known = fields(self.problem, start.K, Response.of(self.problem, start.G))
-            found = anneal(self.problem, known, size * self.problem.cluster, int(key[-1]))
+        if self.known is not None and start.position is None:
+            found = anneal(self.problem, self.known, size * self.problem.cluster, int(key[-1]))
             self.steps = min(found.steps // 2, MOST)
             return found.position
         if start.position is None:  # the first of many are the same as few: one program
@@ -204,6 +204,9 @@ class _Walkers:
     def _drive(self, population: Population) -> tuple[np.ndarray, Drive, Drive]:
         """Return a, and what a cluster feels; of two layers also what a unit below does."""
         problem, below = self.problem, population.below
+        if self.known is not None:
+            felt = drive(problem, self.known)
+            return self.known.a, felt, felt
         response = Response.of(problem, population.G)
         found = fields(problem, population.K, response)
         felt = drive(problem, found)
