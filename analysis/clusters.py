@@ -3,7 +3,7 @@
     uv run python analysis/clusters.py --data DATA     # runs the cases that are missing, then writes the table
     uv run python analysis/clusters.py                 # table only
 
-Cases and posteriors are those of results/adaptive.csv. A case takes one to five minutes of one core.
+Cases and posteriors are those of results/adaptive.csv. A case takes half a minute to twenty minutes of one core.
 """
 
 from __future__ import annotations

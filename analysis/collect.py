@@ -69,8 +69,8 @@ def results(name: str) -> xr.Dataset:
 def with_searched(data: xr.Dataset, name: str) -> xr.Dataset:
     """Return a data set with the adaptive kernel of searched.py, where it has been run, in the place of the sweep's.
 
-    What the last doubling of the clusters changed is `theory_error_systematic`, their size `cluster`: single units
-    elsewhere.
+    What the last doubling of the clusters changed is `theory_error_systematic`, their size `cluster`: elsewhere single
+    units, of which it is not known. Nor is the Monte Carlo error of the squared bias alone.
     """
     found = {row["place"]: row for row in read_rows(RESULTS / SEARCHED) if row["card"] == name}
     if not found:
@@ -82,6 +82,7 @@ def with_searched(data: xr.Dataset, name: str) -> xr.Dataset:
     data["theory_error_systematic"] = xr.zeros_like(data["error"])
     single = (data["theory"] == SIMULATED) & data["error"].notnull().all("part")
     data["cluster"] = xr.where(single, 1.0, float("nan"))
+    data["theory_error_systematic"] = data["theory_error_systematic"].where(~single)
     for place, _ in cells(data):
         if (row := found.get(place_of(place))) is None:
             continue
@@ -89,6 +90,7 @@ def with_searched(data: xr.Dataset, name: str) -> xr.Dataset:
         parts = {"total": row["bias"] + row["variance"], "squared_bias": row["bias"], "variance": row["variance"]}
         for part, value in parts.items():
             data["error"].loc[here | {"part": part}] = value
+            data[OWN].loc[here | {"part": part}] = float("nan")
         for part, key in (("total", ""), ("variance", "_variance")):
             data[OWN].loc[here | {"part": part}] = row[f"monte_carlo{key}"]
             data["theory_error_systematic"].loc[here | {"part": part}] = row[f"systematic{key}"]

@@ -4,7 +4,7 @@
     uv run python analysis/deep_adaptive.py                 # table only
 
 P = 100 images, 1,000 of a test set. n is the units of a layer in a cluster: 1, or all. A minute a case on one core,
-and more than seven where units tilt strongly (CIFAR-10, erf).
+and up to nine where units tilt strongly (CIFAR-10, linear).
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import t as student
+
+from stpbnn.comparison.verdicts import normal_score
 
 POPULATIONS = 4
 
@@ -44,9 +45,8 @@ def _off(row: dict[str, Any], part: str, found: float, truth: float, truth_error
 
 
 def z_value(difference: float, error: float, truth_error: float) -> float:
-    """Return the normal score of a difference whose error comes from four populations."""
-    noise = np.hypot(error, truth_error)
-    return float(-np.sign(difference) * ndtri(student.sf(abs(difference) / noise, POPULATIONS - 1)))
+    """Return the normal score of a difference, one of whose errors comes from four populations."""
+    return float(normal_score(np.float64(difference), np.float64(truth_error), np.float64(error), POPULATIONS - 1))
 
 
 def counted(cases: list[tuple[Off, Off]], *within: float) -> list[str]:

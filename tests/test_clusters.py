@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import erf
+from scipy.stats import sem
 from sklearn.exceptions import ConvergenceWarning
 
 import stpbnn
@@ -14,7 +15,7 @@ from stpbnn.adaptive import RowSpace, Start, doubled, doubling, posed
 from stpbnn.adaptive.fields import Averages, Problem
 from stpbnn.adaptive.neuron import Drive, log_weight, moments_of_clusters, posterior_readout
 from stpbnn.adaptive.search import ROUND, SETTLING, _Walkers, solve
-from stpbnn.adaptive.settled import summary
+from stpbnn.adaptive.settled import checked, monte_carlo_error, moved, summary
 
 
 def data(P=10, N0=4, seed=0):
@@ -106,6 +107,68 @@ def test_what_tells_that_a_network_has_settled_is_its_error_at_training_inputs(D
     np.testing.assert_allclose(found, truth, rtol=1e-8)
 
 
+def populations(mean, error, size=4):
+    """Numbers of that mean and standard error of the mean, SciPy's."""
+    rows = np.linspace(-1, 1, size)[:, None] * np.ones(2)
+    return np.asarray(mean) + rows * error / sem(rows[:, 0])
+
+
+@pytest.mark.parametrize(("change", "told"), [(0.9, False), (1.1, True)])
+def test_a_prediction_moves_where_it_changes_by_more_than_its_standard_error(change, told):
+    """Standard errors of 0.03 and 0.04, together 0.05; either of two numbers may move; half a per cent never counts."""
+    here, before = populations([1, 1], 0.03), populations([1, 1 - 0.05 * change], 0.04)
+    assert moved(here, before) == told
+    assert not moved(100 + here / 10, 100 + before / 10)
+
+
+def test_the_error_of_a_fit_is_that_of_its_populations_and_what_half_of_the_particles_change():
+    """sem(rows)², and of δ² what is beyond twice the noise of δ: 1 + 4 of it, for two of half the particles."""
+    whole = populations([1, 1], 0.1)
+    for change, more in ((0.3, 0.0), (1.0, 1.0 - 4 * 0.01 * (1 + 4))):
+        halved = np.full((2, 2), 1 + change)
+        np.testing.assert_allclose(monte_carlo_error(whole, halved), np.sqrt(0.01 + more), rtol=1e-9)
+    np.testing.assert_allclose(monte_carlo_error(whole, np.empty((0, 2))), 0.1, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("drift", "halved", "failed"),
+    [
+        (3.9, 0.0, []),
+        (4.1, 0.0, ["drift"]),
+        (0.0, 2.9, []),
+        (0.0, 3.1, ["particles"]),
+        (4.1, 3.1, ["drift", "particles"]),
+    ],
+)
+def test_searches_that_drift_or_depend_on_the_particles_have_not_settled(drift, halved, failed):
+    """In standard errors of the difference between halves of a round, and between fewer particles and the rest."""
+    error = 0.01
+    change = populations([drift * error, 0], error)
+    rows = np.stack([1 - change / 2, 1 + change / 2], axis=1) + populations([0, 0], error)[:, None]
+    spread = sem(rows.mean(axis=1), axis=0)
+    fewer = rows.mean(axis=(0, 1)) + halved * spread * np.sqrt(1 + 2 * 4 / 2)
+    found = checked(np.concatenate([rows, np.broadcast_to(fewer, (2, 2, 2))]), 4)
+    assert found[2] == failed
+    assert found[:2] == (pytest.approx(drift), pytest.approx(halved, abs=1e-9))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes"), [((0, 0, 0), [2, 1]), ((1, 0, 0), [4, 2, 1]), ((1, 1, 1), [12, 4, 2, 1])]
+)
+def test_clusters_double_while_the_prediction_moves(monkeypatch, changes, sizes):
+    """Searches that settle at numbers that move, or do not, from one size to the next."""
+    X, y, _ = data(P=3)
+    net = FullyConnected((12,), "linear")
+    problem = posed(net, X, y, 0.5, RowSpace.of(net.prior, X), reaction=True)
+    start = Start(problem.kernel, problem.kernel)
+    settled = solve(problem, start, 16, 0, 12)._replace(failed=())
+    at = dict(zip((1, 2, 4, 12), np.cumsum((0, *changes)), strict=True))
+    monkeypatch.setattr(doubling, "solve", lambda here, *_: settled._replace(tilt=here.cluster))
+    monkeypatch.setattr(doubling, "summary", lambda here, _: [1.0 + at[here.cluster], 1.0])
+    found = doubled(problem, start, particles=16, seed=0, max_iter=12, fits=lambda cluster: True)
+    assert [each.tilt for each in found] == sizes
+
+
 def test_clusters_that_do_not_fit_into_memory_do_not_count_as_settled():
     X, y, _ = data(P=3)
     net = FullyConnected((3,), "linear")
@@ -114,6 +177,19 @@ def test_clusters_that_do_not_fit_into_memory_do_not_count_as_settled():
     found = doubled(problem, start, particles=16, seed=0, max_iter=12, fits=lambda cluster: cluster < 3)
     assert [each.whole.cluster for each in found] == [1]
     assert "clusters" in found[0].failed
+
+
+@pytest.mark.parametrize("second_start", [False, True])
+def test_a_second_start_does_not_settle_what_memory_has_cut_short(monkeypatch, second_start):
+    """Clusters of one unit fit into memory, no larger ones: whichever start is taken, the size has not been settled."""
+    X, y, _ = data(P=3)
+    monkeypatch.setattr("stpbnn.regressors.adaptive_kernel.fits", lambda needed: False)
+    settings = {"temperature": 0.5, "particles": 64, "max_iter": 140, "random_state": 0}
+    model = AdaptiveKernelRegressor(FullyConnected((4,)), cluster="auto", second_start=second_start, **settings)
+    with pytest.warns(ConvergenceWarning, match="memory"):
+        model.fit(X, y)
+    assert (model.clusters_, model.converged_) == ([1], False)
+    assert "clusters" in model.failed_checks_
 
 
 def test_after_a_search_that_is_lost_larger_clusters_are_tried(monkeypatch):
@@ -137,7 +213,7 @@ def test_the_network_is_exact_where_chains_from_the_prior_are_stuck():
     assert (model.converged_, model.failed_checks_) == (True, ())
     assert error.variance.mean() < 0.05 * exact.variance.mean()
     assert (np.abs(law.mean - exact.mean) < 5 * error.mean).all()
-    assert (np.abs(law.variance - exact.variance) < 5 * error.variance).all()
+    assert (np.abs(law.variance - exact.variance) < 5 * error.variance + 0.01 * exact.variance).all()
     assert model.log_marginal_likelihood_ == pytest.approx(fitted.log_marginal_likelihood_, abs=0.3)
 
 
@@ -198,22 +274,65 @@ def test_after_clusters_that_are_stuck_comes_the_network(narrow):
     assert law.variance.mean() == pytest.approx(exact.variance.mean(), rel=0.1)
 
 
-@pytest.mark.long
-@pytest.mark.filterwarnings("ignore:the self-consistent kernel has not settled")
-@pytest.mark.parametrize("N", [4, 8])
-def test_a_network_whose_moves_are_often_refused_is_right_or_stuck(N):
-    """Cold: of four units half of the moves are refused, and the law is right; of eight hardly one is taken."""
+def cold(N, T=1e-4):
+    """A linear network of few units: the posterior fits ten targets to a hundredth."""
     rng = np.random.default_rng(10 + N)
     X, y, Xt = rng.normal(size=(10, 4)), rng.normal(size=10), rng.normal(size=(7, 4))
-    net, T = FullyConnected((N,), "linear"), 1e-4
+    return FullyConnected((N,), "linear"), X, y, Xt, T
+
+
+@pytest.mark.parametrize("N", [2, 8])
+def test_the_weight_of_a_cold_network_keeps_its_digits_in_single_precision(N):
+    """log|w|/2 + c w c/2 and its gradient, in double precision: c is of order 1/T, and most of c w c cancels."""
+    net, X, y, _, T = cold(N)
+    root = RowSpace.of(net.prior, X).root
+    z = np.random.default_rng(0).normal(size=(50, N, root.shape[1]))
+    values, gradients = [], []
+    for h in z @ root.T:
+        w = np.linalg.inv(np.eye(N) + h @ h.T / (N * T))
+        m = w @ h @ y / (np.sqrt(N) * T)
+        values.append(np.linalg.slogdet(w)[1] / 2 + m @ h @ y / (2 * np.sqrt(N) * T))
+        gradients.append((np.outer(m, y - m @ h / np.sqrt(N)) / (np.sqrt(N) * T) - w @ h / (N * T)) @ root)
+    single = [jnp.asarray(x, jnp.float32) for x in (root, y[None] / (np.sqrt(N) * T), 1 / (N * T), 1.0, z)]
+    value, gradient = log_weight(lambda z: z @ single[0].T, single[4], Drive(*single[1:4]))
+    np.testing.assert_allclose(value - value[0], np.array(values) - values[0], atol=0.05)
+    np.testing.assert_allclose(gradient, gradients, atol=2e-3 * np.abs(gradients).max())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("N", [4, 5, 8])
+def test_a_cold_network_is_exact(N):
+    """Single precision left moves of eight units refused, nine in ten."""
+    net, X, y, Xt, T = cold(N)
     exact = FiniteWidthRegressor(net, temperature=T).fit(X, y).predictive(Xt)
     model = AdaptiveKernelRegressor(net, cluster=N, temperature=T, particles=1024, random_state=0).fit(X, y)
-    assert model.acceptance_ < 0.6
-    assert model.failed_checks_ == (() if N == 4 else ("stuck",))
-    if model.converged_:
-        law, error = model.predictive(Xt), model.standard_error(Xt)
-        assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 1e-3 * exact.std).all()
-        assert (np.abs(law.variance - exact.variance) < 5 * error.variance).all()
+    assert model.converged_
+    assert model.acceptance_ > 0.6
+    law, error = model.predictive(Xt), model.standard_error(Xt)
+    assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 1e-3 * exact.std).all()
+    assert (np.abs(law.variance - exact.variance) < 5 * error.variance + 5e-3 * exact.variance).all()
+
+
+def test_a_search_of_few_moves_is_stuck_where_particles_do_not_move_on(narrow):
+    """Twelve moves of averages, and a correlation time of more than nine of them."""
+    net, X, y, *_ = narrow
+    problem = posed(net, X, y, 0.05, RowSpace.of(net.prior, X), reaction=True).resized(2)
+    for seed in range(4):
+        found = solve(problem, Start(problem.kernel, problem.kernel), 256, seed, 24)
+        assert found.autocorrelation > 0.7
+        assert "stuck" in found.failed
+
+
+def test_numbers_of_a_fit_may_be_large_where_its_fields_are_known():
+    """Targets far from the prior, where K_w is a thousand times that of infinite width: exact all the same."""
+    X, y, Xt = data(P=6)
+    net = FullyConnected((6,), "linear")
+    exact = FiniteWidthRegressor(net, temperature=5e4).fit(X, 1e5 * y).predictive(Xt)
+    settings = {"particles": 512, "max_iter": 140, "random_state": 0}
+    model = AdaptiveKernelRegressor(net, temperature=5e4, cluster=6, **settings).fit(X, 1e5 * y)
+    law, error = model.predictive(Xt), model.standard_error(Xt)
+    assert model.converged_
+    assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 1e-3 * exact.std).all()
 
 
 def test_a_search_for_larger_clusters_does_not_wait_for_those_that_are_stuck(narrow):

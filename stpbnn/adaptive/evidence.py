@@ -35,6 +35,7 @@ __all__ = ["Annealed", "anneal", "log_evidence", "systematic"]
 
 KEPT = 0.8  # the part of the particles that count, at the least, after a step of the fields
 REFUSED, FINER = 0.005, 4  # the part of refused particles beyond which moves get so many rotations more
+MOST = 256  # rotations of a move
 SMALLEST, GROWTH, HALVINGS = 1e-4, 0.02, 8  # of a step, absolute or relative to the fields; trials to find its size
 
 
@@ -74,7 +75,7 @@ def anneal(problem: Problem, found: Fields, particles: int, seed: int) -> Anneal
         chosen = systematic(np.exp(gain - total), float(_uniform(choice)))
         moved = move(problem.sigma, momentum, np.asarray(position)[chosen], root, felt, np.int32(steps))
         position = moved.position
-        steps += FINER * int(np.asarray(moved.refused) > REFUSED)
+        steps = min(steps + FINER * int(np.asarray(moved.refused) > REFUSED), MOST)
     return Annealed(log_z, float(np.mean(moved.readout.tilt)), position, estimate(problem, moved)[0], steps)
 
 

@@ -16,6 +16,7 @@ output, then those of the second, and so on. An output bias is part of the noise
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -105,6 +106,16 @@ class Problem:
     def reacting(self) -> float:
         """n/N where reaction terms are taken into account, 0 elsewhere."""
         return self.part if self.reaction else 0.0
+
+    @cached_property
+    def stiffness(self) -> Float[np.ndarray, " r"]:
+        r"""How the likelihood of a network of typical weights curves along the coordinates z of a unit, h = B z.
+
+        .. math:: c_k = \sum_\mu B_{\mu k}^2 / (N_1 T \lambda_1 \cdots \lambda_L)
+        """
+        widths, between = (self.sigma.widths, self.sigma.precisions) if isinstance(self.sigma, Whole) else ((), ())
+        first = float(widths[0]) if widths else self.width
+        return np.sum(self.root**2, axis=0) / (first * self.temperature * self.precision * math.prod(between))
 
     @cached_property
     def noise(self) -> Float[np.ndarray, "DP DP"]:
@@ -201,7 +212,22 @@ def drive(problem: Problem, found: Fields, share: float = 1.0) -> Drive:
             response = padded(np.asarray(share / (N * problem.temperature)))
         else:
             response = padded((share / N * found.R).reshape(D, P, D, P), D, up(P), D, up(P))
-    return Drive(field, response, padded(np.asarray(problem.precision)))
+    return Drive(field, response, padded(np.asarray(problem.precision)), speed=speed(problem, share))
+
+
+def speed(problem: Problem, share: float) -> Any:
+    """Return how fast each coordinate of a network turns in a share of the fields; None for smaller clusters.
+
+    A move takes as many rotations as the stiffest coordinate asks for. Images have one direction that sticks out, their
+    mean: it turns as with a mass of its own, that by which it is stiffer than the next.
+    """
+    if problem.reacting != 1:
+        return None
+    stiff, links = 1 + share * problem.stiffness, problem.coordinates[1]
+    next_to_most = np.sort(stiff)[-2:][0]
+    out = np.ones(links + up(len(stiff)), np.float32)
+    out[links : links + len(stiff)] = np.sqrt(np.minimum(next_to_most / stiff, 1))
+    return out
 
 
 def padded(array: np.ndarray, *shape: int, dtype: Any = np.float32) -> Any:

@@ -18,6 +18,7 @@ with rows and columns of w numbered by unit and output. All moments are even in 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -30,13 +31,15 @@ class Drive(NamedTuple):
     """What a cluster feels: a/√N (D, P), R/N (D, P, D, P) and the readout's prior precision λ.
 
     Where R is a multiple of one, as for a cluster that is the network, the number alone: it saves a third of a move.
-    In deep networks also the modes (K, P) of the backward signal, through which layers above follow a unit below.
+    In deep networks also the modes (K, P) of the backward signal, through which layers above follow a unit below; of a
+    cluster that is the network how fast its coordinates turn.
     """
 
     field: jax.Array
     response: jax.Array
     precision: jax.Array
     modes: jax.Array | None = None
+    speed: jax.Array | None = None
 
 
 class Readout(NamedTuple):
@@ -61,7 +64,7 @@ class Moments(NamedTuple):
 
 def posterior_readout(features: jax.Array, drive: Drive) -> tuple[Readout, jax.Array, jax.Array]:
     """Return the readout of clusters with features (M, n, P), log det w (M,), and R σ/N, (M, n, D, D, P)."""
-    (M, n), D = features.shape[:2], len(drive.field)
+    (M, n), D, c = features.shape[:2], len(drive.field), features @ drive.field.T
     if drive.response.ndim == 0:
         one = jnp.eye(D, dtype=features.dtype)[:, :, None]
         response = drive.response * features[:, :, None, None, :] * one
@@ -70,6 +73,8 @@ def posterior_readout(features: jax.Array, drive: Drive) -> tuple[Readout, jax.A
     if n * D == 1:
         w = 1 / (drive.precision + jnp.maximum(jnp.sum(response * features[..., None, None, :], axis=4), 0))
         size, w = jnp.log(w).reshape(M), w[..., None]
+        mean = w[:, :, :, 0, 0] * c
+        tilt = jnp.sum(c * mean, axis=(1, 2))
     else:
         pull = jnp.einsum("mideq,mjq->midje", response, features).reshape(M, n * D, n * D)
         A = drive.precision * jnp.eye(n * D, dtype=pull.dtype) + (pull + jnp.swapaxes(pull, 1, 2)) / 2
@@ -79,17 +84,19 @@ def posterior_readout(features: jax.Array, drive: Drive) -> tuple[Readout, jax.A
             factor, jnp.broadcast_to(jnp.eye(n * D, dtype=pull.dtype), A.shape), left_side=True, lower=True
         )
         w = (jnp.swapaxes(half, 1, 2) @ half).reshape(M, n, D, n, D)
-    c = features @ drive.field.T
-    mean = jnp.einsum("midje,mje->mid", w, c)
-    return Readout(w, mean, jnp.sum(c * mean, axis=(1, 2))), size, response
+        # c is of order 1/T: products with w would lose all digits of single precision
+        solve = partial(jax.lax.linalg.triangular_solve, factor, left_side=True, lower=True)
+        white = solve(c.reshape(M, n * D, 1))
+        mean, tilt = solve(white, transpose_a=True).reshape(M, n, D), jnp.sum(white**2, axis=(1, 2))
+    return Readout(w, mean, tilt), size, response
 
 
 def log_weight(sigma: Callable[[jax.Array], jax.Array], h: jax.Array, drive: Drive) -> tuple[jax.Array, jax.Array]:
     """Return the log weight of pre-activations h (M, n, P), or of whatever features are made of, and its gradient."""
     features, back = jax.vjp(sigma, h)
     (w, mean, tilt), size, response = posterior_readout(features, drive)
-    second = w + mean[:, :, :, None, None] * mean[:, None, None, :, :]
-    slope = mean @ drive.field - jnp.einsum("miejd,mjdeq->miq", second, response)
+    residual = drive.field - jnp.einsum("mjd,mjdeq->meq", mean, response)  # before it is multiplied, for its digits
+    slope = mean @ residual - jnp.einsum("miejd,mjdeq->miq", w, response)
     return (size + tilt) / 2, back(slope)[0]
 
 

@@ -4,7 +4,7 @@ A particle is a cluster of n hidden units. The pre-activations of a unit at the 
 with z standard normal in the row space of the inputs under the prior. A move draws a momentum p, alternates kicks by
 the gradient of the log weight with rotations in the plane of z and p, a quarter of a turn in all, and is accepted with
 Metropolis' probability. Without a tilt it ends at p itself: p is the untilted twin of the particle, whose expectations
-are known in closed form: a control variate.
+are known in closed form: a control variate. A coordinate that sticks out may turn by less.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def walk(
     featured: Callable[[jax.Array], jax.Array], key: jax.Array, position: jax.Array, drive: Drive, steps: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return particles after a move, the momenta with which they began, and the probabilities of acceptance."""
-    angle = (jnp.pi / 2 / steps).astype(position.dtype)
+    angle = (jnp.pi / 2 / steps).astype(position.dtype) * (1 if drive.speed is None else drive.speed)
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
 
     def step(_: int, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:

@@ -141,7 +141,7 @@ class _Walkers:
     """All populations, and one step of the approximation."""
 
     def __init__(self, problem: Problem, particles: int, seed: int, start: Start) -> None:
-        self.problem, self.steps, self.moves, self.acceptance = problem, 2, 0, 1.0
+        self.problem, self.start, self.steps, self.moves, self.acceptance = problem, start, 2, 0, 1.0
         self.root = jax.device_put(padded(problem.root, *map(up, problem.root.shape)))
         self.known = fields(problem, start.K, Response.of(problem, start.G)) if problem.reacting == 1 else None
         self.lost, self.gain, self.carried = False, GAIN, self.known is not None and start.position is None
@@ -233,8 +233,10 @@ class _Walkers:
         population.K = K + self.gain * (found.K - K)
         population.G = population.G + self.gain * (found.covariance() - population.G)
         size = abs(np.trace(population.K)) + abs(np.trace(population.G))
-        self.lost |= not np.isfinite(size) or size > RUNAWAY * problem.outputs * np.trace(problem.kernel)
-        self.lost |= bool(problem.temperature * np.linalg.norm(a) > BEYOND * np.linalg.norm(problem.y) > 0)
+        self.lost |= not np.isfinite(size)
+        if self.known is None:
+            self.lost |= bool(size > RUNAWAY * problem.outputs * np.trace(problem.kernel))
+            self.lost |= bool(problem.temperature * np.linalg.norm(a) > BEYOND * np.linalg.norm(problem.y) > 0)
 
     def _adapt(self, moved: list[Move]) -> None:
         self.acceptance = float(np.mean([float(m.acceptance) for m in moved]))
@@ -262,7 +264,7 @@ class _Walkers:
         centred = series - series.mean()
         spread = float(np.mean(centred**2))
         correlation = float(np.mean(centred[1:] * centred[:-1])) / spread if spread > 0 and len(series) > 1 else 0.0
-        if stuck(correlation, ROUND):
+        if stuck(correlation, len(self.tilts)):
             failed.append("stuck")
         if self.lost:
             failed = ["lost"]
@@ -282,10 +284,12 @@ class _Walkers:
         )
 
     def _averages(self, population: Population) -> Averages:
-        """Return the averages of a population or, where they are of no use, its kernels as they stand; symmetric."""
+        """Return the averages of a population or, where they are of no use, its kernels or those of the start."""
         halves = [half.value for half in population.halves if half.value is not None]
         if halves and not self.lost:
             found = Averages.of(halves).symmetric()  # both halves have equally many iterations
             if np.isfinite(found.second).all():
                 return found
-        return Averages(population.K, population.G, np.zeros(len(population.K))).symmetric()
+        finite = np.isfinite(population.K).all() and np.isfinite(population.G).all()
+        K, G = (population.K, population.G) if finite else (self.start.K, self.start.G)
+        return Averages(K, G, np.zeros(len(K))).symmetric()

@@ -59,7 +59,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         Whether to correct for the reaction of the others on a cluster itself, a relative n/N.
     second_start : bool
         Whether to search once more, from strongly tilted units, which takes as long again. Of two fixed points that
-        are found that of the larger log evidence is taken.
+        have settled, or of two that have not, that of the larger log evidence is taken.
     max_iter : int
         How many times particles may move before a search is given up; each size of clusters is a search.
     random_state : int, numpy Generator, RandomState or None
@@ -146,11 +146,11 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         check.integer("particles", self.particles, minimum=16)
         check.integer("max_iter", self.max_iter, minimum=12)
         adaptive.cluster_size(self.cluster)
-        if self.cluster != 1 and not self.reaction:
-            raise ValueError(
-                f"cluster: got {self.cluster!r} with reaction=False, expected 1: clusters react upon each other"
-            )
         net = self.network
+        if not self.reaction and (self.cluster != 1 or (net is not None and net.widths[-1] == 1)):
+            raise ValueError(
+                f"cluster: got {self.cluster!r} with reaction=False, expected 1 of several units: clusters react"
+            )
         if net is None or net.depth == 1:
             return
         adaptive.refuse_unknown("cluster", self.cluster, net.depth, net.outputs, net.widths[-1])
@@ -162,8 +162,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     def _condition(self) -> None:
         X, net = self.X_train_, self.network_
         check.room_for_kernels("X", len(X), matrices=50 * net.outputs**2)
-        smallest = adaptive.known_sizes(net.depth, net.outputs, net.widths[-1])[0]
-        self._refuse_beyond_memory(smallest if self.cluster == "auto" else self._divisor())
+        least = 1 if net.depth == 1 or (net.depth == 2 and net.outputs == 1) else net.widths[-1]
+        self._refuse_beyond_memory(least if self.cluster == "auto" else self._divisor())
         self.seed_ = seed_of(self.random_state)
         self._solve()
         if self.cluster not in (self.cluster_, "auto"):
@@ -247,6 +247,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         if self.second_start:
             problem = problem.resized(sizes[0].whole.cluster)
             other = adaptive.solve(problem, adaptive.Start(K, K, self._tilted(problem, sizes[0])), *settings)
+            too_small = tuple(check for check in sizes[0].failed if check == "clusters")  # whatever the start
+            other = other._replace(failed=(*other.failed, *too_small))
             both = {"prior": sizes[0], "tilted": other}
             points = [(self._fixed_point(problem, *pair), pair[1]) for pair in both.items()]
             points.sort(key=lambda point: (not point[0].converged, -np.nan_to_num(point[0].log_evidence, nan=-np.inf)))
@@ -263,7 +265,7 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
         whole = adaptive.Averages.of(averages)
         with one_thread(len(problem.y)), contextlib.suppress(np.linalg.LinAlgError):
             there = adaptive.fields(problem, whole.K, adaptive.Response.of(problem, whole.covariance()))
-            log_z = adaptive.anneal(problem, there, self.particles, self.seed_).log_z
+            log_z = adaptive.anneal(problem, there, max(self.particles, 16 * problem.cluster), self.seed_).log_z
             return adaptive.log_evidence(problem, whole, log_z)
         return float("nan")  # where a search was lost its kernels may be of no use
 

@@ -44,8 +44,8 @@ class ParticleErrors:
             "lost": "its kernels grew beyond all bounds: there is no solution; take larger clusters",
             "stuck": f"its units hardly move (autocorrelation {self.autocorrelation_:.3f}), and their agreement shows "
             "nothing; give larger clusters or cluster='auto', or sample the network",
-            "clusters": "the prediction still moves with the size of clusters, and larger ones do not fit into memory; "
-            "give fewer particles or a machine with more memory",
+            "clusters": "larger clusters, which would show whether the prediction still moves with their size, do not "
+            "fit into memory; give fewer particles or a machine with more memory",
         }[failed]
 
     @in_float64
