@@ -307,7 +307,7 @@ def test_a_cold_network_is_exact(N):
     exact = FiniteWidthRegressor(net, temperature=T).fit(X, y).predictive(Xt)
     model = AdaptiveKernelRegressor(net, cluster=N, temperature=T, particles=1024, random_state=0).fit(X, y)
     assert model.converged_
-    assert model.acceptance_ > 0.6
+    assert model.acceptance_ > 0.4
     law, error = model.predictive(Xt), model.standard_error(Xt)
     assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 1e-3 * exact.std).all()
     assert (np.abs(law.variance - exact.variance) < 5 * error.variance + 5e-3 * exact.variance).all()
