@@ -11,6 +11,7 @@ from scipy import stats
 
 from stpbnn import FullyConnected, figures
 from stpbnn.comparison import compare_predictions
+from stpbnn.figures.style import POSTERIOR
 from stpbnn.report.pictures import pictures
 
 
@@ -279,3 +280,17 @@ def test_z_values_in_the_thousands_leave_the_others_to_be_seen():
     assert abs(area) == pytest.approx(1.0)
     assert y[np.abs(x) < 2].max() > 0.2
     assert y[x > 29].max() > 0
+
+
+@pytest.mark.parametrize(("narrow", "common"), [(0.7, True), (0.5, False), (np.nan, False)])
+def test_a_line_that_is_the_same_for_all_widths_is_drawn_once_in_black(narrow, common):
+    """A theory that was solved for one of two widths is no such line."""
+    errors = np.array([[0.9, 0.7], [0.9, narrow]])[:, :, None, None] * np.ones((2, 2, 1, 3))
+    places = {"width": [50, 200], "train": [50, 100], "theory": ["adaptive kernel"]}
+    curves = xr.Dataset(
+        {"error": (("width", "train", "theory", "part"), errors)}, places | {"part": CURVES["part"].to_numpy()}
+    )
+    ax = figures.plot_learning_curve(curves)
+    lines = [line for line in ax.lines if np.isfinite(line.get_ydata()).any()]
+    assert len(lines) == (1 if common else 2)
+    assert all((line.get_color() == POSTERIOR) == common for line in lines)

@@ -77,9 +77,10 @@ def plot_learning_curve(dataset: xr.Dataset, ax: Axes | None = None) -> Axes:
     dashes = {name: DASHES.get(name) or next(free) for name in names}
     places = list(itertools.product(*(range(dataset.sizes[dim]) for dim in others)))
     order = np.argsort(dataset[x].to_numpy(), kind="stable")
-    spread = (
-        (errors.max(others) - errors.min(others)).max(x) if len(places) > 1 else xr.ones_like(dataset["theory"], int)
-    )
+    known = errors.notnull()
+    here_alone = (known.any(others) & ~known.all(others)).any(x)  # solved at some places: no line that is common to all
+    spread = (errors.max(others) - errors.min(others)).max(x).where(~here_alone, np.inf)
+    spread = spread if len(places) > 1 else xr.ones_like(dataset["theory"], int)
     common = [name for name in names if float(spread.sel(theory=name)) <= 1e-9 * float(errors.sel(theory=name).max())]
     handles, hollow, failed = [], False, dict[str, str]()
     for i, place in enumerate(places):
