@@ -108,7 +108,7 @@ def test_what_tells_that_a_network_has_settled_is_its_error_at_training_inputs(D
 
 
 def populations(mean, error, size=4):
-    """Numbers of that mean and standard error of the mean, SciPy's."""
+    """Return numbers of populations, of that mean and standard error of the mean, SciPy's."""
     rows = np.linspace(-1, 1, size)[:, None] * np.ones(2)
     return np.asarray(mean) + rows * error / sem(rows[:, 0])
 
@@ -214,6 +214,7 @@ def test_the_network_is_exact_where_chains_from_the_prior_are_stuck():
     assert error.variance.mean() < 0.05 * exact.variance.mean()
     assert (np.abs(law.mean - exact.mean) < 5 * error.mean).all()
     assert (np.abs(law.variance - exact.variance) < 5 * error.variance + 0.01 * exact.variance).all()
+    assert law.variance.mean() == pytest.approx(exact.variance.mean(), rel=0.02)
     assert model.log_marginal_likelihood_ == pytest.approx(fitted.log_marginal_likelihood_, abs=0.3)
 
 
@@ -275,7 +276,7 @@ def test_after_clusters_that_are_stuck_comes_the_network(narrow):
 
 
 def cold(N, T=1e-4):
-    """A linear network of few units: the posterior fits ten targets to a hundredth."""
+    """Return a linear network of few units, whose posterior fits ten targets to a hundredth, its data, and T."""
     rng = np.random.default_rng(10 + N)
     X, y, Xt = rng.normal(size=(10, 4)), rng.normal(size=10), rng.normal(size=(7, 4))
     return FullyConnected((N,), "linear"), X, y, Xt, T
@@ -333,6 +334,17 @@ def test_numbers_of_a_fit_may_be_large_where_its_fields_are_known():
     law, error = model.predictive(Xt), model.standard_error(Xt)
     assert model.converged_
     assert (np.abs(law.mean - exact.mean) < 5 * error.mean + 1e-3 * exact.std).all()
+
+
+def test_a_network_of_huge_inputs_says_that_it_has_not_settled_and_predicts():
+    """Inputs a million times too large saturate all units, whose particles hardly move: few moves do not hide it."""
+    X, y, _ = data(P=6)
+    settings = {"temperature": 0.3, "particles": 64, "max_iter": 12, "random_state": 0}
+    with pytest.warns(ConvergenceWarning):
+        model = AdaptiveKernelRegressor(FullyConnected((6,)), cluster=6, **settings).fit(1e6 * X, y)
+    law = model.predictive(1e6 * X)
+    assert np.isfinite(law.mean).all()
+    assert (law.variance > 0).all()
 
 
 def test_a_search_for_larger_clusters_does_not_wait_for_those_that_are_stuck(narrow):
@@ -397,6 +409,8 @@ def test_bad_clusters_are_refused_or_rounded():
         AdaptiveKernelRegressor(net, cluster=7).fit(X, y)
     with pytest.raises(ValueError, match="cluster: got 2 with reaction=False, expected 1"):
         AdaptiveKernelRegressor(net, cluster=2, reaction=False).fit(X, y)
+    with pytest.raises(ValueError, match="cluster: got 1 with reaction=False, expected 1 of several units"):
+        AdaptiveKernelRegressor(FullyConnected((1,)), reaction=False).fit(X, y)
     wide = FullyConnected((10**9,), "erf")
     with pytest.raises(ValueError, match=r"particles: got 4096, in clusters of 1000000000, whose features take"):
         AdaptiveKernelRegressor(wide, cluster=10**9).fit(X, y)

@@ -1,6 +1,6 @@
 """Self-consistent clusters of hidden units: how the kernel of one or more hidden layers adapts to the task."""
 
-from stpbnn.adaptive.doubling import cluster_size, doubled, known_sizes, nearest_divisor, refuse_unknown, units_of
+from stpbnn.adaptive.doubling import cluster_size, doubled, nearest_divisor, refuse_unknown, smallest_size, units_of
 from stpbnn.adaptive.evidence import anneal, log_evidence
 from stpbnn.adaptive.fields import Averages, Fields, Problem, Response, drive, fields
 from stpbnn.adaptive.particles import RowSpace
@@ -27,13 +27,13 @@ __all__ = [
     "doubled",
     "drive",
     "fields",
-    "known_sizes",
     "log_evidence",
     "monte_carlo_error",
     "nearest_divisor",
     "packed",
     "posed",
     "refuse_unknown",
+    "smallest_size",
     "solve",
     "units_of",
     "unpacked",

@@ -16,7 +16,16 @@ from stpbnn.adaptive.fields import Problem
 from stpbnn.adaptive.search import Solution, Start, solve
 from stpbnn.adaptive.settled import moved, summary
 
-__all__ = ["cluster_size", "doubled", "known_sizes", "nearest_divisor", "refuse_unknown", "sizes", "units_of"]
+__all__ = [
+    "cluster_size",
+    "doubled",
+    "known_sizes",
+    "nearest_divisor",
+    "refuse_unknown",
+    "sizes",
+    "smallest_size",
+    "units_of",
+]
 
 
 def cluster_size(cluster: Any) -> Any:
@@ -59,6 +68,17 @@ def sizes(width: int) -> Iterator[int]:
             least = 2 * size
 
 
+def smallest_size(depth: int, outputs: int, width: int) -> int:
+    """Return the smallest size that is known: one unit of one layer, or of two and one output; elsewhere the network.
+
+    Examples
+    --------
+    >>> smallest_size(1, 2, 10), smallest_size(2, 1, 10), smallest_size(3, 1, 10)
+    (1, 1, 10)
+    """
+    return 1 if depth == 1 or (depth == 2 and outputs == 1) else width
+
+
 def known_sizes(depth: int, outputs: int, width: int) -> tuple[int, ...]:
     """Return the sizes that "auto" takes, the last of which is the network: of several hidden layers few are known.
 
@@ -69,7 +89,7 @@ def known_sizes(depth: int, outputs: int, width: int) -> tuple[int, ...]:
     """
     if depth == 1:
         return tuple(sizes(width))
-    return tuple(sorted({1, width})) if depth == 2 and outputs == 1 else (width,)
+    return tuple(sorted({smallest_size(depth, outputs, width), width}))
 
 
 def refuse_unknown(name: str, cluster: int | str, depth: int, outputs: int, width: int) -> None:

@@ -162,8 +162,8 @@ class AdaptiveKernelRegressor(MultiOutputMixin, ParticleErrors, NetworkRegressor
     def _condition(self) -> None:
         X, net = self.X_train_, self.network_
         check.room_for_kernels("X", len(X), matrices=50 * net.outputs**2)
-        least = 1 if net.depth == 1 or (net.depth == 2 and net.outputs == 1) else net.widths[-1]
-        self._refuse_beyond_memory(least if self.cluster == "auto" else self._divisor())
+        smallest = adaptive.smallest_size(net.depth, net.outputs, net.widths[-1])
+        self._refuse_beyond_memory(smallest if self.cluster == "auto" else self._divisor())
         self.seed_ = seed_of(self.random_state)
         self._solve()
         if self.cluster not in (self.cluster_, "auto"):
